@@ -1,0 +1,1 @@
+//! The words: keys, ids, amounts, times, limits, refusals and the canonical bytes of every signed record.

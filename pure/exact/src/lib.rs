@@ -1,0 +1,1 @@
+//! The numbers: a transformer as an integer program, in plain scalar Rust.

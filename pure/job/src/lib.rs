@@ -1,0 +1,1 @@
+//! A job as a graph of steps: split, lease, retry, collect.

@@ -1,0 +1,1 @@
+//! Cards, ranking, reservations, measured speeds, and the reason for every no.

@@ -1,0 +1,1 @@
+//! All machines of one node and the routes among them.

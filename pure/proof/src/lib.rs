@@ -1,0 +1,1 @@
+//! Receipts, audits, verdicts and the evidence they leave.

@@ -1,0 +1,1 @@
+//! Content-addressed blocks and DAGs, who has what, sealed objects.

@@ -1,0 +1,1 @@
+//! The pretended world: many nodes, virtual time, faults, liars, checkers.

@@ -1,0 +1,1 @@
+//! HTTP on loopback: the native API and its event stream.
