@@ -1,1 +1,54 @@
-//! The words: keys, ids, amounts, times, limits, refusals and the canonical bytes of every signed record.
+//! The words every part of Talkoo speaks: keys and ids, money and time, refusals, and the
+//! canonical bytes of every signed record.
+//!
+//! Nothing here decides or acts. A type lives in this crate only when two machines speak it.
+//!
+//! # Glossary
+//! One word per concept; the field's standard word where there is one.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | node | one running `talkoo` process; its key is at once PeerId, Ethereum address and signer |
+//! | operator | the owner of a node: holds bond and earnings, delegates to the node key |
+//! | client, worker, verifier | the roles of a node in one job: it asks, it runs, it re-runs |
+//! | job | what a user posted; a list of steps |
+//! | step | the smallest unit that is leased, checked and paid |
+//! | lease | one worker's time-limited permission (and duty) to run one step |
+//! | request | the client's signed order for one lease |
+//! | receipt | the worker's signed statement of cumulative work on one request |
+//! | voucher | the client's signed cumulative promise to pay on one channel (x402) |
+//! | chunk | 32 output tokens: the unit of receipt, voucher and commitment |
+//! | trace | the states of every position and layer that a run went through |
+//! | trace root | SHA-256 Merkle root over the chunk digests; two honest runs have the same |
+//! | audit | a re-run of a finished step by a verifier that has not seen the worker's root |
+//! | verdict | what an audit says of a receipt |
+//! | card | a worker's signed, expiring statement of what it offers |
+//! | CID, block, pin | as in IPFS |
+
+pub mod eip712;
+pub mod generate;
+mod hash;
+mod keys;
+pub mod limits;
+pub mod merkle;
+mod money;
+mod network;
+mod refusal;
+mod time;
+pub mod wire;
+
+pub use cid::Cid;
+pub use generate::{CHUNK_TOKENS, Finish, GenerateParams};
+pub use hash::{Digest, keccak256, sha256};
+pub use keys::{Address, KeyError, NodeId, SecretKey, Signature, Signer, recover};
+pub use money::{Amount, Price};
+pub use network::Network;
+pub use refusal::{Refusal, RefusalCode};
+pub use time::{Millis, Mono, Now, Unix};
+pub use wire::{
+    AuditPolicy, Card, ChannelConfig, Delegation, Kind, Limits, ModelOffer, Receipt, Request, Signed, Tier, Unit,
+    Voucher,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What a `generate` request asks of the engine. A worker's request carries it as its `params`;
+//! a verifier replays it. All fractions are integers with 16 fraction bits (Q16).
+
+/// Output tokens of one chunk: the unit of receipts, vouchers and commitments.
+pub const CHUNK_TOKENS: u32 = 32;
+
+/// One in Q16.
+pub const ONE_Q16: u32 = 1 << 16;
+
+/// Parameters of one generation. The seed is in the request itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerateParams {
+    /// Output tokens at most.
+    pub max_tokens: u32,
+    /// Temperature in Q16; 0 is greedy: the largest logit, ties to the lowest id.
+    pub temperature_q16: u32,
+    /// Keep only the k largest logits; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the smallest set of largest tokens whose probability reaches this (Q16); 65,536 keeps all.
+    pub top_p_q16: u32,
+    /// Drop tokens less probable than this fraction (Q16) of the most probable; 0 keeps all.
+    pub min_p_q16: u32,
+    /// Token ids that end the output, besides the model's own; the ending token is part of the output.
+    pub stop_tokens: Vec<u32>,
+    /// Strings that end the output. A worker that cannot honour them refuses.
+    pub stop: Vec<String>,
+    /// Do not end at the model's own end-of-generation tokens.
+    pub ignore_eos: bool,
+}
+
+impl Default for GenerateParams {
+    fn default() -> Self {
+        Self {
+            max_tokens: 128,
+            temperature_q16: 0,
+            top_k: 0,
+            top_p_q16: ONE_Q16,
+            min_p_q16: 0,
+            stop_tokens: Vec::new(),
+            stop: Vec::new(),
+            ignore_eos: false,
+        }
+    }
+}
+
+/// Why the output ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Finish {
+    /// It has not: more chunks follow.
+    Running = 0,
+    /// A stop token, which is the last token of the output.
+    Stop = 1,
+    /// `max_tokens`, or the end of the context.
+    Length = 2,
+    /// The client or the worker's owner ended it early; what came is paid.
+    Cancelled = 3,
+    /// A verifier's word: the sampler does not give token number `units` of the output.
+    Diverged = 4,
+}
+
+impl Finish {
+    /// Reads the number used in records.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<Self> {
+        [Self::Running, Self::Stop, Self::Length, Self::Cancelled, Self::Diverged]
+            .into_iter()
+            .find(|f| *f as u8 == number)
+    }
+
+    /// OpenAI's `finish_reason`, where there is one.
+    #[must_use]
+    pub fn openai(self) -> Option<&'static str> {
+        match self {
+            Self::Stop => Some("stop"),
+            Self::Length => Some("length"),
+            Self::Running | Self::Cancelled | Self::Diverged => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Golden bytes and round trips. The digests were computed by ethers 6.17 (`TypedDataEncoder`,
+//! `Wallet`) from the type strings of `@x402/evm` 2.27.0 and of this crate.
+
+use crate::wire::{DecodeError, Typed, decode, encode};
+use crate::*;
+use proptest::prelude::*;
+
+fn d(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+fn a(byte: u8) -> Address {
+    Address([byte; 20])
+}
+
+fn key() -> SecretKey {
+    SecretKey::from_bytes(&[7; 32]).unwrap()
+}
+
+fn request() -> Request {
+    Request {
+        version: 1,
+        kind: Kind::Generate,
+        job: d(1),
+        program: d(2),
+        inputs: vec![d(3), d(4)],
+        params: vec![0xa0],
+        limits: Limits { input_units: 5, output_units: 6, state_bytes: 7 },
+        seed: u64::MAX,
+        audit_commit: d(8),
+        audit: AuditPolicy::Drawn,
+        price: Price { input: 9, output: 10 },
+        deadline: Unix(11),
+        worker: a(12),
+        channel: d(13),
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        version: 1,
+        tier: Tier::Exact,
+        request: d(1),
+        unit: Unit::Token,
+        units: 33,
+        output_root: d(2),
+        trace_root: d(3),
+        build: d(4),
+        operator: a(5),
+        node: a(6),
+        channel: d(7),
+        cumulative: Amount(8),
+        finish: Finish::Length,
+    }
+}
+
+fn channel() -> ChannelConfig {
+    ChannelConfig {
+        payer: a(1),
+        payer_authorizer: a(2),
+        receiver: a(3),
+        receiver_authorizer: a(4),
+        token: a(5),
+        withdraw_delay: 86_400,
+        salt: d(6),
+    }
+}
+
+#[test]
+fn digests_are_those_of_ethers() {
+    let net = Network::local("test");
+    let voucher = Voucher { channel: d(7), max_claimable: Amount(123_456_789_012_345_678_901_234_567_890) };
+    let delegation = Delegation { owner: a(1), node: a(2), roles: Delegation::ALL_ROLES, expiry: Unix(9) };
+    let cases = [
+        ("voucher", voucher.digest(&net), "9f0aa0bdb9d5349667040dc5ff78bce3328a816aaacbb5ae9dff120bdc4a9e6c"),
+        ("request", request().digest(&net), "421418adf6fd898bcefec6b6d450859d66a087d49e063b9c7809c178481ba325"),
+        ("receipt", receipt().digest(&net), "f56ffd41a31f24a5e036f11b7f9de8ec9eb1b71a042e91c3b3d4f468cb4f1185"),
+        ("delegation", delegation.digest(&net), "ffbe34c61bff9df04049ae3ca33e12243b00e3e9d44b2f6cd6e7763cafe08f37"),
+        ("channel", channel().id(&net), "dcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f"),
+    ];
+    for (name, have, want) in cases {
+        assert_eq!(have.to_string(), want, "{name}");
+    }
+    let signed = Signed::new(voucher, &net, &key());
+    let want = "4be6f9a0447c7f78965805e6a01e761714891cf40c374315596fbdca6b2110e7\
+                59069fc8426c3ac3a994a9252a6f743baac4597a9fa67234494b1bc2bf1840841c";
+    assert_eq!(hex::encode(signed.signature.0), want);
+    assert_eq!(key().address().to_string(), "0x4a62316623ad457f02cdc5d997ded67a383ec569");
+}
+
+#[test]
+fn stored_bytes_are_golden() {
+    let cases = [
+        ("request", wire::cid_of(&encode(&request())), "bafyreifwpj5rtxsf27hfkylnagkermzbt5o33e6itqxzxw5adlkmpwjwjq"),
+        ("receipt", receipt().id(), "bafyreifdlkq2vu5riwfjfdziwoyghuxrhiql22twhbwifcpxgaasvjhncu"),
+        ("channel", wire::cid_of(&encode(&channel())), "bafyreihsdo6lh4rq65aq54s3sibx75higexqp4e66cjqghv2odrb6zrrxa"),
+        ("params", wire::cid_of(&GenerateParams::default().to_bytes()), "bafyreidztnp3xhpamygjdqgjdwwkl6qs2a7crklg6w23ihiocewnyrxmu4"),
+    ];
+    for (name, have, want) in cases {
+        assert_eq!(have.to_string(), want, "{name}");
+    }
+}
+
+#[test]
+fn signed_records_come_back_with_their_signer() {
+    let net = Network::local("test");
+    let signed = Signed::new(receipt(), &net, &key());
+    let back = Signed::<Receipt>::open(&signed.to_bytes(), &net).unwrap();
+    assert_eq!(back, signed);
+    assert_eq!(back.signer, key().address());
+    let other = Network { chain_id: 1, ..net };
+    assert_ne!(Signed::<Receipt>::open(&signed.to_bytes(), &other).map(|s| s.signer), Ok(key().address()));
+}
+
+#[test]
+fn malleable_and_broken_signatures_are_refused() {
+    let digest = d(9);
+    let good = key().sign(&digest);
+    assert_eq!(recover(&digest, &good), Ok(key().address()));
+    let mut high = good;
+    // s' = n - s with the other v is the malleable twin.
+    let order = hex::decode("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141").unwrap();
+    let mut borrow = 0i32;
+    for i in (0..32).rev() {
+        let mut v = i32::from(order[i]) - i32::from(good.0[32 + i]) - borrow;
+        borrow = i32::from(v < 0);
+        if v < 0 {
+            v += 256;
+        }
+        high.0[32 + i] = u8::try_from(v).unwrap();
+    }
+    high.0[64] = 27 + 28 - good.0[64];
+    assert_eq!(recover(&digest, &high), Err(KeyError::Signature), "high s");
+    let mut v = good;
+    v.0[64] = 29;
+    assert_eq!(recover(&digest, &v), Err(KeyError::Signature), "v");
+    assert_eq!(recover(&digest, &Signature([0; 65])), Err(KeyError::Signature), "zeros");
+}
+
+#[test]
+fn other_spellings_and_versions_are_refused() {
+    let mut newer = receipt();
+    newer.version = 2;
+    assert_eq!(decode::<Receipt>(&encode(&newer)), Err(DecodeError::UnsupportedVersion(2)));
+    let mut bytes = encode(&receipt());
+    bytes.push(0);
+    assert!(decode::<Receipt>(&bytes).is_err(), "trailing byte");
+    // The version (1) spelled in two bytes instead of one.
+    let bytes = encode(&receipt());
+    let at = bytes.windows(8).position(|w| w == b"gversion").unwrap() + 8;
+    let longer = [&bytes[..at], &[0x18, 1], &bytes[at + 1..]].concat();
+    assert!(decode::<Receipt>(&longer).is_err(), "long integer");
+    assert!(decode::<Receipt>(&vec![0; limits::RECORD_BYTES_MAX + 1]).is_err(), "too large");
+    let many = Request { inputs: vec![d(0); limits::REQUEST_INPUTS_MAX + 1], ..request() };
+    assert!(matches!(decode::<Request>(&encode(&many)), Err(DecodeError::Rule(_))));
+    let params = GenerateParams { max_tokens: 0, ..Default::default() };
+    assert!(GenerateParams::from_bytes(&params.to_bytes()).is_err());
+}
+
+#[test]
+fn owed_rounds_up_once() {
+    let price = Price { input: 100_000, output: 400_000 };
+    assert_eq!(price.owed(1, 0), Amount(1));
+    assert_eq!(price.owed(10, 0), Amount(1));
+    assert_eq!(price.owed(10, 32), Amount(14));
+    assert_eq!(Price { input: u128::MAX, output: 1 }.owed(u64::MAX, 1), Amount(u128::MAX.div_ceil(1_000_000)));
+    assert_eq!(Amount(1_500_000).to_string(), "1.500000");
+}
+
+#[test]
+fn refusal_codes_survive_the_wire() {
+    assert_eq!(RefusalCode::parse(RefusalCode::PriceTooLow.as_str()), RefusalCode::PriceTooLow);
+    assert_eq!(RefusalCode::parse("from_the_future"), RefusalCode::Other);
+    let no = Refusal::new(RefusalCode::Busy, "all slots are taken", "try again in 3 s").with(1, 0);
+    assert_eq!(no.to_string(), "all slots are taken (need 1, have 0); try again in 3 s");
+}
+
+proptest! {
+    #[test]
+    fn merkle_paths_open_and_only_at_their_place(count in 1usize..40, index in 0usize..40, flip in 0usize..256) {
+        let leaves: Vec<Digest> = (0..count).map(|i| merkle::leaf("t", &[i as u8])).collect();
+        let root = merkle::root_of_leaves("t", leaves.clone());
+        let Some(path) = merkle::open(&leaves, index) else { prop_assert!(index >= count); return Ok(()) };
+        prop_assert_eq!(merkle::root_of_path("t", leaves[index], &path), Some(root));
+        prop_assert_ne!(merkle::root_of_path("u", leaves[index], &path), Some(root));
+        let mut other = leaves[index];
+        other.0[flip / 8] ^= 1 << (flip % 8);
+        prop_assert_ne!(merkle::root_of_path("t", other, &path), Some(root));
+        let moved = merkle::Path { index: (path.index + 1) % count as u64, ..path.clone() };
+        prop_assert!(count == 1 || merkle::root_of_path("t", leaves[index], &moved) != Some(root));
+        let longer = merkle::Path { siblings: [path.siblings.clone(), vec![d(1)]].concat(), ..path };
+        prop_assert_eq!(merkle::root_of_path("t", leaves[index], &longer), None);
+    }
+
+    #[test]
+    fn decoders_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0usize..400, to in any::<u8>()) {
+        let _ = decode::<Receipt>(&bytes);
+        let _ = GenerateParams::from_bytes(&bytes);
+        let mut near = Signed::new(request(), &Network::local("test"), &key()).to_bytes();
+        let len = near.len();
+        near[at % len] = to;
+        let _ = Signed::<Request>::open(&near, &Network::local("test"));
+        let _ = Signed::<Card>::open(&bytes, &Network::local("test"));
+    }
+}
