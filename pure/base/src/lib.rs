@@ -28,6 +28,7 @@
 pub mod eip712;
 pub mod generate;
 mod hash;
+mod ids;
 mod keys;
 pub mod limits;
 pub mod merkle;
@@ -40,6 +41,7 @@ pub mod wire;
 pub use cid::Cid;
 pub use generate::{CHUNK_TOKENS, Finish, GenerateParams};
 pub use hash::{Digest, keccak256, sha256};
+pub use ids::{Attempt, JobId, LeaseId, Work};
 pub use keys::{Address, KeyError, NodeId, SecretKey, Signature, Signer, recover};
 pub use money::{Amount, Price};
 pub use network::Network;

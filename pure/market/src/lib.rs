@@ -1,1 +1,267 @@
-//! Cards, ranking, reservations, measured speeds, and the reason for every no.
+//! Who works for whom: cards, ranking, reservations, measured speeds, and the reason for every "no".
+//!
+//! One machine, two sides. As a client it keeps a book of workers, ranks them for a job and reserves
+//! the best few at once, never one after another. As a worker it grants its slots to clients.
+//!
+//! ```text
+//! client                              worker
+//! Want ─► rank ─► Reserve ──────────► free slots? price? model?
+//!                 Agreed ◄─────────── Reserved       (held HOLD_MS, renewed by use)
+//!                 reason ◄─────────── Refused
+//! ```
+//!
+//! It decides from what was measured, never from what a peer claims about its speed. It does not
+//! know what a step is, and it never moves money.
+
+mod book;
+pub mod limits;
+mod offer;
+mod search;
+pub mod wire;
+
+pub use book::{Peer, Standing};
+pub use offer::Ask;
+pub use search::{Wanted, rank};
+pub use wire::Event;
+
+use book::Book;
+use offer::Offer;
+use search::Searches;
+use talkoo_base::{Card, Digest, JobId, Mono, NodeId, Now, Price, Refusal};
+
+/// What one market says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A client asks for slots.
+    Reserve {
+        /// The model it will use.
+        program: Digest,
+        /// The price it pays.
+        price: Price,
+        /// Longest context it will use, in tokens.
+        context: u32,
+    },
+    /// A worker grants them.
+    Reserved {
+        /// The model.
+        program: Digest,
+        /// How many leases at once.
+        slots: u32,
+    },
+    /// A worker refuses.
+    Refused {
+        /// The model.
+        program: Digest,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A client gives its slots back.
+    Release,
+}
+
+/// What the world and the other machines tell the market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A connection to a peer is open.
+    PeerUp(NodeId),
+    /// It is gone.
+    PeerDown(NodeId),
+    /// A peer's card, its signature checked.
+    Card(Card),
+    /// A peer's message.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// A job looks for workers.
+    Want(Wanted),
+    /// A job needs none any more.
+    Enough(JobId),
+    /// A job let a worker go; it may come back after a while.
+    Failed {
+        /// Which worker.
+        node: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Measured by us, on real work.
+    Measured {
+        /// Which worker.
+        node: NodeId,
+        /// Output tokens a second, in thousandths.
+        decode_mtps: u64,
+    },
+    /// An audit of the worker was clean.
+    Clean(NodeId),
+    /// The worker was proved to have lied.
+    Convicted {
+        /// Which worker.
+        node: NodeId,
+        /// The lie.
+        refusal: Refusal,
+    },
+    /// What we offer as a worker; `None` to stop.
+    Provide(Option<Ask>),
+    /// A client of ours used its slot: its reservation lives on.
+    Used(NodeId),
+    /// Time went by.
+    Tick,
+}
+
+/// What the market asks of the world and of the other machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write this down before anything else leaves.
+    Record(Event),
+    /// Send to a peer.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// A worker agreed to work for a job.
+    Agreed {
+        /// The job.
+        job: JobId,
+        /// The worker.
+        node: NodeId,
+        /// Leases it takes at once.
+        slots: u32,
+        /// Output tokens a second, in thousandths, if we ever measured it.
+        decode_mtps: Option<u64>,
+    },
+    /// A worker of a job is gone.
+    Lost {
+        /// The job.
+        job: JobId,
+        /// The worker.
+        node: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// The market machine of one node.
+pub struct Market {
+    me: NodeId,
+    book: Book,
+    searches: Searches,
+    offer: Offer,
+}
+
+impl Market {
+    /// An empty market for the node `me`.
+    #[must_use]
+    pub fn new(me: NodeId) -> Self {
+        Self { me, book: Book::default(), searches: Searches::default(), offer: Offer::default() }
+    }
+
+    /// Takes one input. Total: never fails, whatever a peer sends.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        let at = now.mono;
+        self.book.end_pauses(at);
+        match input {
+            Input::PeerUp(node) => self.book.up(node),
+            Input::PeerDown(node) => self.peer_down(node, out),
+            Input::Card(card) => self.book.card(card),
+            Input::Message { from, message } => self.message(now, from, message, out),
+            Input::Want(wanted) => self.searches.open(wanted),
+            Input::Enough(job) => self.searches.close(job, self.me, &mut self.offer, out),
+            Input::Failed { node, refusal } => {
+                self.book.failed(at, node);
+                self.searches.drop_node(node, &refusal, out);
+            }
+            Input::Measured { node, decode_mtps } => self.book.measured(node, decode_mtps),
+            Input::Clean(node) => self.record(Event::Clean(node), out),
+            Input::Convicted { node, refusal } => {
+                self.record(Event::Convicted { node, why: refusal.message.clone() }, out);
+                self.searches.drop_node(node, &refusal, out);
+            }
+            Input::Provide(ask) => self.offer.provide(ask),
+            Input::Used(client) => self.offer.used(at, client),
+            Input::Tick => {}
+        }
+        self.offer.expire(at);
+        self.searches.advance(now, self.me, &self.book, out);
+    }
+
+    /// When the market next wants a [`Input::Tick`].
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Mono> {
+        self.searches.next_wake(&self.book).into_iter().chain(self.offer.next_wake()).min()
+    }
+
+    /// Applies a recorded event: also how a restart rebuilds the state.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Clean(node) => self.book.clean(*node),
+            Event::Convicted { node, why } => self.book.convict(*node, why),
+        }
+    }
+
+    /// Every known peer with what we think of it, for people.
+    pub fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.book.peers()
+    }
+
+    /// One peer.
+    #[must_use]
+    pub fn peer(&self, node: &NodeId) -> Option<&Peer> {
+        self.book.get(node)
+    }
+
+    /// Why each node that does not work for `job` does not, as of now.
+    #[must_use]
+    pub fn explain(&self, job: &JobId) -> Vec<(NodeId, Refusal)> {
+        self.searches.explain(job)
+    }
+
+    /// What we offer, if we do, and the slots that are taken.
+    #[must_use]
+    pub fn offered(&self) -> Option<(&Ask, u32)> {
+        self.offer.offered()
+    }
+
+    /// Whether `client` holds a reservation here.
+    #[must_use]
+    pub fn holds(&self, client: &NodeId) -> bool {
+        self.offer.holds(client)
+    }
+
+    fn record(&mut self, event: Event, out: &mut Vec<Effect>) {
+        self.apply(&event);
+        out.push(Effect::Record(event));
+    }
+
+    fn peer_down(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        self.book.down(node);
+        self.offer.release(&node);
+        let refusal =
+            Refusal::new(talkoo_base::RefusalCode::Disconnected, "the connection was lost", "it may come back");
+        self.searches.drop_node(node, &refusal, out);
+    }
+
+    fn message(&mut self, now: Now, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+        match message {
+            Message::Reserve { program, price, context } => {
+                let message = match self.offer.reserve(now.mono, from, program, price, context) {
+                    Ok(slots) => Message::Reserved { program, slots },
+                    Err(refusal) => Message::Refused { program, refusal },
+                };
+                out.push(Effect::Send { to: from, message });
+            }
+            Message::Reserved { program, slots } => {
+                let speed = self.book.get(&from).and_then(Peer::decode_mtps);
+                self.searches.reserved(from, program, slots, speed, out);
+            }
+            Message::Refused { program, refusal } => self.searches.refused(now.mono, from, program, &refusal),
+            Message::Release => self.offer.release(&from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! How the small types are spelled in DAG-CBOR: byte strings for keys, digests and 128-bit
 //! integers (which DAG-CBOR's integers cannot hold), small integers for enumerations.
 
-use crate::{Address, Amount, Digest, Finish, NodeId, Price, Signature, Unix};
+use crate::{Address, Amount, Digest, Finish, JobId, LeaseId, NodeId, Price, Signature, Unix};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -42,6 +42,8 @@ macro_rules! byte_string {
 }
 
 byte_string!(Digest, |d: &Self| d.0, |b| Ok::<_, &str>(Self(b)));
+byte_string!(JobId, |j: &Self| j.0.0, |b| Ok::<_, &str>(Self(Digest(b))));
+byte_string!(LeaseId, |l: &Self| l.0.0, |b| Ok::<_, &str>(Self(Digest(b))));
 byte_string!(Address, |a: &Self| a.0, |b| Ok::<_, &str>(Self(b)));
 byte_string!(Signature, |s: &Self| s.0, |b| Ok::<_, &str>(Self(b)));
 byte_string!(NodeId, |n: &Self| *n.as_bytes(), |b: [u8; 33]| Self::from_bytes(&b));

@@ -1,0 +1,54 @@
+//! Names of jobs, steps and leases.
+
+use crate::Digest;
+use std::fmt;
+
+/// A job: random, chosen by the client's node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub Digest);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A lease on the wire: the EIP-712 digest of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub Digest);
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A lease inside the client's node: the n-th attempt at one step of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    /// The job.
+    pub job: JobId,
+    /// Position of the step in the job, from 0.
+    pub step: u32,
+    /// How many leases of this step came before.
+    pub number: u32,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}.{}", self.job.0.short(), self.step, self.number)
+    }
+}
+
+/// What one step asks of a worker, whoever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Root of the model.
+    pub program: Digest,
+    /// Prompt, as token ids.
+    pub prompt: Vec<u32>,
+    /// How to generate.
+    pub params: crate::GenerateParams,
+    /// Seed of the sampler.
+    pub seed: u64,
+}

@@ -1,0 +1,129 @@
+//! The book of peers: cards, connections, measured speed, standing.
+
+use crate::limits::{NEW_SAMPLE_PERCENT, PAUSE_MS, PAUSE_MS_MAX, PEERS_MAX};
+use std::collections::BTreeMap;
+use talkoo_base::{Card, Mono, NodeId};
+
+/// Whether we would use a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// Nothing against it.
+    #[default]
+    Good,
+    /// It failed us; not before this time again.
+    Paused(Mono),
+    /// It lied: never again. The lie, for people.
+    Convicted(String),
+}
+
+/// What we know of one peer.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Its newest card.
+    pub card: Option<Card>,
+    /// Whether a connection is open.
+    pub up: bool,
+    /// Whether we would use it.
+    pub standing: Standing,
+    /// Clean audits in a row.
+    pub clean: u32,
+    failures: u32,
+    decode_mtps: Option<u64>,
+}
+
+impl Peer {
+    /// Output tokens a second, in thousandths, as we measured it on real work.
+    #[must_use]
+    pub fn decode_mtps(&self) -> Option<u64> {
+        self.decode_mtps
+    }
+
+    /// How often in a row it failed us.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Book(BTreeMap<NodeId, Peer>);
+
+impl Book {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, node: &NodeId) -> Option<&Peer> {
+        self.0.get(node)
+    }
+
+    pub(crate) fn up(&mut self, node: NodeId) {
+        self.make_room();
+        self.0.entry(node).or_default().up = true;
+    }
+
+    pub(crate) fn down(&mut self, node: NodeId) {
+        if let Some(peer) = self.0.get_mut(&node) {
+            peer.up = false;
+        }
+    }
+
+    pub(crate) fn card(&mut self, card: Card) {
+        self.make_room();
+        let peer = self.0.entry(card.node).or_default();
+        // An older card that was delayed must not undo a newer one.
+        if peer.card.as_ref().is_none_or(|old| old.expiry <= card.expiry) {
+            peer.card = Some(card);
+        }
+    }
+
+    pub(crate) fn measured(&mut self, node: NodeId, mtps: u64) {
+        if let Some(peer) = self.0.get_mut(&node) {
+            let old = peer.decode_mtps.unwrap_or(mtps);
+            let blend = old.saturating_mul(100 - NEW_SAMPLE_PERCENT) + mtps.saturating_mul(NEW_SAMPLE_PERCENT);
+            peer.decode_mtps = Some((blend / 100).max(1));
+            peer.failures = 0;
+        }
+    }
+
+    pub(crate) fn failed(&mut self, now: Mono, node: NodeId) {
+        let peer = self.0.entry(node).or_default();
+        if matches!(peer.standing, Standing::Convicted(_)) {
+            return;
+        }
+        let pause = PAUSE_MS.saturating_mul(1 << peer.failures.min(20)).min(PAUSE_MS_MAX);
+        peer.failures = peer.failures.saturating_add(1);
+        peer.standing = Standing::Paused(now + pause);
+    }
+
+    /// Ends the pauses that are over, so that none of them wakes the machine again.
+    pub(crate) fn end_pauses(&mut self, now: Mono) {
+        for peer in self.0.values_mut() {
+            if matches!(peer.standing, Standing::Paused(until) if until <= now) {
+                peer.standing = Standing::Good;
+            }
+        }
+    }
+
+    pub(crate) fn clean(&mut self, node: NodeId) {
+        let peer = self.0.entry(node).or_default();
+        peer.clean = peer.clean.saturating_add(1);
+    }
+
+    pub(crate) fn convict(&mut self, node: NodeId, why: &str) {
+        let peer = self.0.entry(node).or_default();
+        peer.standing = Standing::Convicted(why.into());
+        peer.clean = 0;
+    }
+
+    fn make_room(&mut self) {
+        if self.0.len() < PEERS_MAX {
+            return;
+        }
+        let idle = |p: &Peer| !p.up && p.clean == 0 && !matches!(p.standing, Standing::Convicted(_));
+        let gone: Vec<NodeId> = self.0.iter().filter(|(_, p)| idle(p)).map(|(n, _)| *n).collect();
+        for node in gone {
+            self.0.remove(&node);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Limits of the market.
+
+/// Peers in the book: beyond this the ones that are down and clean of any verdict are forgotten.
+pub const PEERS_MAX: usize = 4096;
+/// Reservations asked of workers at once for one job: enough to never wait on one, few enough to
+/// not hold the whole network for a small job.
+pub const ASKS_AT_ONCE_MAX: usize = 16;
+/// How long a worker has to answer a reservation, in milliseconds.
+pub const ANSWER_MS_MAX: u64 = 3_000;
+/// How long a worker keeps slots for a client that does not use them, in milliseconds.
+pub const HOLD_MS: u64 = 30_000;
+/// Clients that hold slots of one worker at once.
+pub const CLIENTS_MAX: usize = 64;
+/// Leases one client gets at once, whatever it asks.
+pub const SLOTS_PER_CLIENT_MAX: u32 = 64;
+/// First pause before a worker that failed is asked again, in milliseconds; doubles each time.
+pub const PAUSE_MS: u64 = 2_000;
+/// Longest such pause, in milliseconds.
+pub const PAUSE_MS_MAX: u64 = 300_000;
+/// Weight of a new measurement of speed against the old average, in percent.
+pub const NEW_SAMPLE_PERCENT: u64 = 30;

@@ -1,0 +1,92 @@
+//! The worker's side: which clients hold how many of our slots.
+
+use crate::limits::{CLIENTS_MAX, HOLD_MS, SLOTS_PER_CLIENT_MAX};
+use std::collections::BTreeMap;
+use talkoo_base::{Digest, Mono, NodeId, Price, Refusal, RefusalCode};
+
+/// What this node offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Models that are loaded or can be, with their longest context.
+    pub programs: BTreeMap<Digest, u32>,
+    /// Leases at once.
+    pub slots: u32,
+    /// Least price.
+    pub price: Price,
+}
+
+#[derive(Default)]
+pub(crate) struct Offer {
+    ask: Option<Ask>,
+    held: BTreeMap<NodeId, (u32, Mono)>,
+}
+
+impl Offer {
+    pub(crate) fn provide(&mut self, ask: Option<Ask>) {
+        if ask.is_none() {
+            self.held.clear();
+        }
+        self.ask = ask;
+    }
+
+    pub(crate) fn offered(&self) -> Option<(&Ask, u32)> {
+        self.ask.as_ref().map(|ask| (ask, self.held.values().map(|(slots, _)| slots).sum()))
+    }
+
+    pub(crate) fn holds(&self, client: &NodeId) -> bool {
+        self.held.contains_key(client)
+    }
+
+    pub(crate) fn used(&mut self, now: Mono, client: NodeId) {
+        if let Some((_, until)) = self.held.get_mut(&client) {
+            *until = now + HOLD_MS;
+        }
+    }
+
+    pub(crate) fn release(&mut self, client: &NodeId) {
+        self.held.remove(client);
+    }
+
+    pub(crate) fn expire(&mut self, now: Mono) {
+        self.held.retain(|_, (_, until)| *until > now);
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<Mono> {
+        self.held.values().map(|(_, until)| *until).min()
+    }
+
+    pub(crate) fn reserve(
+        &mut self,
+        now: Mono,
+        client: NodeId,
+        program: Digest,
+        price: Price,
+        context: u32,
+    ) -> Result<u32, Refusal> {
+        let Some(ask) = &self.ask else {
+            return Err(Refusal::new(RefusalCode::NotProviding, "this node offers no compute now", "ask another"));
+        };
+        let Some(longest) = ask.programs.get(&program) else {
+            return Err(Refusal::new(RefusalCode::UnknownModel, "this node does not have the model", "ask another"));
+        };
+        if context > *longest {
+            let no = Refusal::new(RefusalCode::ContextExceeded, "the model's context is shorter", "shorten the prompt");
+            return Err(no.with(context, longest));
+        }
+        if !ask.price.within(&price) {
+            let no = Refusal::new(RefusalCode::PriceTooLow, "the price offered is too low", "raise the highest price");
+            return Err(no.with(
+                format!("{}/{}", ask.price.input, ask.price.output),
+                format!("{}/{}", price.input, price.output),
+            ));
+        }
+        let others: u32 = self.held.iter().filter(|(n, _)| **n != client).map(|(_, (slots, _))| *slots).sum();
+        let free = ask.slots.saturating_sub(others).min(SLOTS_PER_CLIENT_MAX);
+        if free == 0 || self.held.len() >= CLIENTS_MAX && !self.held.contains_key(&client) {
+            let no = Refusal::new(RefusalCode::Busy, "all slots are held by other clients", "try again in 30 s");
+            return Err(no.with(1, 0));
+        }
+        self.held.insert(client, (free, now + HOLD_MS));
+        Ok(free)
+    }
+}

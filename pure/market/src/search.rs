@@ -1,0 +1,224 @@
+//! The client's side: rank the book for a job, reserve the best few at once, keep every reason.
+
+use crate::book::{Book, Peer, Standing};
+use crate::limits::{ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, PAUSE_MS};
+use crate::offer::Offer;
+use crate::{Effect, Message};
+use std::collections::BTreeMap;
+use talkoo_base::{Digest, JobId, Mono, NodeId, Now, Price, Refusal, RefusalCode, Unix};
+
+/// What a job looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The job.
+    pub job: JobId,
+    /// The model.
+    pub program: Digest,
+    /// Longest context of its steps, in tokens.
+    pub context: u32,
+    /// Highest price it pays.
+    pub price_max: Price,
+    /// Workers at most.
+    pub nodes_max: u32,
+    /// Whether our own node may work on it.
+    pub own: bool,
+}
+
+/// Ranks one peer for a job: a score (larger is better) or the reason why not.
+/// Pure: the same peer, job and time give the same answer.
+///
+/// # Errors
+/// The first reason against the peer.
+pub fn rank(wanted: &Wanted, me: &NodeId, node: &NodeId, peer: &Peer, now: Now) -> Result<u64, Refusal> {
+    if node == me && !wanted.own {
+        return Err(Refusal::new(RefusalCode::NotProviding, "this is our own node", "allow own work to use it"));
+    }
+    match &peer.standing {
+        Standing::Good => {}
+        Standing::Paused(until) => {
+            let rest = (*until - now.mono).div_ceil(1000);
+            let hint = format!("it is asked again in {rest} s");
+            return Err(Refusal::new(RefusalCode::Silent, "it failed us a moment ago", hint));
+        }
+        Standing::Convicted(why) => {
+            return Err(Refusal::new(RefusalCode::ProvenLiar, why.clone(), "its evidence is kept; never used again"));
+        }
+    }
+    if !peer.up && node != me {
+        return Err(Refusal::new(RefusalCode::Disconnected, "no connection", "it may come back"));
+    }
+    let Some(card) = &peer.card else {
+        return Err(Refusal::new(RefusalCode::NotProviding, "it has sent no card", "wait for it to offer"));
+    };
+    check_card(wanted, card, now.unix)?;
+    // Measured nodes first, fast before slow; a failure halves the score; cheaper breaks ties.
+    let speed = peer.decode_mtps().unwrap_or(1_000).max(1);
+    Ok(speed >> peer.failures().min(16))
+}
+
+fn check_card(wanted: &Wanted, card: &talkoo_base::Card, now: Unix) -> Result<(), Refusal> {
+    if card.expiry <= now {
+        return Err(Refusal::new(RefusalCode::CardExpired, "its card has expired", "it will send a new one"));
+    }
+    if card.slots == 0 {
+        return Err(Refusal::new(RefusalCode::NotProviding, "it offers no compute now", "its owner may start again"));
+    }
+    let Some(offer) = card.models.iter().find(|m| m.program == wanted.program) else {
+        return Err(Refusal::new(RefusalCode::UnknownModel, "it does not have the model", "it could pull it"));
+    };
+    if offer.context < wanted.context {
+        let no = Refusal::new(RefusalCode::ContextExceeded, "its context is too short", "shorten the prompts");
+        return Err(no.with(wanted.context, offer.context));
+    }
+    if !card.price.within(&wanted.price_max) {
+        let no = Refusal::new(RefusalCode::PriceAboveMax, "it asks more than the job allows", "raise --max-price");
+        return Err(no.with(
+            format!("{}/{}", card.price.input, card.price.output),
+            format!("{}/{}", wanted.price_max.input, wanted.price_max.output),
+        ));
+    }
+    Ok(())
+}
+
+struct Search {
+    wanted: Wanted,
+    asked: BTreeMap<NodeId, Mono>,
+    agreed: BTreeMap<NodeId, u32>,
+    /// Why not, and until when not again (`None`: as long as ranking says so).
+    reasons: BTreeMap<NodeId, (Refusal, Option<Mono>)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Searches(BTreeMap<JobId, Search>);
+
+impl Searches {
+    pub(crate) fn open(&mut self, wanted: Wanted) {
+        let job = wanted.job;
+        let fresh = Search { wanted, asked: BTreeMap::new(), agreed: BTreeMap::new(), reasons: BTreeMap::new() };
+        self.0.entry(job).or_insert(fresh);
+    }
+
+    pub(crate) fn close(&mut self, job: JobId, me: NodeId, offer: &mut Offer, out: &mut Vec<Effect>) {
+        let Some(search) = self.0.remove(&job) else { return };
+        for node in search.agreed.into_keys().chain(search.asked.into_keys()) {
+            if self.0.values().any(|s| s.agreed.contains_key(&node)) {
+                continue;
+            }
+            if node == me {
+                offer.release(&me);
+            } else {
+                out.push(Effect::Send { to: node, message: Message::Release });
+            }
+        }
+    }
+
+    pub(crate) fn explain(&self, job: &JobId) -> Vec<(NodeId, Refusal)> {
+        let Some(search) = self.0.get(job) else { return Vec::new() };
+        search.reasons.iter().map(|(node, (why, _))| (*node, why.clone())).collect()
+    }
+
+    /// A worker failed, left or lied: every job loses it.
+    pub(crate) fn drop_node(&mut self, node: NodeId, refusal: &Refusal, out: &mut Vec<Effect>) {
+        for (job, search) in &mut self.0 {
+            let asked = search.asked.remove(&node).is_some();
+            if search.agreed.remove(&node).is_some() {
+                out.push(Effect::Lost { job: *job, node, refusal: refusal.clone() });
+            } else if !asked {
+                continue;
+            }
+            search.reasons.insert(node, (refusal.clone(), None));
+        }
+    }
+
+    pub(crate) fn reserved(
+        &mut self,
+        from: NodeId,
+        program: Digest,
+        slots: u32,
+        decode_mtps: Option<u64>,
+        out: &mut Vec<Effect>,
+    ) {
+        for (job, search) in &mut self.0 {
+            if search.wanted.program != program || search.asked.remove(&from).is_none() || slots == 0 {
+                continue;
+            }
+            search.reasons.remove(&from);
+            search.agreed.insert(from, slots);
+            out.push(Effect::Agreed { job: *job, node: from, slots, decode_mtps });
+        }
+    }
+
+    pub(crate) fn refused(&mut self, now: Mono, from: NodeId, program: Digest, refusal: &Refusal) {
+        for search in self.0.values_mut().filter(|s| s.wanted.program == program) {
+            if search.asked.remove(&from).is_some() {
+                search.reasons.insert(from, (refusal.clone(), Some(now + PAUSE_MS)));
+            }
+        }
+    }
+
+    /// Lets unanswered asks lapse, then asks the best nodes not asked yet.
+    pub(crate) fn advance(&mut self, now: Now, me: NodeId, book: &Book, out: &mut Vec<Effect>) {
+        for search in self.0.values_mut() {
+            search.lapse(now.mono);
+            search.ask(now, me, book, out);
+        }
+    }
+
+    pub(crate) fn next_wake(&self, book: &Book) -> Option<Mono> {
+        let asked = self.0.values().flat_map(|s| s.asked.values().copied());
+        let paused = self.0.values().flat_map(|s| s.reasons.values().filter_map(|(_, until)| *until));
+        let resting = book.peers().filter_map(|(_, p)| match p.standing {
+            Standing::Paused(until) if !self.0.is_empty() => Some(until),
+            _ => None,
+        });
+        asked.chain(paused).chain(resting.filter(|_| self.0.values().any(Search::has_room))).min()
+    }
+}
+
+impl Search {
+    fn has_room(&self) -> bool {
+        self.agreed.len() < self.wanted.nodes_max as usize
+    }
+
+    fn lapse(&mut self, now: Mono) {
+        let late: Vec<NodeId> = self.asked.iter().filter(|(_, until)| **until <= now).map(|(n, _)| *n).collect();
+        for node in late {
+            self.asked.remove(&node);
+            let no = Refusal::new(RefusalCode::Silent, "it did not answer a reservation", "it is asked again later");
+            self.reasons.insert(node, (no, Some(now + 5 * PAUSE_MS)));
+        }
+        for (_, until) in self.reasons.values_mut() {
+            *until = until.filter(|t| *t > now);
+        }
+    }
+
+    fn ask(&mut self, now: Now, me: NodeId, book: &Book, out: &mut Vec<Effect>) {
+        let mut fit: Vec<(u64, NodeId)> = Vec::new();
+        for (node, peer) in book.peers() {
+            if self.agreed.contains_key(node) || self.asked.contains_key(node) {
+                continue;
+            }
+            if self.reasons.get(node).is_some_and(|(_, until)| until.is_some()) {
+                continue;
+            }
+            match rank(&self.wanted, &me, node, peer, now) {
+                Ok(score) => fit.push((score, *node)),
+                Err(refusal) => {
+                    self.reasons.insert(*node, (refusal, None));
+                }
+            }
+        }
+        fit.sort_by_key(|(score, node)| (std::cmp::Reverse(*score), *node));
+        let room = (self.wanted.nodes_max as usize).saturating_sub(self.agreed.len() + self.asked.len());
+        for (_, node) in fit.into_iter().take(room.min(ASKS_AT_ONCE_MAX.saturating_sub(self.asked.len()))) {
+            self.asked.insert(node, now.mono + ANSWER_MS_MAX);
+            self.reasons.remove(&node);
+            let message = Message::Reserve {
+                program: self.wanted.program,
+                price: self.wanted.price_max,
+                context: self.wanted.context,
+            };
+            out.push(Effect::Send { to: node, message });
+        }
+    }
+}
