@@ -1,0 +1,58 @@
+//! Limits of blocks, DAGs, messages and downloads.
+
+/// Bytes of one block: what IPFS implementations agree to transfer.
+pub const BLOCK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of one leaf of a file: profile `unixfs-v1-2025` (IPIP-499).
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// Links of one node of a file: profile `unixfs-v1-2025` (IPIP-499).
+pub const LINKS_PER_NODE: usize = 1024;
+/// Links of one node that we read: v0 profiles use 174, ours 1,024, HAMT nodes 256.
+pub const LINKS_READ_MAX: usize = 16 * 1024;
+/// Levels of a DAG: 1,024 links and 1 MiB leaves reach 1 EiB in four.
+pub const DAG_DEPTH_MAX: u8 = 32;
+/// Distinct blocks of one download: 1 TiB of 1 MiB leaves, and a bound for the memory of hostile DAGs.
+pub const DAG_BLOCKS_MAX: usize = 1 << 20;
+/// Bytes of one bitswap message: what kubo and Helia accept.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of blocks that a server puts into one message: half of the cap leaves room for the rest.
+pub const BATCH_BYTES: usize = 2 << 20;
+/// Entries of one wantlist: kubo queues 1,024 per peer, sends up to some thousand.
+pub const WANT_ENTRIES_MAX: usize = 8 * 1024;
+/// Presences or blocks of one message: an answer to a full wantlist.
+pub const ANSWER_ENTRIES_MAX: usize = 8 * 1024;
+/// Bytes of one sealed object: inputs and outputs of one step, held in memory while (un)sealed.
+pub const SEALED_BYTES_MAX: usize = 64 << 20;
+
+/// Peers that one download uses: more do not make it faster, each costs a window.
+pub const FETCH_PEERS_MAX: usize = 32;
+/// Wants in flight at one peer: 32 MiB of leaves keep a fast link busy.
+pub const WANTS_PER_PEER_MAX: usize = 32;
+/// Wants in flight at a peer whose speed is not measured yet: enough to measure, little to lose.
+pub const WANTS_UNMEASURED: usize = 4;
+/// Wants in flight over all peers: bounds memory to 128 MiB of leaves.
+pub const WANTS_IN_FLIGHT_MAX: usize = 128;
+/// A measured peer is given as many wants as it answers in this time.
+pub const WINDOW_MS: u64 = 500;
+/// Speed is averaged over spans of at least this long; shorter ones measure the clock.
+pub const RATE_SPAN_MS: u64 = 20;
+/// A want fails when its peer has delivered nothing at all for this long.
+pub const WANT_DEADLINE_MS: u64 = 5_000;
+/// Deadlines missed in a row before a peer is given up.
+pub const TIMEOUTS_MAX: u32 = 2;
+/// Blocks that nobody asked for before a peer is dropped; a late answer to an earlier download
+/// looks like one, so one alone convicts nobody.
+pub const WRONG_BLOCKS_MAX: u32 = 3;
+/// Peers asked for the same block at once: the second is asked only when the first is slow.
+pub const ASKERS_MAX: usize = 2;
+/// At the end of a download an idle peer doubles a want that is at least this old.
+pub const HEDGE_AFTER_MS: u64 = 300;
+/// A peer that said "don't have" is asked again after this long: it may be downloading itself.
+pub const RETRY_MISSING_MS: u64 = 1_000;
+/// A download fails when every peer denies a block, or no peer is left, for this long.
+pub const NOT_FOUND_MS: u64 = 5_000;
+/// A download fails when nothing at all arrived for this long.
+pub const STALL_MS: u64 = 30_000;
+/// The download machine asks to be woken this often.
+pub const TICK_MS: u64 = 100;
+/// Ready wants looked at in one round: keeps a round short when no peer has the first ones.
+pub const SCAN_MAX: usize = 512;
