@@ -91,10 +91,14 @@ fn digests_are_those_of_ethers() {
 #[test]
 fn stored_bytes_are_golden() {
     let cases = [
-        ("request", wire::cid_of(&encode(&request())), "bafyreifwpj5rtxsf27hfkylnagkermzbt5o33e6itqxzxw5adlkmpwjwjq"),
+        ("request", wire::cid_of(&encode(&request())), "bafyreidod5oowzps4hs5jibqsykt6vrjnqt4ez6ohkxensviqp2ohuicfq"),
         ("receipt", receipt().id(), "bafyreifdlkq2vu5riwfjfdziwoyghuxrhiql22twhbwifcpxgaasvjhncu"),
         ("channel", wire::cid_of(&encode(&channel())), "bafyreihsdo6lh4rq65aq54s3sibx75higexqp4e66cjqghv2odrb6zrrxa"),
-        ("params", wire::cid_of(&GenerateParams::default().to_bytes()), "bafyreidztnp3xhpamygjdqgjdwwkl6qs2a7crklg6w23ihiocewnyrxmu4"),
+        (
+            "params",
+            wire::cid_of(&GenerateParams::default().to_bytes()),
+            "bafyreidztnp3xhpamygjdqgjdwwkl6qs2a7crklg6w23ihiocewnyrxmu4",
+        ),
     ];
     for (name, have, want) in cases {
         assert_eq!(have.to_string(), want, "{name}");

@@ -25,8 +25,6 @@ pub struct Peer {
     pub up: bool,
     /// Whether we would use it.
     pub standing: Standing,
-    /// Clean audits in a row.
-    pub clean: u32,
     failures: u32,
     decode_mtps: Option<u64>,
 }
@@ -105,22 +103,16 @@ impl Book {
         }
     }
 
-    pub(crate) fn clean(&mut self, node: NodeId) {
-        let peer = self.0.entry(node).or_default();
-        peer.clean = peer.clean.saturating_add(1);
-    }
-
     pub(crate) fn convict(&mut self, node: NodeId, why: &str) {
         let peer = self.0.entry(node).or_default();
         peer.standing = Standing::Convicted(why.into());
-        peer.clean = 0;
     }
 
     fn make_room(&mut self) {
         if self.0.len() < PEERS_MAX {
             return;
         }
-        let idle = |p: &Peer| !p.up && p.clean == 0 && !matches!(p.standing, Standing::Convicted(_));
+        let idle = |p: &Peer| !p.up && !matches!(p.standing, Standing::Convicted(_));
         let gone: Vec<NodeId> = self.0.iter().filter(|(_, p)| idle(p)).map(|(n, _)| *n).collect();
         for node in gone {
             self.0.remove(&node);

@@ -93,8 +93,6 @@ pub enum Input {
         /// Output tokens a second, in thousandths.
         decode_mtps: u64,
     },
-    /// An audit of the worker was clean.
-    Clean(NodeId),
     /// The worker was proved to have lied.
     Convicted {
         /// Which worker.
@@ -175,7 +173,6 @@ impl Market {
                 self.searches.drop_node(node, &refusal, out);
             }
             Input::Measured { node, decode_mtps } => self.book.measured(node, decode_mtps),
-            Input::Clean(node) => self.record(Event::Clean(node), out),
             Input::Convicted { node, refusal } => {
                 self.record(Event::Convicted { node, why: refusal.message.clone() }, out);
                 self.searches.drop_node(node, &refusal, out);
@@ -197,7 +194,6 @@ impl Market {
     /// Applies a recorded event: also how a restart rebuilds the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::Clean(node) => self.book.clean(*node),
             Event::Convicted { node, why } => self.book.convict(*node, why),
         }
     }

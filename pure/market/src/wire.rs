@@ -6,8 +6,6 @@ use talkoo_base::NodeId;
 /// A durable change of the market.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// An audit of this worker was clean.
-    Clean(NodeId),
     /// This worker lied and will not be used again.
     Convicted {
         /// Which.

@@ -1,1 +1,368 @@
-//! Receipts, audits, verdicts and the evidence they leave.
+//! What was promised, done, paid and checked: requests, receipts, vouchers, audits, verdicts.
+//!
+//! Three roles of one node:
+//! - `buyer`: signs a request for every lease, checks each chunk's receipt and answers it with a voucher;
+//! - `seller`: checks a request before it works, signs a receipt for each chunk, stops two chunks
+//!   ahead of the money;
+//! - `audit`: draws a verifier that has not seen the worker's root, lets it commit before it reveals,
+//!   and turns what it says into a verdict; whoever is refuted by the client's own re-run is convicted.
+//!
+//! ```text
+//! client                         worker                      verifier
+//! Lease(request) ──────────────► run
+//!        ◄── Chunk(receipt 1) ──
+//! Pay(voucher 1) ──────────────►  …
+//!        ◄── Chunk(last receipt)
+//! Lease(request, tokens) ──────────────────────────────────► re-run in one prefill
+//!        ◄────────────────────────────────────── Commit(hash)
+//! Reveal ──────────────────────────────────────────────────►
+//!        ◄────────────────────────────────────── Answer(receipt)
+//! equal: both are paid · different: a further node, then our own engine
+//! ```
+//!
+//! It does not know when a lease is late (`job`) or who is fast (`market`), and it runs nothing.
+
+mod audit;
+mod buyer;
+pub mod commit;
+pub mod kept;
+pub mod limits;
+mod machine;
+mod purse;
+mod seller;
+pub mod wire;
+
+pub use audit::chance_q32;
+pub use kept::{Kept, VerifyError, verify_kept};
+pub use machine::{Proof, Setup};
+pub use purse::{Account, Earnings};
+pub use wire::Event;
+
+use talkoo_base::{
+    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, LeaseId, NodeId, Price, Receipt, Refusal, Request,
+    Signed, Voucher, Work,
+};
+
+/// A client's order as it travels: the signed request with everything its roots stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The signed request.
+    pub request: Signed<Request>,
+    /// The channel that pays.
+    pub channel: ChannelConfig,
+    /// Salt of the prompt root.
+    pub prompt_salt: Digest,
+    /// Salt of the trace id and of the output root.
+    pub trace_salt: Digest,
+    /// The prompt.
+    pub prompt: Vec<u32>,
+    /// For an audit: the output to re-run.
+    pub rerun: Option<Vec<u32>>,
+}
+
+/// A chunk as it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Number of the chunk, from 0.
+    pub index: u32,
+    /// Its tokens, at most [`talkoo_base::CHUNK_TOKENS`].
+    pub tokens: Vec<u32>,
+    /// Digest of its tokens and states.
+    pub digest: Digest,
+    /// The cumulative receipt up to and with it.
+    pub receipt: Signed<Receipt>,
+}
+
+/// What a verifier found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Its receipt: the trace root it found, or [`Finish::Diverged`] with the first false token.
+    pub receipt: Signed<Receipt>,
+    /// Salt of its commitment.
+    pub salt: Digest,
+}
+
+/// What nodes say to each other about leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Client to worker or verifier: run this.
+    Lease(Box<Order>),
+    /// Worker to client: a chunk is done.
+    Chunk(Box<Chunk>),
+    /// Client to worker: paid up to here.
+    Pay {
+        /// Which lease.
+        lease: LeaseId,
+        /// The cumulative voucher.
+        voucher: Signed<Voucher>,
+    },
+    /// Either way: this lease is over, and why.
+    Close {
+        /// Which lease.
+        lease: LeaseId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Verifier to client: I have an answer and cannot change it any more.
+    Commit {
+        /// Which lease.
+        lease: LeaseId,
+        /// See [`commit::verdict_commit`].
+        commit: Digest,
+    },
+    /// Client to verifier: show it.
+    Reveal {
+        /// Which lease.
+        lease: LeaseId,
+    },
+    /// Verifier to client: here it is.
+    Answer(Box<Answer>),
+}
+
+/// A run of our own engine that an input or effect is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ticket {
+    /// For a client of ours.
+    Sale(LeaseId),
+    /// To judge an answer of a worker of ours.
+    Own(LeaseId),
+}
+
+/// What our own engine is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Which run.
+    pub ticket: Ticket,
+    /// What.
+    pub work: Work,
+    /// Mixed into every chunk digest.
+    pub trace_id: Digest,
+    /// To re-run: the output to check. Otherwise: generate.
+    pub rerun: Option<Vec<u32>>,
+}
+
+/// What a worker takes and who owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Least price.
+    pub price: Price,
+    /// Whether the client holds one of our slots.
+    pub reserved: bool,
+}
+
+/// A node that could verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeId,
+    /// Its owner.
+    pub operator: Address,
+    /// Its price.
+    pub price: Price,
+}
+
+/// What the world and the other machines tell this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Lease a step to a worker.
+    Open {
+        /// Our name for the lease.
+        attempt: Attempt,
+        /// The worker.
+        worker: Candidate,
+        /// What to run.
+        work: Box<Work>,
+        /// Who may re-run it.
+        audit: AuditPolicy,
+    },
+    /// End a lease of ours.
+    Close {
+        /// Which.
+        attempt: Attempt,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A peer's message, its signatures checked.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// What we take as a worker, just before a [`Message::Lease`] from the same peer; `None`: nothing.
+    Terms(Option<Terms>),
+    /// Nodes that could verify an answer, best first.
+    Candidates {
+        /// The answer's lease.
+        lease: LeaseId,
+        /// The nodes.
+        nodes: Vec<Candidate>,
+    },
+    /// Our engine made a chunk.
+    Produced {
+        /// Which run.
+        ticket: Ticket,
+        /// Number of the chunk.
+        index: u32,
+        /// Its tokens.
+        tokens: Vec<u32>,
+        /// Digest of its tokens and states.
+        digest: Digest,
+        /// [`Finish::Running`], or why the output ended with it.
+        finish: Finish,
+    },
+    /// Our engine re-ran an output.
+    Verified {
+        /// Which run.
+        ticket: Ticket,
+        /// Digests of its chunks.
+        digests: Vec<Digest>,
+        /// The first token that the sampler does not give.
+        diverged: Option<u64>,
+        /// Why an honest output would have ended.
+        finish: Finish,
+    },
+    /// Our engine could not.
+    RunFailed {
+        /// Which run.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A connection is gone.
+    PeerDown(NodeId),
+    /// The node stops: hand leases back.
+    Stopping,
+    /// Time went by.
+    Tick,
+}
+
+/// What this machine asks of the world and the other machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write this down before anything else leaves.
+    Record(Event),
+    /// Send to a peer.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Run something.
+    Run(Box<Run>),
+    /// Our engine may produce so many chunks more of a run.
+    Credit {
+        /// Which run.
+        ticket: Ticket,
+        /// Chunks.
+        chunks: u32,
+    },
+    /// Stop a run.
+    Stop(Ticket),
+    /// Who could verify this? Answer with [`Input::Candidates`].
+    Draw {
+        /// The answer's lease.
+        lease: LeaseId,
+        /// The model.
+        program: Digest,
+        /// Longest context it needs.
+        context: u32,
+        /// Nodes that must not.
+        not: Vec<NodeId>,
+    },
+    /// A chunk was checked and paid.
+    Progress {
+        /// The lease.
+        attempt: Attempt,
+        /// Output tokens so far.
+        units: u64,
+    },
+    /// A lease is complete.
+    Delivered {
+        /// The lease.
+        attempt: Attempt,
+        /// The output.
+        tokens: Vec<u32>,
+        /// Why it ended.
+        finish: Finish,
+    },
+    /// A lease failed.
+    Broken {
+        /// The lease.
+        attempt: Attempt,
+        /// Its worker.
+        node: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The verdict on a delivered lease.
+    Verdict {
+        /// The lease.
+        attempt: Attempt,
+        /// Its worker.
+        node: NodeId,
+        /// Whether its output stands.
+        stands: bool,
+        /// Whether anybody re-ran it.
+        audited: bool,
+    },
+    /// A node was proved to have lied.
+    Convicted {
+        /// Which.
+        node: NodeId,
+        /// The lie.
+        refusal: Refusal,
+    },
+    /// Keep this record as a file.
+    Keep(Box<Kept>),
+    /// We use a slot that a client reserved.
+    Used(NodeId),
+    /// For people who watch.
+    Notice(Notice),
+}
+
+/// What happened around a lease, for people. Not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A re-run began.
+    AuditStarted {
+        /// The lease.
+        attempt: Attempt,
+        /// Whose answer.
+        worker: NodeId,
+        /// Who re-runs it; `None`: our own engine.
+        verifier: Option<NodeId>,
+    },
+    /// A re-run ended.
+    AuditEnded {
+        /// The lease.
+        attempt: Attempt,
+        /// Whose answer.
+        worker: NodeId,
+        /// Who re-ran it; `None`: our own engine.
+        verifier: Option<NodeId>,
+        /// Whether it found the same.
+        equal: bool,
+    },
+    /// A node lied.
+    Convicted {
+        /// Which.
+        node: NodeId,
+        /// How.
+        refusal: Refusal,
+    },
+    /// As a worker: a lease ended.
+    Sold {
+        /// The client.
+        client: NodeId,
+        /// Output tokens.
+        units: u64,
+        /// Whether it was an audit.
+        audit: bool,
+    },
+}

@@ -16,7 +16,7 @@ mod voucher;
 pub use card::{Card, Delegation, ModelOffer};
 pub use receipt::{Receipt, Tier, Unit};
 pub use request::{AuditPolicy, Kind, Limits, Request};
-pub use signed::{SignError, Signed, Typed};
+pub use signed::{Sealed, SignError, Signed, Typed};
 pub use voucher::{ChannelConfig, Voucher};
 
 use crate::limits::RECORD_BYTES_MAX;

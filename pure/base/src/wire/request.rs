@@ -83,6 +83,7 @@ pub struct Request {
     /// What it is fed, as roots; see [`Kind`].
     pub inputs: Vec<Digest>,
     /// Parameters, canonical DAG-CBOR of the kind's own record.
+    #[serde(with = "serde_bytes")]
     pub params: Vec<u8>,
     /// Upper bounds.
     pub limits: Limits,

@@ -46,15 +46,43 @@ pub struct Signed<T> {
     pub signer: Address,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Wire<T> {
-    body: T,
-    signature: Signature,
+/// A record and its signature as they travel and are kept: nobody has looked whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed<T> {
+    /// The record.
+    pub body: T,
+    /// Over its digest.
+    pub signature: Signature,
 }
 
-impl<T: Check> Check for Wire<T> {
+impl<T: Check> Check for Sealed<T> {
     fn check(&self) -> Result<(), DecodeError> {
         self.body.check()
+    }
+}
+
+impl<T: Typed> Sealed<T> {
+    /// Whose signature it is.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn signer(&self, network: &Network) -> Result<Address, KeyError> {
+        recover(&self.body.digest(network), &self.signature)
+    }
+
+    /// Recovers the signer.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn open(self, network: &Network) -> Result<Signed<T>, KeyError> {
+        let signer = self.signer(network)?;
+        Ok(Signed { body: self.body, signature: self.signature, signer })
+    }
+}
+
+impl<T: Clone> From<&Signed<T>> for Sealed<T> {
+    fn from(signed: &Signed<T>) -> Self {
+        Self { body: signed.body.clone(), signature: signed.signature }
     }
 }
 
@@ -70,7 +98,7 @@ impl<T: Typed + Serialize + DeserializeOwned + Check + Clone> Signed<T> {
     /// Canonical bytes: `{body, signature}`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        encode(&Wire { body: self.body.clone(), signature: self.signature })
+        encode(&Sealed::from(self))
     }
 
     /// Reads canonical bytes and recovers the signer.
@@ -78,8 +106,6 @@ impl<T: Typed + Serialize + DeserializeOwned + Check + Clone> Signed<T> {
     /// # Errors
     /// See [`SignError`].
     pub fn open(bytes: &[u8], network: &Network) -> Result<Self, SignError> {
-        let Wire { body, signature } = decode::<Wire<T>>(bytes)?;
-        let signer = recover(&T::digest(&body, network), &signature)?;
-        Ok(Self { body, signature, signer })
+        Ok(decode::<Sealed<T>>(bytes)?.open(network)?)
     }
 }

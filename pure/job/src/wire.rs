@@ -1,0 +1,99 @@
+//! What jobs write into the journal.
+
+use serde::{Deserialize, Serialize};
+use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Price};
+
+/// One step as posted. The program is the job's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSpec {
+    /// The user's name for it.
+    pub custom_id: String,
+    /// Prompt, as token ids.
+    pub prompt: Vec<u32>,
+    /// Canonical bytes of [`talkoo_base::GenerateParams`].
+    #[serde(with = "serde_bytes")]
+    pub params: Vec<u8>,
+    /// Seed of the sampler.
+    pub seed: u64,
+}
+
+/// A job as posted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Its id.
+    pub id: JobId,
+    /// What the user calls it.
+    pub name: String,
+    /// Root of the model.
+    pub program: Digest,
+    /// Longest context of a step, in tokens.
+    pub context: u32,
+    /// The steps, in the order of the results.
+    pub steps: Vec<StepSpec>,
+    /// The last steps may be copied to faster workers.
+    pub copies: bool,
+    /// Highest price it pays.
+    pub price_max: Price,
+    /// Workers at most.
+    pub nodes_max: u32,
+    /// Whether the client's own node may work on it.
+    pub own: bool,
+    /// Who may re-run its steps.
+    pub audit: AuditPolicy,
+}
+
+/// The accepted result of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneWire {
+    /// Who ran it.
+    pub node: NodeId,
+    /// Which lease of the step it was.
+    pub number: u32,
+    /// The output.
+    pub tokens: Vec<u32>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Whether somebody re-ran it.
+    pub audited: bool,
+}
+
+/// A durable change of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// It was posted.
+    Posted(JobSpec),
+    /// A step has its result.
+    Done {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u32,
+        /// The result.
+        done: DoneWire,
+    },
+    /// A step failed for good.
+    Failed {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u32,
+        /// Code of the refusal.
+        code: String,
+        /// Its message.
+        message: String,
+    },
+    /// A result that nobody re-ran was thrown away because its worker lied elsewhere.
+    Revoked {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u32,
+    },
+    /// It is over.
+    Closed {
+        /// The job.
+        job: JobId,
+        /// Whether the user cancelled it.
+        cancelled: bool,
+    },
+}

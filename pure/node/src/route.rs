@@ -1,0 +1,215 @@
+//! The routes among the machines: what one of them asks, another is told. Two pages that are the
+//! design; every match is exhaustive on purpose.
+
+use crate::card::genuine;
+use crate::{Effect, Event, Input, Message, Node, Notice};
+use talkoo_base::{JobId, NodeId, Now, Refusal, RefusalCode};
+use talkoo_job as job;
+use talkoo_market as market;
+use talkoo_proof as proof;
+
+/// An input on its way to one machine.
+pub(crate) enum Inner {
+    Market(market::Input),
+    Job(job::Input),
+    Proof(proof::Input),
+}
+
+/// Outboxes, kept so that no step allocates them anew.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    market: Vec<market::Effect>,
+    job: Vec<job::Effect>,
+    proof: Vec<proof::Effect>,
+}
+
+impl Node {
+    /// The world's inputs, each to the machines it concerns.
+    pub(crate) fn enter(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::PeerUp(node) => {
+                self.cards.peer_up(now, node, out);
+                self.to(Inner::Market(market::Input::PeerUp(node)));
+            }
+            Input::PeerDown(node) => {
+                self.cards.peer_down(&node);
+                self.to(Inner::Market(market::Input::PeerDown(node)));
+                self.to(Inner::Proof(proof::Input::PeerDown(node)));
+            }
+            Input::Message { from, message } => self.message(now, from, *message),
+            Input::Post(spec) => self.to(Inner::Job(job::Input::Post(spec))),
+            Input::Cancel(job) => self.to(Inner::Job(job::Input::Cancel(job))),
+            Input::Provide(providing) => {
+                let ask = providing.as_ref().map(crate::Providing::ask);
+                let card = self.cards.provide(now, providing, out);
+                self.to(Inner::Market(market::Input::Provide(ask)));
+                self.to(Inner::Market(market::Input::Card(card)));
+            }
+            Input::OwnAudits(can) => self.proof.set_own_audits(can),
+            Input::Engine(report) => self.to(Inner::Proof(report)),
+            Input::Restarted => self.to(Inner::Job(job::Input::Restarted)),
+            Input::Stopping => self.to(Inner::Proof(proof::Input::Stopping)),
+            Input::Tick => {
+                if let Some(card) = self.cards.tick(now, out) {
+                    self.to(Inner::Market(market::Input::Card(card)));
+                }
+                self.to(Inner::Market(market::Input::Tick));
+                self.to(Inner::Job(job::Input::Tick));
+                self.to(Inner::Proof(proof::Input::Tick));
+            }
+        }
+    }
+
+    /// One machine takes one input; its effects go where they belong.
+    pub(crate) fn step(&mut self, now: Now, inner: Inner, out: &mut Vec<Effect>) {
+        match inner {
+            Inner::Market(input) => {
+                let mut effects = std::mem::take(&mut self.buffers.market);
+                self.market.handle(now, input, &mut effects);
+                effects.drain(..).for_each(|effect| self.route_market(now, effect, out));
+                self.buffers.market = effects;
+            }
+            Inner::Job(input) => {
+                let mut effects = std::mem::take(&mut self.buffers.job);
+                self.jobs.handle(now, input, &mut effects);
+                effects.drain(..).for_each(|effect| self.route_job(effect, out));
+                self.buffers.job = effects;
+            }
+            Inner::Proof(input) => {
+                let mut effects = std::mem::take(&mut self.buffers.proof);
+                self.proof.handle(now, input, &mut effects);
+                effects.drain(..).for_each(|effect| self.route_proof(now, effect, out));
+                self.buffers.proof = effects;
+            }
+        }
+    }
+
+    fn to(&mut self, inner: Inner) {
+        self.queue.push_back(inner);
+    }
+
+    fn send(&mut self, now: Now, to: NodeId, message: Message, out: &mut Vec<Effect>) {
+        if to == self.me {
+            self.message(now, to, message);
+        } else {
+            out.push(Effect::Send { to, message: Box::new(message) });
+        }
+    }
+
+    fn message(&mut self, now: Now, from: NodeId, message: Message) {
+        match message {
+            Message::Hello(hello) => {
+                if genuine(&hello, from, now) {
+                    self.to(Inner::Market(market::Input::Card(hello.card.body)));
+                }
+            }
+            Message::Market(message) => self.to(Inner::Market(market::Input::Message { from, message })),
+            Message::Proof(message) => {
+                if matches!(message, proof::Message::Lease(_)) {
+                    let reserved = self.market.holds(&from);
+                    let terms = self.market.offered().map(|(ask, _)| proof::Terms { price: ask.price, reserved });
+                    self.to(Inner::Proof(proof::Input::Terms(terms)));
+                }
+                self.to(Inner::Proof(proof::Input::Message { from, message }));
+            }
+        }
+    }
+
+    fn route_market(&mut self, now: Now, effect: market::Effect, out: &mut Vec<Effect>) {
+        match effect {
+            market::Effect::Record(event) => out.push(Effect::Record(Box::new(Event::Market(event)))),
+            market::Effect::Send { to, message } => self.send(now, to, Message::Market(message), out),
+            market::Effect::Agreed { job, node, slots, decode_mtps } => {
+                self.to(Inner::Job(job::Input::Agreed { job, node, slots, decode_mtps }));
+            }
+            market::Effect::Lost { job, node, refusal } => {
+                self.to(Inner::Job(job::Input::Lost { job, node, refusal }));
+            }
+        }
+    }
+
+    fn route_job(&mut self, effect: job::Effect, out: &mut Vec<Effect>) {
+        match effect {
+            job::Effect::Record(event) => out.push(Effect::Record(Box::new(Event::Job(*event)))),
+            job::Effect::Want(job) => self.want(job),
+            job::Effect::Enough(job) => self.to(Inner::Market(market::Input::Enough(job))),
+            job::Effect::Open { attempt, node, work, audit } => match self.candidate(&node) {
+                Some(worker) => self.to(Inner::Proof(proof::Input::Open { attempt, worker, work, audit })),
+                None => {
+                    let refusal = Refusal::new(RefusalCode::CardExpired, "it has no card any more", "");
+                    self.to(Inner::Job(job::Input::Broken { attempt, refusal }));
+                }
+            },
+            job::Effect::Close { attempt, refusal } => self.to(Inner::Proof(proof::Input::Close { attempt, refusal })),
+            job::Effect::Failed { node, refusal } => self.to(Inner::Market(market::Input::Failed { node, refusal })),
+            job::Effect::Measured { node, decode_mtps } => {
+                self.to(Inner::Market(market::Input::Measured { node, decode_mtps }));
+            }
+            job::Effect::Notice(notice) => out.push(Effect::Notice(Notice::Job(notice))),
+        }
+    }
+
+    fn route_proof(&mut self, now: Now, effect: proof::Effect, out: &mut Vec<Effect>) {
+        match effect {
+            proof::Effect::Record(event) => out.push(Effect::Record(Box::new(Event::Proof(event)))),
+            proof::Effect::Send { to, message } => self.send(now, to, Message::Proof(message), out),
+            proof::Effect::Run(run) => out.push(Effect::Run(run)),
+            proof::Effect::Credit { ticket, chunks } => out.push(Effect::Credit { ticket, chunks }),
+            proof::Effect::Stop(ticket) => out.push(Effect::Stop(ticket)),
+            proof::Effect::Draw { lease, program, context, not } => {
+                let nodes = self.verifiers(now, program, context, &not);
+                self.to(Inner::Proof(proof::Input::Candidates { lease, nodes }));
+            }
+            proof::Effect::Progress { attempt, units } => self.to(Inner::Job(job::Input::Progress { attempt, units })),
+            proof::Effect::Delivered { attempt, tokens, finish } => {
+                self.to(Inner::Job(job::Input::Delivered { attempt, tokens, finish }));
+            }
+            proof::Effect::Broken { attempt, node, refusal } => {
+                self.to(Inner::Market(market::Input::Failed { node, refusal: refusal.clone() }));
+                self.to(Inner::Job(job::Input::Broken { attempt, refusal }));
+            }
+            proof::Effect::Verdict { attempt, node: _, stands, audited } => {
+                self.to(Inner::Job(job::Input::Verdict { attempt, stands, audited }));
+            }
+            proof::Effect::Convicted { node, refusal } => {
+                self.to(Inner::Market(market::Input::Convicted { node, refusal }));
+                self.to(Inner::Job(job::Input::Convicted(node)));
+            }
+            proof::Effect::Keep(kept) => out.push(Effect::Keep(kept)),
+            proof::Effect::Used(client) => self.to(Inner::Market(market::Input::Used(client))),
+            proof::Effect::Notice(notice) => out.push(Effect::Notice(Notice::Proof(notice))),
+        }
+    }
+
+    fn want(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let spec = &job.spec;
+        let wanted = market::Wanted {
+            job: id,
+            program: spec.program,
+            context: spec.context,
+            price_max: spec.price_max,
+            nodes_max: spec.nodes_max,
+            own: spec.own,
+        };
+        self.to(Inner::Market(market::Input::Want(wanted)));
+    }
+
+    fn candidate(&self, node: &NodeId) -> Option<proof::Candidate> {
+        let card = self.market.peer(node)?.card.as_ref()?;
+        Some(proof::Candidate { node: *node, operator: card.operator, price: card.price })
+    }
+
+    /// Nodes that could re-run an answer, best first.
+    fn verifiers(&self, now: Now, program: talkoo_base::Digest, context: u32, not: &[NodeId]) -> Vec<proof::Candidate> {
+        let price_max = talkoo_base::Price { input: u128::MAX, output: u128::MAX };
+        let job = JobId(talkoo_base::Digest::ZERO);
+        let wanted = market::Wanted { job, program, context, price_max, nodes_max: u32::MAX, own: false };
+        let ranked = self.market.peers().filter(|(node, _)| !not.contains(node));
+        let mut fit: Vec<(u64, NodeId)> = ranked
+            .filter_map(|(node, peer)| market::rank(&wanted, &self.me, node, peer, now).ok().map(|s| (s, *node)))
+            .collect();
+        fit.sort_by_key(|(score, node)| (std::cmp::Reverse(*score), *node));
+        fit.iter().filter_map(|(_, node)| self.candidate(node)).collect()
+    }
+}

@@ -1,0 +1,387 @@
+//! From a delivered answer to a verdict.
+//!
+//! ```text
+//! delivered ─ coin: no ──────────────────────────────► stands, not re-run
+//!     │ yes
+//!     ▼
+//! ask a verifier ─► commit ─► reveal ─► answer ─ equal ─► stands, re-run
+//!     │ none, silent: the next one          │ different
+//!     ▼                                     ▼
+//! our own engine ◄──────────────────── ask a further verifier
+//!     │ equal: stands, whoever said otherwise is convicted
+//!     └ different: falls, the worker and whoever agreed with it are convicted
+//! ```
+//! Without an engine of our own two verifiers that agree decide, and nobody is convicted on one word.
+
+use crate::buyer::{Draft, Purchase, convict, order, pay};
+use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
+use crate::kept::{Disclosure, Kept, Link};
+use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PROBATION, VERIFIERS_MAX};
+use crate::machine::Context;
+use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Ticket};
+use std::collections::BTreeMap;
+use talkoo_base::wire::{Sealed, Typed};
+use talkoo_base::{
+    Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request,
+    Signed,
+};
+
+/// Chance of an audit, of 2³²: 1 below ten clean audits, then max(3 %, 1/(n+1), 1.5·v/(v+S)).
+/// `value` is the price of the work, `stake` what the worker would lose.
+#[must_use]
+pub fn chance_q32(clean: u64, value: Amount, stake: Amount) -> u64 {
+    const ONE: u128 = 1 << 32;
+    if clean < PROBATION {
+        return u64::try_from(ONE).expect("2^32 fits");
+    }
+    let streak = ONE / (u128::from(clean) + 1);
+    let whole = value.0.saturating_add(stake.0).max(1);
+    // v ≤ v + S, so the quotient is at most 1.5; scaled first, saturating far above any real amount.
+    let risk = value.0.saturating_mul(3 * ONE / 2) / whole;
+    let chance = streak.max(risk).max(u128::from(CHANCE_MIN_Q32)).min(ONE);
+    u64::try_from(chance).expect("at most 2^32")
+}
+
+/// What somebody found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Finding {
+    root: Digest,
+    finish: Finish,
+}
+
+struct Opinion {
+    verifier: Candidate,
+    finding: Finding,
+    request: Signed<Request>,
+    receipt: Signed<Receipt>,
+}
+
+enum Stage {
+    /// Waits for candidates.
+    Drawing,
+    /// A verifier has the order.
+    Asked { verifier: Candidate, lease: LeaseId, request: Box<Signed<Request>>, commit: Option<Digest>, until: Mono },
+    /// Our own engine has it.
+    Own { until: Mono },
+}
+
+struct Audit {
+    purchase: Purchase,
+    policy: AuditPolicy,
+    stage: Stage,
+    tried: Vec<NodeId>,
+    opinions: Vec<Opinion>,
+}
+
+impl Audit {
+    fn claim(&self) -> Finding {
+        let (receipt, _) = self.purchase.receipts.last().expect("a delivery has at least one receipt");
+        Finding { root: receipt.body.trace_root, finish: receipt.body.finish }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Audits {
+    open: BTreeMap<LeaseId, Audit>,
+    asked: BTreeMap<LeaseId, LeaseId>,
+}
+
+impl Audits {
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<Mono> {
+        let until = |audit: &Audit| match audit.stage {
+            Stage::Drawing => None,
+            Stage::Asked { until, .. } | Stage::Own { until } => Some(until),
+        };
+        self.open.values().filter_map(until).min()
+    }
+
+    /// Tosses the coin for a delivered answer and starts what it asks for.
+    pub(crate) fn start(&mut self, cx: &mut Context, now: Now, purchase: Purchase, out: &mut Vec<Effect>) {
+        let lease = purchase.lease;
+        let policy = purchase.order.request.body.audit;
+        let audit = Audit { purchase, policy, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
+        let (receipt, _) = audit.purchase.receipts.last().expect("a delivery has at least one receipt");
+        let account = cx.purse.account(&audit.purchase.worker.node);
+        let chance = chance_q32(account.clean, audit.purchase.worth, account.deserved);
+        let coin = coin_q32(&audit.purchase.coin, &receipt.body.digest(&cx.network));
+        let own_work = audit.purchase.worker.node == cx.me;
+        if own_work || policy == AuditPolicy::None || coin >= chance {
+            return accept(cx, &audit, false, None, out);
+        }
+        self.open.insert(lease, audit);
+        self.next(cx, now, lease, out);
+    }
+
+    /// The next thing to try for an open audit.
+    fn next(&mut self, cx: &mut Context, now: Now, lease: LeaseId, out: &mut Vec<Effect>) {
+        let Some(audit) = self.open.get_mut(&lease) else { return };
+        let claim = audit.claim();
+        let against = audit.opinions.iter().filter(|o| o.finding != claim).count();
+        // One word for it and none against it is enough; against it, a second word is heard first.
+        if against == 0 && !audit.opinions.is_empty() {
+            return self.decide(cx, lease, None, out);
+        }
+        let enough = audit.opinions.len() >= 2 || audit.tried.len() >= VERIFIERS_MAX;
+        let strangers = matches!(audit.policy, AuditPolicy::Drawn | AuditPolicy::Named);
+        if strangers && !enough {
+            audit.stage = Stage::Drawing;
+            let work = &audit.purchase.work;
+            let context = work.prompt.len().saturating_add(work.params.max_tokens as usize);
+            let mut not = audit.tried.clone();
+            not.extend([cx.me, audit.purchase.worker.node]);
+            out.push(Effect::Draw {
+                lease,
+                program: work.program,
+                context: u32::try_from(context).unwrap_or(u32::MAX),
+                not,
+            });
+            return;
+        }
+        if cx.own_audits {
+            let purchase = &audit.purchase;
+            audit.stage = Stage::Own { until: now.mono + OWN_AUDIT_MS_MAX };
+            out.push(Effect::Run(Box::new(Run {
+                ticket: Ticket::Own(lease),
+                work: purchase.work.clone(),
+                trace_id: purchase.order.request.body.inputs[1],
+                rerun: Some(purchase.tokens.clone()),
+            })));
+            let (attempt, worker) = (purchase.attempt, purchase.worker.node);
+            out.push(Effect::Notice(Notice::AuditStarted { attempt, worker, verifier: None }));
+            return;
+        }
+        self.decide(cx, lease, None, out);
+    }
+
+    pub(crate) fn candidates(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        lease: LeaseId,
+        nodes: &[Candidate],
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(audit) = self.open.get_mut(&lease).filter(|a| matches!(a.stage, Stage::Drawing)) else { return };
+        // Another owner than the worker's: one person does not vouch for himself.
+        let others: Vec<&Candidate> = nodes.iter().filter(|c| c.operator != audit.purchase.worker.operator).collect();
+        let about = [&lease.0.0[..], &[u8::try_from(audit.tried.len()).unwrap_or(u8::MAX)]];
+        let draw = derive(&cx.entropy, "draw", &about).first_u64();
+        let Some(verifier) = others.get((draw % others.len().max(1) as u64) as usize).map(|c| **c) else {
+            // Nobody is there: go on as if all had been tried.
+            audit.tried.resize(VERIFIERS_MAX, cx.me);
+            return self.next(cx, now, lease, out);
+        };
+        let purchase = &audit.purchase;
+        let draft = Draft {
+            worker: verifier,
+            work: &purchase.work,
+            job: purchase.order.request.body.job,
+            prompt_salt: purchase.order.prompt_salt,
+            trace_salt: purchase.order.trace_salt,
+            coin: Digest::ZERO,
+            audit: AuditPolicy::None,
+            rerun: Some(&purchase.tokens),
+        };
+        let order = order(cx, now, &draft);
+        let asked = LeaseId(order.request.body.digest(&cx.network));
+        let (attempt, worker) = (purchase.attempt, purchase.worker.node);
+        audit.tried.push(verifier.node);
+        let request = Box::new(order.request.clone());
+        let until = now.mono + AUDIT_MS_MAX;
+        audit.stage = Stage::Asked { verifier, lease: asked, request, commit: None, until };
+        self.asked.insert(asked, lease);
+        out.push(Effect::Notice(Notice::AuditStarted { attempt, worker, verifier: Some(verifier.node) }));
+        out.push(Effect::Send { to: verifier.node, message: Message::Lease(Box::new(order)) });
+    }
+
+    fn asked_of(&mut self, from: NodeId, asked: LeaseId) -> Option<(LeaseId, &mut Audit)> {
+        let lease = *self.asked.get(&asked)?;
+        let audit = self.open.get_mut(&lease)?;
+        let ours =
+            matches!(&audit.stage, Stage::Asked { verifier, lease, .. } if verifier.node == from && *lease == asked);
+        ours.then_some((lease, audit))
+    }
+
+    pub(crate) fn commit(&mut self, from: NodeId, asked: LeaseId, given: Digest, out: &mut Vec<Effect>) {
+        let Some((_, audit)) = self.asked_of(from, asked) else { return };
+        if let Stage::Asked { commit, .. } = &mut audit.stage {
+            // The first commitment stands; sent again, it is answered again.
+            commit.get_or_insert(given);
+            out.push(Effect::Send { to: from, message: Message::Reveal { lease: asked } });
+        }
+    }
+
+    pub(crate) fn answer(&mut self, cx: &mut Context, now: Now, from: NodeId, answer: &Answer, out: &mut Vec<Effect>) {
+        let asked = answer.lease;
+        let Some((lease, audit)) = self.asked_of(from, asked) else { return };
+        let Stage::Asked { verifier, request, commit: Some(commit), .. } = &audit.stage else { return };
+        let (verifier, request, receipt) = (*verifier, request.as_ref().clone(), &answer.receipt);
+        let body = &receipt.body;
+        let promised = verdict_commit(&asked, &body.trace_root, body.finish, body.units, &answer.salt, &from.address());
+        let worth = request.body.price.owed(request.body.limits.input_units, 0);
+        let fair = body.cumulative <= cx.purse.account(&from).signed + worth;
+        let good = receipt.signer == from.address() && body.request == asked.0 && body.node == from.address();
+        let good = good && fair && promised == *commit;
+        self.asked.remove(&asked);
+        if !good {
+            let refusal =
+                Refusal::new(RefusalCode::ProvenLiar, "its answer to an audit is not what it committed to", "");
+            convict(cx, from, refusal, out);
+            return self.next(cx, now, lease, out);
+        }
+        let voucher = pay(cx, &verifier, request.body.channel, worth, out);
+        cx.record(Event::Accepted { node: from, worth, audited: false }, out);
+        out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, voucher } });
+        let Some(audit) = self.open.get_mut(&lease) else { return };
+        let finding = Finding { root: body.trace_root, finish: body.finish };
+        let equal = finding == audit.claim();
+        let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
+        out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: Some(from), equal }));
+        audit.opinions.push(Opinion { verifier, finding, request, receipt: receipt.clone() });
+        self.next(cx, now, lease, out);
+    }
+
+    /// Our own engine has spoken, or could not.
+    pub(crate) fn judged(
+        &mut self,
+        cx: &mut Context,
+        lease: LeaseId,
+        found: Option<(&[Digest], Option<u64>, Finish)>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(audit) = self.open.get(&lease).filter(|a| matches!(a.stage, Stage::Own { .. })) else { return };
+        let truth = found.map(|(digests, diverged, finish)| Finding {
+            root: trace_root(digests),
+            finish: if diverged.is_some() { Finish::Diverged } else { finish },
+        });
+        if let Some(truth) = truth {
+            let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
+            let equal = truth == audit.claim();
+            out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
+        }
+        self.decide(cx, lease, truth, out);
+    }
+
+    fn decide(&mut self, cx: &mut Context, lease: LeaseId, truth: Option<Finding>, out: &mut Vec<Effect>) {
+        let Some(audit) = self.open.remove(&lease) else { return };
+        self.asked.retain(|_, of| *of != lease);
+        let claim = audit.claim();
+        let against: Vec<&Opinion> = audit.opinions.iter().filter(|o| o.finding != claim).collect();
+        let agree = |o: &&&Opinion| against.iter().filter(|p| p.finding == o.finding).count() >= 2;
+        let stands = match truth {
+            Some(truth) => truth == claim,
+            None => against.iter().find(agree).is_none() && against.len() < audit.opinions.len().max(1),
+        };
+        let proven = truth.or_else(|| against.iter().find(agree).map(|o| o.finding));
+        if stands {
+            accept(cx, &audit, !audit.opinions.is_empty() || truth.is_some(), truth.map(|_| true), out);
+        } else {
+            let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
+            out.push(Effect::Keep(Box::new(keep(cx, &audit, truth.map(|_| false)))));
+            if proven.is_some() {
+                let why = lie(&audit, proven);
+                convict(cx, node, Refusal::new(RefusalCode::ProvenLiar, why, "its receipt is kept as evidence"), out);
+            }
+            out.push(Effect::Verdict { attempt, node, stands: false, audited: true });
+        }
+        let Some(truth) = truth else { return };
+        for opinion in audit.opinions.iter().filter(|o| o.finding != truth) {
+            let refusal = Refusal::new(RefusalCode::ProvenLiar, "its audit found what no honest run finds", "");
+            convict(cx, opinion.verifier.node, refusal, out);
+        }
+    }
+
+    pub(crate) fn refused(&mut self, cx: &mut Context, now: Now, from: NodeId, asked: LeaseId, out: &mut Vec<Effect>) {
+        let Some((lease, _)) = self.asked_of(from, asked) else { return };
+        self.asked.remove(&asked);
+        self.next(cx, now, lease, out);
+    }
+
+    pub(crate) fn peer_down(&mut self, cx: &mut Context, now: Now, node: NodeId, out: &mut Vec<Effect>) {
+        self.move_on(cx, now, |stage| matches!(stage, Stage::Asked { verifier, .. } if verifier.node == node), out);
+    }
+
+    pub(crate) fn tick(&mut self, cx: &mut Context, now: Now, out: &mut Vec<Effect>) {
+        let late: Vec<LeaseId> = self.own_late(now.mono);
+        for lease in late {
+            out.push(Effect::Stop(Ticket::Own(lease)));
+            self.decide(cx, lease, None, out);
+        }
+        self.move_on(cx, now, |stage| matches!(stage, Stage::Asked { until, .. } if *until <= now.mono), out);
+    }
+
+    fn own_late(&self, now: Mono) -> Vec<LeaseId> {
+        let late = |a: &Audit| matches!(a.stage, Stage::Own { until } if until <= now);
+        self.open.iter().filter(|(_, a)| late(a)).map(|(l, _)| *l).collect()
+    }
+
+    fn move_on(&mut self, cx: &mut Context, now: Now, stuck: impl Fn(&Stage) -> bool, out: &mut Vec<Effect>) {
+        let leases: Vec<LeaseId> = self.open.iter().filter(|(_, a)| stuck(&a.stage)).map(|(l, _)| *l).collect();
+        for lease in leases {
+            self.asked.retain(|_, of| *of != lease);
+            self.next(cx, now, lease, out);
+        }
+    }
+
+    /// The job needs this answer no more.
+    pub(crate) fn close(&mut self, attempt: Attempt, refusal: &Refusal, out: &mut Vec<Effect>) {
+        let found = self.open.iter().find(|(_, a)| a.purchase.attempt == attempt).map(|(lease, _)| *lease);
+        let Some(lease) = found else { return };
+        self.asked.retain(|_, of| *of != lease);
+        let Some(audit) = self.open.remove(&lease) else { return };
+        match audit.stage {
+            Stage::Asked { verifier, lease, .. } => {
+                let message = Message::Close { lease, refusal: refusal.clone() };
+                out.push(Effect::Send { to: verifier.node, message });
+            }
+            Stage::Own { .. } => out.push(Effect::Stop(Ticket::Own(lease))),
+            Stage::Drawing => {}
+        }
+    }
+}
+
+fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
+    let purchase = &audit.purchase;
+    let (attempt, node) = (purchase.attempt, purchase.worker.node);
+    cx.record(Event::Accepted { node, worth: purchase.worth, audited }, out);
+    out.push(Effect::Keep(Box::new(keep(cx, audit, own))));
+    out.push(Effect::Verdict { attempt, node, stands: true, audited });
+}
+
+/// The lie in words.
+fn lie(audit: &Audit, proven: Option<Finding>) -> String {
+    let step = audit.purchase.attempt.step;
+    match proven.map(|p| p.finish) {
+        Some(Finish::Diverged) => format!("its answer to step {step} has a token that the model does not give"),
+        _ => format!("its states for step {step} are not those of the model it claims"),
+    }
+}
+
+fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept {
+    let purchase = &audit.purchase;
+    let order = &purchase.order;
+    let links = purchase.receipts.iter().map(|(r, v)| Link { receipt: r.into(), voucher: v.into() }).collect();
+    let reruns = audit.opinions.iter().map(|o| (Sealed::from(&o.request), Sealed::from(&o.receipt))).collect();
+    Kept {
+        version: talkoo_base::wire::VERSION,
+        network: cx.network.name.clone(),
+        chain_id: cx.network.chain_id,
+        step: purchase.attempt.step,
+        request: (&order.request).into(),
+        channel: order.channel.clone(),
+        digests: purchase.digests.clone(),
+        links,
+        disclosure: Some(Disclosure {
+            prompt_salt: order.prompt_salt,
+            trace_salt: order.trace_salt,
+            prompt: purchase.work.prompt.clone(),
+            output: purchase.tokens.clone(),
+        }),
+        reruns,
+        own_rerun,
+    }
+}

@@ -1,0 +1,272 @@
+//! The client's side of a lease: request, receipts, vouchers.
+
+use crate::commit::{coin_commit, derive, output_root, prompt_root, trace_id, trace_root};
+use crate::limits::{REQUEST_S, STATE_BYTES_PER_TOKEN};
+use crate::machine::Context;
+use crate::purse::{channel, voucher};
+use crate::{Candidate, Chunk, Effect, Event, Message, Notice, Order};
+use std::collections::BTreeMap;
+use talkoo_base::wire::Typed;
+use talkoo_base::{
+    Amount, Attempt, AuditPolicy, CHUNK_TOKENS, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now, Receipt, Refusal,
+    RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work,
+};
+
+/// A lease of ours and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Purchase {
+    pub(crate) attempt: Attempt,
+    pub(crate) worker: Candidate,
+    pub(crate) work: Work,
+    pub(crate) lease: LeaseId,
+    pub(crate) order: Order,
+    pub(crate) coin: Digest,
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) receipts: Vec<(Signed<Receipt>, Signed<Voucher>)>,
+    pub(crate) worth: Amount,
+    pub(crate) finish: Finish,
+}
+
+#[derive(Default)]
+pub(crate) struct Buyer {
+    open: BTreeMap<LeaseId, Purchase>,
+    names: BTreeMap<Attempt, LeaseId>,
+}
+
+/// The parts of an order that do not depend on who works.
+pub(crate) struct Draft<'a> {
+    pub(crate) worker: Candidate,
+    pub(crate) work: &'a Work,
+    pub(crate) job: Digest,
+    pub(crate) prompt_salt: Digest,
+    pub(crate) trace_salt: Digest,
+    pub(crate) coin: Digest,
+    pub(crate) audit: AuditPolicy,
+    pub(crate) rerun: Option<&'a [u32]>,
+}
+
+/// Signs the request for a lease or an audit.
+pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
+    let channel = channel(&cx.network, cx.operator, cx.me.address(), draft.worker.operator);
+    let prompt = prompt_root(&draft.prompt_salt, &draft.work.prompt);
+    let mut inputs = vec![prompt, trace_id(&draft.trace_salt, &prompt, draft.work)];
+    let mut input_units = draft.work.prompt.len() as u64;
+    let mut output_units = u64::from(draft.work.params.max_tokens);
+    if let Some(tokens) = draft.rerun {
+        inputs.push(output_root(&draft.trace_salt, tokens));
+        input_units += tokens.len() as u64;
+        output_units = 0;
+    }
+    let context = input_units + output_units;
+    let request = Request {
+        version: talkoo_base::wire::VERSION,
+        kind: Kind::Generate,
+        job: draft.job,
+        program: draft.work.program,
+        inputs,
+        params: draft.work.params.to_bytes(),
+        limits: Limits { input_units, output_units, state_bytes: context.saturating_mul(STATE_BYTES_PER_TOKEN) },
+        seed: draft.work.seed,
+        audit_commit: coin_commit(&draft.coin),
+        audit: draft.audit,
+        price: draft.worker.price,
+        deadline: Unix(now.unix.0.saturating_add(REQUEST_S)),
+        worker: draft.worker.node.address(),
+        channel: channel.id(&cx.network),
+    };
+    Order {
+        request: Signed::new(request, &cx.network, cx.signer.as_ref()),
+        channel,
+        prompt_salt: draft.prompt_salt,
+        trace_salt: draft.trace_salt,
+        prompt: draft.work.prompt.clone(),
+        rerun: draft.rerun.map(<[u32]>::to_vec),
+    }
+}
+
+/// Signs and records a voucher that pays `worth` more on the worker's channel.
+pub(crate) fn pay(
+    cx: &mut Context,
+    worker: &Candidate,
+    channel: Digest,
+    worth: Amount,
+    out: &mut Vec<Effect>,
+) -> Signed<Voucher> {
+    let total = cx.purse.account(&worker.node).signed + worth;
+    cx.record(Event::Paid { node: worker.node, total }, out);
+    voucher(&cx.network, cx.signer.as_ref(), channel, total)
+}
+
+/// Proves to the world that a node lied, as far as we are concerned.
+pub(crate) fn convict(cx: &mut Context, node: NodeId, refusal: Refusal, out: &mut Vec<Effect>) {
+    if cx.purse.account(&node).refuted {
+        return;
+    }
+    cx.record(Event::Refuted(node), out);
+    out.push(Effect::Notice(Notice::Convicted { node, refusal: refusal.clone() }));
+    out.push(Effect::Convicted { node, refusal });
+}
+
+impl Buyer {
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
+    pub(crate) fn open(
+        &mut self,
+        cx: &Context,
+        now: Now,
+        attempt: Attempt,
+        worker: Candidate,
+        work: Work,
+        audit: AuditPolicy,
+        out: &mut Vec<Effect>,
+    ) {
+        let about = [&attempt.job.0.0[..], &attempt.step.to_be_bytes(), &attempt.number.to_be_bytes()];
+        let coin = derive(&cx.entropy, "coin", &about);
+        let draft = Draft {
+            worker,
+            work: &work,
+            job: attempt.job.0,
+            prompt_salt: derive(&cx.entropy, "prompt", &about),
+            trace_salt: derive(&cx.entropy, "trace", &about),
+            coin,
+            audit,
+            rerun: None,
+        };
+        let order = order(cx, now, &draft);
+        let lease = LeaseId(order.request.body.digest(&cx.network));
+        out.push(Effect::Send { to: worker.node, message: Message::Lease(Box::new(order.clone())) });
+        self.names.insert(attempt, lease);
+        let purchase = Purchase {
+            attempt,
+            worker,
+            work,
+            lease,
+            order,
+            coin,
+            tokens: Vec::new(),
+            digests: Vec::new(),
+            receipts: Vec::new(),
+            worth: Amount::ZERO,
+            finish: Finish::Running,
+        };
+        self.open.insert(lease, purchase);
+    }
+
+    /// Ends a lease of ours. What was delivered stays paid.
+    pub(crate) fn close(&mut self, attempt: Attempt, refusal: &Refusal, out: &mut Vec<Effect>) {
+        let Some(lease) = self.names.remove(&attempt) else { return };
+        let Some(purchase) = self.open.remove(&lease) else { return };
+        let message = Message::Close { lease, refusal: refusal.clone() };
+        out.push(Effect::Send { to: purchase.worker.node, message });
+    }
+
+    /// The worker ends it.
+    pub(crate) fn closed(&mut self, from: NodeId, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
+        if self.open.get(&lease).is_none_or(|p| p.worker.node != from) {
+            return;
+        }
+        let Some(purchase) = self.open.remove(&lease) else { return };
+        self.names.remove(&purchase.attempt);
+        out.push(Effect::Broken { attempt: purchase.attempt, node: from, refusal: refusal.clone() });
+    }
+
+    /// Checks a chunk, pays it, and hands the purchase over when it is complete.
+    pub(crate) fn chunk(
+        &mut self,
+        cx: &mut Context,
+        from: NodeId,
+        chunk: Chunk,
+        out: &mut Vec<Effect>,
+    ) -> Option<Purchase> {
+        let lease = chunk.lease;
+        // A lease that is over, or of another worker: a late twin, nothing to say.
+        let purchase = self.open.get_mut(&lease).filter(|p| p.worker.node == from)?;
+        let next = purchase.digests.len();
+        if (chunk.index as usize) < next {
+            let (_, voucher) = purchase.receipts.get(chunk.index as usize)?;
+            out.push(Effect::Send { to: from, message: Message::Pay { lease, voucher: voucher.clone() } });
+            return None;
+        }
+        if chunk.index as usize > next {
+            // One before it is missing; the worker sends both again.
+            return None;
+        }
+        match purchase.check(cx, &chunk) {
+            Ok(()) => {}
+            Err(why) => {
+                let message = format!("false receipt: {why}");
+                let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "its message is kept as evidence");
+                let attempt = purchase.attempt;
+                self.open.remove(&lease);
+                self.names.remove(&attempt);
+                out.push(Effect::Broken { attempt, node: from, refusal: refusal.clone() });
+                convict(cx, from, refusal, out);
+                return None;
+            }
+        }
+        purchase.take(cx, chunk, out);
+        let (attempt, units, finish) = (purchase.attempt, purchase.tokens.len() as u64, purchase.finish);
+        if finish == Finish::Running {
+            out.push(Effect::Progress { attempt, units });
+            return None;
+        }
+        self.names.remove(&attempt);
+        let purchase = self.open.remove(&lease)?;
+        out.push(Effect::Delivered { attempt, tokens: purchase.tokens.clone(), finish });
+        Some(purchase)
+    }
+}
+
+impl Purchase {
+    fn owed(&self, units: u64) -> Amount {
+        self.order.request.body.price.owed(self.work.prompt.len() as u64, units)
+    }
+
+    fn check(&self, cx: &Context, chunk: &Chunk) -> Result<(), &'static str> {
+        let receipt = &chunk.receipt.body;
+        let units = (self.tokens.len() + chunk.tokens.len()) as u64;
+        let max = u64::from(self.work.params.max_tokens);
+        let channel = self.order.request.body.channel;
+        let tokens = [self.tokens.as_slice(), &chunk.tokens].concat();
+        let digests = [self.digests.as_slice(), &[chunk.digest]].concat();
+        let full = chunk.tokens.len() == CHUNK_TOKENS as usize;
+        let rules = [
+            (chunk.receipt.signer == self.worker.node.address(), "signed by another key"),
+            (receipt.node == self.worker.node.address(), "names another node"),
+            (receipt.operator == self.worker.operator, "names another operator"),
+            (receipt.request == self.lease.0, "answers another request"),
+            (receipt.channel == channel, "names another channel"),
+            (receipt.tier == Tier::Exact && receipt.unit == Unit::Token, "wrong tier or unit"),
+            (receipt.units == units && units <= max, "wrong number of tokens"),
+            (full || !chunk.tokens.is_empty() && receipt.finish != Finish::Running, "short chunk"),
+            (chunk.tokens.len() <= CHUNK_TOKENS as usize, "long chunk"),
+            (receipt.finish != Finish::Running || units < max, "runs past its end"),
+            (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
+            (receipt.output_root == output_root(&self.order.trace_salt, &tokens), "wrong output root"),
+            (receipt.trace_root == trace_root(&digests), "wrong trace root"),
+            (self.within_price(cx, receipt.cumulative, units), "asks for more than was agreed"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(*why))
+    }
+
+    fn within_price(&self, cx: &Context, cumulative: Amount, units: u64) -> bool {
+        let fresh = self.owed(units).saturating_sub(self.worth);
+        cumulative <= cx.purse.account(&self.worker.node).signed + fresh
+    }
+
+    fn take(&mut self, cx: &mut Context, chunk: Chunk, out: &mut Vec<Effect>) {
+        self.tokens.extend_from_slice(&chunk.tokens);
+        self.digests.push(chunk.digest);
+        self.finish = chunk.receipt.body.finish;
+        let owed = self.owed(self.tokens.len() as u64);
+        let fresh = owed.saturating_sub(self.worth);
+        self.worth = owed;
+        let voucher = pay(cx, &self.worker, self.order.request.body.channel, fresh, out);
+        self.receipts.push((chunk.receipt, voucher.clone()));
+        out.push(Effect::Send { to: self.worker.node, message: Message::Pay { lease: self.lease, voucher } });
+    }
+}

@@ -1,0 +1,30 @@
+//! Limits of receipts and audits.
+
+/// Chunks a worker runs ahead of the money.
+pub const CHUNKS_AHEAD_MAX: u32 = 2;
+/// Leases a worker takes at once, audits apart, over all clients.
+pub const SALES_MAX: usize = 256;
+/// Audits a worker takes at once over all clients.
+pub const RERUNS_MAX: usize = 64;
+/// Prompt and output tokens of one order: what a record may hold.
+pub const ORDER_TOKENS_MAX: usize = 131_072;
+/// A worker sends an unanswered chunk, commitment or answer again after this, in milliseconds.
+pub const RESEND_MS: u64 = 1_500;
+/// … so many times, then the client is gone.
+pub const RESENDS_MAX: u32 = 8;
+/// How long a request is good for, in seconds.
+pub const REQUEST_S: u64 = 3_600;
+/// How long a verifier has for all it does, in milliseconds.
+pub const AUDIT_MS_MAX: u64 = 30_000;
+/// How long our own engine has to judge, in milliseconds.
+pub const OWN_AUDIT_MS_MAX: u64 = 120_000;
+/// Verifiers tried for one answer before our own engine judges it.
+pub const VERIFIERS_MAX: usize = 4;
+/// Clean audited jobs before a worker is audited less than always.
+pub const PROBATION: u64 = 10;
+/// Least chance of an audit, of 2³² (3 %).
+pub const CHANCE_MIN_Q32: u64 = 128_849_019;
+/// Withdraw delay of the channels we open, in seconds (one day).
+pub const WITHDRAW_DELAY_S: u64 = 86_400;
+/// Memory for state that a request allows, in bytes for each token of context.
+pub const STATE_BYTES_PER_TOKEN: u64 = 262_144;

@@ -1,0 +1,91 @@
+//! Money on channels: what we signed for whom, and what others signed for us.
+//!
+//! Amounts on a channel only grow. A voucher is recorded in the journal before it leaves.
+
+use crate::limits::WITHDRAW_DELAY_S;
+use crate::wire::Event;
+use std::collections::BTreeMap;
+use talkoo_base::{Address, Amount, ChannelConfig, Digest, Network, NodeId, Signed, Signer, Voucher};
+
+/// A client's account with one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Vouchers signed, in all.
+    pub signed: Amount,
+    /// Of that, for work that was accepted.
+    pub deserved: Amount,
+    /// Clean audits in a row.
+    pub clean: u64,
+    /// Whether it lied: what is signed but not deserved is contested.
+    pub refuted: bool,
+}
+
+/// A worker's account with one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Earnings {
+    /// The largest voucher received.
+    pub received: Amount,
+}
+
+#[derive(Default)]
+pub(crate) struct Purse {
+    accounts: BTreeMap<NodeId, Account>,
+    earnings: BTreeMap<NodeId, Earnings>,
+}
+
+impl Purse {
+    pub(crate) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Paid { node, total } => {
+                let account = self.accounts.entry(*node).or_default();
+                account.signed = account.signed.max(*total);
+            }
+            Event::Accepted { node, worth, audited } => {
+                let account = self.accounts.entry(*node).or_default();
+                account.deserved += *worth;
+                account.clean += u64::from(*audited);
+            }
+            Event::Refuted(node) => {
+                let account = self.accounts.entry(*node).or_default();
+                (account.clean, account.refuted) = (0, true);
+            }
+            Event::Earned { node, total } => {
+                let earned = self.earnings.entry(*node).or_default();
+                earned.received = earned.received.max(*total);
+            }
+        }
+    }
+
+    pub(crate) fn account(&self, node: &NodeId) -> Account {
+        self.accounts.get(node).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&NodeId, &Account)> {
+        self.accounts.iter()
+    }
+
+    pub(crate) fn earned(&self, client: &NodeId) -> Amount {
+        self.earnings.get(client).map_or(Amount::ZERO, |e| e.received)
+    }
+
+    pub(crate) fn earnings(&self) -> impl Iterator<Item = (&NodeId, &Earnings)> {
+        self.earnings.iter()
+    }
+}
+
+/// The channel between a client's node and a worker: the same on both sides, so nobody sends it twice.
+pub(crate) fn channel(network: &Network, payer: Address, client: Address, operator: Address) -> ChannelConfig {
+    ChannelConfig {
+        payer,
+        payer_authorizer: client,
+        receiver: network.worker_vault(),
+        receiver_authorizer: operator,
+        token: network.token(),
+        withdraw_delay: WITHDRAW_DELAY_S,
+        salt: Digest::ZERO,
+    }
+}
+
+pub(crate) fn voucher(network: &Network, signer: &dyn Signer, channel: Digest, total: Amount) -> Signed<Voucher> {
+    Signed::new(Voucher { channel, max_claimable: total }, network, signer)
+}

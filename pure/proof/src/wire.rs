@@ -1,0 +1,34 @@
+//! What receipts, payments and verdicts leave in the journal.
+
+use serde::{Deserialize, Serialize};
+use talkoo_base::{Amount, NodeId};
+
+/// A durable change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// As a client: a voucher for this amount in all was signed for a worker's channel.
+    Paid {
+        /// The worker.
+        node: NodeId,
+        /// Cumulative amount.
+        total: Amount,
+    },
+    /// As a client: work worth this amount was accepted, so that much of the vouchers is deserved.
+    Accepted {
+        /// The worker.
+        node: NodeId,
+        /// Price of the work.
+        worth: Amount,
+        /// Whether somebody re-ran it and found the same.
+        audited: bool,
+    },
+    /// As a client: the node lied; its streak of clean audits is gone.
+    Refuted(NodeId),
+    /// As a worker: a client's voucher for this amount in all came.
+    Earned {
+        /// The client.
+        node: NodeId,
+        /// Cumulative amount.
+        total: Amount,
+    },
+}
