@@ -1,1 +1,42 @@
-//! The numbers: a transformer as an integer program, in plain scalar Rust.
+//! The numbers of Talkoo: a transformer as an integer program, contract "IR-1" (`docs/EXACT.md`).
+//!
+//! This crate is the definition. It is written to be read and re-implemented: one position at a
+//! time, no lanes, no threads. Integer sums have no order, so an engine may reorder, batch and
+//! split as it likes and must still give these bits; `world/engine` is tested against this crate.
+//!
+//! There is no floating-point type here, not even for constants: they are computed in big integer
+//! arithmetic ([`constants`]) and become part of the model's identity ([`model`]).
+//!
+//! It deliberately does not read files, tokenise, or run fast.
+#![deny(clippy::float_arithmetic)]
+#![forbid(unsafe_code)]
+
+pub mod arith;
+pub mod attention;
+pub mod constants;
+pub mod error;
+pub mod exp;
+mod fixed;
+pub mod forward;
+pub mod import;
+pub mod limits;
+pub mod manifest;
+pub mod matrix;
+pub mod model;
+pub mod norm;
+pub mod quantize;
+pub mod rope;
+pub mod sample;
+pub mod trace;
+
+pub use error::{ImportError, RangeError};
+pub use forward::{Kv, Step, forward, logits};
+pub use manifest::{Architecture, Manifest};
+pub use matrix::Matrix;
+pub use model::{Layer, Model};
+
+/// Name of the numeric contract; part of every manifest and so of every model root.
+pub const CONTRACT: &str = "IR-1";
+
+#[cfg(test)]
+mod tests;

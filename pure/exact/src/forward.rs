@@ -1,0 +1,127 @@
+//! The forward pass, one position at a time.
+
+use crate::attention::{CachedHead, attend};
+use crate::error::RangeError;
+use crate::exp::silu_times;
+use crate::model::{Layer, Model};
+use crate::norm::rms_norm;
+use crate::quantize::{Quantized, quantize};
+use crate::rope;
+use crate::trace::{cached_row_bytes, state_digest};
+use talkoo_base::Digest;
+
+/// Fraction bits of norm, attention and feed-forward products, which are quantised next.
+const WIDE: i32 = 20;
+
+/// The keys and values of every position so far.
+#[derive(Clone, Debug)]
+pub struct Kv {
+    /// Per layer, per position: the heads' keys and values.
+    layers: Vec<Vec<(Vec<CachedHead>, Vec<CachedHead>)>>,
+}
+
+impl Kv {
+    /// An empty cache for `model`.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        Self { layers: vec![Vec::new(); model.layers.len()] }
+    }
+
+    /// Positions in the cache.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.layers.first().map_or(0, Vec::len)
+    }
+
+    /// Whether no position is in the cache.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What one position left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The residual (Q16) after the last layer.
+    pub residual: Vec<i64>,
+    /// The state digest of every layer.
+    pub states: Vec<Digest>,
+}
+
+/// Runs `token` at the next position. `token` must be in the vocabulary and the context not full.
+///
+/// # Errors
+/// If a number leaves its range; the cache is then unusable.
+pub fn forward(model: &Model, kv: &mut Kv, token: u32) -> Result<Step, RangeError> {
+    let position = kv.len();
+    assert!(position < model.manifest.architecture.context, "the context is full");
+    let table = rope::table(&model.manifest.frequencies, position as u64);
+    let mut residual = model.embedding.embed(token as usize)?;
+    let mut states = Vec::with_capacity(model.layers.len());
+    for (layer, cache) in model.layers.iter().zip(&mut kv.layers) {
+        let (keys, values) = attention_part(model, layer, cache, &table, &mut residual)?;
+        feed_forward_part(model, layer, &mut residual)?;
+        states.push(state_digest(&residual, &keys, &values));
+    }
+    Ok(Step { residual, states })
+}
+
+/// The logits (Q16, one per token) of a residual after the last layer.
+///
+/// # Errors
+/// If a logit reaches 2^40.
+pub fn logits(model: &Model, residual: &[i64]) -> Result<Vec<i64>, RangeError> {
+    model.output_matrix().multiply(&normed(model, residual, &model.output_norm))
+}
+
+fn normed(model: &Model, residual: &[i64], gains: &[i32]) -> Quantized {
+    let mut out = vec![0; residual.len()];
+    rms_norm(residual, gains, model.manifest.epsilon, &mut out);
+    quantize(&out, WIDE)
+}
+
+/// Adds attention to the residual and this position to the cache; returns its canonical K and V rows.
+fn attention_part(
+    model: &Model,
+    layer: &Layer,
+    cache: &mut Vec<(Vec<CachedHead>, Vec<CachedHead>)>,
+    table: &[(i64, i64)],
+    residual: &mut [i64],
+) -> Result<(Vec<u8>, Vec<u8>), RangeError> {
+    let shape = &model.manifest.architecture;
+    let x = normed(model, residual, &layer.attention_norm);
+    let (mut q, mut k, v) = (layer.query.multiply(&x)?, layer.key.multiply(&x)?, layer.value.multiply(&x)?);
+    for head in q.chunks_exact_mut(shape.head_dim).chain(k.chunks_exact_mut(shape.head_dim)) {
+        rope::rotate(head, table);
+    }
+    let heads = |v: &[i64]| -> Vec<CachedHead> { v.chunks_exact(shape.head_dim).map(|h| quantize(h, 16)).collect() };
+    let (keys, values) = (heads(&k), heads(&v));
+    let rows = (cached_row_bytes(&keys), cached_row_bytes(&values));
+    cache.push((keys, values));
+
+    let mut mixed = Vec::with_capacity(q.len());
+    for (h, query) in q.chunks_exact(shape.head_dim).enumerate() {
+        let kv_head = h * shape.kv_heads / shape.heads;
+        let keys: Vec<&CachedHead> = cache.iter().map(|(keys, _)| &keys[kv_head]).collect();
+        let values: Vec<&CachedHead> = cache.iter().map(|(_, values)| &values[kv_head]).collect();
+        mixed.extend(attend(query, &keys, &values, model.manifest.score_scale));
+    }
+    add(residual, &layer.attention_output.multiply(&quantize(&mixed, WIDE))?);
+    Ok(rows)
+}
+
+/// Adds the feed-forward part to the residual.
+fn feed_forward_part(model: &Model, layer: &Layer, residual: &mut [i64]) -> Result<(), RangeError> {
+    let x = normed(model, residual, &layer.feed_forward_norm);
+    let (gate, up) = (layer.gate.multiply(&x)?, layer.up.multiply(&x)?);
+    let product: Result<Vec<i64>, RangeError> = gate.iter().zip(&up).map(|(g, u)| silu_times(*g, *u)).collect();
+    add(residual, &layer.down.multiply(&quantize(&product?, WIDE))?);
+    Ok(())
+}
+
+fn add(residual: &mut [i64], y: &[i64]) {
+    for (r, y) in residual.iter_mut().zip(y) {
+        *r += y;
+    }
+}

@@ -1,0 +1,146 @@
+//! What a model is besides its weights: shape, constants, tokenizer. Its hash is part of the model root.
+
+use crate::CONTRACT;
+use crate::constants;
+use crate::error::ImportError;
+use crate::limits::{BLOCK, COLUMNS_MAX, CONTEXT_MAX, HEAD_DIM_MAX, LAYERS_MAX, NORM_MAX, ROWS_MAX};
+use talkoo_base::{Digest, sha256};
+
+/// The shape of a llama model: RMSNorm, grouped-query attention with rotary positions, SwiGLU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Architecture {
+    /// Number of layers.
+    pub layers: usize,
+    /// Length of the residual vector.
+    pub embedding: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Dimensions of one head, a multiple of 32.
+    pub head_dim: usize,
+    /// Dimensions of a head that are rotated, from its start.
+    pub rope_dim: usize,
+    /// Length of the feed-forward vector.
+    pub feed_forward: usize,
+    /// Number of tokens.
+    pub vocabulary: usize,
+    /// Positions at most.
+    pub context: usize,
+    /// The output matrix is the embedding.
+    pub tied: bool,
+}
+
+impl Architecture {
+    /// Checks every number against the contract's limits.
+    ///
+    /// # Errors
+    /// Names the first number outside its limits.
+    pub fn check(&self) -> Result<(), ImportError> {
+        let refuse =
+            |what, need: String, have: usize| Err(ImportError::OutOfRange { what, need, have: have.to_string() });
+        for (what, have, max, multiple) in [
+            ("the number of layers", self.layers, LAYERS_MAX, 1),
+            ("the embedding length", self.embedding, NORM_MAX, BLOCK),
+            ("the feed-forward length", self.feed_forward, COLUMNS_MAX, BLOCK),
+            ("the head dimension", self.head_dim, HEAD_DIM_MAX, BLOCK),
+            ("the rotated dimensions", self.rope_dim, self.head_dim, 2),
+            ("the number of heads", self.heads, COLUMNS_MAX / self.head_dim.max(1), 1),
+            ("the vocabulary", self.vocabulary, ROWS_MAX, 1),
+            ("the context length", self.context, CONTEXT_MAX, 1),
+        ] {
+            if have == 0 || have > max || !have.is_multiple_of(multiple) {
+                return refuse(what, format!("a multiple of {multiple} up to {max}"), have);
+            }
+        }
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            return refuse("the number of key-value heads", format!("a divisor of {}", self.heads), self.kv_heads);
+        }
+        Ok(())
+    }
+
+    /// Length of all query heads together.
+    #[must_use]
+    pub fn query(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Length of all key heads together.
+    #[must_use]
+    pub fn key(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
+
+/// Architecture, constants and tokenizer of one model under this contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The shape.
+    pub architecture: Architecture,
+    /// Rotary frequencies in 2^-64 turns per position, rope_dim / 2 of them.
+    pub frequencies: Vec<u64>,
+    /// log2(e) / sqrt(head_dim) in Q30.
+    pub score_scale: i64,
+    /// RMSNorm's epsilon times 2^48.
+    pub epsilon: u64,
+    /// Digest of tokenizer, chat template and end tokens.
+    pub vocabulary: Digest,
+}
+
+impl Manifest {
+    /// Computes the constants from the bit patterns (f32) in the model file.
+    ///
+    /// # Errors
+    /// If a number is outside the contract's limits.
+    pub fn new(
+        architecture: Architecture,
+        rope_base: u32,
+        epsilon: u32,
+        vocabulary: Digest,
+    ) -> Result<Self, ImportError> {
+        architecture.check()?;
+        Ok(Self {
+            frequencies: constants::frequencies(rope_base, architecture.rope_dim)?,
+            score_scale: constants::score_scale(architecture.head_dim),
+            epsilon: constants::epsilon(epsilon)?,
+            architecture,
+            vocabulary,
+        })
+    }
+
+    /// The canonical bytes: names with a u32 length, numbers as u64, all big-endian, in this order.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let a = &self.architecture;
+        let mut out = Vec::new();
+        for name in [CONTRACT, "llama"] {
+            out.extend((name.len() as u32).to_be_bytes());
+            out.extend(name.as_bytes());
+        }
+        let shape = [
+            a.layers,
+            a.embedding,
+            a.heads,
+            a.kv_heads,
+            a.head_dim,
+            a.rope_dim,
+            a.feed_forward,
+            a.vocabulary,
+            a.context,
+            usize::from(a.tied),
+            self.frequencies.len(),
+        ];
+        out.extend(shape.iter().flat_map(|n| (*n as u64).to_be_bytes()));
+        out.extend(self.frequencies.iter().flat_map(|n| n.to_be_bytes()));
+        out.extend(self.score_scale.to_be_bytes());
+        out.extend(self.epsilon.to_be_bytes());
+        out.extend(self.vocabulary.0);
+        out
+    }
+
+    /// SHA-256("talkoo/manifest/1" ‖ canonical bytes).
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&[b"talkoo/manifest/1", &self.bytes()])
+    }
+}

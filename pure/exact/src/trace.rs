@@ -1,0 +1,103 @@
+//! What a run commits to: state digests, chunk digests, the trace root (decisions on chunks and
+//! states stand in `docs/EXACT.md`).
+
+use crate::quantize::Quantized;
+use talkoo_base::{CHUNK_TOKENS, Digest, merkle, sha256};
+
+/// The canonical bytes of one position's keys (or values) in one layer: per head the exponent
+/// (i32 LE), the mantissas (u16 LE), the codes (i8).
+#[must_use]
+pub fn cached_row_bytes(heads: &[Quantized]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for head in heads {
+        push_cached_head(&mut out, head.exponent, &head.mantissas, &head.codes);
+    }
+    out
+}
+
+/// Appends one head to a canonical row.
+#[inline]
+pub fn push_cached_head(out: &mut Vec<u8>, exponent: i32, mantissas: &[u16], codes: &[i8]) {
+    out.extend_from_slice(&exponent.to_le_bytes());
+    out.extend(mantissas.iter().flat_map(|m| m.to_le_bytes()));
+    out.extend(codes.iter().map(|c| *c as u8));
+}
+
+/// SHA-256(residual after the layer as i64 LE ‖ K row ‖ V row).
+#[must_use]
+pub fn state_digest(residual: &[i64], key_row: &[u8], value_row: &[u8]) -> Digest {
+    let bytes: Vec<u8> = residual.iter().flat_map(|r| r.to_le_bytes()).collect();
+    sha256(&[&bytes, key_row, value_row])
+}
+
+/// Merkle root over the state digests of a chunk: position outer, layer inner.
+#[must_use]
+pub fn states_root(states: &[Digest]) -> Digest {
+    merkle::root("talkoo/states/1", states)
+}
+
+/// c_j = SHA-256("talkoo/chunk/1" ‖ trace id ‖ j u32 BE ‖ count u32 BE ‖ tokens u32 BE ‖ states root).
+#[must_use]
+pub fn chunk_digest(trace_id: &Digest, index: u32, tokens: &[u32], states_root: &Digest) -> Digest {
+    let tokens_bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_be_bytes()).collect();
+    let count = tokens.len() as u32;
+    let parts: [&[u8]; 6] =
+        [b"talkoo/chunk/1", &trace_id.0, &index.to_be_bytes(), &count.to_be_bytes(), &tokens_bytes, &states_root.0];
+    sha256(&parts)
+}
+
+/// Merkle root over the chunk digests so far.
+#[must_use]
+pub fn trace_root(chunks: &[Digest]) -> Digest {
+    merkle::root("talkoo/trace/1", chunks)
+}
+
+/// Collects states and tokens into chunks as a run goes on.
+///
+/// Output token i is sampled from the state at position P-1+i. Chunk j holds tokens 32j..32j+32 and
+/// the states at the positions they were sampled from; chunk 0 also those of the prompt before.
+#[derive(Clone, Debug)]
+pub struct ChunkBuilder {
+    trace_id: Digest,
+    digests: Vec<Digest>,
+    states: Vec<Digest>,
+    tokens: Vec<u32>,
+}
+
+impl ChunkBuilder {
+    /// A builder for a run under this trace id.
+    #[must_use]
+    pub fn new(trace_id: Digest) -> Self {
+        Self { trace_id, digests: Vec::new(), states: Vec::new(), tokens: Vec::new() }
+    }
+
+    /// Adds the state digests of the next position, one per layer.
+    pub fn push_states(&mut self, states: &[Digest]) {
+        self.states.extend_from_slice(states);
+    }
+
+    /// Adds the token sampled from the last position. `true` if the chunk is then full.
+    pub fn push_token(&mut self, token: u32) -> bool {
+        self.tokens.push(token);
+        self.tokens.len() == CHUNK_TOKENS as usize
+    }
+
+    /// Closes the chunk: its index, tokens and digest. `None` if it has no token.
+    pub fn close(&mut self) -> Option<(u32, Vec<u32>, Digest)> {
+        if self.tokens.is_empty() {
+            return None;
+        }
+        let index = self.digests.len() as u32;
+        let root = states_root(&std::mem::take(&mut self.states));
+        let tokens = std::mem::take(&mut self.tokens);
+        let digest = chunk_digest(&self.trace_id, index, &tokens, &root);
+        self.digests.push(digest);
+        Some((index, tokens, digest))
+    }
+
+    /// The digests of the closed chunks.
+    #[must_use]
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+}
