@@ -1,0 +1,301 @@
+//! Content-addressed blocks: an index in redb, small blocks inside it, others as files.
+//!
+//! ```text
+//! put ─► file aside ─► rename to blocks/XX/<cid> ─► row in the index (visible)
+//!                                  flush: sync files ─► sync folders ─► durable commit
+//! ```
+//! A row exists only after its file, and becomes durable only after it; so a crash leaves files
+//! without rows, which [`Blocks::collect`] removes, and never rows without files. What is read can
+//! be checked against its name; what fails the check is forgotten, so that it can be fetched again.
+
+mod collect;
+mod error;
+mod file;
+mod index;
+
+pub use collect::Collected;
+pub use error::BlocksError;
+
+use crate::limits::{INLINE_BYTES_MAX, PIN_NAME_BYTES_MAX, QUOTA_BYTES_DEFAULT, UNSYNCED_BLOCKS_MAX};
+use bytes::Bytes;
+use file::Files;
+use index::{Index, Row};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use talkoo_base::Cid;
+use talkoo_store::{Block, Visibility};
+
+/// Settings of a block store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlocksConfig {
+    /// Bytes that blocks may use in all.
+    pub quota_bytes: u64,
+}
+
+impl Default for BlocksConfig {
+    fn default() -> Self {
+        Self { quota_bytes: QUOTA_BYTES_DEFAULT }
+    }
+}
+
+/// When a block has to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// When the call returns.
+    Now,
+    /// After the next [`Blocks::flush`]; right for what can be fetched again.
+    Later,
+}
+
+/// What is known of a block without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Its length.
+    pub bytes: u64,
+    /// Who may be given it.
+    pub visibility: Visibility,
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all blocks.
+    pub used_bytes: u64,
+    /// Bytes they may have.
+    pub quota_bytes: u64,
+    /// Number of blocks.
+    pub blocks: u64,
+}
+
+/// The blocks of a data folder. Share it in an `Arc`; every call may block on the disk.
+#[derive(Debug)]
+pub struct Blocks {
+    index: Index,
+    files: Files,
+    quota_bytes: u64,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    used_bytes: u64,
+    /// Files whose content may not have reached the disk.
+    unsynced: Vec<Cid>,
+    /// Rows whose commit may not have reached the disk.
+    unsynced_rows: usize,
+}
+
+impl Blocks {
+    /// Opens `<data-dir>/kv.redb` and `<data-dir>/blocks`, creating them if need be.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`], [`BlocksError::Io`].
+    pub fn open(data_dir: impl AsRef<Path>, config: BlocksConfig) -> Result<Self, BlocksError> {
+        let files = Files::open(&data_dir.as_ref().join("blocks"))?;
+        let index = Index::open(&data_dir.as_ref().join("kv.redb"))?;
+        let writer = Writer { used_bytes: index.used_bytes()?, unsynced: Vec::new(), unsynced_rows: 0 };
+        Ok(Self { index, files, quota_bytes: config.quota_bytes, writer: Mutex::new(writer) })
+    }
+
+    /// Keeps blocks; all of them or, after an error, none. A block that is here already only
+    /// becomes visible to more, never to fewer.
+    ///
+    /// # Errors
+    /// [`BlocksError::QuotaExceeded`], [`BlocksError::DiskFull`], [`BlocksError::Io`],
+    /// [`BlocksError::Index`].
+    pub fn put(&self, blocks: &[Block], visibility: Visibility, sync: Sync) -> Result<(), BlocksError> {
+        let mut writer = self.writer();
+        let mut rows = Vec::with_capacity(blocks.len());
+        let mut new_bytes = 0;
+        for block in blocks {
+            let known = self.index.row(block.cid())?;
+            match known {
+                Some(row) if row.visibility <= visibility => {}
+                Some(row) => rows.push((block, Row { visibility, ..row })),
+                None => {
+                    let bytes = block.bytes().len() as u64;
+                    new_bytes += bytes;
+                    rows.push((block, Row { bytes, visibility, is_inline: block.bytes().len() <= INLINE_BYTES_MAX }));
+                }
+            }
+        }
+        let free = self.quota_bytes.saturating_sub(writer.used_bytes);
+        if new_bytes > free {
+            return Err(BlocksError::QuotaExceeded { need: new_bytes, have: free });
+        }
+        for (block, row) in rows.iter().filter(|(_, row)| !row.is_inline) {
+            self.files.write(block.cid(), block.bytes(), row.bytes)?;
+            writer.unsynced.push(*block.cid());
+        }
+        writer.used_bytes += self.index.insert(&rows)?;
+        writer.unsynced_rows += rows.len();
+        if sync == Sync::Now || writer.unsynced_rows > UNSYNCED_BLOCKS_MAX {
+            return self.flush_locked(&mut writer);
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was put, deleted or pinned so far survive a power cut.
+    ///
+    /// # Errors
+    /// [`BlocksError::Io`], [`BlocksError::Index`].
+    pub fn flush(&self) -> Result<(), BlocksError> {
+        self.flush_locked(&mut self.writer())
+    }
+
+    /// A block, checked against its name; `None` if it is not here. A damaged one is forgotten.
+    ///
+    /// # Errors
+    /// [`BlocksError::Damaged`], [`BlocksError::Io`], [`BlocksError::Index`].
+    pub fn get(&self, cid: &Cid) -> Result<Option<Block>, BlocksError> {
+        let Some(bytes) = self.read_unchecked(cid)? else { return Ok(None) };
+        match Block::verified(*cid, bytes) {
+            Ok(block) => Ok(Some(block)),
+            Err(_) => Err(self.forget_damaged(cid)?),
+        }
+    }
+
+    /// A block's bytes as they are on the disk, for receivers that check them themselves. Only
+    /// their length is checked.
+    ///
+    /// # Errors
+    /// [`BlocksError::Damaged`], [`BlocksError::Io`], [`BlocksError::Index`].
+    pub fn read_unchecked(&self, cid: &Cid) -> Result<Option<Bytes>, BlocksError> {
+        let Some(row) = self.index.row(cid)? else { return Ok(None) };
+        if let Some(bytes) = self.read_row(cid, row)? {
+            return Ok(Some(bytes));
+        }
+        // Either it was deleted just now or its file is gone or cut.
+        if self.index.row(cid)?.is_none() { Ok(None) } else { Err(self.forget_damaged(cid)?) }
+    }
+
+    /// What is known of a block; `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn info(&self, cid: &Cid) -> Result<Option<BlockInfo>, BlocksError> {
+        let row = self.index.row(cid)?;
+        Ok(row.map(|row| BlockInfo { bytes: row.bytes, visibility: row.visibility }))
+    }
+
+    /// Whether a block is here.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn has(&self, cid: &Cid) -> Result<bool, BlocksError> {
+        Ok(self.index.row(cid)?.is_some())
+    }
+
+    /// Sets who may be given these blocks; those that are not here are passed over.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn set_visibility(&self, cids: &[Cid], visibility: Visibility) -> Result<(), BlocksError> {
+        let mut writer = self.writer();
+        self.index.set_visibility(cids, visibility)?;
+        writer.unsynced_rows += cids.len();
+        self.flush_locked(&mut writer)
+    }
+
+    /// Removes blocks, pinned or not; answers the bytes freed.
+    ///
+    /// # Errors
+    /// [`BlocksError::Io`], [`BlocksError::Index`].
+    pub fn delete(&self, cids: &[Cid]) -> Result<u64, BlocksError> {
+        let mut writer = self.writer();
+        self.delete_locked(&mut writer, cids)
+    }
+
+    /// All blocks after `after` in the order of their bytes, at most `count`.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn list(&self, after: Option<&Cid>, count: usize) -> Result<Vec<(Cid, BlockInfo)>, BlocksError> {
+        self.index.list(after, count)
+    }
+
+    /// Keeps the DAG below `root` from being collected, under a name. An existing pin of that name
+    /// is replaced. Blocks that are not here yet are kept when they come.
+    ///
+    /// # Errors
+    /// [`BlocksError::PinName`], [`BlocksError::Index`].
+    pub fn pin(&self, name: &str, root: &Cid) -> Result<(), BlocksError> {
+        if name.is_empty() || name.len() > PIN_NAME_BYTES_MAX {
+            return Err(BlocksError::PinName { bytes: name.len() });
+        }
+        let mut writer = self.writer();
+        self.index.pin(name, root)?;
+        self.flush_locked(&mut writer)
+    }
+
+    /// Removes a pin; answers whether there was one.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn unpin(&self, name: &str) -> Result<bool, BlocksError> {
+        let mut writer = self.writer();
+        let was_there = self.index.unpin(name)?;
+        self.flush_locked(&mut writer)?;
+        Ok(was_there)
+    }
+
+    /// All pins in the order of their names.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn pins(&self) -> Result<Vec<(String, Cid)>, BlocksError> {
+        self.index.pins()
+    }
+
+    /// How much room there is.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn usage(&self) -> Result<Usage, BlocksError> {
+        let blocks = self.index.count()?;
+        Ok(Usage { used_bytes: self.writer().used_bytes, quota_bytes: self.quota_bytes, blocks })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic between two changes leaves at most a file without a row, as a crash does.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_row(&self, cid: &Cid, row: Row) -> Result<Option<Bytes>, BlocksError> {
+        if row.is_inline { self.index.inline(cid) } else { self.files.read(cid, row.bytes) }
+    }
+
+    /// Removes a block that is not what its name says. Looks again under the lock: it may have
+    /// been replaced by a good one meanwhile.
+    fn forget_damaged(&self, cid: &Cid) -> Result<BlocksError, BlocksError> {
+        let mut writer = self.writer();
+        let row = self.index.row(cid)?;
+        let bytes = row.map(|row| self.read_row(cid, row)).transpose()?.flatten();
+        if bytes.is_none_or(|bytes| Block::verified(*cid, bytes).is_err()) {
+            self.delete_locked(&mut writer, &[*cid])?;
+        }
+        Ok(BlocksError::Damaged { cid: *cid })
+    }
+
+    fn delete_locked(&self, writer: &mut Writer, cids: &[Cid]) -> Result<u64, BlocksError> {
+        // Rows go first and durably: a row without a file must not exist.
+        let freed = self.index.remove(cids)?;
+        writer.used_bytes = writer.used_bytes.saturating_sub(freed);
+        self.flush_locked(writer)?;
+        for cid in cids {
+            self.files.remove(cid)?;
+        }
+        Ok(freed)
+    }
+
+    fn flush_locked(&self, writer: &mut Writer) -> Result<(), BlocksError> {
+        self.files.sync(&writer.unsynced)?;
+        self.index.commit_durably()?;
+        writer.unsynced.clear();
+        writer.unsynced_rows = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
