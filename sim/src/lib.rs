@@ -1,1 +1,20 @@
-//! The pretended world: many nodes, virtual time, faults, liars, checkers.
+//! The pretended world: many nodes in virtual time, a network that loses, delays, duplicates,
+//! reorders and splits, nodes that crash, crawl and lie, and checkers that look after every step.
+//!
+//! The nodes are the real machines of `talkoo-node`; only what is around them is pretended. The
+//! same seed gives the same trace, whatever the machine: `cargo xtask sim SEED --trace` replays it.
+
+mod check;
+mod crypto;
+mod engine;
+mod liar;
+mod rng;
+mod scene;
+mod world;
+
+pub use liar::Strategy;
+pub use scene::Scene;
+pub use world::{Report, run};
+
+#[cfg(test)]
+mod tests;

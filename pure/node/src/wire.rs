@@ -95,7 +95,7 @@ enum Wire {
     Release {},
     Lease(Box<WireOrder>),
     Chunk(Box<WireChunk>),
-    Pay { lease: LeaseId, voucher: Sealed<Voucher> },
+    Pay { lease: LeaseId, index: u32, voucher: Sealed<Voucher> },
     Close { lease: LeaseId, refusal: WireRefusal },
     Commit { lease: LeaseId, commit: Digest },
     Reveal { lease: LeaseId },
@@ -167,7 +167,7 @@ impl Message {
                 tokens: chunk.tokens,
                 digest: chunk.digest,
             })),
-            Self::Proof(P::Pay { lease, voucher }) => Wire::Pay { lease, voucher: (&voucher).into() },
+            Self::Proof(P::Pay { lease, index, voucher }) => Wire::Pay { lease, index, voucher: (&voucher).into() },
             Self::Proof(P::Close { lease, refusal }) => Wire::Close { lease, refusal: write_refusal(refusal) },
             Self::Proof(P::Commit { lease, commit }) => Wire::Commit { lease, commit },
             Self::Proof(P::Reveal { lease }) => Wire::Reveal { lease },
@@ -201,7 +201,9 @@ impl Message {
                 let receipt = receipt.open(network)?;
                 Self::Proof(P::Chunk(Box::new(proof::Chunk { lease, index, tokens, digest, receipt })))
             }
-            Wire::Pay { lease, voucher } => Self::Proof(P::Pay { lease, voucher: voucher.open(network)? }),
+            Wire::Pay { lease, index, voucher } => {
+                Self::Proof(P::Pay { lease, index, voucher: voucher.open(network)? })
+            }
             Wire::Close { lease, refusal } => Self::Proof(P::Close { lease, refusal: read_refusal(refusal) }),
             Wire::Commit { lease, commit } => Self::Proof(P::Commit { lease, commit }),
             Wire::Reveal { lease } => Self::Proof(P::Reveal { lease }),

@@ -235,7 +235,7 @@ impl Audits {
         }
         let voucher = pay(cx, &verifier, request.body.channel, worth, out);
         cx.record(Event::Accepted { node: from, worth, audited: false }, out);
-        out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, voucher } });
+        out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let finding = Finding { root: body.trace_root, finish: body.finish };
         let equal = finding == audit.claim();
@@ -323,6 +323,11 @@ impl Audits {
         let leases: Vec<LeaseId> = self.open.iter().filter(|(_, a)| stuck(&a.stage)).map(|(l, _)| *l).collect();
         for lease in leases {
             self.asked.retain(|_, of| *of != lease);
+            if let Some(Stage::Asked { verifier, lease: asked, .. }) = self.open.get(&lease).map(|a| &a.stage) {
+                let refusal = Refusal::new(RefusalCode::Silent, "the audit took too long", "");
+                let message = Message::Close { lease: *asked, refusal };
+                out.push(Effect::Send { to: verifier.node, message });
+            }
             self.next(cx, now, lease, out);
         }
     }

@@ -188,7 +188,10 @@ impl Buyer {
         let next = purchase.digests.len();
         if (chunk.index as usize) < next {
             let (_, voucher) = purchase.receipts.get(chunk.index as usize)?;
-            out.push(Effect::Send { to: from, message: Message::Pay { lease, voucher: voucher.clone() } });
+            out.push(Effect::Send {
+                to: from,
+                message: Message::Pay { lease, index: chunk.index, voucher: voucher.clone() },
+            });
             return None;
         }
         if chunk.index as usize > next {
@@ -267,6 +270,9 @@ impl Purchase {
         self.worth = owed;
         let voucher = pay(cx, &self.worker, self.order.request.body.channel, fresh, out);
         self.receipts.push((chunk.receipt, voucher.clone()));
-        out.push(Effect::Send { to: self.worker.node, message: Message::Pay { lease: self.lease, voucher } });
+        out.push(Effect::Send {
+            to: self.worker.node,
+            message: Message::Pay { lease: self.lease, index: chunk.index, voucher },
+        });
     }
 }

@@ -97,6 +97,8 @@ pub enum Message {
     Pay {
         /// Which lease.
         lease: LeaseId,
+        /// Which chunk of it; 0 for an audit.
+        index: u32,
         /// The cumulative voucher.
         voucher: Signed<Voucher>,
     },

@@ -138,7 +138,9 @@ impl Proof {
         let cx = &mut self.context;
         match message {
             Message::Lease(order) => self.seller.lease(cx, now, from, *order, self.terms.take(), out),
-            Message::Pay { lease, voucher } => self.seller.paid(cx, now.mono, from, lease, &voucher, out),
+            Message::Pay { lease, index, voucher } => {
+                self.seller.paid(cx, now.mono, from, lease, index, &voucher, out);
+            }
             Message::Reveal { lease } => self.seller.reveal(cx, now.mono, from, lease, out),
             Message::Chunk(chunk) => {
                 let Some(delivery) = self.buyer.chunk(cx, from, *chunk, out) else { return };

@@ -2,7 +2,7 @@
 //! receipt for each chunk; or re-run an output for an audit, commit, then reveal.
 
 use crate::commit::{derive, output_root, prompt_root, trace_id, trace_root, verdict_commit};
-use crate::limits::{CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, RERUNS_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX};
+use crate::limits::{CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX};
 use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket};
@@ -24,7 +24,10 @@ struct Sale {
     paid: Amount,
     /// Sent and not yet paid, with the price up to each.
     unpaid: VecDeque<(Message, Amount)>,
+    settled_chunks: u32,
     finish: Finish,
+    /// Whatever happens, it ends here: a client that vanished in between is not waited for.
+    until: Mono,
     resend_at: Option<Mono>,
     resends: u32,
     answer: Option<Answer>,
@@ -32,7 +35,12 @@ struct Sale {
 
 /// All leases that we work on.
 #[derive(Default)]
-pub(crate) struct Seller(BTreeMap<LeaseId, Sale>);
+pub(crate) struct Seller {
+    sales: BTreeMap<LeaseId, Sale>,
+    /// Price of the chunks that vouchers were matched to, for each client; starts at what the
+    /// journal says was received.
+    settled: BTreeMap<NodeId, Amount>,
+}
 
 fn no(code: RefusalCode, message: &str, hint: &str) -> Refusal {
     Refusal::new(code, message, hint)
@@ -68,9 +76,9 @@ fn check(cx: &Context, now: Now, client: NodeId, order: &Order, terms: Option<Te
         let late = no(DeadlinePassed, "the request's deadline has passed", "check both clocks");
         return Err(late.with(request.deadline.0, now.unix.0));
     }
-    if request.deadline.0 > now.unix.0 + crate::limits::REQUEST_S + CLOCK_SKEW_S_MAX {
+    if request.deadline.0 > now.unix.0 + REQUEST_S + CLOCK_SKEW_S_MAX {
         let skew = no(RefusalCode::ClockSkew, "the deadline is too far away", "check both clocks");
-        return Err(skew.with(now.unix.0 + crate::limits::REQUEST_S, request.deadline.0));
+        return Err(skew.with(now.unix.0 + REQUEST_S, request.deadline.0));
     }
     let Ok(params) = GenerateParams::from_bytes(&request.params) else {
         return Err(no(Malformed, "the parameters do not parse", "update one of the two nodes"));
@@ -98,11 +106,11 @@ fn check(cx: &Context, now: Now, client: NodeId, order: &Order, terms: Option<Te
 
 impl Seller {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.sales.len()
     }
 
     pub(crate) fn next_wake(&self) -> Option<Mono> {
-        self.0.values().filter_map(|s| s.resend_at).min()
+        self.sales.values().map(|s| s.resend_at.unwrap_or(s.until).min(s.until)).min()
     }
 
     pub(crate) fn lease(
@@ -115,10 +123,10 @@ impl Seller {
         out: &mut Vec<Effect>,
     ) {
         let lease = LeaseId(order.request.body.digest(&cx.network));
-        if self.0.contains_key(&lease) {
+        if self.sales.contains_key(&lease) {
             return;
         }
-        let same_kind = self.0.values().filter(|s| s.order.rerun.is_some() == order.rerun.is_some()).count();
+        let same_kind = self.sales.values().filter(|s| s.order.rerun.is_some() == order.rerun.is_some()).count();
         let room = if order.rerun.is_some() { RERUNS_MAX } else { SALES_MAX };
         let checked = if same_kind < room {
             check(cx, now, client, &order, terms)
@@ -146,12 +154,14 @@ impl Seller {
             digests: Vec::new(),
             paid: Amount::ZERO,
             unpaid: VecDeque::new(),
+            settled_chunks: 0,
             finish: Finish::Running,
+            until: now.mono + REQUEST_S * 1_000,
             resend_at: None,
             resends: 0,
             answer: None,
         };
-        self.0.insert(lease, sale);
+        self.sales.insert(lease, sale);
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
@@ -167,7 +177,8 @@ impl Seller {
         out: &mut Vec<Effect>,
     ) {
         let Ticket::Sale(lease) = ticket else { return };
-        let Some(sale) = self.0.get_mut(&lease) else { return };
+        let settled = self.sales.get(&lease).map_or(Amount::ZERO, |s| self.settled(cx, &s.client));
+        let Some(sale) = self.sales.get_mut(&lease) else { return };
         if sale.digests.len() != index as usize || sale.order.rerun.is_some() || sale.finish != Finish::Running {
             return;
         }
@@ -180,7 +191,7 @@ impl Seller {
             units: sale.tokens.len() as u64,
             output_root: output_root(&sale.order.trace_salt, &sale.tokens),
             trace_root: trace_root(&sale.digests),
-            cumulative: cx.purse.earned(&sale.client) + worth.saturating_sub(sale.paid),
+            cumulative: settled + worth.saturating_sub(sale.paid),
             finish,
             ..blank(cx, lease, request.channel)
         };
@@ -193,27 +204,37 @@ impl Seller {
         sale.resend_at.get_or_insert(now + RESEND_MS);
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
     pub(crate) fn paid(
         &mut self,
         cx: &mut Context,
         now: Mono,
         from: NodeId,
         lease: LeaseId,
+        index: u32,
         voucher: &Signed<Voucher>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(sale) = self.0.get_mut(&lease).filter(|s| s.client == from) else { return };
-        let Some((_, worth)) = sale.unpaid.front() else { return };
-        let due = worth.saturating_sub(sale.paid);
-        let (before, offered) = (cx.purse.earned(&from), voucher.body.max_claimable);
-        let good = voucher.signer == from.address() && voucher.body.channel == sale.order.request.body.channel;
-        // A voucher for an earlier chunk that crossed ours, or one that pays too little, buys nothing.
-        if !good || offered < before + due {
+        let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.client == from) else { return };
+        // A chunk that is paid already, or was never sent: a late twin.
+        let Some((_, worth)) = sale.unpaid.front().filter(|_| index == sale.settled_chunks) else { return };
+        let (due, offered) = (worth.saturating_sub(sale.paid), voucher.body.max_claimable);
+        if voucher.signer != from.address() || voucher.body.channel != sale.order.request.body.channel {
             return;
         }
-        cx.record(Event::Earned { node: from, total: offered }, out);
+        // Vouchers of one channel may overtake each other; the largest counts for all of them.
+        let before = cx.purse.earned(&from);
+        let settled = self.settled.entry(from).or_insert(before);
+        if *settled + due > before.max(offered) {
+            return;
+        }
+        *settled += due;
+        if offered > before {
+            cx.record(Event::Earned { node: from, total: offered }, out);
+        }
         sale.paid = *worth;
         sale.unpaid.pop_front();
+        sale.settled_chunks += 1;
         sale.resends = 0;
         sale.resend_at = (!sale.unpaid.is_empty()).then(|| now + RESEND_MS);
         if sale.finish == Finish::Running {
@@ -221,6 +242,11 @@ impl Seller {
         } else if sale.unpaid.is_empty() {
             self.end(lease, out);
         }
+    }
+
+    /// What this client's vouchers have paid for, as far as we have matched them to chunks.
+    fn settled(&self, cx: &Context, client: &NodeId) -> Amount {
+        self.settled.get(client).copied().unwrap_or_else(|| cx.purse.earned(client))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
@@ -234,14 +260,15 @@ impl Seller {
         finish: Finish,
         out: &mut Vec<Effect>,
     ) {
-        let Some(sale) = self.0.get_mut(&lease).filter(|s| s.answer.is_none()) else { return };
+        let settled = self.sales.get(&lease).map_or(Amount::ZERO, |s| self.settled(cx, &s.client));
+        let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.answer.is_none()) else { return };
         let Some(tokens) = &sale.order.rerun else { return };
         let request = &sale.order.request.body;
         let receipt = Receipt {
             units: diverged.unwrap_or(tokens.len() as u64),
             output_root: output_root(&sale.order.trace_salt, tokens),
             trace_root: trace_root(digests),
-            cumulative: cx.purse.earned(&sale.client) + request.price.owed(request.limits.input_units, 0),
+            cumulative: settled + request.price.owed(request.limits.input_units, 0),
             finish: if diverged.is_some() { Finish::Diverged } else { finish },
             ..blank(cx, lease, request.channel)
         };
@@ -257,7 +284,7 @@ impl Seller {
     }
 
     pub(crate) fn reveal(&mut self, _cx: &Context, now: Mono, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(sale) = self.0.get_mut(&lease).filter(|s| s.client == from) else { return };
+        let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.client == from) else { return };
         let Some(answer) = &sale.answer else { return };
         let message = Message::Answer(Box::new(answer.clone()));
         out.push(Effect::Send { to: from, message: message.clone() });
@@ -268,7 +295,7 @@ impl Seller {
     }
 
     pub(crate) fn run_failed(&mut self, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
-        if let Some(sale) = self.0.remove(&lease) {
+        if let Some(sale) = self.sales.remove(&lease) {
             let message = Message::Close { lease, refusal: refusal.clone() };
             out.push(Effect::Send { to: sale.client, message });
         }
@@ -276,22 +303,22 @@ impl Seller {
 
     /// The client ends a lease.
     pub(crate) fn closed(&mut self, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
-        if self.0.get(&lease).is_some_and(|s| s.client == from) {
+        if self.sales.get(&lease).is_some_and(|s| s.client == from) {
             out.push(Effect::Stop(Ticket::Sale(lease)));
             self.end(lease, out);
         }
     }
 
     pub(crate) fn peer_down(&mut self, node: NodeId, out: &mut Vec<Effect>) {
-        let gone: Vec<LeaseId> = self.0.iter().filter(|(_, s)| s.client == node).map(|(l, _)| *l).collect();
+        let gone: Vec<LeaseId> = self.sales.iter().filter(|(_, s)| s.client == node).map(|(l, _)| *l).collect();
         for lease in gone {
-            self.0.remove(&lease);
+            self.sales.remove(&lease);
             out.push(Effect::Stop(Ticket::Sale(lease)));
         }
     }
 
     pub(crate) fn stopping(&mut self, out: &mut Vec<Effect>) {
-        for (lease, sale) in std::mem::take(&mut self.0) {
+        for (lease, sale) in std::mem::take(&mut self.sales) {
             let refusal = no(RefusalCode::Stopping, "this node is stopping", "another worker runs it");
             out.push(Effect::Stop(Ticket::Sale(lease)));
             out.push(Effect::Send { to: sale.client, message: Message::Close { lease, refusal } });
@@ -299,13 +326,16 @@ impl Seller {
     }
 
     pub(crate) fn tick(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        let due: Vec<LeaseId> =
-            self.0.iter().filter(|(_, s)| s.resend_at.is_some_and(|t| t <= now)).map(|(l, _)| *l).collect();
+        let due: Vec<LeaseId> = self
+            .sales
+            .iter()
+            .filter(|(_, s)| s.until <= now || s.resend_at.is_some_and(|t| t <= now))
+            .map(|(l, _)| *l)
+            .collect();
         for lease in due {
-            let Some(sale) = self.0.get_mut(&lease) else { continue };
-            if sale.resends >= RESENDS_MAX {
-                let waited = RESEND_MS * u64::from(RESENDS_MAX);
-                let message = format!("the client did not answer for {waited} ms");
+            let Some(sale) = self.sales.get_mut(&lease) else { continue };
+            if sale.resends >= RESENDS_MAX || sale.until <= now {
+                let message = "the client did not answer, or the lease outlived its request";
                 let refusal = Refusal::new(RefusalCode::Silent, message, "open a new lease");
                 out.push(Effect::Send { to: sale.client, message: Message::Close { lease, refusal } });
                 out.push(Effect::Stop(Ticket::Sale(lease)));
@@ -321,7 +351,7 @@ impl Seller {
     }
 
     fn end(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        if let Some(sale) = self.0.remove(&lease) {
+        if let Some(sale) = self.sales.remove(&lease) {
             let (client, units, audit) = (sale.client, sale.tokens.len() as u64, sale.order.rerun.is_some());
             out.push(Effect::Notice(Notice::Sold { client, units, audit }));
         }

@@ -1,0 +1,101 @@
+//! What a seed decides: how many nodes, what they are, what goes wrong.
+
+use crate::liar::Strategy;
+use crate::rng::Dice;
+
+/// One pretended world, before it starts.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// Its seed.
+    pub seed: u64,
+    /// How each node behaves; node 0 is a client and honest, as are all clients.
+    pub nodes: Vec<Strategy>,
+    /// Clients: nodes 0 to this.
+    pub clients: u32,
+    /// Steps of each client's job.
+    pub steps: u32,
+    /// A chunk takes 100 ms and up to this much more, in milliseconds.
+    pub speed_spread_ms: u64,
+    /// Messages lost, in a thousand.
+    pub loss_permille: u64,
+    /// Messages that arrive twice, in a thousand.
+    pub twice_permille: u64,
+    /// Longest delay of a message, in milliseconds.
+    pub delay_ms_max: u64,
+    /// Crashes, each followed by a restart.
+    pub crashes: u32,
+    /// Pairs of nodes that lose each other for a while.
+    pub splits: u32,
+    /// Whether clients can judge answers themselves.
+    pub own_audits: bool,
+    /// Whether keys, signatures and bytes are the real ones.
+    pub real_bytes: bool,
+    /// Until when things go wrong, in milliseconds.
+    pub calm_after_ms: u64,
+}
+
+impl Scene {
+    /// The scene of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let clients = if dice.chance(200) { 2 } else { 1 };
+        let workers = if dice.chance(10) { 40 + dice.below(200) } else { 3 + dice.below(9) };
+        let own_audits = dice.chance(850);
+        // Two honest workers besides the client; without own judgement at most one liar (see `audit`).
+        let liars_max = if own_audits { workers.saturating_sub(2) } else { 1 };
+        let liars = if dice.chance(250) { 0 } else { dice.below(liars_max + 1) };
+        let mut nodes = vec![Strategy::Honest; clients as usize];
+        for index in 0..workers {
+            let strategy = if index < liars {
+                Strategy::LIARS[usize::try_from(dice.below(9)).expect("below 9")]
+            } else if dice.chance(60) {
+                Strategy::Slow
+            } else if index + 2 < workers && dice.chance(40) {
+                Strategy::Silent
+            } else {
+                Strategy::Honest
+            };
+            nodes.push(strategy);
+        }
+        let calm = dice.chance(150);
+        let faults = |dice: &mut Dice, max: u64| if calm { 0 } else { dice.below(max) };
+        Self {
+            seed,
+            clients,
+            steps: 1 + u32::try_from(dice.below(24)).expect("small"),
+            speed_spread_ms: 600,
+            loss_permille: faults(&mut dice, 60),
+            twice_permille: faults(&mut dice, 60),
+            delay_ms_max: 1 + dice.below(300),
+            crashes: u32::try_from(faults(&mut dice, 5)).expect("small"),
+            splits: u32::try_from(faults(&mut dice, 4)).expect("small"),
+            own_audits,
+            real_bytes: seed % 100 == 7,
+            calm_after_ms: 60_000,
+            nodes,
+        }
+    }
+
+    /// A quiet scene with the given workers, for tests of one thing.
+    #[must_use]
+    pub fn quiet(seed: u64, workers: &[Strategy], steps: u32) -> Self {
+        let mut nodes = vec![Strategy::Honest];
+        nodes.extend_from_slice(workers);
+        Self {
+            seed,
+            nodes,
+            clients: 1,
+            steps,
+            speed_spread_ms: 1,
+            loss_permille: 0,
+            twice_permille: 0,
+            delay_ms_max: 5,
+            crashes: 0,
+            splits: 0,
+            own_audits: true,
+            real_bytes: false,
+            calm_after_ms: 60_000,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Fixed seeds, quiet scenes for each lie, and the promise that a seed is a trace.
+
+use crate::{Report, Scene, Strategy, run};
+
+fn play(scene: &Scene) -> Report {
+    let mut show = |line: &str| println!("{}", line.chars().take(400).collect::<String>());
+    let tell: Option<&mut dyn FnMut(&str)> =
+        if std::env::var_os("TALKOO_SIM_TRACE").is_some() { Some(&mut show) } else { None };
+    let report = run(scene, tell);
+    if let Err(why) = &report.verdict {
+        panic!("seed {}: {why}\nreplay with: cargo xtask sim {} --trace", scene.seed, scene.seed);
+    }
+    report
+}
+
+#[test]
+fn honest_worlds_accuse_nobody() {
+    for seed in 0..20 {
+        let report = play(&Scene::quiet(seed, &[Strategy::Honest; 4], 20));
+        assert_eq!((report.convicted, report.done), (0, 20), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_lie_is_caught() {
+    use Strategy::{
+        CheatedSampler, CopiedAnswer, FalseAccuser, OtherWeights, ReplayedReceipt, TamperedToken, Truncated,
+    };
+    let lies = [OtherWeights, Truncated, TamperedToken, CopiedAnswer, CheatedSampler, ReplayedReceipt, FalseAccuser];
+    for lie in lies {
+        for seed in 0..10 {
+            let report = play(&Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], 16));
+            assert_eq!((report.convicted, report.done), (1, 16), "{lie:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_silent_cost_time_and_nothing_else() {
+    let report = play(&Scene::quiet(1, &[Strategy::Silent, Strategy::Honest, Strategy::Slow], 12));
+    assert_eq!((report.convicted, report.done), (0, 12));
+}
+
+#[test]
+fn a_seed_is_a_trace() {
+    for seed in [7, 107, 3, 999] {
+        let (a, b) = (play(&Scene::of(seed)), play(&Scene::of(seed)));
+        assert_eq!((a.trace, a.events), (b.trace, b.events), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_thousand_worlds_hold() {
+    let seeds = 0..2_000u64;
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let seeds = seeds.clone();
+            scope.spawn(move || seeds.filter(|s| s % 2 == half).for_each(|seed| drop(play(&Scene::of(seed)))));
+        }
+    });
+}
