@@ -1,0 +1,48 @@
+//! Every route of the native API.
+
+/// HTTP method of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Reads.
+    Get,
+    /// Does.
+    Post,
+    /// Ends or removes.
+    Delete,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Name of the call.
+    pub name: &'static str,
+    /// Method.
+    pub verb: Verb,
+    /// Path.
+    pub path: &'static str,
+}
+
+const fn route(name: &'static str, verb: Verb, path: &'static str) -> Route {
+    Route { name, verb, path }
+}
+
+/// All of them; `GET /api/v1/events`, the event stream, is apart.
+pub const ROUTES: &[Route] = &[
+    route("status", Verb::Get, "/api/v1/status"),
+    route("stop", Verb::Post, "/api/v1/stop"),
+    route("peers", Verb::Get, "/api/v1/peers"),
+    route("dial", Verb::Post, "/api/v1/peers"),
+    route("invite", Verb::Get, "/api/v1/invite"),
+    route("models", Verb::Get, "/api/v1/models"),
+    route("pull", Verb::Post, "/api/v1/models"),
+    route("remove", Verb::Delete, "/api/v1/models/{name}"),
+    route("provide", Verb::Post, "/api/v1/provide"),
+    route("why", Verb::Get, "/api/v1/provide"),
+    route("post", Verb::Post, "/api/v1/jobs"),
+    route("jobs", Verb::Get, "/api/v1/jobs"),
+    route("job", Verb::Get, "/api/v1/jobs/{id}"),
+    route("explain", Verb::Get, "/api/v1/jobs/{id}/explain"),
+    route("output", Verb::Get, "/api/v1/jobs/{id}/output"),
+    route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
+    route("accounts", Verb::Get, "/api/v1/accounts"),
+];
