@@ -14,7 +14,7 @@ pub type CachedHead = Quantized;
 
 /// The score of a raw dot product, in Q20 and in units of log2: floor(score * scale / 2^30).
 /// `exponent` = query exponent + key exponent; `scale` = log2(e)/sqrt(head dim) in Q30.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn score(dot: i64, exponent: i32, scale: i64) -> i64 {
     let limit = 1i128 << SCORE_BITS;
@@ -76,28 +76,28 @@ fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], exponent: i32, tot
 }
 
 /// Aligns a weight (below 2^46) to the largest value exponent of the range.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn align(weight: i64, difference: i32) -> i64 {
     rsh(weight, difference)
 }
 
 /// Right shift that makes the largest weight of a segment at most 16 bits.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn segment_shift(largest: i64) -> i32 {
     (bit_length(largest as u64) - 16).max(0)
 }
 
 /// A weight on its segment's scale, 0..=65,535: the one weight that would round up to 65,536 does not.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn segment_weight(weight: i64, shift: i32) -> i64 {
     rsh(weight, shift).min(65_535)
 }
 
 /// Shift of the common grid that segments are summed on: 32 bits for the largest weight.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn grid_shift(largest: i64) -> i32 {
     (bit_length(largest as u64) - 32).max(0)
@@ -105,7 +105,7 @@ pub fn grid_shift(largest: i64) -> i32 {
 
 /// Divides a sum by the un-rounded total of the probabilities (Q30): the result is in Q20.
 /// `exponent` = grid shift + value exponent.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn normalise(sum: i64, total: i64, exponent: i32) -> i64 {
     let bits = bit_length(total as u64);

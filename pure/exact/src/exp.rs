@@ -14,7 +14,7 @@ pub const EXP2: [i64; 7] = [1_073_741_823, -744_260_973, 257_938_912, -59_582_93
 const GATE_CUT: u64 = 1 << 22;
 
 /// 2^-u for u >= 0 in Q20; the result is in Q30. 0 from u = 32 on.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn exp2neg(u: i64) -> i64 {
     let fraction = u & 0xf_ffff;
@@ -26,14 +26,14 @@ pub fn exp2neg(u: i64) -> i64 {
 }
 
 /// exp(-|g|) in Q30 for g in Q16.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn exp_neg_abs(g: i64) -> i64 {
     exp2neg((g.unsigned_abs().min(GATE_CUT) as i64 * LOG2_E) >> 26)
 }
 
 /// The logistic function of g (Q16), in Q30, rounded down.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn sigmoid(g: i64) -> i64 {
     let e = exp_neg_abs(g);
@@ -45,7 +45,7 @@ pub fn sigmoid(g: i64) -> i64 {
 ///
 /// # Errors
 /// If the product reaches 2^60.
-#[inline]
+#[inline(always)]
 pub fn silu_times(g: i64, u: i64) -> Result<i64, RangeError> {
     let silu = rsh128(i128::from(g) * i128::from(sigmoid(g)), 22);
     RangeError::check("feed-forward product", rsh128(silu * i128::from(u), 20), PRODUCT_BITS)

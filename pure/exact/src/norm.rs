@@ -4,7 +4,7 @@ use crate::arith::{bit_length, isqrt, max_abs, rsh};
 
 /// RMSNorm of `x` (Q16) with gains in Q16; the result is in Q20.
 /// `epsilon` is the model's eps * 2^48. `x`, `gains` and `out` have the same length, at most 2^15.
-#[inline]
+#[inline(always)]
 pub fn rms_norm(x: &[i64], gains: &[i32], epsilon: u64, out: &mut [i64]) {
     let shift = bit_length(max_abs(x)) - 24;
     let mut squares = 0u64;
@@ -20,7 +20,7 @@ pub fn rms_norm(x: &[i64], gains: &[i32], epsilon: u64, out: &mut [i64]) {
 }
 
 /// floor(2^52 / R) where R = floor(sqrt(mean square * 2^16 + epsilon)), at least 1.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn inverse_root(squares: u64, length: usize, shift: i32, epsilon: u64) -> i64 {
     let epsilon = u128::from(epsilon);

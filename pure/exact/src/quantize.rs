@@ -10,7 +10,7 @@ pub struct Quantized {
     pub codes: Vec<i8>,
     /// One mantissa per block of 32, at most 33,027.
     pub mantissas: Vec<u16>,
-    /// The exponent of the whole vector; 0 if it is all zero.
+    /// The exponent of the whole vector; for an all-zero one the smallest there is.
     pub exponent: i32,
 }
 
@@ -24,13 +24,13 @@ pub fn quantize(v: &[i64], fraction_bits: i32) -> Quantized {
 }
 
 /// [`quantize`] into given memory: `codes` as long as `v`, `mantissas` a 32nd of it. Returns the exponent.
-#[inline]
+#[inline(always)]
 pub fn quantize_into(v: &[i64], fraction_bits: i32, codes: &mut [i8], mantissas: &mut [u16]) -> i32 {
     let largest = max_abs(v);
     if largest == 0 {
         codes.fill(0);
         mantissas.fill(0);
-        return 0;
+        return -22 - fraction_bits;
     }
     let bits = bit_length(largest);
     for ((block, codes), mantissa) in v.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).zip(mantissas.iter_mut())
@@ -42,7 +42,7 @@ pub fn quantize_into(v: &[i64], fraction_bits: i32, codes: &mut [i8], mantissas:
 
 /// One block: the numbers are first shifted right by `shift` to 30 bits.
 /// The mantissa is rounded up, so a code never exceeds 127 and no clamp is needed.
-#[inline]
+#[inline(always)]
 fn quantize_block(block: &[i64], shift: i32, codes: &mut [i8]) -> u16 {
     let mut wide = [0i64; BLOCK];
     let mut largest = 0;
@@ -65,7 +65,7 @@ fn quantize_block(block: &[i64], shift: i32, codes: &mut [i8]) -> u16 {
 /// A query as 15-bit codes: value_i = codes_i * 2^exponent, |code| <= 16,384, so that a code splits
 /// into two int8 limbs (code = 256 * high + low) for integer dot-product instructions.
 /// Returns the exponent; `v` has `fraction_bits` fraction bits.
-#[inline]
+#[inline(always)]
 pub fn quantize_query(v: &[i64], fraction_bits: i32, codes: &mut [i16]) -> i32 {
     let shift = bit_length(max_abs(v)) - 14;
     for (code, x) in codes.iter_mut().zip(v) {

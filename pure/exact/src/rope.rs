@@ -36,7 +36,7 @@ pub fn table(frequencies: &[u64], position: u64) -> Vec<(i64, i64)> {
 
 /// Rotates the first `2 * table.len()` numbers of one head in place, in interleaved pairs
 /// (2j, 2j+1) as GGUF's llama stores them. Numbers below 2^40 stay below 2^41.
-#[inline]
+#[inline(always)]
 pub fn rotate(head: &mut [i64], table: &[(i64, i64)]) {
     for (pair, (sine, cosine)) in head.chunks_exact_mut(2).zip(table) {
         let (u, w) = (i128::from(pair[0]), i128::from(pair[1]));

@@ -1,0 +1,255 @@
+//! One batch through all layers. Mirrors `talkoo_exact::forward` line by line.
+
+use super::{Engine, Memory};
+use crate::kernels::{self, HeadCache, Isa, Pool};
+use crate::model::LayerWeights;
+use talkoo_base::{Digest, sha256};
+use talkoo_exact::matrix::embed_row;
+use talkoo_exact::quantize::Quantized;
+use talkoo_exact::trace::push_cached_head;
+use talkoo_exact::{Manifest, RangeError, rope};
+
+/// Fraction bits of norm, attention and feed-forward products, which are quantised next.
+const WIDE: i32 = 20;
+/// Positions whose logits are computed together: bounds the memory to 32 vocabularies.
+const LOGITS_BATCH: usize = 32;
+
+/// What of each position is wanted, by its index in the tokens given.
+pub(crate) trait Observer {
+    /// The state digests of one position, one per layer.
+    fn states(&mut self, index: usize, states: &[Digest]);
+    /// Whether the logits after this position are wanted.
+    fn wants_logits(&self, index: usize) -> bool;
+    /// The logits (Q16) after one position. `false` ends the run early.
+    fn logits(&mut self, index: usize, logits: &[i64]) -> bool;
+    /// Whether state digests are wanted at all.
+    fn wants_states(&self) -> bool {
+        true
+    }
+}
+
+impl Engine {
+    /// Empties the cache for a new task.
+    pub(crate) fn reset(&mut self) {
+        let shape = &self.model.manifest.architecture;
+        let layer = || vec![HeadCache::new(shape.head_dim); shape.kv_heads];
+        self.cache = (0..shape.layers).map(|_| layer()).collect();
+        self.position = 0;
+    }
+
+    /// Runs `tokens` (ids of the vocabulary that fit the context) from the current position on.
+    /// Returns `false` if the observer ended it.
+    pub(crate) fn advance(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<bool, RangeError> {
+        let batch = self.batch;
+        for (i, tokens) in tokens.chunks(batch).enumerate() {
+            let states = self.batch(tokens, observer.wants_states())?;
+            let layers = self.model.layers.len();
+            for (t, states) in states.chunks_exact(layers).enumerate() {
+                observer.states(i * batch + t, states);
+            }
+            let wanted: Vec<usize> = (0..tokens.len()).filter(|t| observer.wants_logits(i * batch + t)).collect();
+            for wanted in wanted.chunks(LOGITS_BATCH) {
+                self.logits(wanted)?;
+                let vocabulary = self.model.manifest.architecture.vocabulary;
+                for (t, logits) in wanted.iter().zip(self.memory.logits.chunks_exact(vocabulary)) {
+                    if !observer.logits(i * batch + t, logits) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// One batch through all layers; returns the state digests, position outer, layer inner.
+    fn batch(&mut self, tokens: &[u32], with_states: bool) -> Result<Vec<Digest>, RangeError> {
+        let model = std::sync::Arc::clone(&self.model);
+        let layers = model.layers.len();
+        let mut states = vec![Digest::ZERO; if with_states { tokens.len() * layers } else { 0 }];
+        let memory = &mut self.memory;
+        memory.residual.clear();
+        memory.angles.clear();
+        let embedding = &model.embedding;
+        let (block, zero_point) = (embedding.format.block(), embedding.format.zero_point());
+        for (t, token) in tokens.iter().enumerate() {
+            memory.residual.extend(embed_row(&embedding.row(*token as usize), block, zero_point)?);
+            memory.angles.extend(rope::table(&model.manifest.frequencies, (self.position + t) as u64));
+        }
+        for (l, (layer, cache)) in model.layers.iter().zip(&mut self.cache).enumerate() {
+            let mut pass = Pass {
+                isa: self.isa,
+                pool: &mut self.pool,
+                manifest: &model.manifest,
+                first: self.position,
+                tokens: tokens.len(),
+                memory,
+            };
+            pass.attention_part(layer, cache)?;
+            pass.feed_forward_part(layer)?;
+            if with_states {
+                pass.hash_states(l, layers, &mut states);
+            }
+        }
+        self.position += tokens.len();
+        Ok(states)
+    }
+
+    /// The logits of some positions of the last batch, into memory.
+    fn logits(&mut self, wanted: &[usize]) -> Result<(), RangeError> {
+        let (manifest, isa, memory) = (&self.model.manifest, self.isa, &mut self.memory);
+        let d = manifest.architecture.embedding;
+        let (residual, gains) = (&memory.residual, &self.model.output_norm);
+        memory.x.fill(&mut self.pool, wanted.len(), d, &|i, mut row| {
+            let mut normed = vec![0; d];
+            kernels::rms_norm(isa, &residual[wanted[i] * d..][..d], gains, manifest.epsilon, &mut normed);
+            row.fill(isa, &normed, WIDE);
+        });
+        kernels::multiply(&mut self.pool, isa, self.model.output_matrix(), &memory.x, &mut memory.logits)
+    }
+
+    /// The largest logit's token, ties to the lowest id.
+    pub(crate) fn argmax(&self, logits: &[i64]) -> u32 {
+        kernels::argmax(self.isa, logits)
+    }
+}
+
+/// One layer over one batch.
+struct Pass<'a> {
+    isa: Isa,
+    pool: &'a mut Pool,
+    manifest: &'a Manifest,
+    /// Position of the first token.
+    first: usize,
+    tokens: usize,
+    memory: &'a mut Memory,
+}
+
+impl Pass<'_> {
+    /// Norms the residual and quantises it.
+    fn normed(&mut self, gains: &[i32]) {
+        let (isa, epsilon, d) = (self.isa, self.manifest.epsilon, self.manifest.architecture.embedding);
+        let residual = &self.memory.residual;
+        self.memory.x.fill(self.pool, self.tokens, d, &|t, mut row| {
+            let mut normed = vec![0; d];
+            kernels::rms_norm(isa, &residual[t * d..][..d], gains, epsilon, &mut normed);
+            row.fill(isa, &normed, WIDE);
+        });
+    }
+
+    /// Quantises rows of `columns` Q20 numbers.
+    fn quantised(&mut self, columns: usize, rows: fn(&Memory) -> &[i64]) {
+        let isa = self.isa;
+        let mut x = std::mem::take(&mut self.memory.x);
+        let rows = rows(self.memory);
+        x.fill(self.pool, self.tokens, columns, &|t, mut row| row.fill(isa, &rows[t * columns..][..columns], WIDE));
+        self.memory.x = x;
+    }
+
+    fn attention_part(&mut self, layer: &LayerWeights, cache: &mut [HeadCache]) -> Result<(), RangeError> {
+        self.normed(&layer.attention_norm);
+        let memory = &mut *self.memory;
+        kernels::multiply(self.pool, self.isa, &layer.query, &memory.x, &mut memory.query)?;
+        kernels::multiply(self.pool, self.isa, &layer.key, &memory.x, &mut memory.key)?;
+        kernels::multiply(self.pool, self.isa, &layer.value, &memory.x, &mut memory.value)?;
+        self.rotate();
+        self.store(cache);
+        self.attend(cache);
+        self.quantised(self.manifest.architecture.query(), |m| &m.mixed);
+        let memory = &mut *self.memory;
+        kernels::multiply(self.pool, self.isa, &layer.attention_output, &memory.x, &mut memory.delta)?;
+        kernels::add(self.isa, &mut memory.residual, &memory.delta);
+        Ok(())
+    }
+
+    fn rotate(&mut self) {
+        let (isa, shape) = (self.isa, &self.manifest.architecture);
+        let (angles, pairs) = (&self.memory.angles, shape.rope_dim / 2);
+        for (vectors, length) in [(&mut self.memory.query, shape.query()), (&mut self.memory.key, shape.key())] {
+            self.pool.chunks(vectors, length, &|t, vector| {
+                for head in vector.chunks_exact_mut(shape.head_dim) {
+                    kernels::rotate(isa, head, &angles[t * pairs..][..pairs]);
+                }
+            });
+        }
+    }
+
+    /// Quantises keys and values into the cache and keeps their canonical rows for the state digests.
+    fn store(&mut self, cache: &mut [HeadCache]) {
+        let shape = &self.manifest.architecture;
+        let dim = shape.head_dim;
+        let empty = || Quantized { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
+        let (mut key, mut value) = (empty(), empty());
+        let memory = &mut *self.memory;
+        memory.rows.clear();
+        let mut value_row = Vec::with_capacity(shape.key() * 2);
+        for t in 0..self.tokens {
+            value_row.clear();
+            for (h, cache) in cache.iter_mut().enumerate() {
+                let at = t * shape.key() + h * dim;
+                for (from, to) in [(&memory.key, &mut key), (&memory.value, &mut value)] {
+                    to.exponent =
+                        kernels::quantize(self.isa, &from[at..at + dim], 16, &mut to.codes, &mut to.mantissas);
+                }
+                cache.push(&key, &value);
+                push_cached_head(&mut memory.rows, key.exponent, &key.mantissas, &key.codes);
+                push_cached_head(&mut value_row, value.exponent, &value.mantissas, &value.codes);
+            }
+            memory.rows.extend_from_slice(&value_row);
+        }
+    }
+
+    /// One item per token and query head, long ranges and short ones mixed.
+    fn attend(&mut self, cache: &[HeadCache]) {
+        let (isa, shape, scale, first) = (self.isa, &self.manifest.architecture, self.manifest.score_scale, self.first);
+        let (heads, dim) = (shape.heads, shape.head_dim);
+        self.memory.mixed.resize(self.tokens * shape.query(), 0);
+        let query = &self.memory.query;
+        self.pool.chunks(&mut self.memory.mixed, dim, &|i, out| {
+            let (t, h) = (i / heads, i % heads);
+            let cache = &cache[h * shape.kv_heads / heads];
+            SCRATCH.with_borrow_mut(|scratch| {
+                kernels::attend(isa, cache, first + t + 1, &query[i * dim..][..dim], scale, scratch, out);
+            });
+        });
+    }
+
+    fn feed_forward_part(&mut self, layer: &LayerWeights) -> Result<(), RangeError> {
+        self.normed(&layer.feed_forward_norm);
+        let memory = &mut *self.memory;
+        kernels::multiply(self.pool, self.isa, &layer.gate, &memory.x, &mut memory.gate)?;
+        kernels::multiply(self.pool, self.isa, &layer.up, &memory.x, &mut memory.up)?;
+        let (isa, length) = (self.isa, self.manifest.architecture.feed_forward);
+        let (up, failed) = (&memory.up, std::sync::Mutex::new(None));
+        self.pool.chunks(&mut memory.gate, length, &|t, gate| {
+            if let Err(error) = kernels::silu_times(isa, gate, &up[t * length..][..length]) {
+                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            }
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(error);
+        }
+        self.quantised(length, |m| &m.gate);
+        let memory = &mut *self.memory;
+        kernels::multiply(self.pool, self.isa, &layer.down, &memory.x, &mut memory.delta)?;
+        kernels::add(self.isa, &mut memory.residual, &memory.delta);
+        Ok(())
+    }
+
+    /// The state digests of this layer, into their places among all layers'.
+    fn hash_states(&mut self, layer: usize, layers: usize, states: &mut [Digest]) {
+        let d = self.manifest.architecture.embedding;
+        let (residual, rows) = (&self.memory.residual, &self.memory.rows);
+        let row = rows.len() / self.tokens;
+        self.pool.chunks(states, layers, &|t, states| {
+            let mut bytes = Vec::with_capacity(d * 8);
+            for x in &residual[t * d..][..d] {
+                bytes.extend_from_slice(&x.to_le_bytes());
+            }
+            states[layer] = sha256(&[&bytes, &rows[t * row..][..row]]);
+        });
+    }
+}
+
+thread_local! {
+    static SCRATCH: std::cell::RefCell<kernels::Scratch> = std::cell::RefCell::default();
+}

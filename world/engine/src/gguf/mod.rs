@@ -1,0 +1,147 @@
+//! GGUF, versions 2 and 3, little-endian: metadata and tensor table, read as a stream.
+//!
+//! The reader is total: whatever the bytes, it returns a header or a typed error, and never holds
+//! more memory than a small multiple of what it has read. Format: `docs/gguf.md` of ggml.
+//! It does not interpret: names and shapes are judged where the model is loaded.
+
+mod read;
+mod value;
+
+use read::Reader;
+pub use value::{Metadata, Value};
+
+use crate::error::ModelError;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+/// Metadata entries in one file: real ones have about 40.
+const ENTRIES_MAX: u64 = 65_536;
+/// Tensors in one file: 1,024 layers of 20.
+const TENSORS_MAX: u64 = 65_536;
+/// Dimensions of a tensor, as in ggml.
+const DIMENSIONS_MAX: u32 = 4;
+
+/// One tensor's place in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Dimensions, the contiguous one first; missing ones are 1.
+    pub dimensions: [u64; 4],
+    /// ggml type number.
+    pub kind: u32,
+    /// Byte offset from the start of the file.
+    pub offset: u64,
+}
+
+impl Tensor {
+    /// Number of elements; `None` if it overflows.
+    #[must_use]
+    pub fn elements(&self) -> Option<u64> {
+        self.dimensions.iter().try_fold(1u64, |n, d| n.checked_mul(*d))
+    }
+}
+
+/// Everything before the tensor data.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    /// Metadata by key.
+    pub metadata: Metadata,
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+}
+
+impl Header {
+    /// Reads the header of the file at `path`; the tensor data is not touched.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a GGUF this reader understands.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let read = |source| ModelError::Read { path: path.into(), source };
+        let file = File::open(path).map_err(read)?;
+        let bytes = file.metadata().map_err(read)?.len();
+        Self::parse(BufReader::with_capacity(1 << 18, file), bytes)
+    }
+
+    /// Reads a header from a stream that belongs to a file of `file_bytes`.
+    ///
+    /// # Errors
+    /// If it is not a GGUF this reader understands, or a tensor lies outside the file.
+    pub fn parse(source: impl Read, file_bytes: u64) -> Result<Self, ModelError> {
+        let mut reader = Reader::new(source, file_bytes);
+        let magic: [u8; 4] = reader.array()?;
+        if magic != *b"GGUF" {
+            return Err(ModelError::NotGguf { found: magic });
+        }
+        let version = reader.u32()?;
+        if !(2..=3).contains(&version) {
+            let what = format!("GGUF version {version}");
+            return Err(ModelError::unsupported(what, "a little-endian file of version 2 or 3"));
+        }
+        let tensors = reader.count(TENSORS_MAX, "tensors")?;
+        let entries = reader.count(ENTRIES_MAX, "metadata entries")?;
+        let mut metadata = Metadata::default();
+        for _ in 0..entries {
+            let key = reader.string()?;
+            let kind = reader.u32()?;
+            let value = reader.value(kind)?;
+            metadata.insert(key, value);
+        }
+        let mut header = Self { metadata, tensors: BTreeMap::new(), file_bytes };
+        for _ in 0..tensors {
+            let (name, tensor) = read_tensor(&mut reader)?;
+            header.tensors.insert(name, tensor);
+        }
+        header.place_tensors(reader.position())?;
+        Ok(header)
+    }
+
+    /// Turns offsets within the data section into offsets within the file.
+    fn place_tensors(&mut self, header_end: u64) -> Result<(), ModelError> {
+        let alignment = self.metadata.u64("general.alignment").unwrap_or(32);
+        if !alignment.is_power_of_two() || alignment > 1 << 20 {
+            return Err(ModelError::damaged(format!("an alignment of {alignment} bytes")));
+        }
+        let data = header_end.next_multiple_of(alignment);
+        for (name, tensor) in &mut self.tensors {
+            let offset = data.checked_add(tensor.offset).filter(|o| *o <= self.file_bytes);
+            tensor.offset =
+                offset.ok_or_else(|| ModelError::damaged(format!("tensor {name} lies outside the file")))?;
+        }
+        Ok(())
+    }
+
+    /// The tensor of this name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
+        self.tensors.get(name).ok_or_else(|| ModelError::damaged(format!("tensor {name} is missing")))
+    }
+
+    /// The byte range of a tensor that occupies `bytes`, checked against the file.
+    ///
+    /// # Errors
+    /// If it ends beyond the file.
+    pub fn check_range(&self, name: &str, tensor: &Tensor, bytes: u64) -> Result<(), ModelError> {
+        match tensor.offset.checked_add(bytes) {
+            Some(end) if end <= self.file_bytes => Ok(()),
+            _ => Err(ModelError::damaged(format!("tensor {name} ends beyond the file"))),
+        }
+    }
+}
+
+fn read_tensor(reader: &mut Reader<impl Read>) -> Result<(String, Tensor), ModelError> {
+    let name = reader.string()?;
+    let rank = reader.u32()?;
+    if rank > DIMENSIONS_MAX {
+        return Err(ModelError::damaged(format!("tensor {name} has {rank} dimensions")));
+    }
+    let mut dimensions = [1; 4];
+    for d in &mut dimensions[..rank as usize] {
+        *d = reader.u64()?;
+    }
+    Ok((name, Tensor { dimensions, kind: reader.u32()?, offset: reader.u64()? }))
+}

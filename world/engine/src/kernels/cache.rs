@@ -1,0 +1,81 @@
+//! Keys and values of one head, in the order the attention kernels read them.
+//!
+//! - keys: per 16 positions, for every four dimensions, 16 x 4 codes + 128 (the unsigned operand)
+//! - values: per 4 positions, for every dimension, 4 codes
+//!
+//! Nothing is lost against the canonical rows, which are hashed when they are pushed.
+
+use talkoo_exact::limits::BLOCK;
+use talkoo_exact::quantize::Quantized;
+
+/// Positions in one tile of keys.
+pub(super) const KEY_TILE: usize = 16;
+/// Positions in one group of values.
+pub(super) const VALUE_GROUP: usize = 4;
+/// Memory grows by this many positions: one segment.
+const GROWTH: usize = talkoo_exact::limits::SEGMENT;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeadCache {
+    pub(super) dimensions: usize,
+    length: usize,
+    pub(super) keys: Vec<u8>,
+    /// Per 16 positions and block of 32 dimensions, 16 mantissas.
+    pub(super) key_mantissas: Vec<i32>,
+    pub(super) key_exponents: Vec<i32>,
+    pub(super) values: Vec<i8>,
+    /// Per block of 32 dimensions, one mantissa per position.
+    pub(super) value_mantissas: Vec<Vec<i32>>,
+    pub(super) value_exponents: Vec<i32>,
+    /// The largest value exponent of all positions up to each.
+    pub(super) value_exponent_max: Vec<i32>,
+}
+
+impl HeadCache {
+    pub(crate) fn new(dimensions: usize) -> Self {
+        Self { dimensions, value_mantissas: vec![Vec::new(); dimensions / BLOCK], ..Self::default() }
+    }
+
+    /// Appends one position.
+    pub(crate) fn push(&mut self, key: &Quantized, value: &Quantized) {
+        let (position, blocks) = (self.length, self.dimensions / BLOCK);
+        if position == self.key_exponents.len() {
+            self.grow();
+        }
+        let (tile, lane) = (position / KEY_TILE, position % KEY_TILE);
+        let keys = &mut self.keys[tile * KEY_TILE * self.dimensions..][..KEY_TILE * self.dimensions];
+        for (quad, out) in key.codes.chunks_exact(4).zip(keys.chunks_exact_mut(4 * KEY_TILE)) {
+            for (code, out) in quad.iter().zip(&mut out[lane * 4..]) {
+                *out = (*code as u8) ^ 0x80;
+            }
+        }
+        for (b, m) in key.mantissas.iter().enumerate() {
+            self.key_mantissas[(tile * blocks + b) * KEY_TILE + lane] = i32::from(*m);
+        }
+        self.key_exponents[position] = key.exponent;
+
+        let group = position / VALUE_GROUP * VALUE_GROUP * self.dimensions;
+        for (d, code) in value.codes.iter().enumerate() {
+            self.values[group + d * VALUE_GROUP + position % VALUE_GROUP] = *code;
+        }
+        for (mantissas, m) in self.value_mantissas.iter_mut().zip(&value.mantissas) {
+            mantissas[position] = i32::from(*m);
+        }
+        self.value_exponents[position] = value.exponent;
+        let before = position.checked_sub(1).map_or(value.exponent, |p| self.value_exponent_max[p]);
+        self.value_exponent_max[position] = before.max(value.exponent);
+        self.length += 1;
+    }
+
+    fn grow(&mut self) {
+        let room = self.key_exponents.len() + GROWTH;
+        let blocks = self.dimensions / BLOCK;
+        self.keys.resize(room * self.dimensions, 0x80);
+        self.key_mantissas.resize(room * blocks, 0);
+        self.key_exponents.resize(room, 0);
+        self.values.resize(room * self.dimensions, 0);
+        self.value_mantissas.iter_mut().for_each(|m| m.resize(room, 0));
+        self.value_exponents.resize(room, 0);
+        self.value_exponent_max.resize(room, 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! Verification: one prefill over prompt and output, the sampler checked at every output token.
+
+use super::ending::Ending;
+use super::{Task, Verified, check_tokens};
+use crate::engine::{Engine, Observer};
+use crate::error::RunError;
+use talkoo_base::{Digest, Finish};
+use talkoo_exact::sample::sample;
+use talkoo_exact::trace::ChunkBuilder;
+
+/// Replays sampler, ending and chunks over logits as they come.
+struct Checker<'a> {
+    task: &'a Task,
+    tokens: &'a [u32],
+    ending: Ending<'a>,
+    builder: ChunkBuilder,
+    /// States of positions whose token has not been checked yet.
+    waiting: std::collections::VecDeque<Vec<Digest>>,
+    checked: usize,
+    diverged: Option<u32>,
+    finish: Option<Finish>,
+}
+
+impl Checker<'_> {
+    /// Index of the output token sampled after position `index`, if it is one.
+    fn output(&self, index: usize) -> Option<usize> {
+        (index + 1).checked_sub(self.task.prompt.len())
+    }
+
+    fn diverge(&mut self) -> bool {
+        self.diverged = Some(self.checked as u32);
+        false
+    }
+}
+
+impl Observer for Checker<'_> {
+    fn states(&mut self, index: usize, states: &[Digest]) {
+        match self.output(index) {
+            None => self.builder.push_states(states),
+            Some(_) => self.waiting.push_back(states.to_vec()),
+        }
+    }
+
+    fn wants_logits(&self, index: usize) -> bool {
+        self.output(index).is_some()
+    }
+
+    fn logits(&mut self, _: usize, logits: &[i64]) -> bool {
+        let token = self.tokens[self.checked];
+        if self.finish.is_some() || sample(logits, &self.task.params, self.task.seed, self.checked as u32) != token {
+            return self.diverge();
+        }
+        let states = self.waiting.pop_front().expect("states come before logits");
+        self.builder.push_states(&states);
+        self.checked += 1;
+        self.finish = self.ending.after(token);
+        let full = self.builder.push_token(token);
+        if full || self.finish.is_some() || self.checked == self.tokens.len() {
+            self.builder.close();
+        }
+        true
+    }
+}
+
+impl Engine {
+    /// Re-runs `task` and compares: were `tokens` the (beginning of the) honest output?
+    /// Costs one prefill over prompt and output.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`]; a token that the model does not have is a divergence, not an error.
+    pub fn verify(&mut self, task: &Task, tokens: &[u32]) -> Result<Verified, RunError> {
+        let model = std::sync::Arc::clone(&self.model);
+        let ending = task.check(&model)?;
+        // Tokens beyond the context, or unknown ones, diverge where they stand: what is before counts.
+        let room = (model.context_max() as usize - task.prompt.len()).min(tokens.len());
+        let known = tokens[..room].iter().position(|t| check_tokens(&model, &[*t]).is_err()).unwrap_or(room);
+        // The position of the last token is never run, so an unknown or surplus token may end the input.
+        let fed = known.min(tokens.len().saturating_sub(1));
+        let mut input = task.prompt.clone();
+        input.extend_from_slice(&tokens[..fed]);
+        if tokens.is_empty() {
+            return Ok(Verified { chunk_digests: Vec::new(), diverged: None, finish: None });
+        }
+        self.reset();
+        let mut checker = Checker {
+            task,
+            tokens,
+            ending,
+            builder: ChunkBuilder::new(task.trace_id),
+            waiting: std::collections::VecDeque::new(),
+            checked: 0,
+            diverged: None,
+            finish: None,
+        };
+        let limit = input.len().min(model.context_max() as usize);
+        self.advance(&input[..limit], &mut checker)?;
+        if checker.diverged.is_none() && checker.checked < tokens.len() {
+            checker.diverge();
+        }
+        let finish = checker.finish.filter(|_| checker.diverged.is_none());
+        Ok(Verified { chunk_digests: checker.builder.digests().to_vec(), diverged: checker.diverged, finish })
+    }
+}
