@@ -170,8 +170,11 @@ impl Importer {
     fn round(&self, row: &mut Row) -> Result<(), ImportError> {
         let scale = self.scales.iter().map(|s| s.abs()).max().unwrap_or(0);
         let minimum = self.minimums.iter().map(|s| s.abs()).max().unwrap_or(0);
-        let shift = smallest_shift(scale, BLOCK_SCALE_MAX).max(smallest_shift(minimum, BLOCK_MIN_MAX));
-        row.ew = if scale == 0 && minimum == 0 { 0 } else { shift - 24 };
+        let shift = match (scale, minimum) {
+            (0, 0) => 24,
+            _ => smallest_shift(scale, BLOCK_SCALE_MAX).max(smallest_shift(minimum, BLOCK_MIN_MAX)),
+        };
+        row.ew = shift - 24;
         if !(ROW_EXPONENT_MIN..=ROW_EXPONENT_MAX).contains(&row.ew) {
             return Err(ImportError::OutOfRange {
                 what: "a weight row's exponent",

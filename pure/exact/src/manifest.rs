@@ -88,7 +88,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Computes the constants from the bit patterns (f32) in the model file.
+    /// Computes the constants from the 32-bit patterns in the model file.
     ///
     /// # Errors
     /// If a number is outside the contract's limits.
