@@ -4,6 +4,7 @@
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf speed [THREADS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf tokenize TEXT-FILE > IDS-PER-LINE
 //! ```
 //! Floating point is used only here, on finished logits.
 #![allow(clippy::print_stdout)]
@@ -13,13 +14,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{ChatMessage, Engine, Model, Task, define_generate};
+use talkoo_engine::{ChatMessage, Engine, Model, Task, Vocabulary, define_generate};
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |i: usize| arguments.get(i).map_or("", String::as_str);
+    if argument(1) == "tokenize" {
+        return tokenize(&Vocabulary::open(Path::new(argument(0)))?, argument(2));
+    }
     let start = Instant::now();
     let model = Arc::new(Model::load(Path::new(argument(0)))?);
     println!("loaded in {:.2} s, root {}", start.elapsed().as_secs_f64(), model.root());
@@ -105,5 +109,19 @@ fn chat(model: &Arc<Model>, prompt: &str, max_tokens: u32) -> Result<(), Failure
     let start = Instant::now();
     let defined = define_generate(model, &task)?;
     println!("the definition agrees: {} ({:.1} s)", defined == outcome, start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// One line of ids per line of text, to compare with another tokenizer; `\\n` in the text is a line break.
+fn tokenize(vocabulary: &Vocabulary, path: &str) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path)?;
+    let mut out = String::new();
+    for line in text.split('\n') {
+        let ids = vocabulary.encode(&line.replace("\\n", "\n"), true);
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        out.push_str(&ids.join(" "));
+        out.push('\n');
+    }
+    print!("{out}");
     Ok(())
 }

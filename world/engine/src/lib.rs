@@ -25,6 +25,7 @@ pub use gguf::{Header, Metadata, Tensor, Value};
 pub use kernels::Kernel;
 pub use model::Model;
 pub use run::{Chunk, Outcome, Task, Verified, define_generate};
+pub use talkoo_exact::CONTRACT;
 pub use vocabulary::{ChatMessage, Decoder, Vocabulary};
 
 #[cfg(test)]

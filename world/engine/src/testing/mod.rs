@@ -1,0 +1,279 @@
+//! For tests: tiny made-up models in GGUF form, and the real one.
+#![allow(missing_docs)]
+
+mod real;
+
+pub(crate) use real::real_model;
+
+use crate::model::Model;
+use std::sync::Arc;
+use talkoo_exact::import::Format;
+
+/// SplitMix64.
+#[derive(Clone)]
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// A number of magnitude below 2^bits.
+    pub(crate) fn signed(&mut self, bits: u32) -> i64 {
+        (self.next() >> (63 - bits)) as i64 - (1 << bits)
+    }
+}
+
+/// Writes GGUF.
+#[derive(Default)]
+pub(crate) struct Writer {
+    entries: u64,
+    metadata: Vec<u8>,
+    tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
+}
+
+impl Writer {
+    fn string(out: &mut Vec<u8>, s: &str) {
+        out.extend((s.len() as u64).to_le_bytes());
+        out.extend(s.as_bytes());
+    }
+
+    fn entry(&mut self, key: &str, kind: u32, value: &[u8]) {
+        self.entries += 1;
+        Self::string(&mut self.metadata, key);
+        self.metadata.extend(kind.to_le_bytes());
+        self.metadata.extend(value);
+    }
+
+    pub(crate) fn u32(&mut self, key: &str, v: u32) {
+        self.entry(key, 4, &v.to_le_bytes());
+    }
+
+    pub(crate) fn single(&mut self, key: &str, bits: u32) {
+        self.entry(key, 6, &bits.to_le_bytes());
+    }
+
+    pub(crate) fn text(&mut self, key: &str, v: &str) {
+        let mut bytes = Vec::new();
+        Self::string(&mut bytes, v);
+        self.entry(key, 8, &bytes);
+    }
+
+    pub(crate) fn texts(&mut self, key: &str, list: &[String]) {
+        let mut bytes = 8u32.to_le_bytes().to_vec();
+        bytes.extend((list.len() as u64).to_le_bytes());
+        list.iter().for_each(|s| Self::string(&mut bytes, s));
+        self.entry(key, 9, &bytes);
+    }
+
+    pub(crate) fn integers(&mut self, key: &str, list: &[i32]) {
+        let mut bytes = 5u32.to_le_bytes().to_vec();
+        bytes.extend((list.len() as u64).to_le_bytes());
+        list.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        self.entry(key, 9, &bytes);
+    }
+
+    pub(crate) fn tensor(&mut self, name: &str, dimensions: &[usize], kind: u32, bytes: Vec<u8>) {
+        let dimensions = dimensions.iter().map(|d| *d as u64).collect();
+        self.tensors.push((name.into(), dimensions, kind, bytes));
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut out = b"GGUF\x03\0\0\0".to_vec();
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend(self.entries.to_le_bytes());
+        out.extend(self.metadata);
+        let mut offset = 0u64;
+        for (name, dimensions, kind, bytes) in &self.tensors {
+            Self::string(&mut out, name);
+            out.extend((dimensions.len() as u32).to_le_bytes());
+            dimensions.iter().for_each(|d| out.extend(d.to_le_bytes()));
+            out.extend(kind.to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            offset += (bytes.len() as u64).next_multiple_of(32);
+        }
+        for (_, _, _, bytes) in &self.tensors {
+            out.resize(out.len().next_multiple_of(32), 0);
+            out.extend(bytes);
+        }
+        out
+    }
+}
+
+/// The shape of a tiny model.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub seed: u64,
+    pub layers: usize,
+    pub embedding: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub feed_forward: usize,
+    pub context: usize,
+    pub tied: bool,
+    /// Binary exponent of the scales, by which numbers grow from sane to wild.
+    pub loudness: u32,
+    /// Formats to draw from.
+    pub formats: Vec<Format>,
+}
+
+impl Shape {
+    pub(crate) fn small(seed: u64) -> Self {
+        Self {
+            seed,
+            layers: 2,
+            embedding: 64,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 32,
+            feed_forward: 96,
+            context: 96,
+            tied: true,
+            loudness: 8,
+            formats: Format::ALL.to_vec(),
+        }
+    }
+
+    /// A random shape; K formats come with widths that are multiples of 256.
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let wide = random.below(4) == 0;
+        let unit = if wide { 256 } else { 32 };
+        let kv_heads = 1 + random.below(2);
+        Self {
+            seed,
+            layers: 1 + random.below(2),
+            embedding: unit * (1 + random.below(if wide { 1 } else { 4 })),
+            kv_heads,
+            heads: kv_heads * (1 + random.below(3)),
+            head_dim: 32 * (1 + random.below(3)),
+            feed_forward: unit * (1 + random.below(if wide { 1 } else { 5 })),
+            context: 256,
+            tied: random.below(2) == 0,
+            loudness: [5, 8, 8, 9, 12][random.below(5)] as u32,
+            formats: Format::ALL.to_vec(),
+        }
+    }
+
+    fn matrix(&self, random: &mut Random, rows: usize, columns: usize) -> (u32, Vec<u8>) {
+        let fits: Vec<Format> = self.formats.iter().copied().filter(|f| columns.is_multiple_of(f.group().0)).collect();
+        let format = fits[random.below(fits.len())];
+        let mut bytes: Vec<u8> = (0..rows * format.row_bytes(columns).unwrap()).map(|_| random.next() as u8).collect();
+        for group in bytes.chunks_exact_mut(format.group().1) {
+            let mut half = |at: usize, quieter: u32| {
+                let exponent = self.loudness.saturating_sub(quieter) as u16;
+                let bits = (random.next() as u16 & 0x83ff) | exponent << 10;
+                group[at..at + 2].copy_from_slice(&bits.to_le_bytes());
+            };
+            match format {
+                Format::Q4_0 | Format::Q5_0 => half(0, 0),
+                Format::Q8_0 => half(0, 4),
+                Format::Q4_1 | Format::Q5_1 => {
+                    half(0, 0);
+                    half(2, 0);
+                }
+                Format::Q4K | Format::Q5K => {
+                    half(0, 5);
+                    half(2, 5);
+                }
+                Format::Q6K => half(208, 8),
+            }
+        }
+        (format.ggml(), bytes)
+    }
+
+    /// The metadata of the model, without tensors.
+    pub(crate) fn writer(&self, words: &[String]) -> Writer {
+        let mut w = Writer::default();
+        w.text("general.architecture", "llama");
+        for (key, v) in [
+            ("block_count", self.layers),
+            ("context_length", self.context),
+            ("embedding_length", self.embedding),
+            ("feed_forward_length", self.feed_forward),
+            ("attention.head_count", self.heads),
+            ("attention.head_count_kv", self.kv_heads),
+            ("attention.key_length", self.head_dim),
+            ("attention.value_length", self.head_dim),
+            ("rope.dimension_count", self.head_dim),
+        ] {
+            w.u32(&format!("llama.{key}"), v as u32);
+        }
+        w.single("llama.rope.freq_base", 0x461c_4000);
+        w.single("llama.attention.layer_norm_rms_epsilon", 0x3727_c5ac);
+        w.text("tokenizer.ggml.model", "gpt2");
+        w.text("tokenizer.ggml.pre", "smollm");
+        w.texts("tokenizer.ggml.tokens", words);
+        let types: Vec<i32> = (0..words.len()).map(|i| if i < 2 { 3 } else { 1 }).collect();
+        w.integers("tokenizer.ggml.token_type", &types);
+        w.texts("tokenizer.ggml.merges", &["a b".into(), "ab c".into()]);
+        w.u32("tokenizer.ggml.bos_token_id", 0);
+        w.u32("tokenizer.ggml.eos_token_id", 1);
+        w.text(
+            "tokenizer.chat_template",
+            "{% for m in messages %}<s>{{ m.role }}: {{ m.content | trim }}</s>\n{% endfor %}<s>",
+        );
+        w
+    }
+
+    /// The model file.
+    pub(crate) fn gguf(&self) -> Vec<u8> {
+        let mut random = Random(self.seed ^ 0x5eed);
+        let mut words: Vec<String> = vec!["<s>".into(), "</s>".into(), "ab".into(), "abc".into()];
+        words.extend((b'!'..=b'~').map(|b| char::from(b).to_string()));
+        let mut w = self.writer(&words);
+        let (d, q, kv) = (self.embedding, self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let mut add = |random: &mut Random, name: &str, rows: usize, columns: usize| {
+            let (kind, bytes) = self.matrix(random, rows, columns);
+            w.tensor(&format!("{name}.weight"), &[columns, rows], kind, bytes);
+        };
+        add(&mut random, "token_embd", words.len(), d);
+        for l in 0..self.layers {
+            for (name, rows, columns) in [
+                ("attn_q", q, d),
+                ("attn_k", kv, d),
+                ("attn_v", kv, d),
+                ("attn_output", d, q),
+                ("ffn_gate", self.feed_forward, d),
+                ("ffn_up", self.feed_forward, d),
+                ("ffn_down", d, self.feed_forward),
+            ] {
+                add(&mut random, &format!("blk.{l}.{name}"), rows, columns);
+            }
+        }
+        if !self.tied {
+            add(&mut random, "output", words.len(), d);
+        }
+        let mut norm = |name: String| {
+            let gains = (0..d).flat_map(|_| (0x3f00_0000 + (random.next() as u32 & 0xff_ffff)).to_le_bytes()).collect();
+            w.tensor(&name, &[d], 0, gains);
+        };
+        (0..self.layers).for_each(|l| {
+            norm(format!("blk.{l}.attn_norm.weight"));
+            norm(format!("blk.{l}.ffn_norm.weight"));
+        });
+        norm("output_norm.weight".into());
+        w.finish()
+    }
+
+    /// The model, loaded from a temporary file.
+    pub(crate) fn load(&self) -> Arc<Model> {
+        Arc::new(load_bytes(&self.gguf()).expect("a tiny model loads"))
+    }
+}
+
+/// Loads a model from bytes.
+pub(crate) fn load_bytes(bytes: &[u8]) -> Result<Model, crate::ModelError> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bytes).expect("room for a tiny model");
+    Model::load(file.path())
+}

@@ -1,0 +1,102 @@
+//! Whatever the file, loading ends with a model or a typed error.
+
+use crate::testing::{Random, Shape, Writer, load_bytes};
+use crate::{Engine, Header, ModelError, Task, define_generate};
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use talkoo_base::{Digest, GenerateParams};
+
+fn parse(bytes: &[u8]) -> Result<Header, ModelError> {
+    Header::parse(bytes, bytes.len() as u64)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cut_files_are_refused(cut in 0usize..1_000_000) {
+        let bytes = Shape::small(1).gguf();
+        let cut = cut % bytes.len();
+        prop_assert!(load_bytes(&bytes[..cut]).is_err());
+    }
+
+    #[test]
+    fn flipped_bytes_never_panic(seed in any::<u64>(), flips in 1usize..12, head in any::<bool>()) {
+        let mut bytes = Shape::small(2).gguf();
+        let mut random = Random(seed);
+        let range = if head { 4096 } else { bytes.len() };
+        for _ in 0..flips {
+            let at = random.below(range);
+            bytes[at] = random.next() as u8;
+        }
+        let Ok(model) = load_bytes(&bytes) else { return Ok(()) };
+        let params = GenerateParams { max_tokens: 3, ..GenerateParams::default() };
+        let task = Task { prompt: vec![4, 5, 6], params, seed: 1, trace_id: Digest::ZERO };
+        let model = Arc::new(model);
+        let run = Engine::new(Arc::clone(&model), 1)
+            .generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(()));
+        prop_assert_eq!(run, define_generate(&model, &task));
+    }
+
+    #[test]
+    fn noise_is_refused(noise in proptest::collection::vec(any::<u8>(), 0..400), magic in any::<bool>()) {
+        let mut bytes = noise;
+        if magic {
+            bytes.splice(0..0, *b"GGUF\x03\0\0\0");
+        }
+        prop_assert!(parse(&bytes).is_err() || bytes.len() >= 24);
+    }
+}
+
+#[test]
+fn promises_of_huge_lists_reserve_no_memory() {
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    bytes.extend(0u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.push(b'k');
+    for (kind, rest) in [(8u32, vec![]), (9, 4u32.to_le_bytes().to_vec()), (9, 8u32.to_le_bytes().to_vec())] {
+        let mut bytes = bytes.clone();
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(rest);
+        bytes.extend((u64::MAX / 2).to_le_bytes());
+        assert!(matches!(parse(&bytes), Err(ModelError::Damaged { .. })));
+    }
+}
+
+#[test]
+fn refusals_name_what_is_wrong() {
+    let change = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let mut bytes = Shape::small(3).gguf();
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+        load_bytes(&bytes).unwrap_err().to_string()
+    };
+    for (from, to, expected) in [
+        ("GGUF", "GGML", "not a GGUF"),
+        ("gpt2", "spm!", "tokenizer \"spm!\""),
+        ("smollm", "smolln", "pre-tokenizer \"smolln\""),
+        ("blk.1.attn_q.weight", "blk.1.attn_x.weight", "blk.1.attn_q.weight is missing"),
+        ("llama.block_count", "llama.block_counx", "block_count is missing"),
+    ] {
+        let message = change(from, to);
+        assert!(message.contains(expected), "{from} -> {to}: {message}");
+    }
+    let message = |prepare: &dyn Fn(&mut Writer)| {
+        let mut w = Shape::small(3).writer(&["a".into(), "b".into(), "ab".into(), "c".into(), "abc".into()]);
+        prepare(&mut w);
+        load_bytes(&w.finish()).unwrap_err().to_string()
+    };
+    assert!(message(&|_| ()).contains("token_embd.weight is missing"));
+    assert!(message(&|w| w.text("general.architecture", "gemma3")).contains("architecture \"gemma3\""));
+    assert!(message(&|w| w.text("llama.rope.scaling.type", "yarn")).contains("rope.scaling"));
+    assert!(message(&|w| w.tensor("token_embd.weight", &[64, 5], 1, vec![0; 640])).contains("ggml type 1"));
+    assert!(message(&|w| w.tensor("token_embd.weight", &[64, 6], 8, vec![0; 408])).contains("6 embeddings for 5"));
+}
+
+#[test]
+fn a_missing_file_is_a_read_error() {
+    assert!(matches!(crate::Model::load("/no/such/file".as_ref()), Err(ModelError::Read { .. })));
+}

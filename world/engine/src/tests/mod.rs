@@ -1,0 +1,7 @@
+#![allow(missing_docs)]
+
+mod bits;
+mod files;
+mod real;
+mod runs;
+mod words;

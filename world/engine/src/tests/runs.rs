@@ -1,0 +1,155 @@
+//! Generate, verify and define agree, and end where they should.
+
+use crate::testing::Shape;
+use crate::{Chunk, Engine, Kernel, Outcome, RunError, Task, define_generate};
+use std::ops::ControlFlow;
+use talkoo_base::{Finish, GenerateParams, sha256};
+
+fn task(prompt: &[u32], params: GenerateParams) -> Task {
+    Task { prompt: prompt.to_vec(), params, seed: 42, trace_id: sha256(&[b"trace"]) }
+}
+
+fn warm(max_tokens: u32) -> GenerateParams {
+    GenerateParams { max_tokens, temperature_q16: 3 << 15, ignore_eos: true, ..GenerateParams::default() }
+}
+
+/// Generates, checks that callbacks and outcome tell the same, and that verify and definition agree.
+fn generate(engine: &mut Engine, task: &Task) -> Outcome {
+    let (mut tokens, mut chunks) = (Vec::new(), Vec::new());
+    let outcome = engine
+        .generate(task, &mut |t| tokens.push(t), &mut |c: &Chunk| {
+            chunks.push(c.clone());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(tokens, outcome.tokens);
+    assert_eq!(chunks.iter().flat_map(|c| c.tokens.clone()).collect::<Vec<_>>(), tokens);
+    assert_eq!(chunks.iter().map(|c| c.digest).collect::<Vec<_>>(), outcome.chunk_digests);
+    assert!(chunks.iter().enumerate().all(|(i, c)| c.index as usize == i));
+    assert_eq!(chunks.last().unwrap().finish, Some(outcome.finish));
+    let verified = engine.verify(task, &outcome.tokens).unwrap();
+    assert_eq!((verified.diverged, verified.finish), (None, Some(outcome.finish)));
+    assert_eq!(verified.chunk_digests, outcome.chunk_digests);
+    assert_eq!(define_generate(engine.model(), task).unwrap(), outcome);
+    outcome
+}
+
+#[test]
+fn outputs_end_at_the_length_and_verify() {
+    let mut engine = Engine::new(Shape::small(1).load(), 2);
+    for max_tokens in [1, 31, 32, 33, 70] {
+        let outcome = generate(&mut engine, &task(&[5, 9, 11], warm(max_tokens)));
+        assert_eq!((outcome.tokens.len() as u32, outcome.finish), (max_tokens, Finish::Length));
+        assert_eq!(outcome.chunk_digests.len() as u32, max_tokens.div_ceil(32));
+    }
+    let full = generate(&mut engine, &task(&[7; 60], warm(500)));
+    assert_eq!((full.tokens.len(), full.finish), (36, Finish::Length), "the context ends it");
+    assert_eq!(generate(&mut engine, &task(&[7; 95], warm(500))).tokens.len(), 1, "room for one");
+}
+
+#[test]
+fn stop_tokens_and_strings_end_with_themselves() {
+    let mut engine = Engine::new(Shape::small(2).load(), 1);
+    let free = generate(&mut engine, &task(&[8, 20], warm(40)));
+    let stop = free.tokens[11];
+    let first = free.tokens.iter().position(|t| *t == stop).unwrap();
+    let stopped = generate(&mut engine, &task(&[8, 20], GenerateParams { stop_tokens: vec![stop], ..warm(40) }));
+    assert_eq!((&stopped.tokens[..], stopped.finish), (&free.tokens[..=first], Finish::Stop));
+
+    let text = engine.model().vocabulary().decode(&free.tokens[5..8]);
+    let params = GenerateParams { stop: vec!["no such words".into(), text.clone()], ..warm(40) };
+    let stopped = generate(&mut engine, &task(&[8, 20], params));
+    assert_eq!(stopped.finish, Finish::Stop);
+    assert!(engine.model().vocabulary().decode(&stopped.tokens).ends_with(&text));
+}
+
+#[test]
+fn end_tokens_count_unless_ignored() {
+    let mut engine = Engine::new(Shape::small(3).load(), 1);
+    let eos = engine.model().vocabulary().eos().to_vec();
+    assert_eq!(eos, [1], "</s>");
+    let hot = |ignore_eos| GenerateParams { temperature_q16: 60 << 16, ignore_eos, ..warm(90) };
+    let outcome = (0..40)
+        .map(|seed| Task { seed, ..task(&[4], hot(false)) })
+        .map(|task| engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap())
+        .find(|o| o.finish == Finish::Stop)
+        .expect("one of forty hot runs draws the end token");
+    assert_eq!(outcome.tokens.last(), Some(&1));
+    assert_eq!(generate(&mut engine, &task(&[4], hot(true))).finish, Finish::Length);
+}
+
+#[test]
+fn greedy_and_sampled_runs_repeat_on_every_kernel() {
+    let model = Shape::small(4).load();
+    for params in [warm(20), GenerateParams { temperature_q16: 0, ..warm(20) }] {
+        let task = task(&[30, 31, 32], params);
+        let outcomes = [Kernel::Scalar, Kernel::Avx2, Kernel::Vnni].map(|kernel| {
+            let mut engine = Engine::with_kernel(model.clone(), 2, kernel);
+            engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap()
+        });
+        assert!(outcomes.iter().all(|o| *o == outcomes[0]));
+    }
+}
+
+#[test]
+fn divergence_is_found_where_it_is() {
+    let mut engine = Engine::new(Shape::small(5).load(), 2);
+    let task = task(&[5, 6], warm(80));
+    let honest = generate(&mut engine, &task);
+    for at in [0, 1, 31, 32, 79] {
+        let mut tokens = honest.tokens.clone();
+        tokens[at] = (tokens[at] + 1) % 90;
+        let verified = engine.verify(&task, &tokens).unwrap();
+        assert_eq!((verified.diverged, verified.finish), (Some(at as u32), None), "tampered at {at}");
+        assert_eq!(verified.chunk_digests, honest.chunk_digests[..at / 32], "chunks before {at}");
+    }
+    let mut longer = honest.tokens.clone();
+    longer.push(3);
+    assert_eq!(engine.verify(&task, &longer).unwrap().diverged, Some(80), "it should have ended");
+    longer.extend([4; 200]);
+    assert_eq!(engine.verify(&task, &longer).unwrap().diverged, Some(80), "far beyond the context");
+    let mut unknown = honest.tokens.clone();
+    unknown[40] = 1_000_000;
+    assert_eq!(engine.verify(&task, &unknown).unwrap().diverged, Some(40), "a token that is none");
+    unknown.truncate(41);
+    assert_eq!(engine.verify(&task, &unknown).unwrap().diverged, Some(40), "the same at the end");
+
+    let part = engine.verify(&task, &honest.tokens[..64]).unwrap();
+    assert_eq!((part.diverged, part.finish), (None, None), "a part is honest but not finished");
+    assert_eq!(part.chunk_digests, honest.chunk_digests[..2]);
+    assert_eq!(engine.verify(&task, &[]).unwrap().chunk_digests, []);
+    let other_seed = Task { seed: 43, ..task };
+    assert!(engine.verify(&other_seed, &honest.tokens).unwrap().diverged.is_some());
+}
+
+#[test]
+fn a_receiver_may_end_a_run() {
+    let mut engine = Engine::new(Shape::small(6).load(), 1);
+    let task = task(&[5], warm(90));
+    let whole = generate(&mut engine, &task);
+    let mut seen = 0;
+    let cut = engine.generate(&task, &mut |_| seen += 1, &mut |_| ControlFlow::Break(())).unwrap();
+    assert_eq!((cut.finish, seen), (Finish::Cancelled, 32));
+    assert_eq!((&cut.tokens[..], &cut.chunk_digests[..]), (&whole.tokens[..32], &whole.chunk_digests[..1]));
+}
+
+#[test]
+fn impossible_tasks_are_refused() {
+    let mut engine = Engine::new(Shape::small(7).load(), 1);
+    let mut error = |prompt: &[u32], params| {
+        let task = task(prompt, params);
+        let error = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(engine.verify(&task, &[1]).unwrap_err(), error);
+        error
+    };
+    assert_eq!(error(&[], warm(1)), RunError::EmptyPrompt);
+    assert_eq!(error(&[1; 96], warm(1)), RunError::PromptTooLong { need: 95, have: 96 });
+    assert_eq!(error(&[1, 98], warm(1)), RunError::UnknownToken { token: 98, vocabulary: 98 });
+    assert!(matches!(error(&[1], warm(0)), RunError::Parameter { name: "max_tokens", .. }));
+}
+
+#[test]
+fn speed_is_measured() {
+    let speed = Engine::new(Shape::small(8).load(), 2).measure();
+    assert!(speed.prefill_milli_tps > 0 && speed.decode_milli_tps > 0);
+}
