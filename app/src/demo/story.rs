@@ -1,0 +1,156 @@
+//! What happens, told in one line each, from the client node's events.
+
+use super::Cast;
+use super::child::Child;
+use crate::commands::{Watch, bar, say};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use talkoo_base::CHUNK_TOKENS;
+
+/// What one node did, counted from events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deeds {
+    pub(crate) steps: u64,
+    pub(crate) tokens: u64,
+    pub(crate) audits: u64,
+    pub(crate) matched: u64,
+    pub(crate) refuted: u64,
+}
+
+/// The demo as it was seen.
+pub(crate) struct Story {
+    cast: Cast,
+    numbers: BTreeMap<String, usize>,
+    pub(crate) deeds: BTreeMap<String, Deeds>,
+    pub(crate) lost: u64,
+    pub(crate) liar_convicted: bool,
+    pub(crate) wrongly_accused: u64,
+    pub(crate) seconds: f64,
+    killed: bool,
+    streaming: BTreeMap<(u64, u64), u64>,
+    /// The job's latest convictions, for the table.
+    pub(crate) convicted: BTreeMap<String, String>,
+}
+
+impl Story {
+    pub(crate) fn new(cast: Cast, nodes: &[Child]) -> Self {
+        Self {
+            cast,
+            numbers: nodes.iter().map(|n| (n.id.clone(), n.number)).collect(),
+            deeds: BTreeMap::new(),
+            lost: 0,
+            liar_convicted: false,
+            wrongly_accused: 0,
+            seconds: 0.0,
+            killed: false,
+            streaming: BTreeMap::new(),
+            convicted: BTreeMap::new(),
+        }
+    }
+
+    /// Posts the batch, kills the victim in mid-stream, follows to the end. Returns the job's id.
+    pub(crate) fn play(&mut self, nodes: &mut [Child], file: &str, verify: &str) -> Result<String> {
+        let client = nodes[0].client()?;
+        let events = client.events()?;
+        let posted = client.post("/jobs", &json!({"file": file, "verify": verify, "own": false}))?;
+        let job = posted["job"].as_str().context("the client named no job")?.to_owned();
+        let steps = posted["steps"].as_u64().unwrap_or(0);
+        if let Some(bad) = posted["bad"].as_array().and_then(|b| b.first()) {
+            bail!("a shipped prompt cannot be run: {bad}");
+        }
+        let (bar, mut watch, start) = (bar(steps, "steps"), Watch::default(), Instant::now());
+        for event in events {
+            if let Some(line) = self.hear(&event, nodes)? {
+                bar.suspend(|| say(&line));
+            }
+            if event["job"] != json!(job) {
+                continue;
+            }
+            if watch.take(&event) {
+                bar.inc(1);
+            }
+            bar.set_message(watch.line(start));
+            if event["type"] == json!("job.closed") {
+                bar.finish_and_clear();
+                self.seconds = start.elapsed().as_secs_f64();
+                say(&format!("{steps} answers in {:.1} s, {}", self.seconds, watch.line(start)));
+                return Ok(job);
+            }
+        }
+        bail!("the client node stopped before the job was over")
+    }
+
+    fn name(&self, node: &str) -> String {
+        let number = self.numbers.get(node).map_or_else(|| "?".to_owned(), ToString::to_string);
+        format!("node {number} ({})", &node[node.len().saturating_sub(6)..])
+    }
+
+    /// One event; the line it deserves, if any.
+    fn hear(&mut self, event: &Value, nodes: &mut [Child]) -> Result<Option<String>> {
+        let node = event["node"].as_str().unwrap_or_default();
+        let (step, lease) = (event["step"].as_u64().unwrap_or(0), event["lease"].as_u64().unwrap_or(0));
+        let message = event["message"].as_str().unwrap_or_default();
+        let line = match event["type"].as_str().unwrap_or_default() {
+            "lease.progress" => {
+                let units = event["units"].as_u64().unwrap_or(0);
+                self.streaming.insert((step, lease), units);
+                return self.maybe_kill(node, step, units, nodes);
+            }
+            "step.done" => {
+                let deeds = self.deeds.entry(node.to_owned()).or_default();
+                deeds.steps += 1;
+                deeds.tokens += event["units"].as_u64().unwrap_or(0);
+                return Ok(None);
+            }
+            "audit.ended" => {
+                let equal = event["equal"] == json!(true);
+                let worker = self.deeds.entry(node.to_owned()).or_default();
+                *(if equal { &mut worker.matched } else { &mut worker.refuted }) += 1;
+                if let Some(verifier) = event["verifier"].as_str() {
+                    self.deeds.entry(verifier.to_owned()).or_default().audits += 1;
+                }
+                return Ok(None);
+            }
+            "lease.lost" => {
+                if self.numbers.get(node) == Some(&self.cast.victim) && self.killed {
+                    self.lost += 1;
+                }
+                let units = event["units"].as_u64().unwrap_or(0);
+                format!("step {step} left {} after {units} tokens: {message}; it moves on", self.name(node))
+            }
+            "node.convicted" => {
+                let is_liar = self.cast.liar.is_some_and(|liar| self.numbers.get(node) == Some(&liar));
+                self.liar_convicted |= is_liar;
+                self.wrongly_accused += u64::from(!is_liar);
+                self.convicted.insert(node.to_owned(), message.to_owned());
+                format!("{} lied: {message}; it is refused and not paid", self.name(node))
+            }
+            "evidence.kept" => format!("evidence is kept: {}", event["file"].as_str().unwrap_or_default()),
+            _ => return Ok(None),
+        };
+        Ok(Some(line))
+    }
+
+    /// Kills the victim while it streams: at least one chunk came, and the answer goes on.
+    fn maybe_kill(&mut self, node: &str, step: u64, units: u64, nodes: &mut [Child]) -> Result<Option<String>> {
+        let is_victim = self.numbers.get(node) == Some(&self.cast.victim);
+        let mid_stream = units >= u64::from(CHUNK_TOKENS) && units.is_multiple_of(u64::from(CHUNK_TOKENS));
+        if self.killed || !is_victim || !mid_stream {
+            return Ok(None);
+        }
+        self.killed = true;
+        nodes[self.cast.victim].kill()?;
+        Ok(Some(format!("SIGKILL to {} in the middle of step {step}, {units} tokens sent", self.name(node))))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "seconds": self.seconds,
+            "leases_lost": self.lost,
+            "liar_convicted": self.liar_convicted,
+            "wrongly_accused": self.wrongly_accused,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! The shipped catalogue: name → digest, licence, sources.
+
+use serde::Deserialize;
+use std::sync::OnceLock;
+use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
+
+/// Where a file is on the Hugging Face hub.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Hub {
+    pub(crate) repository: String,
+    pub(crate) revision: String,
+    pub(crate) file: String,
+}
+
+/// Which Python package ships a file.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) member: String,
+}
+
+/// One model.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    pub(crate) context: u32,
+    sha256: String,
+    cid: String,
+    root: String,
+    pub(crate) licence: String,
+    pub(crate) hub: Hub,
+    pub(crate) package: Package,
+}
+
+impl Entry {
+    /// SHA-256 of the file.
+    pub(crate) fn sha256(&self) -> Digest {
+        Digest::from_hex(&self.sha256).expect("the shipped catalogue holds digests: a test reads it")
+    }
+
+    /// The file's root as UnixFS (profile `unixfs-v1-2025`).
+    pub(crate) fn cid(&self) -> Cid {
+        self.cid.parse().expect("the shipped catalogue holds CIDs: a test reads it")
+    }
+
+    /// Root of the model: what requests name.
+    pub(crate) fn root(&self) -> Digest {
+        Digest::from_hex(&self.root).expect("the shipped catalogue holds digests: a test reads it")
+    }
+}
+
+#[derive(Deserialize)]
+struct Catalog {
+    models: Vec<Entry>,
+}
+
+/// All models of the catalogue.
+pub(crate) fn all() -> &'static [Entry] {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    let read = || serde_json::from_str(include_str!("catalog.json")).expect("the shipped catalogue parses");
+    &CATALOG.get_or_init(read).models
+}
+
+/// Finds a model by name or alias.
+pub(crate) fn find(name: &str) -> Result<&'static Entry, Refusal> {
+    let name = name.to_ascii_lowercase();
+    all().iter().find(|e| e.name == name || e.aliases.contains(&name)).ok_or_else(|| {
+        let known: Vec<&str> = all().iter().map(|e| e.name.as_str()).collect();
+        let hint = format!("the catalogue has {}; a GGUF file works too: `talkoo pull ./FILE.gguf`", known.join(", "));
+        Refusal::new(RefusalCode::UnknownModel, format!("the catalogue has no model `{name}`"), hint)
+    })
+}

