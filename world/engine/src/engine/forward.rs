@@ -11,6 +11,8 @@ use talkoo_exact::{Manifest, RangeError, rope};
 
 /// Fraction bits of norm, attention and feed-forward products, which are quantised next.
 const WIDE: i32 = 20;
+/// Numbers of the feed-forward product that one thread takes at a time.
+const PIECE: usize = 256;
 /// Positions whose logits are computed together: bounds the memory to 32 vocabularies.
 const LOGITS_BATCH: usize = 32;
 
@@ -220,8 +222,9 @@ impl Pass<'_> {
         kernels::multiply(self.pool, self.isa, &layer.up, &memory.x, &mut memory.up)?;
         let (isa, length) = (self.isa, self.manifest.architecture.feed_forward);
         let (up, failed) = (&memory.up, std::sync::Mutex::new(None));
-        self.pool.chunks(&mut memory.gate, length, &|t, gate| {
-            if let Err(error) = kernels::silu_times(isa, gate, &up[t * length..][..length]) {
+        // In pieces rather than tokens, so that the threads share a single token too.
+        self.pool.chunks(&mut memory.gate, PIECE, &|i, gate| {
+            if let Err(error) = kernels::silu_times(isa, gate, &up[i * PIECE..][..gate.len()]) {
                 failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
             }
         });
