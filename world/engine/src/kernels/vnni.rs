@@ -95,14 +95,7 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
             }
             let at = (group * blocks + b) * GROUP_ROWS;
             if C == 1 {
-                // One token is bound by memory: ask for what comes next in each of the streams.
-                for line in (0..block_bytes).step_by(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(block_codes.wrapping_add(AHEAD * block_bytes + line).cast());
-                }
-                _mm_prefetch::<_MM_HINT_T0>(w.scales.as_ptr().wrapping_add(at + AHEAD * GROUP_ROWS).cast());
-                if MIN {
-                    _mm_prefetch::<_MM_HINT_T0>(w.minimums.as_ptr().wrapping_add(at + AHEAD * GROUP_ROWS).cast());
-                }
+                fetch_ahead(w, block_codes, block_bytes, at);
             }
             let scales = _mm512_cvtepi16_epi32(_mm256_loadu_si256(w.scales.as_ptr().add(at).cast()));
             let minimums = if MIN { _mm512_loadu_si512(w.minimums.as_ptr().add(at).cast()) } else { zero };
@@ -123,6 +116,22 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
     }
     for c in 0..C {
         store(even[c], odd[c], &mut sums[c]);
+    }
+}
+
+/// Asks for the weights of a later block. One token is bound by memory, and there are three streams.
+/// Addresses beyond the end are harmless: a prefetch reads nothing.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch_ahead(w: &Packed, codes: *const u8, block_bytes: usize, at: usize) {
+    let at = at + AHEAD * GROUP_ROWS;
+    // SAFETY: prefetches do not access memory in the sense of the language.
+    unsafe {
+        for line in (0..block_bytes).step_by(64) {
+            _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD * block_bytes + line).cast());
+        }
+        _mm_prefetch::<_MM_HINT_T0>(w.scales.as_ptr().wrapping_add(at).cast());
+        _mm_prefetch::<_MM_HINT_T0>(w.minimums.as_ptr().wrapping_add(at).cast());
     }
 }
 
