@@ -125,14 +125,11 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
 #[target_feature(enable = "avx512f")]
 fn fetch_ahead(w: &Packed, codes: *const u8, block_bytes: usize, at: usize) {
     let at = at + AHEAD * GROUP_ROWS;
-    // SAFETY: prefetches do not access memory in the sense of the language.
-    unsafe {
-        for line in (0..block_bytes).step_by(64) {
-            _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD * block_bytes + line).cast());
-        }
-        _mm_prefetch::<_MM_HINT_T0>(w.scales.as_ptr().wrapping_add(at).cast());
-        _mm_prefetch::<_MM_HINT_T0>(w.minimums.as_ptr().wrapping_add(at).cast());
+    for line in (0..block_bytes).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD * block_bytes + line).cast());
     }
+    _mm_prefetch::<_MM_HINT_T0>(w.scales.as_ptr().wrapping_add(at).cast());
+    _mm_prefetch::<_MM_HINT_T0>(w.minimums.as_ptr().wrapping_add(at).cast());
 }
 
 /// Four activation codes in every lane.
