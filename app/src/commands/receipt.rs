@@ -86,7 +86,7 @@ fn verify(
 /// Everything that needs no model; evidence against a worker does not hold as a receipt.
 pub(crate) fn check(kept: &Kept) -> Result<Facts> {
     let facts = verify_kept(kept)?;
-    ensure!(facts.refuted == 0, "it is evidence: {} re-runs found another answer", facts.refuted);
+    ensure!(facts.stands(), "it is evidence against its worker: {} re-runs found another answer", facts.refuted);
     Ok(facts)
 }
 

@@ -235,7 +235,7 @@ impl Daemon {
 
     /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
     fn keep(&self, kept: &Kept) {
-        let refuted = talkoo_proof::verify_kept(kept).is_ok_and(|facts| facts.refuted > facts.matched);
+        let refuted = talkoo_proof::verify_kept(kept).is_ok_and(|facts| !facts.stands());
         let folder = self.receipts.join(if refuted { "evidence" } else { "receipts" });
         let folder = folder.join(kept.request.body.job.to_string());
         let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);

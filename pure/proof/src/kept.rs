@@ -78,10 +78,20 @@ pub struct Facts {
     pub paid: Amount,
     /// Re-runs by others that found the same.
     pub matched: usize,
-    /// Re-runs, our own included, that found another answer: the record is evidence against the worker.
+    /// Re-runs by others that found another answer.
     pub refuted: usize,
+    /// What the client's own engine found, which outweighs everybody else.
+    pub own_rerun: Option<bool>,
     /// What to run again, if the record discloses it.
     pub rerun: Option<Rerun>,
+}
+
+impl Facts {
+    /// Whether the record is a receipt; otherwise it is evidence against its worker.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.own_rerun.unwrap_or(self.refuted == 0 || self.matched >= self.refuted)
+    }
 }
 
 /// What it takes to compute the answer again.
@@ -194,7 +204,8 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         finish: last.finish,
         paid: before.1,
         matched,
-        refuted: refuted + usize::from(kept.own_rerun == Some(false)),
+        refuted,
+        own_rerun: kept.own_rerun,
         rerun,
     })
 }
