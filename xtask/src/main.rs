@@ -1,1 +1,47 @@
-fn main() {}
+//! `cargo xtask …`: the project's own tools. `cargo xtask ci` is the whole CI besides the tests.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "these tools talk to people")]
+
+mod bench;
+mod ci;
+mod judge;
+mod tidy;
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+const USAGE: &str = "usage: cargo xtask ci | tidy | judge [--list] | bench [engine|net|sim] | sim SEED|FROM..TO [--trace]";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    std::env::set_current_dir(root()?)?;
+    match args.first().map(String::as_str) {
+        Some("ci") => ci::run(),
+        Some("tidy") => tidy::run(),
+        Some("judge") => judge::run(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("sim") => cargo(&[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", "replay", "--"], &rest[..]].concat()),
+        _ => bail!(USAGE),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> Result<PathBuf> {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).context("xtask stands in the workspace")
+}
+
+/// Runs cargo, and fails with what was run.
+fn cargo(args: &[&str]) -> Result<()> {
+    run_program(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
+}
+
+fn run_program(program: &str, args: &[&str]) -> Result<()> {
+    println!("$ {program} {}", args.join(" "));
+    let status = Command::new(program).args(args).status().with_context(|| format!("cannot run {program}"))?;
+    if !status.success() {
+        bail!("`{program} {}` failed ({status})", args.join(" "));
+    }
+    Ok(())
+}

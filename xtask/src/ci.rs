@@ -1,0 +1,59 @@
+//! The whole CI besides `cargo test --workspace`.
+
+use crate::{cargo, judge, tidy};
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+
+/// Version of cargo-deny that is installed if none is there.
+const DENY: &str = "0.20.2";
+
+/// Everything, in the order of how soon it says no.
+pub(crate) fn run() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    tidy::run()?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    docs()?;
+    deny()?;
+    demos()?;
+    judge::run(&["--quick"])?;
+    println!("ci: all good");
+    Ok(())
+}
+
+fn docs() -> Result<()> {
+    println!("$ cargo doc (warnings are errors)");
+    let status = Command::new("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")
+        .status()?;
+    ensure!(status.success(), "the documentation has warnings");
+    Ok(())
+}
+
+fn deny() -> Result<()> {
+    let there = Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
+    if !there {
+        cargo(&["install", "cargo-deny", "--version", DENY, "--locked", "--quiet"])?;
+    }
+    cargo(&["deny", "--log-level", "error", "check", "licenses", "bans", "sources"])
+}
+
+/// The demo on the real model: every lie is caught, nobody is accused without one, and without
+/// audits a lie goes through.
+fn demos() -> Result<()> {
+    cargo(&["build", "--release", "--quiet", "-p", "talkoo"])?;
+    let lies =
+        ["other-weights", "truncated", "tampered-token", "copied-answer", "cheated-sampler", "replayed-receipt", "none"];
+    for lie in lies {
+        demo(&["--liar", lie], 0)?;
+    }
+    demo(&["--no-audits"], 6)
+}
+
+fn demo(args: &[&str], want: i32) -> Result<()> {
+    let args = [&["run", "--release", "--quiet", "-p", "talkoo", "--", "demo", "--prompts", "16"], args].concat();
+    println!("$ cargo {}", args.join(" "));
+    let status = Command::new("cargo").args(&args).status().context("cannot run the demo")?;
+    ensure!(status.code() == Some(want), "the demo ended with {status}, not with exit code {want}");
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Outside judges: programs that others wrote, against a real node. Each can be skipped, with a
+//! printed reason, never silently.
+
+use anyhow::{Result, bail};
+use std::process::Command;
+
+struct Judge {
+    name: &'static str,
+    what: &'static str,
+    /// Whether CI runs it each time.
+    quick: bool,
+    run: fn() -> Outcome,
+}
+
+enum Outcome {
+    Passed,
+    Skipped(String),
+    Failed(String),
+}
+
+const JUDGES: &[Judge] = &[
+    Judge { name: "eip712", what: "ethers 6.17 recomputes our digests and recovers our signatures", quick: true, run: eip712 },
+    Judge { name: "tokenizer", what: "the `tokenizers` package gives our token ids on 10,000 lines", quick: false, run: tokenizer },
+];
+
+/// Runs all judges, or with `--quick` those of CI; `--list` only names them.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    let mut failed = 0;
+    for judge in JUDGES {
+        if args.contains(&"--list") {
+            println!("{:10} {}", judge.name, judge.what);
+            continue;
+        }
+        if args.contains(&"--quick") && !judge.quick {
+            continue;
+        }
+        match (judge.run)() {
+            Outcome::Passed => println!("judge {}: passed — {}", judge.name, judge.what),
+            Outcome::Skipped(why) => println!("judge {}: SKIPPED, {why}", judge.name),
+            Outcome::Failed(why) => {
+                failed += 1;
+                println!("judge {}: FAILED, {why}", judge.name);
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} judges said no");
+    }
+    Ok(())
+}
+
+fn script(program: &str, setup: &[&str], args: &[&str]) -> Outcome {
+    let (setup_program, setup_args) = setup.split_first().map_or(("true", &[][..]), |(p, a)| (*p, a));
+    match Command::new(setup_program).args(setup_args).output() {
+        Ok(done) if done.status.success() => {}
+        Ok(done) => return Outcome::Skipped(format!("set-up failed: {}", last_line(&done.stderr))),
+        Err(why) => return Outcome::Skipped(format!("{setup_program} is not here: {why}")),
+    }
+    match Command::new(program).args(args).output() {
+        Ok(done) if done.status.success() => Outcome::Passed,
+        Ok(done) => Outcome::Failed(format!("{}{}", last_line(&done.stdout), last_line(&done.stderr))),
+        Err(why) => Outcome::Skipped(format!("{program} is not here: {why}")),
+    }
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned()
+}
+
+fn eip712() -> Outcome {
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge", "ethers@6.17.0"];
+    script("node", &npm, &["xtask/judges/eip712.mjs", "target/judge"])
+}
+
+fn tokenizer() -> Outcome {
+    let pip = ["python3", "-m", "pip", "install", "--quiet", "--target", "target/judge/py", "tokenizers==0.22.1", "gguf==0.17.1"];
+    script("python3", &pip, &["xtask/judges/tokenizer.py", "target/judge/py"])
+}
