@@ -209,7 +209,7 @@ impl<'a> World<'a> {
                 tell(&format!("{at:>8} ms  {what:?}"));
             }
             self.happen(what);
-            if self.events % 64 == 0 && self.is_over() {
+            if self.events.is_multiple_of(64) && self.is_over() {
                 break;
             }
         }
