@@ -1,0 +1,147 @@
+//! The handle of a node's network.
+
+use crate::error::{DialError, FetchError, NetError, SendError};
+use crate::events::{BlockStore, FetchProgress, Fetched, NetConfig, NetEvent, PeerInfo};
+use crate::fetch;
+use crate::ident::{node_of, peer_id_of};
+use crate::limits::{CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE};
+use crate::shared::Shared;
+use crate::swarm::{self, Command};
+use libp2p::Multiaddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use talkoo_base::{Cid, NodeId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A running network. Clones are the same one. [`Net::shutdown`] closes it in order; when the last
+/// clone is dropped instead, it closes by itself.
+#[derive(Clone)]
+pub struct Net {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    stop: CancellationToken,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+    tracker: TaskTracker,
+}
+
+impl Net {
+    /// Listens, and begins to connect to the bootstrap nodes. Must be called inside tokio.
+    ///
+    /// # Errors
+    /// A bad key or name, an address that cannot be listened on.
+    pub async fn start(
+        config: NetConfig,
+        blocks: Arc<dyn BlockStore>,
+        events: mpsc::Sender<NetEvent>,
+    ) -> Result<Self, NetError> {
+        let tracker = TaskTracker::new();
+        let (task, shared) = swarm::build(config, blocks, events, tracker.clone()).await?;
+        let (commands, receiver) = mpsc::channel(COMMANDS_QUEUED);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(task.run(receiver, stop.clone()));
+        Ok(Self { shared, commands, stop, task: Arc::new(Mutex::new(Some(task))), tracker })
+    }
+
+    /// Our own name.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Queues a message for a connected node. It is delivered once and in order, unless the
+    /// connection is lost, which `PeerDown` tells.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was queued then.
+    pub fn send(&self, to: NodeId, bytes: Vec<u8>) -> Result<(), SendError> {
+        let link = peer_id_of(&to).and_then(|peer| self.shared.work_link(&peer));
+        link.ok_or(SendError::NotConnected)?.try_send(bytes)
+    }
+
+    /// Connects to an address, with or without a peer's name at its end.
+    ///
+    /// # Errors
+    /// [`DialError`]; at the latest after [`crate::limits::DIAL_DEADLINE`].
+    pub async fn dial(&self, addr: Multiaddr) -> Result<NodeId, DialError> {
+        let (reply, answer) = oneshot::channel();
+        let dial = async {
+            let command = Command::Dial { addr: addr.clone(), reply };
+            self.commands.send(command).await.map_err(|_| DialError::Closed)?;
+            answer.await.map_err(|_| DialError::Closed)?
+        };
+        let timed_out = DialError::Timeout { addr: addr.clone(), waited: DIAL_DEADLINE };
+        timeout(DIAL_DEADLINE, dial).await.unwrap_or(Err(timed_out))
+    }
+
+    /// The connected nodes of our network, in the order of their PeerIds.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.shared.infos()
+    }
+
+    /// The addresses we listen on, with our name at their end.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.shared.addresses()
+    }
+
+    /// Downloads a DAG from several peers at once; `from` names them, or is empty for all connected
+    /// peers and whoever the DHT knows. Blocks that are here are not asked for, so a download that
+    /// failed or was dropped is resumed by calling this again. `progress` is called about ten times
+    /// a second and at the end.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch(
+        &self,
+        root: Cid,
+        from: Vec<NodeId>,
+        progress: impl Fn(FetchProgress),
+    ) -> Result<Fetched, FetchError> {
+        fetch::run(Arc::clone(&self.shared), self.commands.clone(), root, from, progress).await
+    }
+
+    /// Announces in the DHT that we have a file. Best effort: it ends at the latest after
+    /// [`crate::limits::LOOKUP_DEADLINE`], and is renewed while the node runs.
+    pub async fn provide(&self, root: Cid) {
+        let (reply, answer) = oneshot::channel();
+        let provide = async {
+            if self.commands.send(Command::Provide { root, reply }).await.is_ok() {
+                let _ = answer.await;
+            }
+        };
+        if timeout(LOOKUP_DEADLINE, provide).await.is_err() {
+            tracing::debug!(%root, "providing took too long");
+        }
+    }
+
+    /// The nodes that announced a file, ourselves excepted; connects to them.
+    pub async fn find_providers(&self, root: Cid) -> Vec<NodeId> {
+        let found = fetch::find_providers(&self.commands, root).await;
+        found.iter().filter(|peer| **peer != self.shared.local).filter_map(node_of).collect()
+    }
+
+    /// Sends what is queued, closes every connection, and waits for every task, each within its
+    /// deadline. Other clones answer "closed" from then on.
+    pub async fn shutdown(self) {
+        let links = self.shared.work_links();
+        let drained = futures::future::join_all(links.iter().map(crate::streams::WorkSender::drained));
+        if timeout(DRAIN_DEADLINE, drained).await.is_err() {
+            tracing::debug!("some messages were not sent before the shutdown");
+        }
+        self.stop.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the network task panicked");
+        }
+        self.tracker.close();
+        if timeout(CLOSE_DEADLINE, self.tracker.wait()).await.is_err() {
+            tracing::warn!("waited {CLOSE_DEADLINE:?} for the tasks of connections to end");
+        }
+    }
+}

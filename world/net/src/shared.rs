@@ -1,0 +1,217 @@
+//! What the handle, the swarm's task and the connections know together. Locks are held for a look
+//! or a change, never across an await.
+
+use crate::events::{BlockStore, NetEvent, PeerInfo};
+use crate::limits::{BAN, BANNED_MAX};
+use crate::router::Router;
+use crate::streams::WorkSender;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use talkoo_base::NodeId;
+use talkoo_store::bitswap::Message;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Bytes of blocks exchanged over one connection; where paying per byte will hook in.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+}
+
+/// One connection as senders see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) connection: ConnectionId,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) addr: Multiaddr,
+    pub(crate) work: WorkSender,
+    pub(crate) wants: mpsc::Sender<Message>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) announced: watch::Sender<bool>,
+    /// Its work stream is open: the peer is a node of our network.
+    pub(crate) is_ready: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peers {
+    /// Connections of each peer, the oldest first.
+    links: BTreeMap<PeerId, Vec<Link>>,
+    rtt_us: BTreeMap<PeerId, u64>,
+    banned: BTreeMap<PeerId, Instant>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) local: PeerId,
+    pub(crate) node: NodeId,
+    pub(crate) events: mpsc::Sender<NetEvent>,
+    pub(crate) blocks: Arc<dyn BlockStore>,
+    pub(crate) router: Router,
+    /// Counts changes of the links, for those who wait for one.
+    pub(crate) changes: watch::Sender<u64>,
+    peers: Mutex<Peers>,
+    addresses: Mutex<Vec<Multiaddr>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        local: PeerId,
+        node: NodeId,
+        events: mpsc::Sender<NetEvent>,
+        blocks: Arc<dyn BlockStore>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            local,
+            node,
+            events,
+            blocks,
+            router: Router::default(),
+            changes: watch::Sender::new(0),
+            peers: Mutex::default(),
+            addresses: Mutex::default(),
+        })
+    }
+
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn add_link(&self, peer: PeerId, link: Link) {
+        self.peers().links.entry(peer).or_default().push(link);
+        self.changed();
+    }
+
+    /// Forgets a connection; true if it was the peer's last one with an open work stream.
+    pub(crate) fn remove_link(&self, peer: &PeerId, connection: ConnectionId) -> bool {
+        let mut peers = self.peers();
+        let Some(links) = peers.links.get_mut(peer) else { return false };
+        let was_ready = links.iter().any(|link| link.connection == connection && link.is_ready);
+        links.retain(|link| link.connection != connection);
+        let is_ready = links.iter().any(|link| link.is_ready);
+        if links.is_empty() {
+            peers.links.remove(peer);
+            peers.rtt_us.remove(peer);
+        }
+        drop(peers);
+        self.changed();
+        was_ready && !is_ready
+    }
+
+    /// Notes that a work stream is open; the address if it is the peer's first.
+    pub(crate) fn set_ready(&self, peer: &PeerId, connection: ConnectionId) -> Option<Multiaddr> {
+        let mut peers = self.peers();
+        let links = peers.links.get_mut(peer)?;
+        let is_announced = links.iter().any(|link| *link.announced.borrow());
+        let is_first = !links.iter().any(|link| link.is_ready);
+        let link = links.iter_mut().find(|link| link.connection == connection)?;
+        link.is_ready = true;
+        if is_announced {
+            link.announced.send_replace(true);
+        }
+        let addr = link.addr.clone();
+        drop(peers);
+        self.changed();
+        is_first.then_some(addr)
+    }
+
+    /// Lets messages of a peer through: the node has heard of it.
+    pub(crate) fn set_announced(&self, node: &NodeId) {
+        for link in self.peers().links.values().flatten().filter(|link| link.node == Some(*node)) {
+            link.announced.send_replace(true);
+        }
+    }
+
+    /// A connection to send work over.
+    pub(crate) fn work_link(&self, peer: &PeerId) -> Option<WorkSender> {
+        let peers = self.peers();
+        peers.links.get(peer)?.iter().find(|link| link.is_ready).map(|link| link.work.clone())
+    }
+
+    pub(crate) fn work_links(&self) -> Vec<WorkSender> {
+        self.peers().links.values().flatten().map(|link| link.work.clone()).collect()
+    }
+
+    /// A connection to send wants over.
+    pub(crate) fn wants_link(&self, peer: &PeerId) -> Option<mpsc::Sender<Message>> {
+        self.peers().links.get(peer)?.iter().find(|link| !link.wants.is_closed()).map(|link| link.wants.clone())
+    }
+
+    pub(crate) fn link_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
+        Some(self.peers().links.get(peer)?.first()?.addr.clone())
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers().links.contains_key(peer)
+    }
+
+    pub(crate) fn is_ready(&self, peer: &PeerId) -> bool {
+        self.peers().links.get(peer).is_some_and(|links| links.iter().any(|link| link.is_ready))
+    }
+
+    pub(crate) fn connected(&self) -> Vec<PeerId> {
+        self.peers().links.keys().copied().collect()
+    }
+
+    pub(crate) fn set_rtt(&self, peer: PeerId, rtt_us: u64) {
+        let mut peers = self.peers();
+        if peers.links.contains_key(&peer) {
+            peers.rtt_us.insert(peer, rtt_us);
+        }
+    }
+
+    pub(crate) fn infos(&self) -> Vec<PeerInfo> {
+        let peers = self.peers();
+        let mut out = Vec::new();
+        for (peer, links) in &peers.links {
+            let Some(ready) = links.iter().find(|link| link.is_ready) else { continue };
+            let Some(id) = ready.node else { continue };
+            let sum = |count: fn(&Ledger) -> &AtomicU64| -> u64 {
+                links.iter().map(|link| count(&link.ledger).load(Ordering::Relaxed)).sum()
+            };
+            out.push(PeerInfo {
+                id,
+                addr: ready.addr.clone(),
+                rtt_us: peers.rtt_us.get(peer).copied(),
+                sent_bytes: sum(|ledger| &ledger.sent_bytes),
+                received_bytes: sum(|ledger| &ledger.received_bytes),
+            });
+        }
+        out
+    }
+
+    pub(crate) fn ban(&self, peer: PeerId) {
+        let mut peers = self.peers();
+        let now = Instant::now();
+        peers.banned.retain(|_, until| *until > now);
+        if peers.banned.len() < BANNED_MAX {
+            peers.banned.insert(peer, now + BAN);
+        }
+    }
+
+    pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
+        self.peers().banned.get(peer).is_some_and(|until| *until > Instant::now())
+    }
+
+    pub(crate) fn add_address(&self, addr: Multiaddr) {
+        self.addresses_locked().push(addr);
+    }
+
+    pub(crate) fn remove_address(&self, addr: &Multiaddr) {
+        self.addresses_locked().retain(|known| known != addr);
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        self.addresses_locked().clone()
+    }
+
+    fn addresses_locked(&self) -> MutexGuard<'_, Vec<Multiaddr>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

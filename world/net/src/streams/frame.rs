@@ -1,0 +1,118 @@
+//! Length-prefixed frames. What a peer announces is not allocated before it arrives.
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::time::timeout;
+
+/// First allocation for a frame; grows as bytes arrive.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// How lengths are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    /// Four bytes, little-endian: our own protocols.
+    U32,
+    /// Unsigned LEB128: bitswap.
+    Varint,
+}
+
+/// Why no frame came.
+#[derive(Debug, Error)]
+pub(crate) enum FrameError {
+    #[error("frame of {bytes} bytes is over the limit of {max}")]
+    TooLarge { bytes: u64, max: usize },
+    #[error("malformed length of a frame")]
+    BadLength,
+    #[error("no frame within {0:?}")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl FrameError {
+    /// The peer broke the protocol, as against a connection that failed.
+    pub(crate) fn is_misbehaviour(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::BadLength)
+    }
+}
+
+/// How frames are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameRules {
+    pub(crate) prefix: Prefix,
+    pub(crate) bytes_max: usize,
+    /// How long a stream may be silent between frames; `None`: as long as the connection lives.
+    pub(crate) idle: Option<Duration>,
+    /// How long a frame may take once it began.
+    pub(crate) deadline: Duration,
+}
+
+/// Reads one frame; `None` when the peer closed the stream between frames or was idle too long.
+pub(crate) async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    rules: FrameRules,
+) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut first = [0];
+    let begin = stream.read(&mut first);
+    let count = match rules.idle {
+        None => begin.await?,
+        Some(idle) => match timeout(idle, begin).await {
+            Ok(count) => count?,
+            Err(_) => return Ok(None),
+        },
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    let rest = read_rest(stream, first[0], rules);
+    timeout(rules.deadline, rest).await.map_err(|_| FrameError::Timeout(rules.deadline))?.map(Some)
+}
+
+async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8, rules: FrameRules) -> Result<Vec<u8>, FrameError> {
+    let len = match rules.prefix {
+        Prefix::U32 => {
+            let mut rest = [0; 3];
+            stream.read_exact(&mut rest).await?;
+            u64::from(u32::from_le_bytes([first, rest[0], rest[1], rest[2]]))
+        }
+        Prefix::Varint => read_varint(stream, first).await?,
+    };
+    let too_large = FrameError::TooLarge { bytes: len, max: rules.bytes_max };
+    let want = usize::try_from(len).ok().filter(|len| *len <= rules.bytes_max).ok_or(too_large)?;
+    let mut frame = Vec::with_capacity(want.min(FIRST_BYTES));
+    while frame.len() < want {
+        let start = frame.len();
+        // Doubles what has arrived, so a silent peer holds little memory.
+        frame.resize(want.min(start.max(FIRST_BYTES) * 2), 0);
+        stream.read_exact(&mut frame[start..]).await?;
+    }
+    Ok(frame)
+}
+
+async fn read_varint(stream: &mut (impl AsyncRead + Unpin), first: u8) -> Result<u64, FrameError> {
+    let mut value = u64::from(first & 0x7f);
+    let mut byte = [first];
+    for shift in [7, 14, 21, 28] {
+        if byte[0] < 0x80 {
+            return Ok(value);
+        }
+        stream.read_exact(&mut byte).await?;
+        value |= u64::from(byte[0] & 0x7f) << shift;
+    }
+    if byte[0] < 0x80 { Ok(value) } else { Err(FrameError::BadLength) }
+}
+
+/// Writes bytes and sees them on their way to the peer.
+pub(crate) async fn write_all(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    deadline: Duration,
+) -> Result<(), FrameError> {
+    let write = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    timeout(deadline, write).await.map_err(|_| FrameError::Timeout(deadline))?.map_err(FrameError::Io)
+}

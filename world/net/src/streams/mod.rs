@@ -1,0 +1,58 @@
+//! Long-lived message streams: our own behaviour and handler, because libp2p-stream drops inbound
+//! streams when its reader is busy, and a lost bitswap message stalls a download.
+//!
+//! ```text
+//! Net::send ─► bounded queue ─► writer ─► stream ═══► stream ─► reader ─► bounded channel ─► node
+//! ```
+//! Every stream is an async function that the connection's own task polls; when it waits for room,
+//! the stream is not read, its window fills, and the peer waits too. Nothing is dropped.
+
+mod behaviour;
+mod bitswap;
+mod frame;
+mod handler;
+mod wants;
+mod work;
+
+pub(crate) use behaviour::{StreamsBehaviour, StreamsEvent};
+pub(crate) use work::WorkSender;
+
+use crate::shared::{Ledger, Shared};
+use libp2p::{PeerId, StreamProtocol};
+use std::sync::Arc;
+use talkoo_base::NodeId;
+use talkoo_store::bitswap::Message;
+use tokio::sync::{mpsc, watch};
+use wants::Wants;
+
+/// Bitswap 1.2, the name that kubo and Helia negotiate.
+const BITSWAP: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
+
+/// What the streams of one connection have in common.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peer: PeerId,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) wants: Wants,
+    pub(crate) answers: mpsc::Sender<Message>,
+    pub(crate) announced: watch::Sender<bool>,
+}
+
+/// How a stream's function ended.
+enum End {
+    /// Nothing more to do.
+    Closed,
+    /// The peer ended its work stream.
+    InboundWork,
+    /// The peer ended a bitswap stream.
+    InboundBitswap,
+    /// There is something to write and no stream.
+    WantsBitswap(bitswap::Outbound),
+    /// The stream for writing ended; another will be opened when needed.
+    BitswapIdle(bitswap::Outbound),
+    /// The connection is of no more use.
+    Broken(String),
+    /// The peer broke the protocol.
+    Misbehaved(String),
+}

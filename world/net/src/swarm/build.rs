@@ -1,0 +1,134 @@
+//! Puts a swarm together.
+
+use super::{Behaviour, Task};
+use crate::error::NetError;
+use crate::events::{BlockStore, NetConfig, NetEvent};
+use crate::ident::{keypair_of, node_of};
+use crate::limits::{
+    CONNECTIONS_PER_PEER, IDLE_CONNECTION, INBOUND_CONNECTIONS, LISTEN_DEADLINE, LOOKUP_DEADLINE, PENDING_CONNECTIONS,
+    PING_INTERVAL, STREAMS_NEGOTIATING, YAMUX_STREAMS,
+};
+use crate::shared::Shared;
+use crate::streams::StreamsBehaviour;
+use libp2p::core::transport::TransportError;
+use libp2p::identity::Keypair;
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, swarm, tcp,
+    yamux,
+};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// Longest name of a network.
+const NETWORK_NAME_MAX: usize = 64;
+
+/// Builds the swarm and brings its listeners up.
+pub(crate) async fn build(
+    config: NetConfig,
+    blocks: Arc<dyn BlockStore>,
+    events: mpsc::Sender<NetEvent>,
+    tracker: TaskTracker,
+) -> Result<(Task, Arc<Shared>), NetError> {
+    let key = keypair_of(&config.key).ok_or(NetError::Key)?;
+    let local = key.public().to_peer_id();
+    let node = node_of(&local).ok_or(NetError::Key)?;
+    check_name(&config.network)?;
+    let shared = Shared::new(local, node, events, blocks);
+    let mut swarm = swarm_of(key, &config, Arc::clone(&shared), tracker)?;
+    let listen = if config.listen.is_empty() { loopback() } else { config.listen };
+    for addr in &listen {
+        swarm.listen_on(addr.clone()).map_err(|error| NetError::Listen { addr: addr.clone(), source: io_of(error) })?;
+    }
+    let mut task = Task::new(swarm, Arc::clone(&shared), config.bootstrap);
+    let up = timeout(LISTEN_DEADLINE, task.listen(listen.len())).await;
+    up.map_err(|_| NetError::ListenTimeout { waited: LISTEN_DEADLINE })?;
+    Ok((task, shared))
+}
+
+fn check_name(name: &str) -> Result<(), NetError> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_plain && (1..=NETWORK_NAME_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(NetError::NetworkName { name: name.to_owned() })
+}
+
+fn loopback() -> Vec<Multiaddr> {
+    let parse = |text: &str| text.parse().expect("a multiaddr that we wrote");
+    vec![parse("/ip4/127.0.0.1/tcp/0"), parse("/ip4/127.0.0.1/udp/0/quic-v1")]
+}
+
+fn io_of(error: TransportError<io::Error>) -> io::Error {
+    match error {
+        TransportError::Other(error) => error,
+        TransportError::MultiaddrNotSupported(_) => io::Error::new(io::ErrorKind::Unsupported, "unknown transport"),
+    }
+}
+
+fn protocol(network: &str, name: &str) -> StreamProtocol {
+    StreamProtocol::try_from_owned(format!("/talkoo/{network}/{name}/1")).expect("begins with a slash")
+}
+
+fn swarm_of(
+    key: Keypair,
+    config: &NetConfig,
+    shared: Arc<Shared>,
+    tracker: TaskTracker,
+) -> Result<Swarm<Behaviour>, NetError> {
+    let transport = |why: &dyn std::fmt::Display| NetError::Transport { why: why.to_string() };
+    let muxer = || {
+        let mut muxer = yamux::Config::default();
+        muxer.set_max_num_streams(YAMUX_STREAMS);
+        muxer
+    };
+    let builder = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer)
+        .map_err(|error| transport(&error))?
+        .with_quic()
+        .with_dns()
+        .map_err(|error| transport(&error))?;
+    let builder = builder.with_behaviour(|key| behaviour(key, config, shared)).map_err(|error| transport(&error))?;
+    // Our own executor, so that the tasks of connections can be waited for at shutdown.
+    let spawn = move |task| {
+        tracker.spawn(task);
+    };
+    let swarm = builder.with_swarm_config(|_| {
+        swarm::Config::with_executor(spawn)
+            .with_idle_connection_timeout(IDLE_CONNECTION)
+            .with_max_negotiating_inbound_streams(STREAMS_NEGOTIATING)
+    });
+    Ok(swarm.build())
+}
+
+fn behaviour(key: &Keypair, config: &NetConfig, shared: Arc<Shared>) -> Behaviour {
+    let local = key.public().to_peer_id();
+    let network = &config.network;
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(PENDING_CONNECTIONS))
+        .with_max_established_incoming(Some(INBOUND_CONNECTIONS))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
+    let identify = identify::Config::new(format!("/talkoo/{network}/1"), key.public())
+        .with_agent_version(config.agent.clone())
+        .with_push_listen_addr_updates(true);
+    Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+        identify: identify::Behaviour::new(identify),
+        kad: dht(local, protocol(network, "kad")),
+        streams: StreamsBehaviour::new(shared, protocol(network, "work")),
+    }
+}
+
+fn dht(local: PeerId, name: StreamProtocol) -> kad::Behaviour<kad::store::MemoryStore> {
+    let mut config = kad::Config::new(name);
+    // We ask by our own timetable, see `discovery`.
+    config.set_periodic_bootstrap_interval(None).set_query_timeout(LOOKUP_DEADLINE);
+    let mut kad = kad::Behaviour::with_config(local, kad::store::MemoryStore::new(local), config);
+    kad.set_mode(Some(kad::Mode::Server));
+    kad
+}
