@@ -43,32 +43,38 @@ impl Peer {
     }
 }
 
-#[derive(Default)]
-pub(crate) struct Book(BTreeMap<NodeId, Peer>);
+pub(crate) struct Book {
+    me: NodeId,
+    peers: BTreeMap<NodeId, Peer>,
+}
 
 impl Book {
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self { me, peers: BTreeMap::new() }
+    }
+
     pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
-        self.0.iter()
+        self.peers.iter()
     }
 
     pub(crate) fn get(&self, node: &NodeId) -> Option<&Peer> {
-        self.0.get(node)
+        self.peers.get(node)
     }
 
     pub(crate) fn up(&mut self, node: NodeId) {
-        self.make_room();
-        self.0.entry(node).or_default().up = true;
+        self.make_room(&node);
+        self.peers.entry(node).or_default().up = true;
     }
 
     pub(crate) fn down(&mut self, node: NodeId) {
-        if let Some(peer) = self.0.get_mut(&node) {
+        if let Some(peer) = self.peers.get_mut(&node) {
             peer.up = false;
         }
     }
 
     pub(crate) fn card(&mut self, card: Card) {
-        self.make_room();
-        let peer = self.0.entry(card.node).or_default();
+        self.make_room(&card.node);
+        let peer = self.peers.entry(card.node).or_default();
         // An older card that was delayed must not undo a newer one.
         if peer.card.as_ref().is_none_or(|old| old.expiry <= card.expiry) {
             peer.card = Some(card);
@@ -76,17 +82,19 @@ impl Book {
     }
 
     pub(crate) fn measured(&mut self, node: NodeId, mtps: u64) {
-        if let Some(peer) = self.0.get_mut(&node) {
+        if let Some(peer) = self.peers.get_mut(&node) {
             let old = peer.decode_mtps.unwrap_or(mtps);
-            let blend = old.saturating_mul(100 - NEW_SAMPLE_PERCENT) + mtps.saturating_mul(NEW_SAMPLE_PERCENT);
+            let blend =
+                old.saturating_mul(100 - NEW_SAMPLE_PERCENT).saturating_add(mtps.saturating_mul(NEW_SAMPLE_PERCENT));
             peer.decode_mtps = Some((blend / 100).max(1));
             peer.failures = 0;
         }
     }
 
     pub(crate) fn failed(&mut self, now: Mono, node: NodeId) {
-        let peer = self.0.entry(node).or_default();
-        if matches!(peer.standing, Standing::Convicted(_)) {
+        let peer = self.peers.entry(node).or_default();
+        // All leases of a silent worker lapse at once: within a pause it is still the same failure.
+        if peer.standing != Standing::Good {
             return;
         }
         let pause = PAUSE_MS.saturating_mul(1 << peer.failures.min(20)).min(PAUSE_MS_MAX);
@@ -96,7 +104,7 @@ impl Book {
 
     /// Ends the pauses that are over, so that none of them wakes the machine again.
     pub(crate) fn end_pauses(&mut self, now: Mono) {
-        for peer in self.0.values_mut() {
+        for peer in self.peers.values_mut() {
             if matches!(peer.standing, Standing::Paused(until) if until <= now) {
                 peer.standing = Standing::Good;
             }
@@ -104,18 +112,16 @@ impl Book {
     }
 
     pub(crate) fn convict(&mut self, node: NodeId, why: &str) {
-        let peer = self.0.entry(node).or_default();
+        let peer = self.peers.entry(node).or_default();
         peer.standing = Standing::Convicted(why.into());
     }
 
-    fn make_room(&mut self) {
-        if self.0.len() < PEERS_MAX {
+    /// Our own node is never connected to itself, and stays.
+    fn make_room(&mut self, newcomer: &NodeId) {
+        if self.peers.len() < PEERS_MAX || self.peers.contains_key(newcomer) {
             return;
         }
-        let idle = |p: &Peer| !p.up && !matches!(p.standing, Standing::Convicted(_));
-        let gone: Vec<NodeId> = self.0.iter().filter(|(_, p)| idle(p)).map(|(n, _)| *n).collect();
-        for node in gone {
-            self.0.remove(&node);
-        }
+        let me = self.me;
+        self.peers.retain(|node, p| p.up || *node == me || matches!(p.standing, Standing::Convicted(_)));
     }
 }

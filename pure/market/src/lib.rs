@@ -154,7 +154,7 @@ impl Market {
     /// An empty market for the node `me`.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
-        Self { me, book: Book::default(), searches: Searches::default(), offer: Offer::default() }
+        Self { me, book: Book::new(me), searches: Searches::default(), offer: Offer::default() }
     }
 
     /// Takes one input. Total: never fails, whatever a peer sends.
@@ -249,7 +249,14 @@ impl Market {
                 };
                 out.push(Effect::Send { to: from, message });
             }
+            Message::Reserved { program, slots: 0 } => {
+                let refusal =
+                    Refusal::new(talkoo_base::RefusalCode::Busy, "it granted no slot", "it is asked again later");
+                self.searches.refused(now.mono, from, program, &refusal);
+            }
             Message::Reserved { program, slots } => {
+                // Capacity is a claim: one worker's word must not draw all steps of a job to it.
+                let slots = slots.min(limits::SLOTS_PER_CLIENT_MAX);
                 let speed = self.book.get(&from).and_then(Peer::decode_mtps);
                 self.searches.reserved(from, program, slots, speed, out);
             }

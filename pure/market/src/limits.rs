@@ -11,7 +11,7 @@ pub const ANSWER_MS_MAX: u64 = 3_000;
 pub const HOLD_MS: u64 = 30_000;
 /// Clients that hold slots of one worker at once.
 pub const CLIENTS_MAX: usize = 64;
-/// Leases one client gets at once, whatever it asks.
+/// Leases between one client and one worker at once, whatever either says.
 pub const SLOTS_PER_CLIENT_MAX: u32 = 64;
 /// First pause before a worker that failed is asked again, in milliseconds; doubles each time.
 pub const PAUSE_MS: u64 = 2_000;

@@ -34,12 +34,12 @@ pub fn rank(wanted: &Wanted, me: &NodeId, node: &NodeId, peer: &Peer, now: Now) 
         return Err(Refusal::new(RefusalCode::NotProviding, "this is our own node", "allow own work to use it"));
     }
     match &peer.standing {
-        Standing::Good => {}
-        Standing::Paused(until) => {
+        Standing::Paused(until) if *until > now.mono => {
             let rest = (*until - now.mono).div_ceil(1000);
             let hint = format!("it is asked again in {rest} s");
             return Err(Refusal::new(RefusalCode::Silent, "it failed us a moment ago", hint));
         }
+        Standing::Good | Standing::Paused(_) => {}
         Standing::Convicted(why) => {
             return Err(Refusal::new(RefusalCode::ProvenLiar, why.clone(), "its evidence is kept; never used again"));
         }
@@ -101,7 +101,8 @@ impl Searches {
     pub(crate) fn close(&mut self, job: JobId, me: NodeId, offer: &mut Offer, out: &mut Vec<Effect>) {
         let Some(search) = self.0.remove(&job) else { return };
         for node in search.agreed.into_keys().chain(search.asked.into_keys()) {
-            if self.0.values().any(|s| s.agreed.contains_key(&node)) {
+            // A release would also undo a grant that is on its way to another job.
+            if self.0.values().any(|s| s.agreed.contains_key(&node) || s.asked.contains_key(&node)) {
                 continue;
             }
             if node == me {
@@ -139,7 +140,7 @@ impl Searches {
         out: &mut Vec<Effect>,
     ) {
         for (job, search) in &mut self.0 {
-            if search.wanted.program != program || search.asked.remove(&from).is_none() || slots == 0 {
+            if search.wanted.program != program || search.asked.remove(&from).is_none() {
                 continue;
             }
             search.reasons.remove(&from);
