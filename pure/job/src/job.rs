@@ -181,7 +181,8 @@ impl Job {
     fn measure(&mut self, node: NodeId, sample: u64, out: &mut Vec<Effect>) {
         let Some(worker) = self.workers.get_mut(&node) else { return };
         let old = worker.decode_mtps.unwrap_or(sample);
-        let blend = old.saturating_mul(100 - NEW_SAMPLE_PERCENT) + sample.saturating_mul(NEW_SAMPLE_PERCENT);
+        let blend =
+            old.saturating_mul(100 - NEW_SAMPLE_PERCENT).saturating_add(sample.saturating_mul(NEW_SAMPLE_PERCENT));
         worker.decode_mtps = Some((blend / 100).max(1));
         out.push(Effect::Measured { node, decode_mtps: sample.max(1) });
     }
@@ -306,7 +307,11 @@ impl Job {
     }
 
     pub(crate) fn set_done(&mut self, step: u32, done: Done) {
-        self.settle(step, |s| s.done = Some(done));
+        // Folded from a journal, the result is all that is left of the leases before it.
+        self.settle(step, |s| {
+            s.next_number = s.next_number.max(done.number.saturating_add(1));
+            s.done = Some(done);
+        });
     }
 
     pub(crate) fn set_failed(&mut self, step: u32, refusal: Refusal) {
