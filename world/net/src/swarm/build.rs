@@ -12,11 +12,13 @@ use crate::shared::Shared;
 use crate::streams::StreamsBehaviour;
 use libp2p::core::transport::TransportError;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, swarm, tcp,
     yamux,
 };
 use std::io;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -40,12 +42,29 @@ pub(crate) async fn build(
     let mut swarm = swarm_of(key, &config, Arc::clone(&shared), tracker)?;
     let listen = if config.listen.is_empty() { loopback() } else { config.listen };
     for addr in &listen {
+        // libp2p listens with SO_REUSEPORT, so two nodes would share a port and each miss half of its callers.
+        check_free(addr).map_err(|source| NetError::Listen { addr: addr.clone(), source })?;
         swarm.listen_on(addr.clone()).map_err(|error| NetError::Listen { addr: addr.clone(), source: io_of(error) })?;
     }
     let mut task = Task::new(swarm, Arc::clone(&shared), config.bootstrap);
     let up = timeout(LISTEN_DEADLINE, task.listen(listen.len())).await;
     up.map_err(|_| NetError::ListenTimeout { waited: LISTEN_DEADLINE })?;
     Ok((task, shared))
+}
+
+/// Whether nobody else listens on the port that an address names.
+fn check_free(addr: &Multiaddr) -> io::Result<()> {
+    let mut parts = addr.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), NetError> {

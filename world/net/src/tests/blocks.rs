@@ -175,9 +175,14 @@ async fn nodes_that_download_serve_one_another() {
     let mut nodes = vec![Node::start(memory, &[]).await];
     for _ in 0..3 {
         let mut node = Node::start(Memory::new(), &[nodes[0].tcp()]).await;
-        for earlier in &nodes {
-            node.peer_up(earlier.net.id()).await;
-        }
+        let mut missing: Vec<NodeId> = nodes.iter().map(|earlier| earlier.net.id()).collect();
+        let met = |event| {
+            if let NetEvent::PeerUp { peer, .. } = event {
+                missing.retain(|id| *id != peer);
+            }
+            missing.is_empty().then_some(())
+        };
+        node.until("everybody who came before", met).await;
         nodes.push(node);
     }
     let (a, b, c) =

@@ -28,16 +28,12 @@ async fn messages_arrive_in_order_over_both_transports() {
             assert!(a.message().await.1.ends_with(&n.to_le_bytes()));
         }
         assert_eq!(a.net.peers().len(), 1);
+        let a_id = a.net.id();
         a.net.shutdown().await;
-        b.peer_down(a_id(&b)).await;
+        b.peer_down(a_id).await;
         assert!(b.net.peers().is_empty());
         b.net.shutdown().await;
     }
-}
-
-/// The only peer that `node` has, or had.
-fn a_id(node: &Node) -> NodeId {
-    node.net.peers().first().map_or_else(|| NodeId::pretended(0), |peer| peer.id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
