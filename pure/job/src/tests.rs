@@ -254,7 +254,7 @@ fn a_step_that_fails_in_the_engine_everywhere_is_given_up() {
         (4, delivered(1, 0), "(1.0 has 2), open 0.2@2"),
         (5, broken(0, 2, Busy), "(lost 0.2 busy), open 0.3@1"),
         (6, broken(0, 3, RunFailed), "(lost 0.3 run_failed), record 0 run_failed"),
-        (7, verdict(1, 0, true, false), "record 1.0@1 done, record closed, enough"),
+        (7, verdict(1, 0, true, false), "record 1.0@2 done, record closed, enough"),
     ]);
     assert_eq!(statuses(&jobs), [StepStatus::Failed, StepStatus::Done]);
     assert_eq!(jobs.get(&JOB).unwrap().steps()[0].failed().unwrap().code, RunFailed);
