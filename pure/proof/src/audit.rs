@@ -36,8 +36,10 @@ pub fn chance_q32(clean: u64, value: Amount, stake: Amount) -> u64 {
     }
     let streak = ONE / (u128::from(clean) + 1);
     let whole = value.0.saturating_add(stake.0).max(1);
-    // v ≤ v + S, so the quotient is at most 1.5; scaled first, saturating far above any real amount.
-    let risk = value.0.saturating_mul(3 * ONE / 2) / whole;
+    // Amounts beyond 2⁹⁰ lose digits that do not matter, so that the product below fits.
+    let digits = if whole >> 90 == 0 { 0 } else { 40 };
+    // v ≤ v + S, so the quotient is at most 1.5.
+    let risk = (value.0 >> digits) * (3 * ONE / 2) / (whole >> digits);
     let chance = streak.max(risk).max(u128::from(CHANCE_MIN_Q32)).min(ONE);
     u64::try_from(chance).expect("at most 2^32")
 }
@@ -166,8 +168,10 @@ impl Audits {
         out: &mut Vec<Effect>,
     ) {
         let Some(audit) = self.open.get_mut(&lease).filter(|a| matches!(a.stage, Stage::Drawing)) else { return };
-        // Another owner than the worker's: one person does not vouch for himself.
-        let others: Vec<&Candidate> = nodes.iter().filter(|c| c.operator != audit.purchase.worker.operator).collect();
+        // Another owner than the worker's: one person does not vouch for himself, nor speak twice.
+        let heard = |c: &Candidate| audit.opinions.iter().any(|o| o.verifier.operator == c.operator);
+        let worker = audit.purchase.worker.operator;
+        let others: Vec<&Candidate> = nodes.iter().filter(|c| c.operator != worker && !heard(c)).collect();
         let about = [&lease.0.0[..], &[u8::try_from(audit.tried.len()).unwrap_or(u8::MAX)]];
         let draw = derive(&cx.entropy, "draw", &about).first_u64();
         let Some(verifier) = others.get((draw % others.len().max(1) as u64) as usize).map(|c| **c) else {
@@ -217,7 +221,7 @@ impl Audits {
 
     pub(crate) fn answer(&mut self, cx: &mut Context, now: Now, from: NodeId, answer: &Answer, out: &mut Vec<Effect>) {
         let asked = answer.lease;
-        let Some((lease, audit)) = self.asked_of(from, asked) else { return };
+        let Some((lease, audit)) = self.asked_of(from, asked) else { return cx.paid.again(from, asked, 0, out) };
         let Stage::Asked { verifier, request, commit: Some(commit), .. } = &audit.stage else { return };
         let (verifier, request, receipt) = (*verifier, request.as_ref().clone(), &answer.receipt);
         let body = &receipt.body;
@@ -234,6 +238,7 @@ impl Audits {
             return self.next(cx, now, lease, out);
         }
         let voucher = pay(cx, &verifier, request.body.channel, worth, out);
+        cx.paid.keep(asked, from, vec![voucher.clone()]);
         cx.record(Event::Accepted { node: from, worth, audited: false }, out);
         out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };

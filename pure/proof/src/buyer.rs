@@ -183,8 +183,10 @@ impl Buyer {
         out: &mut Vec<Effect>,
     ) -> Option<Purchase> {
         let lease = chunk.lease;
-        // A lease that is over, or of another worker: a late twin, nothing to say.
-        let purchase = self.open.get_mut(&lease).filter(|p| p.worker.node == from)?;
+        let Some(purchase) = self.open.get_mut(&lease).filter(|p| p.worker.node == from) else {
+            cx.paid.again(from, lease, chunk.index, out);
+            return None;
+        };
         let next = purchase.digests.len();
         if (chunk.index as usize) < next {
             let (_, voucher) = purchase.receipts.get(chunk.index as usize)?;
@@ -219,6 +221,7 @@ impl Buyer {
         }
         self.names.remove(&attempt);
         let purchase = self.open.remove(&lease)?;
+        cx.paid.keep(lease, from, purchase.receipts.iter().map(|(_, voucher)| voucher.clone()).collect());
         out.push(Effect::Delivered { attempt, tokens: purchase.tokens.clone(), finish });
         Some(purchase)
     }

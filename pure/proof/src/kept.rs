@@ -195,7 +195,7 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
     let last = &kept.links[kept.links.len() - 1].receipt.body;
     hold(matches!(last.finish, Finish::Stop | Finish::Length), "the last receipt does not end the output")?;
     let rerun = kept.disclosure.as_ref().map(|open| check_disclosure(kept, open)).transpose()?;
-    let (matched, refuted) = count_reruns(kept, &network, last)?;
+    let (matched, refuted) = count_reruns(kept, &network, client, last)?;
     Ok(Facts {
         client,
         worker: request.worker,
@@ -230,11 +230,18 @@ fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError
     Ok(Rerun { work, trace_id: trace, output: open.output.clone(), digests: kept.digests.clone() })
 }
 
-fn count_reruns(kept: &Kept, network: &Network, last: &Receipt) -> Result<(usize, usize), VerifyError> {
+fn count_reruns(
+    kept: &Kept,
+    network: &Network,
+    client: Address,
+    last: &Receipt,
+) -> Result<(usize, usize), VerifyError> {
     let (mut matched, mut refuted) = (0, 0);
     for (request, receipt) in &kept.reruns {
         let signer = receipt.signer(network).map_err(|_| VerifyError::Signature("verifier's receipt"))?;
-        request.signer(network).map_err(|_| VerifyError::Signature("verifier's request"))?;
+        let orderer = request.signer(network).map_err(|_| VerifyError::Signature("verifier's request"))?;
+        // Otherwise whoever holds the file could add words of verifiers of his own.
+        hold(orderer == client, "a verifier's order is not the client's")?;
         hold(signer == request.body.worker, "a verifier's receipt is not the drawn verifier's")?;
         hold(receipt.body.request == request.body.digest(network), "a verifier answers another request")?;
         let same_run = request.body.inputs.get(..2) == Some(&kept.request.body.inputs[..]);

@@ -28,6 +28,7 @@ pub mod commit;
 pub mod kept;
 pub mod limits;
 mod machine;
+mod paid;
 mod purse;
 mod seller;
 pub mod wire;
@@ -368,3 +369,6 @@ pub enum Notice {
         audit: bool,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ pub const ORDER_TOKENS_MAX: usize = 131_072;
 pub const RESEND_MS: u64 = 1_500;
 /// … so many times, then the client is gone.
 pub const RESENDS_MAX: u32 = 8;
+/// Leases that are over whose vouchers are kept for workers that did not get them: far more than end
+/// within the time that a worker sends again.
+pub const PAID_KEPT_MAX: usize = 1_024;
 /// How long a request is good for, in seconds.
 pub const REQUEST_S: u64 = 3_600;
 /// How long a verifier has for all it does, in milliseconds.

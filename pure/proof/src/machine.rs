@@ -2,6 +2,7 @@
 
 use crate::audit::Audits;
 use crate::buyer::Buyer;
+use crate::paid::Paid;
 use crate::purse::{Account, Earnings, Purse};
 use crate::seller::Seller;
 use crate::{Effect, Event, Input, Message, Terms, Ticket};
@@ -20,6 +21,7 @@ pub(crate) struct Context {
     /// Whether our own engine can judge.
     pub(crate) own_audits: bool,
     pub(crate) purse: Purse,
+    pub(crate) paid: Paid,
 }
 
 impl Context {
@@ -61,7 +63,8 @@ impl Proof {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let Setup { me, operator, network, signer, build, entropy, own_audits } = setup;
-        let context = Context { me, operator, network, signer, build, entropy, own_audits, purse: Purse::default() };
+        let (purse, paid) = (Purse::default(), Paid::default());
+        let context = Context { me, operator, network, signer, build, entropy, own_audits, purse, paid };
         Self { context, buyer: Buyer::default(), seller: Seller::default(), audits: Audits::default(), terms: None }
     }
 

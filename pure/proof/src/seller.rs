@@ -237,7 +237,8 @@ impl Seller {
         sale.settled_chunks += 1;
         sale.resends = 0;
         sale.resend_at = (!sale.unpaid.is_empty()).then(|| now + RESEND_MS);
-        if sale.finish == Finish::Running {
+        // An audit has one answer, also when the output it judged had no honest end.
+        if sale.finish == Finish::Running && sale.order.rerun.is_none() {
             out.push(Effect::Credit { ticket: Ticket::Sale(lease), chunks: 1 });
         } else if sale.unpaid.is_empty() {
             self.end(lease, out);
@@ -277,7 +278,6 @@ impl Seller {
         let message = Message::Commit { lease, commit };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
         sale.answer = Some(Answer { lease, receipt, salt });
-        sale.finish = finish;
         out.push(Effect::Send { to: sale.client, message: message.clone() });
         sale.unpaid.push_back((message, request.price.owed(request.limits.input_units, 0)));
         sale.resend_at = Some(now + RESEND_MS);

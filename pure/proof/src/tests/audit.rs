@@ -1,0 +1,323 @@
+//! From a delivered answer to a verdict: whose word counts for what.
+
+use super::{ATTEMPT, Nodes, Word, candidate, id, key, net, operator, verified};
+use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX};
+use crate::{Answer, Candidate, Effect, Event, Input, Message, Ticket, chance_q32};
+use talkoo_base::wire::Typed;
+use talkoo_base::{Amount, AuditPolicy, Digest, LeaseId, Refusal, RefusalCode, Signed};
+
+#[test]
+fn the_chance_of_an_audit() {
+    const ONE: u64 = 1 << 32;
+    let cases = [
+        // (clean audits, value at risk, what the worker would lose) → chance
+        (0, 1, u128::MAX, ONE),
+        (9, 1, u128::MAX, ONE),
+        (10, 1, 1 << 80, ONE / 11),
+        (20, 0, 0, ONE / 21),
+        (100, 1, 1 << 80, CHANCE_MIN_Q32),
+        (u64::MAX, 0, 0, CHANCE_MIN_Q32),
+        // 1.5 · v / (v + S): a tenth, a half, and whoever has nothing to lose is always checked.
+        (100, 1, 14, ONE / 10),
+        (100, 1, 2, ONE / 2),
+        (100, 2, 1, ONE),
+        (100, 5, 0, ONE),
+        (100, u128::MAX, 0, ONE),
+        (100, u128::MAX, u128::MAX, ONE),
+        (100, 1 << 100, 0, ONE),
+    ];
+    for (clean, value, stake, want) in cases {
+        let have = chance_q32(clean, Amount(value), Amount(stake));
+        assert_eq!(have, want, "{clean} clean, {value} against {stake}");
+    }
+}
+
+struct Case {
+    name: &'static str,
+    policy: AuditPolicy,
+    /// Who is drawn, and what it finds.
+    drawn: &'static [(char, Word)],
+    /// What our own engine finds; `None`: there is none.
+    own: Option<Word>,
+    want: &'static str,
+}
+
+const DRAWN: AuditPolicy = AuditPolicy::Drawn;
+
+#[test]
+fn verdicts() {
+    use Word::{Diverged, Down, Fails, Other, Same, Silent, Turncoat};
+    let case = |name, drawn, own, want| Case { name, policy: DRAWN, drawn, own, want };
+    let cases = [
+        case(
+            "one that finds the same",
+            &[('V', Same)],
+            None,
+            "draw not CW, (asks V), paid V 50, accepted V 50, (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case("nobody there", &[], None, "draw not CW, accepted W 50, keep, stands"),
+        case(
+            "nobody there but us",
+            &[],
+            Some(Same),
+            "draw not CW, (asks own engine), (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case(
+            "one against, no other",
+            &[('V', Other(1))],
+            None,
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, keep, falls audited",
+        ),
+        case(
+            "two that agree against it",
+            &[('V', Other(1)), ('U', Other(1))],
+            None,
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), keep, refuted W, convicted W, falls audited",
+        ),
+        case(
+            "two against it that differ",
+            &[('V', Other(1)), ('U', Other(2))],
+            None,
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), keep, falls audited",
+        ),
+        case(
+            "one against, one for",
+            &[('V', Other(1)), ('U', Same)],
+            None,
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case(
+            "our own word against the worker's",
+            &[('V', Other(1)), ('U', Other(1))],
+            Some(Other(1)),
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), (different), keep, refuted W, convicted W, falls audited",
+        ),
+        case(
+            "our own word for the worker",
+            &[('V', Other(1)), ('U', Diverged)],
+            Some(Same),
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), (equal), accepted W 50 audited, keep, stands audited, refuted V, convicted V, refuted U, convicted U",
+        ),
+        case(
+            "our own word against the worker and its friend",
+            &[('V', Other(1)), ('U', Same)],
+            Some(Other(1)),
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), (different), keep, refuted W, convicted W, falls audited, refuted U, convicted U",
+        ),
+        case(
+            "a token that no model gives",
+            &[('V', Diverged)],
+            Some(Diverged),
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), (different), keep, refuted W, convicted W, falls audited",
+        ),
+        case(
+            "our engine fails",
+            &[('V', Other(1))],
+            Some(Fails),
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, falls audited",
+        ),
+        case(
+            "our engine never answers",
+            &[],
+            Some(Silent),
+            "draw not CW, (asks own engine), stop own, accepted W 50, keep, stands",
+        ),
+        case(
+            "a verifier that is silent, one that is there",
+            &[('V', Silent), ('U', Same)],
+            None,
+            "draw not CW, (asks V), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case(
+            "a verifier that cannot",
+            &[('V', Fails), ('U', Same)],
+            None,
+            "draw not CW, (asks V), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case(
+            "a verifier that is gone",
+            &[('V', Down)],
+            None,
+            "draw not CW, (asks V), draw not VCW, accepted W 50, keep, stands",
+        ),
+        case(
+            "a verifier that changes its word",
+            &[('V', Turncoat), ('U', Same)],
+            None,
+            "draw not CW, (asks V), refuted V, convicted V, draw not VCW, (asks U), paid U 50, accepted U 50, (equal), accepted W 50 audited, keep, stands audited",
+        ),
+        case("its owner's other node", &[('W', Same)], None, "draw not CW, accepted W 50, keep, stands"),
+        Case {
+            policy: AuditPolicy::None,
+            ..case("nobody may", &[('V', Other(1))], Some(Other(1)), "accepted W 50, keep, stands")
+        },
+        Case {
+            policy: AuditPolicy::Own,
+            ..case(
+                "only we may",
+                &[('V', Other(1))],
+                Some(Same),
+                "(asks own engine), (equal), accepted W 50 audited, keep, stands audited",
+            )
+        },
+        Case {
+            policy: AuditPolicy::Own,
+            ..case("only we may, and cannot", &[('V', Same)], None, "accepted W 50, keep, stands")
+        },
+    ];
+    for Case { name, policy, drawn, own, want } in cases {
+        let mut nodes = Nodes::new(own.is_some());
+        nodes.words = drawn.iter().copied().chain(own.map(|w| ('C', w))).collect();
+        nodes.drawn = drawn.iter().map(|(who, _)| candidate(*who)).collect();
+        assert_eq!(nodes.deliver(policy), want, "{name}");
+    }
+}
+
+#[test]
+fn two_verifiers_of_one_owner_are_one_voice() {
+    let mut nodes = Nodes::new(false);
+    nodes.words = [('V', Word::Other(1)), ('U', Word::Other(1))].into();
+    nodes.drawn = [candidate('V'), Candidate { operator: operator('V'), ..candidate('U') }].into();
+    let told = nodes.deliver(DRAWN);
+    assert!(told.ends_with("(different), draw not VCW, keep, falls audited"), "{told}");
+}
+
+#[test]
+fn our_own_work_and_a_trusted_streak_are_not_checked_always() {
+    let mut nodes = Nodes::new(true);
+    for _ in 0..200 {
+        let event = Event::Accepted { node: id('W'), worth: Amount(1 << 60), audited: true };
+        nodes.nodes.get_mut(&'C').unwrap().apply(&event);
+    }
+    nodes.words = [('V', Word::Same)].into();
+    nodes.drawn = [candidate('V')].into();
+    // This node's entropy is fixed, and so is this coin.
+    assert_eq!(nodes.deliver(DRAWN), "accepted W 50, keep, stands");
+    // Once refuted it is always checked again.
+    nodes.nodes.get_mut(&'C').unwrap().apply(&Event::Refuted(id('W')));
+    assert!(nodes.deliver(DRAWN).contains("asks V"));
+}
+
+/// Delivers an answer; V has the order to re-run it.
+fn asked(nodes: &mut Nodes) -> LeaseId {
+    let (_, lease) = nodes.lease(ATTEMPT, 'W', 40, DRAWN);
+    let mut asked = None;
+    for index in 0..2 {
+        let chunk = nodes.chunk('W', lease, index);
+        nodes.send('W', 'C', Message::Chunk(Box::new(chunk)));
+    }
+    let out = nodes.tell('C', Input::Candidates { lease, nodes: vec![candidate('V')] });
+    for effect in out {
+        if let Effect::Send { message: Message::Lease(order), .. } = effect {
+            asked = Some(LeaseId(order.request.body.digest(&net())));
+            nodes.send('C', 'V', Message::Lease(order));
+        }
+    }
+    nodes.check('C', Input::Candidates { lease, nodes: vec![candidate('U')] }, "");
+    asked.unwrap()
+}
+
+/// V's commitment and its answer.
+fn answer(nodes: &mut Nodes, lease: LeaseId) -> (Message, Answer) {
+    let out = nodes.tell('V', verified(Ticket::Sale(lease), Word::Same));
+    let Effect::Send { message: commit, .. } = &out[0] else { unreachable!() };
+    let out = nodes.send('C', 'V', Message::Reveal { lease });
+    let Effect::Send { message: Message::Answer(answer), .. } = &out[0] else { unreachable!() };
+    (commit.clone(), *answer.clone())
+}
+
+fn says(from: char, message: Message) -> Input {
+    Input::Message { from: id(from), message }
+}
+
+#[test]
+fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
+    type Change = fn(&mut Answer);
+    fn sign(answer: &mut Answer, name: char) {
+        answer.receipt = Signed::new(answer.receipt.body.clone(), &net(), &key(name));
+    }
+    let cases: &[(&str, Change)] = &[
+        ("another root", |a| a.receipt.body.trace_root = Digest::ZERO),
+        ("another finish", |a| a.receipt.body.finish = talkoo_base::Finish::Stop),
+        ("other units", |a| a.receipt.body.units -= 1),
+        ("another salt", |a| a.salt = Digest::ZERO),
+        ("another request", |a| a.receipt.body.request = Digest::ZERO),
+        ("another node", |a| a.receipt.body.node = id('X').address()),
+        ("more money", |a| a.receipt.body.cumulative = Amount(51)),
+    ];
+    for (name, edit) in cases {
+        let mut nodes = Nodes::new(false);
+        let lease = asked(&mut nodes);
+        let (commit, mut answer) = answer(&mut nodes, lease);
+        nodes.check('C', says('V', commit), "V<reveal");
+        edit(&mut answer);
+        sign(&mut answer, 'V');
+        let out = nodes.tell('C', says('V', Message::Answer(Box::new(answer))));
+        assert_eq!(super::show(&out), "refuted V, convicted V, draw not VCW", "{name}");
+    }
+    let mut nodes = Nodes::new(false);
+    let lease = asked(&mut nodes);
+    let (commit, mut answer) = answer(&mut nodes, lease);
+    nodes.check('C', says('V', commit), "V<reveal");
+    sign(&mut answer, 'X');
+    nodes.check('C', says('V', Message::Answer(Box::new(answer))), "refuted V, convicted V, draw not VCW");
+}
+
+#[test]
+fn an_audit_hears_its_verifier_in_order_and_nobody_else() {
+    let mut nodes = Nodes::new(false);
+    let lease = asked(&mut nodes);
+    let (commit, answer) = answer(&mut nodes, lease);
+    let answer = Message::Answer(Box::new(answer));
+    let other = Message::Commit { lease, commit: Digest::ZERO };
+    let close = Message::Close { lease, refusal: Refusal::new(RefusalCode::Busy, "busy", "") };
+    let stands = "paid V 50, accepted V 50, V<pay 0 50, (equal), accepted W 50 audited, keep, stands audited";
+    for (from, message, want) in [
+        ('V', answer.clone(), ""),
+        ('X', commit.clone(), ""),
+        ('X', close, ""),
+        ('V', commit.clone(), "V<reveal"),
+        // The first commitment stands.
+        ('V', other, "V<reveal"),
+        ('X', answer.clone(), ""),
+        ('V', answer.clone(), stands),
+        ('V', commit, ""),
+        // Its payment may be lost.
+        ('V', answer.clone(), "V<pay 0 50"),
+        ('X', answer, ""),
+    ] {
+        nodes.check('C', says(from, message), want);
+    }
+}
+
+#[test]
+fn an_audit_that_nobody_needs_any_more_is_closed() {
+    let refusal = Refusal::new(RefusalCode::Cancelled, "the job was cancelled", "");
+    let close = || Input::Close { attempt: ATTEMPT, refusal: refusal.clone() };
+    let mut nodes = Nodes::new(true);
+    asked(&mut nodes);
+    nodes.check('C', close(), "V<close cancelled");
+    nodes.check('C', close(), "");
+    let (_, lease) = nodes.lease(ATTEMPT, 'W', 40, AuditPolicy::Own);
+    for index in 0..2 {
+        let chunk = nodes.chunk('W', lease, index);
+        nodes.send('W', 'C', Message::Chunk(Box::new(chunk)));
+    }
+    assert_eq!(nodes.nodes[&'C'].next_wake().map(|w| w.0), Some(OWN_AUDIT_MS_MAX));
+    nodes.check('C', close(), "stop own");
+    nodes.check('C', verified(Ticket::Own(lease), Word::Other(1)), "");
+    assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
+}
+
+#[test]
+fn a_late_verifier_is_told_so() {
+    let mut nodes = Nodes::new(false);
+    let lease = asked(&mut nodes);
+    nodes.at = AUDIT_MS_MAX - 1;
+    nodes.check('C', Input::Tick, "");
+    nodes.at += 1;
+    nodes.check('C', Input::Tick, "V<close silent, draw not VCW");
+    let (commit, answer) = answer(&mut nodes, lease);
+    nodes.check('C', says('V', commit), "");
+    nodes.check('C', says('V', Message::Answer(Box::new(answer))), "");
+}
