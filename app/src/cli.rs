@@ -279,4 +279,7 @@ pub(crate) struct DemoReferenceArgs {
     /// Where the results go.
     #[arg(long)]
     pub(crate) to: PathBuf,
+    /// Threads of the engine; all cores unless told otherwise.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
 }

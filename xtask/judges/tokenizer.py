@@ -23,8 +23,11 @@ random.seed(1)
 words = "the of fn main() { let x = 42; } naïve Ünïcödé 漢字 かな 한국어 🙂🚀 \t  \t 1234567 don't we'll ... !? @#$ Привет".split(" ")
 lines = ["".join(random.choice(words) + random.choice([" ", "  ", "", "\t"]) for _ in range(random.randint(1, 12))) for _ in range(LINES)]
 lines = [line for line in lines if line.strip()]
-command = ["cargo", "run", "--release", "--quiet", "-p", "talkoo-engine", "--example", "tokenize", "--", path]
-ours = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True).stdout.splitlines()
+file = os.path.join(sys.argv[1], "lines.txt")
+with open(file, "w") as out:
+    out.write("\n".join(lines))
+command = ["cargo", "run", "--release", "--quiet", "-p", "talkoo-engine", "--example", "bench", "--", path, "tokenize", file]
+ours = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 wrong = [l for l, o in zip(lines, ours) if [int(i) for i in o.split()] != judge.encode(l, add_special_tokens=False).ids]
 print(f"{len(lines) - len(wrong)} of {len(lines)} lines agree" + (f"; first: {wrong[0]!r}" if wrong else ""))
 sys.exit(0 if not wrong and len(ours) == len(lines) else 1)

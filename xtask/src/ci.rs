@@ -42,8 +42,15 @@ fn deny() -> Result<()> {
 /// audits a lie goes through.
 fn demos() -> Result<()> {
     cargo(&["build", "--release", "--quiet", "-p", "talkoo"])?;
-    let lies =
-        ["other-weights", "truncated", "tampered-token", "copied-answer", "cheated-sampler", "replayed-receipt", "none"];
+    let lies = [
+        "other-weights",
+        "truncated",
+        "tampered-token",
+        "copied-answer",
+        "cheated-sampler",
+        "replayed-receipt",
+        "none",
+    ];
     for lie in lies {
         demo(&["--liar", lie], 0)?;
     }

@@ -19,8 +19,18 @@ enum Outcome {
 }
 
 const JUDGES: &[Judge] = &[
-    Judge { name: "eip712", what: "ethers 6.17 recomputes our digests and recovers our signatures", quick: true, run: eip712 },
-    Judge { name: "tokenizer", what: "the `tokenizers` package gives our token ids on 10,000 lines", quick: false, run: tokenizer },
+    Judge {
+        name: "eip712",
+        what: "ethers 6.17 recomputes our digests and recovers our signatures",
+        quick: true,
+        run: eip712,
+    },
+    Judge {
+        name: "tokenizer",
+        what: "the `tokenizers` package gives our token ids on 10,000 lines",
+        quick: false,
+        run: tokenizer,
+    },
 ];
 
 /// Runs all judges, or with `--quick` those of CI; `--list` only names them.
@@ -73,6 +83,16 @@ fn eip712() -> Outcome {
 }
 
 fn tokenizer() -> Outcome {
-    let pip = ["python3", "-m", "pip", "install", "--quiet", "--target", "target/judge/py", "tokenizers==0.22.1", "gguf==0.17.1"];
+    let pip = [
+        "python3",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        "target/judge/py",
+        "tokenizers==0.22.1",
+        "gguf==0.17.1",
+    ];
     script("python3", &pip, &["xtask/judges/tokenizer.py", "target/judge/py"])
 }

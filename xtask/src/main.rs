@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | judge [--list] | bench [engine|net|sim] | sim SEED|FROM..TO [--trace]";
+const USAGE: &str =
+    "usage: cargo xtask ci | tidy | judge [--list] | bench [engine|net|path|sim] | sim SEED|FROM..TO [--trace]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +22,9 @@ fn main() -> Result<()> {
         Some("tidy") => tidy::run(),
         Some("judge") => judge::run(&rest),
         Some("bench") => bench::run(&rest),
-        Some("sim") => cargo(&[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", "replay", "--"], &rest[..]].concat()),
+        Some("sim") => cargo(
+            &[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", "replay", "--"], &rest[..]].concat(),
+        ),
         _ => bail!(USAGE),
     }
 }

@@ -91,7 +91,8 @@ fn faults(path: &str, line: &str, is_rust: bool, is_test: bool) -> Vec<String> {
     let code = line.split("//").next().unwrap_or_default();
     let here = path == "xtask/src/tidy.rs";
     // Spelled apart, so that this file does not break its own rule.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("#[ig", "nore")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("#[ig", "nore")];
     if is_rust && marks.iter().any(|m| line.contains(m)) {
         faults.push("a mark of unfinished work".into());
     }
@@ -105,7 +106,10 @@ fn faults(path: &str, line: &str, is_rust: bool, is_test: bool) -> Vec<String> {
     if path.starts_with("pure/exact/src") && !is_test && words(code).any(|w| w == "f32" || w == "f64") {
         faults.push("a float in the definition".into());
     }
-    if words(code).any(|w| w == "unsafe") && !path.starts_with("world/engine/src/kernels") && !code.contains("unsafe_code") {
+    if words(code).any(|w| w == "unsafe")
+        && !path.starts_with("world/engine/src/kernels")
+        && !code.contains("unsafe_code")
+    {
         faults.push("unsafe outside the kernels".into());
     }
     let derives = code.contains("derive(") && words(code).any(|w| w == "Serialize" || w == "Deserialize");

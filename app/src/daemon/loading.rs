@@ -151,19 +151,19 @@ impl Pull {
         let use_cache = self.sources == Sources::All && cached.exists();
         let mut from_peers = Err(anyhow::anyhow!("no peer was asked"));
         if !use_cache {
-            from_peers = self.from_peers(entry, &path).await;
+            from_peers = self.take_from_peers(entry, &path).await;
         }
         if let Err(why) = from_peers {
             if self.sources == Sources::Peers {
                 return Err(why);
             }
-            self.from_outside(entry, &path).await?;
+            self.take_from_outside(entry, &path).await?;
         }
         let (name, cid) = (self.name.clone(), entry.cid());
         blocking(move || models::describe(&name, &path, &cid)).await
     }
 
-    async fn from_peers(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
+    async fn take_from_peers(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
         let root = entry.cid();
         let deadline = tokio::time::Instant::now() + PEERS_WAIT;
         loop {
@@ -191,7 +191,7 @@ impl Pull {
         .await
     }
 
-    async fn from_outside(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
+    async fn take_from_outside(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
         let (events, name) = (self.events.clone(), self.name.clone());
         let (blocks, path) = (self.blocks.clone(), path.to_owned());
         blocking(move || {

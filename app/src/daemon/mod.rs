@@ -229,7 +229,7 @@ impl Daemon {
     fn offer(&mut self) {
         let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
         let ready = self.providing && !models.is_empty();
-        let providing = ready.then(|| Providing { models, slots: 1, price: self.config.price });
+        let providing = ready.then_some(Providing { models, slots: 1, price: self.config.price });
         self.pending.push(Input::Provide(providing));
     }
 

