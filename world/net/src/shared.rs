@@ -99,9 +99,14 @@ impl Shared {
             peers.links.remove(peer);
             peers.rtt_us.remove(peer);
         }
+        let is_down = was_ready && !is_ready;
+        if is_down && let Some(links) = peers.links.get(peer) {
+            // What still arrives waits for the next `PeerUp`, so that none comes from a lost peer.
+            links.iter().for_each(|link| _ = link.announced.send_replace(false));
+        }
         drop(peers);
         self.changed();
-        was_ready && !is_ready
+        is_down
     }
 
     /// Notes that a work stream is open; the address if it is the peer's first.
@@ -213,5 +218,48 @@ impl Shared {
 
     fn addresses_locked(&self) -> MutexGuard<'_, Vec<Multiaddr>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Memory;
+
+    fn link(number: usize) -> (Link, watch::Sender<bool>) {
+        let announced = watch::Sender::new(false);
+        let link = Link {
+            connection: ConnectionId::new_unchecked(number),
+            node: Some(NodeId::pretended(1)),
+            addr: Multiaddr::empty(),
+            work: crate::streams::work_queue().0,
+            wants: mpsc::channel(1).0,
+            ledger: Arc::default(),
+            announced: announced.clone(),
+            is_ready: false,
+        };
+        (link, announced)
+    }
+
+    #[test]
+    fn a_peer_is_up_from_its_first_open_link_to_its_last() {
+        let shared = Shared::new(PeerId::random(), NodeId::pretended(0), mpsc::channel(1).0, Arc::new(Memory::new()));
+        let peer = PeerId::random();
+        let ((first, open), (second, also)) = (link(1), link(2));
+        let (a, b) = (first.connection, second.connection);
+        shared.add_link(peer, first);
+        shared.add_link(peer, second);
+        assert!(shared.work_link(&peer).is_none());
+        assert!(shared.set_ready(&peer, a).is_some());
+        shared.set_announced(&NodeId::pretended(1));
+        assert!(*open.borrow() && *also.borrow());
+        // The only open link goes: the peer is down although a connection is left.
+        assert!(shared.remove_link(&peer, a));
+        assert!(!*also.borrow(), "nothing is heard of a peer that is down");
+        assert!(shared.set_ready(&peer, b).is_some());
+        assert!(!*also.borrow(), "and nothing before it is announced again");
+        shared.set_announced(&NodeId::pretended(1));
+        assert!(*also.borrow());
+        assert!(shared.remove_link(&peer, b) && !shared.is_connected(&peer));
     }
 }

@@ -16,6 +16,8 @@ mod work;
 
 pub(crate) use behaviour::{StreamsBehaviour, StreamsEvent};
 pub(crate) use work::WorkSender;
+#[cfg(test)]
+pub(crate) use work::queue as work_queue;
 
 use crate::shared::{Ledger, Shared};
 use libp2p::{PeerId, StreamProtocol};

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 type Serve = dyn Fn(&Block, u64) -> Option<Bytes> + Send + Sync;
 
 /// Blocks in memory. `serving` may change or hold back the n-th answer.
-struct Memory {
+pub(crate) struct Memory {
     blocks: Mutex<BTreeMap<Cid, (Block, Visibility)>>,
     serving: Option<Box<Serve>>,
     served: AtomicU64,
@@ -32,7 +32,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             blocks: Mutex::default(),
             serving: None,
