@@ -11,6 +11,8 @@ use talkoo_market::Ask;
 const CARD_S: u64 = 600;
 /// A card is renewed when this much of it is left, in milliseconds.
 const RENEW_MS: u64 = 200_000;
+/// The role that lets a node work for its owner; see [`Delegation::roles`].
+const WORK_ROLE: u8 = 1;
 
 /// What a node offers as a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,4 +122,5 @@ pub(crate) fn genuine(hello: &Hello, from: NodeId, now: Now) -> bool {
         && delegation.signer == delegation.body.owner
         && delegation.body.owner == card.body.operator
         && delegation.body.expiry > now.unix
+        && delegation.body.roles & WORK_ROLE != 0
 }

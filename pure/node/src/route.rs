@@ -133,12 +133,10 @@ impl Node {
             job::Effect::Record(event) => out.push(Effect::Record(Box::new(Event::Job(*event)))),
             job::Effect::Want(job) => self.want(job),
             job::Effect::Enough(job) => self.to(Inner::Market(market::Input::Enough(job))),
-            job::Effect::Open { attempt, node, work, audit } => match self.candidate(&node) {
-                Some(worker) => self.to(Inner::Proof(proof::Input::Open { attempt, worker, work, audit })),
-                None => {
-                    let refusal = Refusal::new(RefusalCode::CardExpired, "it has no card any more", "");
-                    self.to(Inner::Job(job::Input::Broken { attempt, refusal }));
-                }
+            job::Effect::Open { attempt, node, work, audit } => match self.worker(&attempt.job, &node) {
+                Ok(worker) => self.to(Inner::Proof(proof::Input::Open { attempt, worker, work, audit })),
+                // The market lets it go, and with `Lost` the job takes its steps back.
+                Err(refusal) => self.to(Inner::Market(market::Input::Failed { node, refusal })),
             },
             job::Effect::Close { attempt, refusal } => self.to(Inner::Proof(proof::Input::Close { attempt, refusal })),
             job::Effect::Failed { node, refusal } => self.to(Inner::Market(market::Input::Failed { node, refusal })),
@@ -156,8 +154,8 @@ impl Node {
             proof::Effect::Run(run) => out.push(Effect::Run(run)),
             proof::Effect::Credit { ticket, chunks } => out.push(Effect::Credit { ticket, chunks }),
             proof::Effect::Stop(ticket) => out.push(Effect::Stop(ticket)),
-            proof::Effect::Draw { lease, program, context, not } => {
-                let nodes = self.verifiers(now, program, context, &not);
+            proof::Effect::Draw { lease, job, program, context, not } => {
+                let nodes = self.verifiers(now, job, program, context, &not);
                 self.to(Inner::Proof(proof::Input::Candidates { lease, nodes }));
             }
             proof::Effect::Progress { attempt, units } => self.to(Inner::Job(job::Input::Progress { attempt, units })),
@@ -200,10 +198,28 @@ impl Node {
         Some(proof::Candidate { node: *node, operator: card.operator, price: card.price })
     }
 
-    /// Nodes that could re-run an answer, best first.
-    fn verifiers(&self, now: Now, program: talkoo_base::Digest, context: u32, not: &[NodeId]) -> Vec<proof::Candidate> {
-        let price_max = talkoo_base::Price { input: u128::MAX, output: u128::MAX };
-        let job = JobId(talkoo_base::Digest::ZERO);
+    /// A worker as it takes a lease. Its card may be another one than when it was reserved.
+    fn worker(&self, job: &JobId, node: &NodeId) -> Result<proof::Candidate, Refusal> {
+        let Some(worker) = self.candidate(node) else {
+            return Err(Refusal::new(RefusalCode::CardExpired, "it has no card any more", "it will send a new one"));
+        };
+        if self.jobs.get(job).is_none_or(|job| worker.price.within(&job.spec.price_max)) {
+            return Ok(worker);
+        }
+        let raised = "it raised its price over what the job allows";
+        Err(Refusal::new(RefusalCode::PriceAboveMax, raised, "raise --max-price"))
+    }
+
+    /// Nodes that could re-run an answer, best first. A verifier costs no more than a worker may.
+    fn verifiers(
+        &self,
+        now: Now,
+        job: JobId,
+        program: talkoo_base::Digest,
+        context: u32,
+        not: &[NodeId],
+    ) -> Vec<proof::Candidate> {
+        let Some(price_max) = self.jobs.get(&job).map(|job| job.spec.price_max) else { return Vec::new() };
         let wanted = market::Wanted { job, program, context, price_max, nodes_max: u32::MAX, own: false };
         let ranked = self.market.peers().filter(|(node, _)| !not.contains(node));
         let mut fit: Vec<(u64, NodeId)> = ranked

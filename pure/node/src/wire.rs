@@ -36,10 +36,14 @@ impl Event {
     /// Reads the journal's bytes.
     ///
     /// # Errors
-    /// [`DecodeError`] if they are of another version or damaged.
+    /// [`DecodeError`] if they are of another version, damaged, or not the one spelling of their event.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes.split_first() {
-            Some((1, rest)) => serde_ipld_dagcbor::from_slice(rest).map_err(|e| DecodeError::Malformed(e.to_string())),
+            Some((1, rest)) => {
+                let malformed = |e: serde_ipld_dagcbor::DecodeError<_>| DecodeError::Malformed(e.to_string());
+                let event: Self = serde_ipld_dagcbor::from_slice(rest).map_err(malformed)?;
+                if event.to_bytes() == bytes { Ok(event) } else { Err(DecodeError::NotCanonical) }
+            }
             Some((version, _)) => Err(DecodeError::UnsupportedVersion((*version).into())),
             None => Err(DecodeError::Malformed("empty event".into())),
         }

@@ -137,6 +137,7 @@ impl Audits {
             not.extend([cx.me, audit.purchase.worker.node]);
             out.push(Effect::Draw {
                 lease,
+                job: audit.purchase.attempt.job,
                 program: work.program,
                 context: u32::try_from(context).unwrap_or(u32::MAX),
                 not,

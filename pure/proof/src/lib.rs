@@ -40,8 +40,8 @@ pub use purse::{Account, Earnings};
 pub use wire::Event;
 
 use talkoo_base::{
-    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, LeaseId, NodeId, Price, Receipt, Refusal, Request,
-    Signed, Voucher, Work,
+    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, NodeId, Price, Receipt, Refusal,
+    Request, Signed, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -271,6 +271,8 @@ pub enum Effect {
     Draw {
         /// The answer's lease.
         lease: LeaseId,
+        /// Its job, which bounds the price.
+        job: JobId,
         /// The model.
         program: Digest,
         /// Longest context it needs.
