@@ -23,6 +23,10 @@ pub(super) fn down(data_dir: &Path, show: Show) -> Result<()> {
     if let Ok(events) = events {
         events.take_while(|_| start.elapsed() < STOP_MS_MAX).for_each(drop);
     }
+    // Its last act is to take its address away.
+    while data_dir.join("api.addr").exists() && start.elapsed() < STOP_MS_MAX {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     show.value(&json!({"stopped": true}));
     Ok(())
 }

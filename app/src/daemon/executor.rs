@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use talkoo_base::{Digest, Finish, ModelOffer, Refusal, RefusalCode};
-use talkoo_engine::{Chunk, Engine, Model, RunError, Task};
+use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode};
+use talkoo_engine::{Chunk, Engine, Kernel, Model, RunError, Task};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
 const QUEUE_MAX: usize = 1_024;
 /// A model that nobody used for so long is unloaded, in seconds.
 const IDLE: Duration = Duration::from_secs(300);
+/// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
+const SELF_TEST_TOKENS: u32 = 2;
 /// Longest wait for credit before a run is given up: the node stops it long before.
 const CREDIT_WAIT: Duration = Duration::from_secs(120);
 
@@ -185,6 +187,7 @@ impl Worker {
 
     fn offer(&mut self, root: Digest) -> Result<ModelOffer, Refusal> {
         let engine = self.engine(root)?;
+        self_test(engine)?;
         let speed = engine.measure();
         Ok(ModelOffer {
             program: root,
@@ -232,6 +235,22 @@ impl Worker {
         engine.generate(&task, &mut |_| (), &mut on_chunk).map_err(|e| run_failed(&e))?;
         Ok(())
     }
+}
+
+/// Runs a few tokens with the kernels that will be used and with the portable ones: a machine whose
+/// vector units or memory compute other numbers must not offer, for it would be convicted for them.
+fn self_test(engine: &mut Engine) -> Result<(), Refusal> {
+    let params = GenerateParams { max_tokens: SELF_TEST_TOKENS, ignore_eos: true, ..GenerateParams::default() };
+    let task = Task { prompt: (1..9).collect(), params, seed: 1, trace_id: Digest::ZERO };
+    let mut portable = Engine::with_kernel(engine.model().clone(), 1, Kernel::Scalar);
+    let mut run = |engine: &mut Engine| {
+        engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).map_err(|e| run_failed(&e))
+    };
+    if run(engine)? == run(&mut portable)? {
+        return Ok(());
+    }
+    let message = format!("the {} kernels and the portable ones give different numbers", engine.kernel_name());
+    Err(Refusal::new(RefusalCode::SelfTestFailed, message, "test this machine's memory; it offers nothing until then"))
 }
 
 fn run_failed(error: &RunError) -> Refusal {
