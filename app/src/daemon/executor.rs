@@ -243,7 +243,7 @@ fn self_test(engine: &mut Engine) -> Result<(), Refusal> {
     let params = GenerateParams { max_tokens: SELF_TEST_TOKENS, ignore_eos: true, ..GenerateParams::default() };
     let task = Task { prompt: (1..9).collect(), params, seed: 1, trace_id: Digest::ZERO };
     let mut portable = Engine::with_kernel(engine.model().clone(), 1, Kernel::Scalar);
-    let mut run = |engine: &mut Engine| {
+    let run = |engine: &mut Engine| {
         engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).map_err(|e| run_failed(&e))
     };
     if run(engine)? == run(&mut portable)? {
