@@ -22,6 +22,8 @@ const IGNORED: [&str; 5] = ["user", "metadata", "store", "safety_identifier", "s
 /// What one good line asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    /// Number of its line, from 1.
+    pub(crate) line: usize,
     pub(crate) custom_id: String,
     pub(crate) model: String,
     pub(crate) messages: Vec<ChatMessage>,
@@ -68,7 +70,7 @@ pub(crate) fn parse(text: &str) -> (Vec<Ask>, Vec<BadLine>) {
             false => Err(Refusal::new(RefusalCode::TooLarge, "the file has more than 50,000 lines", "split it")),
         };
         match room.and_then(|()| parse_line(line)).and_then(fresh) {
-            Ok(ask) => asks.push(ask),
+            Ok(ask) => asks.push(Ask { line: index + 1, ..ask }),
             Err(refusal) => bad.push(BadLine { line: index + 1, custom_id: id(), refusal }),
         }
     }
@@ -137,7 +139,7 @@ pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
         },
         Some(_) => return Err(malformed("`seed` is not a whole number", "")),
     };
-    Ok(Ask { custom_id, model, messages, params, seed })
+    Ok(Ask { line: 0, custom_id, model, messages, params, seed })
 }
 
 /// A fraction of the API in Q16, rounded to the nearest.

@@ -160,7 +160,7 @@ pub(crate) struct BatchArgs {
 pub(crate) enum JobCommand {
     /// List jobs.
     Ls,
-    /// Show one job, step by step; follows it while it runs.
+    /// Show one job, step by step, as it stands.
     Show {
         /// Id, or its first digits.
         id: String,

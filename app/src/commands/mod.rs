@@ -15,6 +15,7 @@ use crate::cli::{Cli, Command};
 use crate::{daemon, demo};
 use anyhow::{Result, bail};
 use serde_json::Value;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,9 +58,9 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Data goes to stdout.
-#[allow(clippy::print_stdout, reason = "the one place where the program prints data")]
 pub(crate) fn print(text: &str) {
-    println!("{text}");
+    // A reader that went away, as `head` does, wants no more.
+    writeln!(std::io::stdout(), "{text}").ok();
 }
 
 /// How results are shown.

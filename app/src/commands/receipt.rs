@@ -160,7 +160,7 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
         value["holds"] = json!(true);
         value["client"] = json!(facts.client.to_string());
         value["voucher"] = json!(facts.paid.to_string());
-        value["badge"] = json!(match (rerun, facts.matched + usize::from(kept.own_rerun == Some(true))) {
+        value["badge"] = json!(match (rerun, facts.matched) {
             (true, _) => "re-run here: matched".to_owned(),
             (false, 0) => "re-runnable".to_owned(),
             (false, n) => format!("re-run matched ({n})"),

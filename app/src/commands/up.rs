@@ -42,7 +42,7 @@ pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: Show) -> Result<()>
         .context("cannot start the runtime")?;
     let stop = CancellationToken::new();
     let signal = stop.clone();
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         tokio::spawn(async move {
             stop_signal().await;
             signal.cancel();
@@ -59,7 +59,10 @@ pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: Show) -> Result<()>
             }
         })
         .await
-    })
+    });
+    // Whatever still runs after the written shutdown is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
 }
 
 async fn stop_signal() {

@@ -379,13 +379,14 @@ impl Prepare {
                 return (Err(no), self.bad);
             }
         };
-        for (index, ask) in (1..).zip(std::mem::take(&mut self.asks)) {
-            let custom_id = ask.custom_id.clone();
+        for ask in std::mem::take(&mut self.asks) {
+            let (line, custom_id) = (ask.line, ask.custom_id.clone());
             match self.step(&vocabulary, ask) {
                 Ok(step) => self.spec.steps.push(step),
-                Err(refusal) => self.bad.push(BadLine { line: index, custom_id: Some(custom_id), refusal }),
+                Err(refusal) => self.bad.push(BadLine { line, custom_id: Some(custom_id), refusal }),
             }
         }
+        self.bad.sort_by_key(|b| b.line);
         if self.spec.steps.is_empty() || self.strict && !self.bad.is_empty() {
             let first = self.bad.first().map(|b| format!("line {}: {}", b.line, b.refusal)).unwrap_or_default();
             let no = bad(

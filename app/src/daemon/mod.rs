@@ -110,7 +110,7 @@ impl Daemon {
                 Some(event) = network.recv() => self.hear(event),
             }
             // Whatever else is ready joins the same flush.
-            while self.pending.len() < BATCH_MAX {
+            for _ in 0..BATCH_MAX {
                 if let Ok(event) = network.try_recv() {
                     self.hear(event);
                 } else if let Ok(event) = inbox.try_recv() {
@@ -185,6 +185,7 @@ impl Daemon {
             NetEvent::PeerDown { peer } => {
                 info!(?peer, "peer down");
                 self.tell(&json!({"type": "peer.down", "node": peer.to_string()}));
+                self.refused.remove(&peer);
                 self.pending.push(Input::PeerDown(peer));
             }
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
@@ -196,8 +197,11 @@ impl Daemon {
     }
 
     fn refuse(&mut self, peer: NodeId, why: &str) {
-        *self.refused.entry(peer).or_default() += 1;
-        warn!(?peer, why, "message refused");
+        let count = self.refused.entry(peer).or_default();
+        *count += 1;
+        if *count == 1 {
+            warn!(?peer, why, "message refused; further ones of this peer are only counted");
+        }
     }
 
     fn take(&mut self, event: Event) {

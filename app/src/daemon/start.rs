@@ -158,14 +158,16 @@ async fn end(mut daemon: Daemon) {
     if let Err(why) = daemon.turn() {
         warn!(%why, "the journal could not be flushed at the end");
     }
-    if daemon.executor.end().is_err() {
-        warn!("the engine's thread panicked");
-    }
     daemon.tasks.close();
-    if tokio::time::timeout(STOP_WAIT, daemon.tasks.wait()).await.is_err() {
-        warn!(open = daemon.tasks.len(), "tasks did not end in time");
+    let Daemon { net, mut journal, tasks, mut executor, .. } = daemon;
+    match tokio::time::timeout(STOP_WAIT, tokio::task::spawn_blocking(move || executor.end())).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(_) => warn!("the engine's thread panicked"),
+        Err(_) => warn!("the engine is still in a long prefill; it ends with the process"),
     }
-    let Daemon { net, mut journal, tasks, .. } = daemon;
+    if tokio::time::timeout(STOP_WAIT, tasks.wait()).await.is_err() {
+        warn!(open = tasks.len(), "tasks did not end in time");
+    }
     drop(tasks);
     match Arc::try_unwrap(net) {
         Ok(net) => net.shutdown().await,

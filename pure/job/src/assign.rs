@@ -33,14 +33,17 @@ impl Job {
         }
     }
 
-    /// Gives every free slot something to do: a waiting step, else a copy of a slow one.
-    pub(crate) fn assign(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        if self.workers.is_empty() || self.open == 0 {
-            return;
-        }
-        let mut busy: BTreeMap<NodeId, u32> = BTreeMap::new();
+    /// Counts the leases that each worker runs for this job.
+    pub(crate) fn count_busy(&self, busy: &mut BTreeMap<NodeId, u32>) {
         for lease in self.steps.iter().flat_map(|s| s.leases.values()).filter(|l| l.delivered.is_none()) {
             *busy.entry(lease.node).or_default() += 1;
+        }
+    }
+
+    /// Gives every free slot something to do: a waiting step, else a copy of a slow one.
+    pub(crate) fn assign(&mut self, now: Mono, busy: &mut BTreeMap<NodeId, u32>, out: &mut Vec<Effect>) {
+        if self.workers.is_empty() || self.open == 0 {
+            return;
         }
         let mut idle: Vec<(u64, NodeId, u32)> = Vec::new();
         for (node, worker) in &self.workers {
@@ -54,6 +57,7 @@ impl Job {
         for (_, node, free) in idle {
             for _ in 0..free {
                 let Some((step, copy)) = self.pick(now, &node) else { break };
+                *busy.entry(node).or_default() += 1;
                 self.open_lease(now, step, node, copy, out);
             }
         }

@@ -232,9 +232,14 @@ impl Jobs {
             }
             Input::Tick => {}
         }
+        // Jobs of one client share its workers' slots: a lease that waited behind another job's would lapse.
+        let mut busy = BTreeMap::new();
         for job in self.jobs.values_mut().filter(|j| j.status == JobStatus::Open) {
             job.lapse(at, out);
-            job.assign(at, out);
+            job.count_busy(&mut busy);
+        }
+        for job in self.jobs.values_mut().filter(|j| j.status == JobStatus::Open) {
+            job.assign(at, &mut busy, out);
             job.close_if_over(out);
         }
     }

@@ -278,11 +278,16 @@ impl Audits {
         let claim = audit.claim();
         let against: Vec<&Opinion> = audit.opinions.iter().filter(|o| o.finding != claim).collect();
         let agree = |o: &&&Opinion| against.iter().filter(|p| p.finding == o.finding).count() >= 2;
+        // An engine of ours that could not speak leaves the answer unchecked: the step moves on, nobody
+        // is convicted on strangers' words alone.
+        let silent = truth.is_none() && cx.own_audits && (audit.opinions.is_empty() || !against.is_empty());
         let stands = match truth {
             Some(truth) => truth == claim,
+            None if silent => false,
             None => against.iter().find(agree).is_none() && against.len() < audit.opinions.len().max(1),
         };
-        let proven = truth.or_else(|| against.iter().find(agree).map(|o| o.finding));
+        let strangers = against.iter().find(agree).map(|o| o.finding).filter(|_| !cx.own_audits);
+        let proven = truth.or(strangers);
         if stands {
             accept(cx, &audit, !audit.opinions.is_empty() || truth.is_some(), truth.map(|_| true), out);
         } else {
@@ -376,7 +381,10 @@ fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept {
     let purchase = &audit.purchase;
     let order = &purchase.order;
     let links = purchase.receipts.iter().map(|(r, v)| Link { receipt: r.into(), voucher: v.into() }).collect();
-    let reruns = audit.opinions.iter().map(|o| (Sealed::from(&o.request), Sealed::from(&o.receipt))).collect();
+    // What our own engine refuted is a verifier's lie, and no word about this answer.
+    let honest = |o: &&Opinion| own_rerun.is_none_or(|equal| (o.finding == audit.claim()) == equal);
+    let reruns =
+        audit.opinions.iter().filter(honest).map(|o| (Sealed::from(&o.request), Sealed::from(&o.receipt))).collect();
     Kept {
         version: talkoo_base::wire::VERSION,
         network: cx.network.name.clone(),

@@ -204,7 +204,7 @@ impl Buyer {
             Ok(()) => {}
             Err(why) => {
                 let message = format!("false receipt: {why}");
-                let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "its message is kept as evidence");
+                let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "it is refused from now on");
                 let attempt = purchase.attempt;
                 self.open.remove(&lease);
                 self.names.remove(&attempt);

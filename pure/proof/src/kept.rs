@@ -6,6 +6,7 @@
 
 use crate::commit::{output_root, prompt_root, trace_id, trace_root};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use talkoo_base::wire::{Check, DecodeError, Sealed, Typed, decode, encode};
 use talkoo_base::{
     Address, Amount, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Voucher, Work,
@@ -80,7 +81,7 @@ pub struct Facts {
     pub matched: usize,
     /// Re-runs by others that found another answer.
     pub refuted: usize,
-    /// What the client's own engine found, which outweighs everybody else.
+    /// What the client says that its own engine found; nobody signed it.
     pub own_rerun: Option<bool>,
     /// What to run again, if the record discloses it.
     pub rerun: Option<Rerun>,
@@ -90,7 +91,8 @@ impl Facts {
     /// Whether the record is a receipt; otherwise it is evidence against its worker.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.own_rerun.unwrap_or(self.refuted == 0 || self.matched >= self.refuted)
+        // What the client says of its own engine is not signed: it may only make a record worse.
+        self.own_rerun != Some(false) && (self.refuted == 0 || self.matched >= self.refuted)
     }
 }
 
@@ -236,7 +238,7 @@ fn count_reruns(
     client: Address,
     last: &Receipt,
 ) -> Result<(usize, usize), VerifyError> {
-    let (mut matched, mut refuted) = (0, 0);
+    let (mut matched, mut refuted, mut seen) = (0, 0, BTreeSet::new());
     for (request, receipt) in &kept.reruns {
         let signer = receipt.signer(network).map_err(|_| VerifyError::Signature("verifier's receipt"))?;
         let orderer = request.signer(network).map_err(|_| VerifyError::Signature("verifier's request"))?;
@@ -244,6 +246,10 @@ fn count_reruns(
         hold(orderer == client, "a verifier's order is not the client's")?;
         hold(signer == request.body.worker, "a verifier's receipt is not the drawn verifier's")?;
         hold(receipt.body.request == request.body.digest(network), "a verifier answers another request")?;
+        let stranger = signer != kept.request.body.worker && seen.insert(signer);
+        hold(stranger, "a verifier is the worker itself, or counted twice")?;
+        let same_order = (request.body.job, request.body.program) == (kept.request.body.job, kept.request.body.program);
+        hold(same_order, "a verifier's order is of another job or model")?;
         let same_run = request.body.inputs.get(..2) == Some(&kept.request.body.inputs[..]);
         hold(same_run && request.body.inputs.get(2) == Some(&last.output_root), "a verifier re-ran something else")?;
         let equal = receipt.body.trace_root == last.trace_root && receipt.body.finish == last.finish;

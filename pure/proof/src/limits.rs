@@ -6,6 +6,8 @@ pub const CHUNKS_AHEAD_MAX: u32 = 2;
 pub const SALES_MAX: usize = 256;
 /// Audits a worker takes at once over all clients.
 pub const RERUNS_MAX: usize = 64;
+/// Audits a worker takes at once of one client, so that no stranger fills it with free re-runs.
+pub const RERUNS_PER_CLIENT_MAX: usize = 8;
 /// Prompt and output tokens of one order: what a record may hold.
 pub const ORDER_TOKENS_MAX: usize = 131_072;
 /// A worker sends an unanswered chunk, commitment or answer again after this, in milliseconds.

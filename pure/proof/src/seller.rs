@@ -2,7 +2,9 @@
 //! receipt for each chunk; or re-run an output for an audit, commit, then reveal.
 
 use crate::commit::{derive, output_root, prompt_root, trace_id, trace_root, verdict_commit};
-use crate::limits::{CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX};
+use crate::limits::{
+    CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
+};
 use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket};
@@ -128,7 +130,9 @@ impl Seller {
         }
         let same_kind = self.sales.values().filter(|s| s.order.rerun.is_some() == order.rerun.is_some()).count();
         let room = if order.rerun.is_some() { RERUNS_MAX } else { SALES_MAX };
-        let checked = if same_kind < room {
+        let is_audit = |s: &&Sale| s.client == client && s.order.rerun.is_some();
+        let audits = if order.rerun.is_some() { self.sales.values().filter(is_audit).count() } else { 0 };
+        let checked = if same_kind < room && audits < RERUNS_PER_CLIENT_MAX {
             check(cx, now, client, &order, terms)
         } else {
             Err(no(RefusalCode::Busy, "too many leases are open here", "try again in a minute"))

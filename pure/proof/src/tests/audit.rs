@@ -120,7 +120,7 @@ fn verdicts() {
             "our engine never answers",
             &[],
             Some(Silent),
-            "draw not CW, (asks own engine), stop own, accepted W 50, keep, stands",
+            "draw not CW, (asks own engine), stop own, keep, falls audited",
         ),
         case(
             "a verifier that is silent, one that is there",

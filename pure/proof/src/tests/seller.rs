@@ -1,7 +1,9 @@
 //! The worker's side: what it refuses, how far it runs ahead of the money, when it gives up.
 
 use super::{ATTEMPT, Nodes, PRICE, Word, digest, id, key, net, now, open, produced, show, verified, work};
-use crate::limits::{CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX};
+use crate::limits::{
+    CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
+};
 use crate::{Chunk, Effect, Input, Message, Order, Terms, Ticket};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
@@ -104,9 +106,9 @@ fn a_worker_has_so_many_leases_and_so_many_audits() {
     let order = order(&mut nodes, Attempt { number: limit, ..ATTEMPT });
     assert_eq!(show(&nodes.send('C', 'W', Message::Lease(Box::new(order.clone())))), "C<close busy");
     // Audits have room of their own.
-    for seed in 0..=RERUNS_MAX as u64 {
+    for seed in 0..=RERUNS_PER_CLIENT_MAX as u64 {
         let audit = audit_of(&order, seed);
-        let want = if seed < RERUNS_MAX as u64 { "used C, re-run sale" } else { "C<close busy" };
+        let want = if seed < RERUNS_PER_CLIENT_MAX as u64 { "used C, re-run sale" } else { "C<close busy" };
         assert_eq!(show(&nodes.send('C', 'W', Message::Lease(Box::new(audit)))), want);
     }
 }
