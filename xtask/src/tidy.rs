@@ -96,7 +96,7 @@ fn faults(path: &str, line: &str, is_rust: bool, is_test: bool) -> Vec<String> {
     if is_rust && marks.iter().any(|m| line.contains(m)) {
         faults.push("a mark of unfinished work".into());
     }
-    let hosts = [concat!("crates", ".io"), concat!("pypi", ".org"), concat!("registry.npmjs", ".org")];
+    let hosts = [concat!("crates", ".io"), concat!("pypi", ".org"), concat!("registry.", "npmjs.org")];
     if !path.ends_with("Cargo.lock") && hosts.iter().any(|h| line.contains(h)) {
         faults.push("a package registry's host is named".into());
     }
