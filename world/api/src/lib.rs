@@ -235,9 +235,9 @@ fn lines(shared: Shared) -> impl Stream<Item = String> {
         (receiver, shared.stop),
         |(mut receiver, stop)| async move {
             let wait = Duration::from_millis(KEEP_ALIVE_MS);
+            // In this order: what happened before the stop is still told.
             let line = tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(wait) => ": still here\n\n".to_owned(),
+                biased;
                 event = receiver.recv() => match event {
                     Ok(json) => format!("data: {json}\n\n"),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -245,6 +245,8 @@ fn lines(shared: Shared) -> impl Stream<Item = String> {
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(wait) => ": still here\n\n".to_owned(),
             };
             Some((line, (receiver, stop)))
         },
