@@ -49,8 +49,8 @@ pub const LOOKUPS_MAX: usize = 64;
 pub const COMMANDS_QUEUED: usize = 128;
 /// Events that wait for the node; then the swarm pauses.
 pub const EVENTS_PENDING: usize = 256;
-/// Time in which queued messages go out at shutdown.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// Time in which peers may take queued messages at shutdown.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Time for connections and tasks to end at shutdown.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 

@@ -124,13 +124,13 @@ impl Net {
         found.iter().filter(|peer| **peer != self.shared.local).filter_map(node_of).collect()
     }
 
-    /// Sends what is queued, closes every connection, and waits for every task, each within its
+    /// Sends what is queued until the peers have taken it, closes every connection, and waits for every task, each within its
     /// deadline. Other clones answer "closed" from then on.
     pub async fn shutdown(self) {
         let links = self.shared.work_links();
-        let drained = futures::future::join_all(links.iter().map(crate::streams::WorkSender::drained));
-        if timeout(DRAIN_DEADLINE, drained).await.is_err() {
-            tracing::debug!("some messages were not sent before the shutdown");
+        let finished = futures::future::join_all(links.iter().map(crate::streams::WorkSender::finished));
+        if timeout(DRAIN_DEADLINE, finished).await.is_err() {
+            tracing::debug!("waited {DRAIN_DEADLINE:?} for peers to take their last messages");
         }
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();

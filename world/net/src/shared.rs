@@ -140,7 +140,7 @@ impl Shared {
     }
 
     pub(crate) fn work_links(&self) -> Vec<WorkSender> {
-        self.peers().links.values().flatten().map(|link| link.work.clone()).collect()
+        self.peers().links.values().flatten().filter(|link| link.is_ready).map(|link| link.work.clone()).collect()
     }
 
     /// A connection to send wants over.

@@ -6,10 +6,11 @@ use super::{Connection, End};
 use crate::error::SendError;
 use crate::events::NetEvent;
 use crate::limits::{FRAME_DEADLINE, WORK_MESSAGE_BYTES_MAX, WORK_QUEUE_BYTES, WORK_QUEUE_MESSAGES, WORK_WRITE_BYTES};
-use futures::io::BufReader;
+use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use libp2p::Stream;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// A message on its way; the permit counts its bytes until they are written.
 pub(crate) struct Queued {
@@ -22,14 +23,32 @@ pub(crate) struct Queued {
 pub(crate) struct WorkSender {
     queue: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
+    finish: CancellationToken,
 }
 
-pub(crate) type WorkReceiver = mpsc::Receiver<Queued>;
+/// The end of a queue that is written out.
+pub(crate) struct WorkReceiver {
+    queue: mpsc::Receiver<Queued>,
+    finish: CancellationToken,
+}
+
+impl WorkReceiver {
+    /// The next message; `None` when the queue is gone, or finished and empty.
+    async fn next(&mut self) -> Option<Queued> {
+        tokio::select! {
+            biased;
+            queued = self.queue.recv() => queued,
+            () = self.finish.cancelled() => None,
+        }
+    }
+}
 
 /// A queue bounded in messages and in bytes.
 pub(crate) fn queue() -> (WorkSender, WorkReceiver) {
-    let (queue, receiver) = mpsc::channel(WORK_QUEUE_MESSAGES);
-    (WorkSender { queue, room: Arc::new(Semaphore::new(WORK_QUEUE_BYTES)) }, receiver)
+    let (sender, queue) = mpsc::channel(WORK_QUEUE_MESSAGES);
+    let finish = CancellationToken::new();
+    let room = Arc::new(Semaphore::new(WORK_QUEUE_BYTES));
+    (WorkSender { queue: sender, room, finish: finish.clone() }, WorkReceiver { queue, finish })
 }
 
 impl WorkSender {
@@ -37,6 +56,9 @@ impl WorkSender {
         let len = bytes.len();
         if len > WORK_MESSAGE_BYTES_MAX {
             return Err(SendError::TooLarge { bytes: len });
+        }
+        if self.finish.is_cancelled() {
+            return Err(SendError::NotConnected);
         }
         let permits = u32::try_from(len).expect("1 MiB fits into a u32");
         let permit = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| SendError::Congested)?;
@@ -46,28 +68,31 @@ impl WorkSender {
         })
     }
 
-    /// Waits until everything queued is written. The queue must not be used meanwhile.
-    pub(crate) async fn drained(&self) {
-        let all = u32::try_from(WORK_QUEUE_BYTES).expect("8 MiB fit into a u32");
-        // An error means that the queue is gone, which is as empty as can be.
-        let _ = self.room.acquire_many(all).await;
+    /// Takes no more messages and waits until the peer has taken all that are queued.
+    pub(crate) async fn finished(&self) {
+        self.finish.cancel();
+        self.queue.closed().await;
     }
 }
 
 /// Writes what is queued until the queue or the stream ends.
 pub(super) async fn write(mut stream: Stream, mut queue: WorkReceiver) -> End {
     let mut buffer = Vec::new();
-    while let Some(first) = queue.recv().await {
+    while let Some(first) = queue.next().await {
         buffer.clear();
         let mut written = vec![push(&mut buffer, first)];
         while buffer.len() < WORK_WRITE_BYTES {
-            let Ok(next) = queue.try_recv() else { break };
+            let Ok(next) = queue.queue.try_recv() else { break };
             written.push(push(&mut buffer, next));
         }
         if let Err(error) = frame::write_all(&mut stream, &buffer, FRAME_DEADLINE).await {
             return End::Broken(format!("work stream: {error}"));
         }
         drop(written);
+    }
+    // The peer lets go of the stream when its node has taken the last message.
+    if stream.close().await.is_ok() {
+        let _ = stream.read(&mut [0]).await;
     }
     End::Closed
 }
