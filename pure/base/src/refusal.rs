@@ -35,6 +35,8 @@ codes! {
     UnknownModel = "unknown_model";
     /// All slots are taken and the queue is full.
     Busy = "busy";
+    /// It is needed by something that goes on; that has to end first.
+    InUse = "in_use";
     /// The node's owner does not offer compute now.
     NotProviding = "not_providing";
     /// The price offered is under what the node asks.

@@ -5,23 +5,26 @@
 //! client of this API, so whatever it can do, any program can.
 //!
 //! Every request needs `Authorization: Bearer <token>`, the token of `<data-dir>/api.token`, and a
-//! loopback `Host`, so that no web page can reach it.
+//! loopback `Host`, so that no web page can reach it. Whatever is wrong with a request, the answer
+//! is a refusal as JSON. There is no TLS: on an address that others reach, whoever listens in on
+//! the way has the token.
 
 mod limits;
 mod routes;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use limits::{ANSWER_MS_MAX, BODY_BYTES_MAX, KEEP_ALIVE_MS};
+use limits::{ANSWER_MS_MAX, KEEP_ALIVE_MS};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Refusal, RefusalCode};
@@ -30,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use limits::BODY_BYTES_MAX;
 pub use routes::{ROUTES, Route, Verb};
 
 /// A request on its way to the node's loop.
@@ -47,7 +51,7 @@ pub struct Call {
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// The port is taken, or the address is not ours.
-    #[error("cannot listen on {addr}: {source}; choose another with --api")]
+    #[error("the API cannot listen on {addr}: is the port taken? choose another with --api")]
     Listen {
         /// Where.
         addr: SocketAddr,
@@ -76,6 +80,18 @@ struct Shared {
     calls: mpsc::Sender<Call>,
     events: broadcast::Sender<Arc<str>>,
     stop: CancellationToken,
+    hosts: Hosts,
+    body_bytes_max: usize,
+}
+
+/// Which `Host` a request may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hosts {
+    /// Only this machine.
+    Loopback,
+    /// Also an IP address, for the owner let others reach the API. A name never: a web page can
+    /// point its own name here.
+    Addresses,
 }
 
 /// A listening API: where it listens, and the future that serves until it is stopped.
@@ -93,11 +109,16 @@ impl Api {
     /// # Errors
     /// [`ApiError::Listen`].
     pub async fn bind(attach: Attach) -> Result<Self, ApiError> {
+        Self::bind_with(attach, BODY_BYTES_MAX).await
+    }
+
+    async fn bind_with(attach: Attach, body_bytes_max: usize) -> Result<Self, ApiError> {
         let Attach { addr, token, calls, events, stop } = attach;
         let listen = |source| ApiError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
-        let shared = Shared { token: token.into(), calls, events, stop: stop.clone() };
+        let hosts = if addr.ip().is_loopback() { Hosts::Loopback } else { Hosts::Addresses };
+        let shared = Shared { token: token.into(), calls, events, stop: stop.clone(), hosts, body_bytes_max };
         Ok(Self { addr, listener, router: router(shared), stop })
     }
 
@@ -124,7 +145,8 @@ fn router(shared: Shared) -> Router {
     }
     router
         .fallback(|| async { problem(StatusCode::NOT_FOUND, &no_route()) })
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .method_not_allowed_fallback(|| async { problem(StatusCode::METHOD_NOT_ALLOWED, &no_method()) })
+        .layer(axum::extract::DefaultBodyLimit::max(shared.body_bytes_max))
         .layer(from_fn_with_state(shared.clone(), guard))
         .with_state(shared)
 }
@@ -133,11 +155,20 @@ fn no_route() -> Refusal {
     Refusal::new(RefusalCode::UnknownId, "there is no such route", "see docs/API.md")
 }
 
+fn no_method() -> Refusal {
+    let hint = "the `Allow` header says which there are; see docs/API.md";
+    Refusal::new(RefusalCode::Malformed, "this route does not have this method", hint)
+}
+
 /// Lets only the owner's programs in.
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if !loopback(headers) {
-        let no = Refusal::new(RefusalCode::BadSignature, "the Host header is not loopback", "use 127.0.0.1");
+    if !is_ours(headers, shared.hosts) {
+        let (message, hint) = match shared.hosts {
+            Hosts::Loopback => ("the Host header is not loopback", "use 127.0.0.1"),
+            Hosts::Addresses => ("the Host header is not an IP address", "use the address instead of a name"),
+        };
+        let no = Refusal::new(RefusalCode::BadSignature, message, hint);
         return problem(StatusCode::FORBIDDEN, &no);
     }
     let given =
@@ -149,33 +180,74 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
         let no = Refusal::new(RefusalCode::BadSignature, "no or wrong token", hint);
         return problem(StatusCode::UNAUTHORIZED, &no);
     }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let length = length.and_then(|v| v.parse::<u64>().ok());
+    if let Some(bytes) = length.filter(|bytes| *bytes > shared.body_bytes_max as u64) {
+        // Said before a byte of it is read.
+        return problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &too_large(shared.body_bytes_max).with(shared.body_bytes_max, bytes),
+        );
+    }
     next.run(request).await
 }
 
-fn loopback(headers: &HeaderMap) -> bool {
+fn is_ours(headers: &HeaderMap, hosts: Hosts) -> bool {
     let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let is_address = || name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]") || hosts == Hosts::Addresses && is_address()
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    let hint = "split the batch into several files";
+    let message = format!("the body has more than {bytes_max} bytes");
+    Refusal::new(RefusalCode::TooLarge, message, hint)
+}
+
+fn malformed(message: &str, detail: &impl std::fmt::Display, hint: &str) -> Response {
+    let no = Refusal::new(RefusalCode::Malformed, format!("{message} ({detail})"), hint);
+    problem(StatusCode::BAD_REQUEST, &no)
+}
+
+/// Path, query and body of a request as one object; or the answer that says why not.
+fn arguments(
+    path: Result<Path<BTreeMap<String, String>>, PathRejection>,
+    query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
+    body_bytes_max: usize,
+) -> Result<Map<String, Value>, Response> {
+    let Path(path) = path.map_err(|e| malformed("the path cannot be read", &e.body_text(), "write it in UTF-8"))?;
+    let Query(query) =
+        query.map_err(|e| malformed("the query cannot be read", &e.body_text(), "write it as name=value&…"))?;
+    let body = body.map_err(|e| match e.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => problem(status, &too_large(body_bytes_max)),
+        _ => malformed("the body could not be read", &e.body_text(), "send it whole"),
+    })?;
+    let mut args: Map<String, Value> = match serde_json::from_slice(&body) {
+        _ if body.is_empty() => Map::new(),
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => return Err(malformed("the body is not a JSON object", &"it is another value", "see docs/API.md")),
+        Err(e) => return Err(malformed("the body is not a JSON object", &e, "see docs/API.md")),
+    };
+    args.extend(path.into_iter().chain(query).map(|(k, v)| (k, Value::String(v))));
+    Ok(args)
 }
 
 async fn call(
     route: &'static Route,
     State(shared): State<Shared>,
-    Path(path): Path<BTreeMap<String, String>>,
-    Query(query): Query<BTreeMap<String, String>>,
-    body: Bytes,
+    path: Result<Path<BTreeMap<String, String>>, PathRejection>,
+    query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let mut args: Map<String, Value> = match body.is_empty() {
-        true => Map::new(),
-        false => match serde_json::from_slice(&body) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) | Err(_) => {
-                let no = Refusal::new(RefusalCode::Malformed, "the body is not a JSON object", "send one");
-                return problem(StatusCode::BAD_REQUEST, &no);
-            }
-        },
+    let args = match arguments(path, query, body, shared.body_bytes_max) {
+        Ok(args) => args,
+        Err(response) => return response,
     };
-    args.extend(path.into_iter().chain(query).map(|(k, v)| (k, Value::String(v))));
     let (reply, answer) = oneshot::channel();
     if shared.calls.send(Call { name: route.name, args: Value::Object(args), reply }).await.is_err() {
         let no = Refusal::new(RefusalCode::Stopping, "the node is stopping", "start it again");
@@ -199,6 +271,7 @@ fn status(code: RefusalCode) -> StatusCode {
     match code {
         RefusalCode::UnknownId | RefusalCode::UnknownModel => StatusCode::NOT_FOUND,
         RefusalCode::Busy => StatusCode::TOO_MANY_REQUESTS,
+        RefusalCode::InUse => StatusCode::CONFLICT,
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,

@@ -1,7 +1,7 @@
 //! Limits of the HTTP interface.
 
-/// Largest body: a batch file of OpenAI may have 200 MB; ours travels as a JSON string.
-pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Largest body in bytes: a batch file of OpenAI may have 200 MB; ours travels as a JSON string.
+pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the node's loop has to answer a call, in milliseconds. Long work answers at once and
 /// goes on as events.
 pub(crate) const ANSWER_MS_MAX: u64 = 60_000;
