@@ -52,6 +52,8 @@ pub struct Step {
     pub(crate) next_number: u32,
     pub(crate) leases: BTreeMap<u32, Lease>,
     pub(crate) failed_on: BTreeSet<NodeId>,
+    /// Workers whose engines could not run it.
+    pub(crate) run_failed_on: BTreeSet<NodeId>,
     pub(crate) run_failures: u32,
     pub(crate) done: Option<Done>,
     pub(crate) failed: Option<Refusal>,
@@ -208,14 +210,19 @@ impl Job {
         step.failed_on.insert(lease.node);
         if refusal.code == RefusalCode::RunFailed {
             step.run_failures += 1;
+            step.run_failed_on.insert(lease.node);
         }
+        // A few machines that all say so are not a coincidence; neither is all there are, again and again.
+        let all = self.workers.keys().all(|node| step.run_failed_on.contains(node));
+        let hopeless =
+            step.run_failed_on.len() >= RUN_FAILURES_MAX as usize || all && step.run_failures >= RUN_FAILURES_MAX;
         out.push(Effect::Notice(Notice::LeaseLost {
             attempt,
             node: lease.node,
             units: lease.units,
             refusal: refusal.clone(),
         }));
-        if step.run_failures >= RUN_FAILURES_MAX || step.next_number >= LEASES_MAX {
+        if hopeless || step.next_number >= LEASES_MAX {
             self.fail(attempt.step, refusal, out);
         } else if step.leases.is_empty() && !step.is_over() {
             self.waiting.insert(attempt.step);

@@ -6,8 +6,8 @@ pub const STEPS_MAX: usize = 50_000;
 pub const COPIES_MAX: usize = 3;
 /// A copy is made only if it should need less than this share (percent) of what the first still needs.
 pub const COPY_GAIN_PERCENT: u64 = 60;
-/// Runs of one step that may fail in the engine itself before the step is given up: three machines
-/// that all say so are not a coincidence.
+/// Machines whose engines may fail on one step before it is given up; or so many runs, if it failed
+/// on every worker there is.
 pub const RUN_FAILURES_MAX: u32 = 3;
 /// Leases of one step that may end badly for any reason before the step is given up.
 pub const LEASES_MAX: u32 = 100;

@@ -253,8 +253,12 @@ fn a_step_that_fails_in_the_engine_everywhere_is_given_up() {
         (3, broken(0, 1, RunFailed), "(lost 0.1 run_failed)"),
         (4, delivered(1, 0), "(1.0 has 2), open 0.2@2"),
         (5, broken(0, 2, Busy), "(lost 0.2 busy), open 0.3@1"),
-        (6, broken(0, 3, RunFailed), "(lost 0.3 run_failed), record 0 run_failed"),
-        (7, verdict(1, 0, true, false), "record 1.0@2 done, record closed, enough"),
+        // One bad machine is no reason to give it up, however often it fails.
+        (6, broken(0, 3, RunFailed), "(lost 0.3 run_failed), open 0.4@1"),
+        (7, broken(0, 4, RunFailed), "(lost 0.4 run_failed), open 0.5@1"),
+        (8, lost(1), "close 0.5 disconnected, (lost 0.5 disconnected), open 0.6@2"),
+        (9, broken(0, 6, RunFailed), "(lost 0.6 run_failed), record 0 run_failed"),
+        (10, verdict(1, 0, true, false), "record 1.0@2 done, record closed, enough"),
     ]);
     assert_eq!(statuses(&jobs), [StepStatus::Failed, StepStatus::Done]);
     assert_eq!(jobs.get(&JOB).unwrap().steps()[0].failed().unwrap().code, RunFailed);

@@ -161,6 +161,10 @@ impl Market {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         let at = now.mono;
         self.book.end_pauses(at);
+        // Ranking all peers is dear: only for what can change it. Time itself comes as a tick.
+        use Message::{Release, Reserve};
+        let no_news = matches!(input, Input::Measured { .. } | Input::Used(_) | Input::Provide(_))
+            || matches!(input, Input::Message { message: Reserve { .. } | Release, .. });
         match input {
             Input::PeerUp(node) => self.book.up(node),
             Input::PeerDown(node) => self.peer_down(node, out),
@@ -182,7 +186,9 @@ impl Market {
             Input::Tick => {}
         }
         self.offer.expire(at);
-        self.searches.advance(now, self.me, &self.book, out);
+        if !no_news {
+            self.searches.advance(now, self.me, &self.book, out);
+        }
     }
 
     /// When the market next wants a [`Input::Tick`].
@@ -221,9 +227,9 @@ impl Market {
         self.offer.offered()
     }
 
-    /// Whether `client` holds a reservation here.
+    /// How many of our slots `client` holds.
     #[must_use]
-    pub fn holds(&self, client: &NodeId) -> bool {
+    pub fn holds(&self, client: &NodeId) -> u32 {
         self.offer.holds(client)
     }
 

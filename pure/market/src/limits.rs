@@ -9,6 +9,8 @@ pub const ASKS_AT_ONCE_MAX: usize = 16;
 pub const ANSWER_MS_MAX: u64 = 3_000;
 /// How long a worker keeps slots for a client that does not use them, in milliseconds.
 pub const HOLD_MS: u64 = 30_000;
+/// How long a client that let its slots run out gets none, in milliseconds: others are served.
+pub const IDLE_MS: u64 = 10_000;
 /// Clients that hold slots of one worker at once.
 pub const CLIENTS_MAX: usize = 64;
 /// Leases between one client and one worker at once, whatever either says.

@@ -1,6 +1,6 @@
 //! The worker's side: which clients hold how many of our slots.
 
-use crate::limits::{CLIENTS_MAX, HOLD_MS, SLOTS_PER_CLIENT_MAX};
+use crate::limits::{CLIENTS_MAX, HOLD_MS, IDLE_MS, SLOTS_PER_CLIENT_MAX};
 use std::collections::BTreeMap;
 use talkoo_base::{Digest, Mono, NodeId, Price, Refusal, RefusalCode};
 
@@ -19,6 +19,8 @@ pub struct Ask {
 pub(crate) struct Offer {
     ask: Option<Ask>,
     held: BTreeMap<NodeId, (u32, Mono)>,
+    /// Clients that let a hold run out, until when they get no other.
+    idle: BTreeMap<NodeId, Mono>,
 }
 
 impl Offer {
@@ -33,8 +35,8 @@ impl Offer {
         self.ask.as_ref().map(|ask| (ask, self.held.values().map(|(slots, _)| slots).sum()))
     }
 
-    pub(crate) fn holds(&self, client: &NodeId) -> bool {
-        self.held.contains_key(client)
+    pub(crate) fn holds(&self, client: &NodeId) -> u32 {
+        self.held.get(client).map_or(0, |(slots, _)| *slots)
     }
 
     pub(crate) fn used(&mut self, now: Mono, client: NodeId) {
@@ -48,7 +50,14 @@ impl Offer {
     }
 
     pub(crate) fn expire(&mut self, now: Mono) {
-        self.held.retain(|_, (_, until)| *until > now);
+        self.idle.retain(|_, until| *until > now);
+        self.held.retain(|client, (_, until)| {
+            let holds = *until > now;
+            if !holds && self.idle.len() < CLIENTS_MAX {
+                self.idle.insert(*client, now + IDLE_MS);
+            }
+            holds
+        });
     }
 
     pub(crate) fn next_wake(&self) -> Option<Mono> {
@@ -86,7 +95,13 @@ impl Offer {
             let no = Refusal::new(RefusalCode::Busy, "all slots are held by other clients", "try again in 30 s");
             return Err(no.with(1, 0));
         }
-        self.held.insert(client, (free, now + HOLD_MS));
+        if let Some(until) = self.idle.get(&client).filter(|until| **until > now) {
+            let hint = format!("try again in {} s", (*until - now).div_ceil(1_000));
+            return Err(Refusal::new(RefusalCode::Busy, "this client's last reservation ran out unused", hint));
+        }
+        // Asking again does not make a hold last longer; work does.
+        let until = self.held.get(&client).map_or(now + HOLD_MS, |(_, until)| *until);
+        self.held.insert(client, (free, until));
         Ok(free)
     }
 }

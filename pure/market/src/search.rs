@@ -160,6 +160,7 @@ impl Searches {
     /// Lets unanswered asks lapse, then asks the best nodes not asked yet.
     pub(crate) fn advance(&mut self, now: Now, me: NodeId, book: &Book, out: &mut Vec<Effect>) {
         for search in self.0.values_mut() {
+            search.reasons.retain(|node, _| book.get(node).is_some());
             search.lapse(now.mono);
             search.ask(now, me, book, out);
         }

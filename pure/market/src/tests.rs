@@ -2,7 +2,8 @@
 //! After every input the next wake lies in the future.
 
 use crate::limits::{
-    ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, CLIENTS_MAX, HOLD_MS, PAUSE_MS, PAUSE_MS_MAX, PEERS_MAX, SLOTS_PER_CLIENT_MAX,
+    ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, CLIENTS_MAX, HOLD_MS, IDLE_MS, PAUSE_MS, PAUSE_MS_MAX, PEERS_MAX,
+    SLOTS_PER_CLIENT_MAX,
 };
 use crate::*;
 use talkoo_base::{Address, ModelOffer, RefusalCode, Unix};
@@ -251,11 +252,27 @@ fn a_reservation_lapses_unless_it_is_used() {
             (HOLD_MS, says(2, reserve()), "refuse 2 busy"),
         ],
     );
-    assert!(market.holds(&n(1)) && !market.holds(&n(2)));
+    assert!(market.holds(&n(1)) > 0 && market.holds(&n(2)) == 0);
     assert_eq!(wake(&market), Some(2 * HOLD_MS - 1));
     play(&mut market, &[(2 * HOLD_MS - 1, Input::Tick, "")]);
-    assert!(!market.holds(&n(1)));
-    play(&mut market, &[(2 * HOLD_MS - 1, says(2, reserve()), "grant 2 x2")]);
+    assert!(market.holds(&n(1)) == 0);
+    play(
+        &mut market,
+        &[
+            // Whoever let his slots run out waits, so that others get them.
+            (2 * HOLD_MS - 1, says(1, reserve()), "refuse 1 busy"),
+            (2 * HOLD_MS - 1, says(2, reserve()), "grant 2 x2"),
+            (2 * HOLD_MS, Input::Provide(ask(3)), ""),
+            (2 * HOLD_MS + IDLE_MS - 1, says(1, reserve()), "grant 1 x1"),
+        ],
+    );
+}
+
+#[test]
+fn asking_again_does_not_make_a_hold_last_longer() {
+    let mut market = check(&[(0, Input::Provide(ask(2)), ""), (0, says(1, reserve()), "grant 1 x2")]);
+    play(&mut market, &[(HOLD_MS - 1, says(1, reserve()), "grant 1 x2"), (HOLD_MS, Input::Tick, "")]);
+    assert_eq!(market.holds(&n(1)), 0);
 }
 
 #[test]
@@ -462,9 +479,9 @@ fn our_own_node_works_for_us_if_it_may() {
         (0, says(ME, reserve()), "grant 99 x2"),
         (0, says(ME, reserved(2)), "job 1 agreed 99 x2"),
     ]);
-    assert!(market.holds(&n(ME)));
+    assert!(market.holds(&n(ME)) > 0);
     play(&mut market, &[(1, Input::Enough(job(1)), "")]);
-    assert!(!market.holds(&n(ME)), "released without a message");
+    assert!(market.holds(&n(ME)) == 0, "released without a message");
 }
 
 #[test]

@@ -106,8 +106,8 @@ impl Node {
             Message::Market(message) => self.to(Inner::Market(market::Input::Message { from, message })),
             Message::Proof(message) => {
                 if matches!(message, proof::Message::Lease(_)) {
-                    let reserved = self.market.holds(&from);
-                    let terms = self.market.offered().map(|(ask, _)| proof::Terms { price: ask.price, reserved });
+                    let slots = self.market.holds(&from);
+                    let terms = self.market.offered().map(|(ask, _)| proof::Terms { price: ask.price, slots });
                     self.to(Inner::Proof(proof::Input::Terms(terms)));
                 }
                 self.to(Inner::Proof(proof::Input::Message { from, message }));
@@ -163,7 +163,10 @@ impl Node {
                 self.to(Inner::Job(job::Input::Delivered { attempt, tokens, finish }));
             }
             proof::Effect::Broken { attempt, node, refusal } => {
-                self.to(Inner::Market(market::Input::Failed { node, refusal: refusal.clone() }));
+                // A run that fails in the engine may be the step's own fault; the job counts those.
+                if refusal.code != RefusalCode::RunFailed {
+                    self.to(Inner::Market(market::Input::Failed { node, refusal: refusal.clone() }));
+                }
                 self.to(Inner::Job(job::Input::Broken { attempt, refusal }));
             }
             proof::Effect::Verdict { attempt, node: _, stands, audited } => {

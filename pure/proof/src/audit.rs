@@ -230,12 +230,19 @@ impl Audits {
         let worth = request.body.price.owed(request.body.limits.input_units, 0);
         let fair = body.cumulative <= cx.purse.account(&from).signed + worth;
         let good = receipt.signer == from.address() && body.request == asked.0 && body.node == from.address();
-        let good = good && fair && promised == *commit;
+        let good = good && promised == *commit;
         self.asked.remove(&asked);
         if !good {
             let refusal =
                 Refusal::new(RefusalCode::ProvenLiar, "its answer to an audit is not what it committed to", "");
             convict(cx, from, refusal, out);
+            return self.next(cx, now, lease, out);
+        }
+        if !fair {
+            // Not a lie for sure: one of the two sides may have lost its journal.
+            let message = "the verifier asks for more than we signed for and this work is worth";
+            let refusal = Refusal::new(RefusalCode::BadVoucher, message, "");
+            out.push(Effect::Send { to: from, message: Message::Close { lease: asked, refusal } });
             return self.next(cx, now, lease, out);
         }
         let voucher = pay(cx, &verifier, request.body.channel, worth, out);
@@ -383,8 +390,8 @@ fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept {
     let links = purchase.receipts.iter().map(|(r, v)| Link { receipt: r.into(), voucher: v.into() }).collect();
     // What our own engine refuted is a verifier's lie, and no word about this answer.
     let honest = |o: &&Opinion| own_rerun.is_none_or(|equal| (o.finding == audit.claim()) == equal);
-    let reruns =
-        audit.opinions.iter().filter(honest).map(|o| (Sealed::from(&o.request), Sealed::from(&o.receipt))).collect();
+    let sealed = |o: &Opinion| (Sealed::from(&o.request), Sealed::from(&o.receipt));
+    let (reruns, lies): (Vec<&Opinion>, Vec<&Opinion>) = audit.opinions.iter().partition(honest);
     Kept {
         version: talkoo_base::wire::VERSION,
         network: cx.network.name.clone(),
@@ -400,7 +407,8 @@ fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept {
             prompt: purchase.work.prompt.clone(),
             output: purchase.tokens.clone(),
         }),
-        reruns,
+        reruns: reruns.into_iter().map(sealed).collect(),
+        lies: lies.into_iter().map(sealed).collect(),
         own_rerun,
     }
 }

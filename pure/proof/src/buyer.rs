@@ -200,18 +200,24 @@ impl Buyer {
             // One before it is missing; the worker sends both again.
             return None;
         }
-        match purchase.check(cx, &chunk) {
-            Ok(()) => {}
-            Err(why) => {
-                let message = format!("false receipt: {why}");
-                let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "it is refused from now on");
-                let attempt = purchase.attempt;
-                self.open.remove(&lease);
-                self.names.remove(&attempt);
-                out.push(Effect::Broken { attempt, node: from, refusal: refusal.clone() });
-                convict(cx, from, refusal, out);
-                return None;
-            }
+        if let Err(why) = purchase.check(&chunk) {
+            let message = format!("false receipt: {why}");
+            let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "it is refused from now on");
+            let attempt = purchase.attempt;
+            self.open.remove(&lease);
+            self.names.remove(&attempt);
+            out.push(Effect::Broken { attempt, node: from, refusal: refusal.clone() });
+            convict(cx, from, refusal, out);
+            return None;
+        }
+        if !purchase.within_price(cx, &chunk) {
+            // Not a lie for sure: one of the two sides may have lost its journal.
+            let message = "the worker asks for more than we signed for and this work is worth";
+            let refusal = Refusal::new(RefusalCode::BadVoucher, message, "another worker runs it");
+            let attempt = purchase.attempt;
+            self.close(attempt, &refusal, out);
+            out.push(Effect::Broken { attempt, node: from, refusal });
+            return None;
         }
         purchase.take(cx, chunk, out);
         let (attempt, units, finish) = (purchase.attempt, purchase.tokens.len() as u64, purchase.finish);
@@ -232,7 +238,7 @@ impl Purchase {
         self.order.request.body.price.owed(self.work.prompt.len() as u64, units)
     }
 
-    fn check(&self, cx: &Context, chunk: &Chunk) -> Result<(), &'static str> {
+    fn check(&self, chunk: &Chunk) -> Result<(), &'static str> {
         let receipt = &chunk.receipt.body;
         let units = (self.tokens.len() + chunk.tokens.len()) as u64;
         let max = u64::from(self.work.params.max_tokens);
@@ -254,14 +260,14 @@ impl Purchase {
             (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
             (receipt.output_root == output_root(&self.order.trace_salt, &tokens), "wrong output root"),
             (receipt.trace_root == trace_root(&digests), "wrong trace root"),
-            (self.within_price(cx, receipt.cumulative, units), "asks for more than was agreed"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(*why))
     }
 
-    fn within_price(&self, cx: &Context, cumulative: Amount, units: u64) -> bool {
-        let fresh = self.owed(units).saturating_sub(self.worth);
-        cumulative <= cx.purse.account(&self.worker.node).signed + fresh
+    fn within_price(&self, cx: &Context, chunk: &Chunk) -> bool {
+        let receipt = &chunk.receipt.body;
+        let fresh = self.owed(receipt.units).saturating_sub(self.worth);
+        receipt.cumulative <= cx.purse.account(&self.worker.node).signed + fresh
     }
 
     fn take(&mut self, cx: &mut Context, chunk: Chunk, out: &mut Vec<Effect>) {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use talkoo_base::wire::{Check, DecodeError, Sealed, Typed, decode, encode};
 use talkoo_base::{
-    Address, Amount, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Voucher, Work,
+    Address, Amount, CHUNK_TOKENS, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Voucher,
+    Work,
 };
 use thiserror::Error;
 
@@ -58,6 +59,9 @@ pub struct Kept {
     pub disclosure: Option<Disclosure>,
     /// Receipts of those who re-ran it, each with the request it answers.
     pub reruns: Vec<(Sealed<Request>, Sealed<Receipt>)>,
+    /// The same of verifiers whom the client's own engine refuted: evidence against them, no word
+    /// about this answer.
+    pub lies: Vec<(Sealed<Request>, Sealed<Receipt>)>,
     /// `Some(true)`: our own engine re-ran it and found the same; `Some(false)`: it found another answer.
     pub own_rerun: Option<bool>,
 }
@@ -81,6 +85,8 @@ pub struct Facts {
     pub matched: usize,
     /// Re-runs by others that found another answer.
     pub refuted: usize,
+    /// Re-runs that the client says were lies; nobody but it says so.
+    pub lies: usize,
     /// What the client says that its own engine found; nobody signed it.
     pub own_rerun: Option<bool>,
     /// What to run again, if the record discloses it.
@@ -189,6 +195,9 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         hold(receipt.channel == request.channel && voucher.channel == request.channel, "a link is on another channel")?;
         hold(receipt.operator == kept.channel.receiver_authorizer, "a receipt names another operator")?;
         hold(receipt.units > before.0, "units do not grow")?;
+        let full = receipt.units - before.0 == u64::from(CHUNK_TOKENS);
+        let is_last = index + 1 == kept.links.len();
+        hold(full || is_last && receipt.units - before.0 < u64::from(CHUNK_TOKENS), "a chunk has not its length")?;
         hold(voucher.max_claimable >= before.1, "vouchers shrink")?;
         hold(receipt.cumulative <= voucher.max_claimable, "a voucher pays less than its receipt says")?;
         hold(receipt.trace_root == trace_root(&kept.digests[..=index]), "a trace root is not that of its chunks")?;
@@ -196,8 +205,11 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
     }
     let last = &kept.links[kept.links.len() - 1].receipt.body;
     hold(matches!(last.finish, Finish::Stop | Finish::Length), "the last receipt does not end the output")?;
+    hold(last.units <= request.limits.output_units, "the output is longer than was ordered")?;
     let rerun = kept.disclosure.as_ref().map(|open| check_disclosure(kept, open)).transpose()?;
-    let (matched, refuted) = count_reruns(kept, &network, client, last)?;
+    let mut seen = BTreeSet::new();
+    let (matched, refuted) = count_reruns(kept, &kept.reruns, &mut seen, last)?;
+    count_reruns(kept, &kept.lies, &mut seen, last)?;
     Ok(Facts {
         client,
         worker: request.worker,
@@ -207,6 +219,7 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         paid: before.1,
         matched,
         refuted,
+        lies: kept.lies.len(),
         own_rerun: kept.own_rerun,
         rerun,
     })
@@ -234,18 +247,19 @@ fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError
 
 fn count_reruns(
     kept: &Kept,
-    network: &Network,
-    client: Address,
+    reruns: &[(Sealed<Request>, Sealed<Receipt>)],
+    seen: &mut BTreeSet<Address>,
     last: &Receipt,
 ) -> Result<(usize, usize), VerifyError> {
-    let (mut matched, mut refuted, mut seen) = (0, 0, BTreeSet::new());
-    for (request, receipt) in &kept.reruns {
-        let signer = receipt.signer(network).map_err(|_| VerifyError::Signature("verifier's receipt"))?;
-        let orderer = request.signer(network).map_err(|_| VerifyError::Signature("verifier's request"))?;
+    let (network, client) = (kept.network(), kept.channel.payer_authorizer);
+    let (mut matched, mut refuted) = (0, 0);
+    for (request, receipt) in reruns {
+        let signer = receipt.signer(&network).map_err(|_| VerifyError::Signature("verifier's receipt"))?;
+        let orderer = request.signer(&network).map_err(|_| VerifyError::Signature("verifier's request"))?;
         // Otherwise whoever holds the file could add words of verifiers of his own.
         hold(orderer == client, "a verifier's order is not the client's")?;
         hold(signer == request.body.worker, "a verifier's receipt is not the drawn verifier's")?;
-        hold(receipt.body.request == request.body.digest(network), "a verifier answers another request")?;
+        hold(receipt.body.request == request.body.digest(&network), "a verifier answers another request")?;
         let stranger = signer != kept.request.body.worker && seen.insert(signer);
         hold(stranger, "a verifier is the worker itself, or counted twice")?;
         let same_order = (request.body.job, request.body.program) == (kept.request.body.job, kept.request.body.program);

@@ -25,9 +25,11 @@
 mod audit;
 mod buyer;
 pub mod commit;
+mod debts;
 pub mod kept;
 pub mod limits;
 mod machine;
+mod order;
 mod paid;
 mod purse;
 mod seller;
@@ -148,13 +150,13 @@ pub struct Run {
     pub rerun: Option<Vec<u32>>,
 }
 
-/// What a worker takes and who owns it.
+/// What a worker takes, and how much of it one client has reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Least price.
     pub price: Price,
-    /// Whether the client holds one of our slots.
-    pub reserved: bool,
+    /// How many of our slots the client holds.
+    pub slots: u32,
 }
 
 /// A node that could verify.

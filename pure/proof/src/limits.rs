@@ -10,6 +10,14 @@ pub const RERUNS_MAX: usize = 64;
 pub const RERUNS_PER_CLIENT_MAX: usize = 8;
 /// Prompt and output tokens of one order: what a record may hold.
 pub const ORDER_TOKENS_MAX: usize = 131_072;
+/// Leases that a client may leave unpaid before it has to wait.
+pub const DEBTS_MAX: u32 = 16;
+/// One unpaid lease is forgiven after this, in milliseconds.
+pub const DEBT_FORGIVEN_MS: u64 = 60_000;
+/// Clients whose unpaid leases are remembered.
+pub const DEBTORS_MAX: usize = 4_096;
+/// Leases of one client for each slot that it holds, those included that wait for the last payment.
+pub const SALES_PER_SLOT_MAX: usize = 2;
 /// A worker sends an unanswered chunk, commitment or answer again after this, in milliseconds.
 pub const RESEND_MS: u64 = 1_500;
 /// … so many times, then the client is gone.

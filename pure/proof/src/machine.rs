@@ -94,7 +94,7 @@ impl Proof {
             Input::RunFailed { ticket: Ticket::Sale(lease), refusal } => self.seller.run_failed(lease, &refusal, out),
             Input::RunFailed { ticket: Ticket::Own(lease), .. } => self.audits.judged(cx, lease, None, out),
             Input::PeerDown(node) => {
-                self.seller.peer_down(node, out);
+                self.seller.peer_down(now.mono, node, out);
                 self.audits.peer_down(cx, now, node, out);
             }
             Input::Stopping => self.seller.stopping(out),
@@ -153,7 +153,7 @@ impl Proof {
             Message::Answer(answer) => self.audits.answer(cx, now, from, &answer, out),
             Message::Close { lease, refusal } => {
                 self.buyer.closed(from, lease, &refusal, out);
-                self.seller.closed(from, lease, out);
+                self.seller.closed(now.mono, from, lease, out);
                 self.audits.refused(cx, now, from, lease, out);
             }
         }

@@ -1,19 +1,18 @@
 //! The worker's side of a lease: check the order, run it two chunks ahead of the money, sign a
 //! receipt for each chunk; or re-run an output for an audit, commit, then reveal.
 
-use crate::commit::{derive, output_root, prompt_root, trace_id, trace_root, verdict_commit};
+use crate::commit::{derive, output_root, trace_root, verdict_commit};
+use crate::debts::Debts;
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
+    CHUNKS_AHEAD_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
+    SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
-use crate::purse::channel;
-use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket};
+use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
-use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Digest, Finish, GenerateParams, Kind, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed,
-    Tier, Unit, Voucher, Work,
+    Amount, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Unit, Voucher,
 };
 
 /// A lease that we work on.
@@ -42,68 +41,7 @@ pub(crate) struct Seller {
     /// Price of the chunks that vouchers were matched to, for each client; starts at what the
     /// journal says was received.
     settled: BTreeMap<NodeId, Amount>,
-}
-
-fn no(code: RefusalCode, message: &str, hint: &str) -> Refusal {
-    Refusal::new(code, message, hint)
-}
-
-/// Checks everything that can be checked before any work is done.
-fn check(cx: &Context, now: Now, client: NodeId, order: &Order, terms: Option<Terms>) -> Result<Work, Refusal> {
-    use RefusalCode::{
-        BadSignature, BadVoucher, Busy, ContextExceeded, DeadlinePassed, Malformed, NotProviding, PriceTooLow,
-        TooLarge, UnsupportedParameter,
-    };
-    let request = &order.request.body;
-    let Some(terms) = terms else {
-        return Err(no(NotProviding, "this node offers no compute now", "ask another node"));
-    };
-    if order.request.signer != client.address() {
-        return Err(no(BadSignature, "the request is signed by another key", "sign with the node key"));
-    }
-    if request.worker != cx.me.address() || request.kind != Kind::Generate {
-        return Err(no(Malformed, "the request is not for this node or of a kind it cannot do", "check the worker"));
-    }
-    if !terms.reserved && order.rerun.is_none() {
-        return Err(no(Busy, "no slot is reserved for this client", "reserve first"));
-    }
-    if !terms.price.within(&request.price) {
-        return Err(no(PriceTooLow, "the price is under what this node takes", "see its card"));
-    }
-    let own = channel(&cx.network, order.channel.payer, client.address(), cx.operator);
-    if order.channel != own || request.channel != own.id(&cx.network) {
-        return Err(no(BadVoucher, "the channel is not one this node is paid on", "use the vault and our operator"));
-    }
-    if request.deadline <= now.unix {
-        let late = no(DeadlinePassed, "the request's deadline has passed", "check both clocks");
-        return Err(late.with(request.deadline.0, now.unix.0));
-    }
-    if request.deadline.0 > now.unix.0 + REQUEST_S + CLOCK_SKEW_S_MAX {
-        let skew = no(RefusalCode::ClockSkew, "the deadline is too far away", "check both clocks");
-        return Err(skew.with(now.unix.0 + REQUEST_S, request.deadline.0));
-    }
-    let Ok(params) = GenerateParams::from_bytes(&request.params) else {
-        return Err(no(Malformed, "the parameters do not parse", "update one of the two nodes"));
-    };
-    if !params.stop.is_empty() {
-        return Err(no(UnsupportedParameter, "stop strings are not supported", "use stop tokens"));
-    }
-    let rerun = order.rerun.as_deref();
-    let tokens = order.prompt.len() + rerun.map_or(0, <[u32]>::len);
-    if tokens > ORDER_TOKENS_MAX {
-        return Err(no(TooLarge, "the order has too many tokens", "split it").with(ORDER_TOKENS_MAX, tokens));
-    }
-    let work = Work { program: request.program, prompt: order.prompt.clone(), params, seed: request.seed };
-    let prompt = prompt_root(&order.prompt_salt, &order.prompt);
-    let mut inputs = vec![prompt, trace_id(&order.trace_salt, &prompt, &work)];
-    inputs.extend(rerun.map(|tokens| output_root(&order.trace_salt, tokens)));
-    if request.inputs != inputs || request.limits.input_units != tokens as u64 {
-        return Err(no(Malformed, "the prompt is not the one that the request signs", "send what was signed"));
-    }
-    if rerun.is_none() && request.limits.output_units != u64::from(work.params.max_tokens) {
-        return Err(no(ContextExceeded, "limits and parameters differ on the output's length", "make them equal"));
-    }
-    Ok(work)
+    debts: Debts,
 }
 
 impl Seller {
@@ -128,16 +66,8 @@ impl Seller {
         if self.sales.contains_key(&lease) {
             return;
         }
-        let same_kind = self.sales.values().filter(|s| s.order.rerun.is_some() == order.rerun.is_some()).count();
-        let room = if order.rerun.is_some() { RERUNS_MAX } else { SALES_MAX };
-        let is_audit = |s: &&Sale| s.client == client && s.order.rerun.is_some();
-        let audits = if order.rerun.is_some() { self.sales.values().filter(is_audit).count() } else { 0 };
-        let checked = if same_kind < room && audits < RERUNS_PER_CLIENT_MAX {
-            check(cx, now, client, &order, terms)
-        } else {
-            Err(no(RefusalCode::Busy, "too many leases are open here", "try again in a minute"))
-        };
-        let work = match checked {
+        let room = self.room(now.mono, &client, &order, terms);
+        let work = match room.and_then(|()| order::check(cx, now, client, &order, terms)) {
             Ok(work) => work,
             Err(refusal) => {
                 out.push(Effect::Send { to: client, message: Message::Close { lease, refusal } });
@@ -166,6 +96,32 @@ impl Seller {
             answer: None,
         };
         self.sales.insert(lease, sale);
+    }
+
+    /// Whether there is room for one more lease of this client.
+    fn room(&self, now: Mono, client: &NodeId, order: &Order, terms: Option<Terms>) -> Result<(), Refusal> {
+        let busy = |message: &str| Refusal::new(RefusalCode::Busy, message, "try again in a minute");
+        let wait = self.debts.wait_ms(now, client);
+        if wait > 0 {
+            let hint = format!("it gets another one in {} s", wait.div_ceil(1_000));
+            return Err(Refusal::new(RefusalCode::ExposureExceeded, "this client left too many leases unpaid", hint));
+        }
+        let is_rerun = order.rerun.is_some();
+        let same_kind = || self.sales.values().filter(|s| s.order.rerun.is_some() == is_rerun);
+        if same_kind().count() >= if is_rerun { RERUNS_MAX } else { SALES_MAX } {
+            return Err(busy("too many leases are open here"));
+        }
+        let of_client = || same_kind().filter(|s| s.client == *client);
+        if is_rerun && of_client().count() >= RERUNS_PER_CLIENT_MAX {
+            return Err(busy("too many audits of this client are open here"));
+        }
+        // Without a reservation the order itself is refused, with a better reason.
+        let slots = terms.map_or(0, |t| t.slots as usize);
+        let running = of_client().filter(|s| s.finish == Finish::Running).count();
+        if !is_rerun && slots > 0 && (running >= slots || of_client().count() >= slots * SALES_PER_SLOT_MAX) {
+            return Err(busy("this client's slots are all in use").with(running + 1, slots));
+        }
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
@@ -203,7 +159,6 @@ impl Seller {
         let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, receipt };
         let message = Message::Chunk(Box::new(chunk));
         out.push(Effect::Send { to: sale.client, message: message.clone() });
-        out.push(Effect::Used(sale.client));
         sale.unpaid.push_back((message, worth));
         sale.resend_at.get_or_insert(now + RESEND_MS);
     }
@@ -241,10 +196,14 @@ impl Seller {
         sale.settled_chunks += 1;
         sale.resends = 0;
         sale.resend_at = (!sale.unpaid.is_empty()).then(|| now + RESEND_MS);
+        if sale.order.rerun.is_none() {
+            out.push(Effect::Used(from));
+        }
         // An audit has one answer, also when the output it judged had no honest end.
         if sale.finish == Finish::Running && sale.order.rerun.is_none() {
             out.push(Effect::Credit { ticket: Ticket::Sale(lease), chunks: 1 });
         } else if sale.unpaid.is_empty() {
+            self.debts.paid(&from);
             self.end(lease, out);
         }
     }
@@ -306,24 +265,26 @@ impl Seller {
     }
 
     /// The client ends a lease.
-    pub(crate) fn closed(&mut self, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
+    pub(crate) fn closed(&mut self, now: Mono, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
         if self.sales.get(&lease).is_some_and(|s| s.client == from) {
+            self.debts.unpaid(now, from);
             out.push(Effect::Stop(Ticket::Sale(lease)));
             self.end(lease, out);
         }
     }
 
-    pub(crate) fn peer_down(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+    pub(crate) fn peer_down(&mut self, now: Mono, node: NodeId, out: &mut Vec<Effect>) {
         let gone: Vec<LeaseId> = self.sales.iter().filter(|(_, s)| s.client == node).map(|(l, _)| *l).collect();
         for lease in gone {
             self.sales.remove(&lease);
+            self.debts.unpaid(now, node);
             out.push(Effect::Stop(Ticket::Sale(lease)));
         }
     }
 
     pub(crate) fn stopping(&mut self, out: &mut Vec<Effect>) {
         for (lease, sale) in std::mem::take(&mut self.sales) {
-            let refusal = no(RefusalCode::Stopping, "this node is stopping", "another worker runs it");
+            let refusal = Refusal::new(RefusalCode::Stopping, "this node is stopping", "another worker runs it");
             out.push(Effect::Stop(Ticket::Sale(lease)));
             out.push(Effect::Send { to: sale.client, message: Message::Close { lease, refusal } });
         }
@@ -343,6 +304,7 @@ impl Seller {
                 let refusal = Refusal::new(RefusalCode::Silent, message, "open a new lease");
                 out.push(Effect::Send { to: sale.client, message: Message::Close { lease, refusal } });
                 out.push(Effect::Stop(Ticket::Sale(lease)));
+                self.debts.unpaid(now, sale.client);
                 self.end(lease, out);
                 continue;
             }

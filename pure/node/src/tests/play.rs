@@ -110,7 +110,7 @@ fn one_node_works_for_itself_through_the_same_messages() {
     assert_eq!(job_status(&world), JobStatus::Finished);
     assert_eq!((world.sent.len(), world.kept.len()), (0, 3));
     let node = &world.nodes[&CLIENT];
-    assert_eq!((node.proof().open(), node.market().holds(&id(CLIENT))), ((0, 0, 0), false));
+    assert_eq!((node.proof().open(), node.market().holds(&id(CLIENT))), ((0, 0, 0), 0));
     for kept in &world.kept {
         let facts = verify_kept(kept).unwrap();
         assert_eq!((facts.client, facts.worker, facts.units), (id(CLIENT).address(), id(CLIENT).address(), 3));

@@ -56,6 +56,7 @@ fn an_honest_record_says_what_happened() {
         paid: Amount(50),
         matched: 1,
         refuted: 0,
+        lies: 0,
         own_rerun: None,
         rerun: Some(rerun),
     };
@@ -86,6 +87,8 @@ fn a_record_stands_or_is_evidence() {
     for (words, own, want) in cases {
         let facts = verify_kept(&record(words, own)).unwrap();
         assert_eq!((facts.matched, facts.refuted, facts.stands()), want, "{words:?}, {own:?}");
+        // Whoever spoke is in the record: for it, against it, or refuted by our own engine.
+        assert_eq!(facts.matched + facts.refuted + facts.lies, words.len(), "{words:?}, {own:?}");
     }
 }
 
@@ -130,7 +133,14 @@ fn one_broken_rule_is_one_error() {
         (Contradiction("the output is not the receipted one"), |k| open(k).output[0] ^= 1),
         (Contradiction("the output is not the receipted one"), |k| open(k).output[39] ^= 1),
         (Contradiction("the output is shorter than a receipt says"), |k| open(k).output.truncate(39)),
-        (Contradiction("the output is shorter than a receipt says"), |k| receipt(k, 1, |r| r.units = u64::MAX)),
+        (Contradiction("a chunk has not its length"), |k| receipt(k, 1, |r| r.units = u64::MAX)),
+        (Contradiction("a chunk has not its length"), |k| receipt(k, 0, |r| r.units = 31)),
+        (Contradiction("the output is longer than was ordered"), |k| {
+            sign(&mut k.request, 'C', |r| r.limits.output_units = 39);
+            let lease = k.request.body.digest(&net());
+            (0..2).for_each(|index| receipt(k, index, |r| r.request = lease));
+        }),
+        (Contradiction("a verifier is the worker itself, or counted twice"), |k| k.lies = k.reruns.clone()),
         (Contradiction("the output is longer than the last receipt says"), |k| open(k).output.push(0)),
         (Contradiction("a verifier's receipt is not the drawn verifier's"), |k| sign(&mut k.reruns[0].1, 'X', |_| ())),
         (Contradiction("a verifier's order is not the client's"), |k| sign(&mut k.reruns[0].0, 'X', |_| ())),
@@ -179,9 +189,9 @@ fn other_versions_and_impossible_channels_do_not_decode() {
 fn the_bytes_of_a_record_are_golden() {
     let evidence = record(&[('V', Word::Other(1))], Some(Word::Diverged));
     let cases = [
-        ("honest", honest(), "bafyreihcnp4x5dlbo7fhorltyvrkepexdtlfgqcpse5izl53yrhgjv4tai"),
-        ("stripped", honest().stripped(), "bafyreif36alub67si2xsihe3dnlg6bwam2dg5xkckig6kupiugs6l4gjxe"),
-        ("evidence", evidence, "bafyreihfyffwovjn62cg5mlaqsuqeoosyhlrqpiigmbt3yah2diyrwvkpa"),
+        ("honest", honest(), "bafyreihlubaodgqxalvjhtoxoso2clpf27tnm7r3jy6jdaejtup63zpfh4"),
+        ("stripped", honest().stripped(), "bafyreie2zlpny3mpmyqijyg632ms7xomarekxs4ondgulqyehivy5v7k6m"),
+        ("evidence", evidence, "bafyreic7vohjjtzq2xu2ffxgbcbkesy427dd5wxcerpqltmr5o2w7zc23u"),
     ];
     for (name, kept, want) in cases {
         assert_eq!(cid_of(&kept.to_bytes()).to_string(), want, "{name}");

@@ -129,7 +129,7 @@ impl Nodes {
 
     pub(super) fn send(&mut self, from: char, to: char, message: Message) -> Vec<Effect> {
         if matches!(message, Message::Lease(_)) {
-            self.tell(to, Input::Terms(Some(Terms { price: PRICE, reserved: true })));
+            self.tell(to, Input::Terms(Some(Terms { price: PRICE, slots: 64 })));
         }
         self.tell(to, Input::Message { from: id(from), message })
     }
@@ -151,7 +151,7 @@ impl Nodes {
 
     /// The worker makes a chunk; the message that it sends.
     pub(super) fn chunk(&mut self, worker: char, lease: LeaseId, index: u32) -> Chunk {
-        let out = self.check(worker, produced(lease, index), &format!("C<chunk {index}, used C"));
+        let out = self.check(worker, produced(lease, index), &format!("C<chunk {index}"));
         let Effect::Send { message: Message::Chunk(chunk), .. } = &out[0] else { unreachable!() };
         *chunk.clone()
     }

@@ -2,14 +2,15 @@
 
 use super::{ATTEMPT, Nodes, PRICE, Word, digest, id, key, net, now, open, produced, show, verified, work};
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
+    CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MS, DEBTS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX, RESEND_MS,
+    RESENDS_MAX, SALES_MAX,
 };
 use crate::{Chunk, Effect, Input, Message, Order, Terms, Ticket};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, Kind, LeaseId, NodeId, Price, RefusalCode, Request,
-    Signed, Unix, Voucher,
+    Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, Kind, LeaseId, NodeId, Price, Refusal, RefusalCode,
+    Request, Signed, Unix, Voucher,
 };
 
 fn order(nodes: &mut Nodes, attempt: Attempt) -> Order {
@@ -45,7 +46,7 @@ fn an_order_is_refused_with_its_reason() {
         }),
         ("for another worker", Malformed, |o, _| sign(o, |r| r.worker = id('X').address())),
         ("another kind", Malformed, |o, _| sign(o, |r| r.kind = Kind::Render)),
-        ("nothing reserved", Busy, |_, t| t.as_mut().unwrap().reserved = false),
+        ("nothing reserved", Busy, |_, t| t.as_mut().unwrap().slots = 0),
         ("input too cheap", PriceTooLow, |o, _| sign(o, |r| r.price.input -= 1)),
         ("output too cheap", PriceTooLow, |o, _| sign(o, |r| r.price = Price { output: 0, ..PRICE })),
         ("another channel named", BadVoucher, |o, _| sign(o, |r| r.channel = Digest::ZERO)),
@@ -73,7 +74,7 @@ fn an_order_is_refused_with_its_reason() {
     ];
     for (name, code, edit) in cases {
         let mut nodes = Nodes::new(false);
-        let (mut order, mut terms) = (order(&mut nodes, ATTEMPT), Some(Terms { price: PRICE, reserved: true }));
+        let (mut order, mut terms) = (order(&mut nodes, ATTEMPT), Some(Terms { price: PRICE, slots: 64 }));
         edit(&mut order, &mut terms);
         nodes.tell('W', Input::Terms(terms));
         let out = nodes.tell('W', Input::Message { from: id('C'), message: Message::Lease(Box::new(order)) });
@@ -82,7 +83,7 @@ fn an_order_is_refused_with_its_reason() {
     }
     // Terms are good for one order.
     let mut nodes = Nodes::new(false);
-    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, reserved: true })));
+    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots: 64 })));
     for (number, want) in [(0, "used C, run sale, credit 2"), (1, "C<close not_providing")] {
         let order = order(&mut nodes, Attempt { number, ..ATTEMPT });
         nodes.check('W', Input::Message { from: id('C'), message: Message::Lease(Box::new(order)) }, want);
@@ -96,21 +97,80 @@ fn an_order_that_comes_twice_runs_once() {
     assert_eq!(show(&nodes.send('C', 'W', Message::Lease(Box::new(order)))), "");
 }
 
+fn lease_with(nodes: &mut Nodes, order: &Order, slots: u32) -> String {
+    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots })));
+    show(&nodes.tell('W', says(Message::Lease(Box::new(order.clone())))))
+}
+
 #[test]
 fn a_worker_has_so_many_leases_and_so_many_audits() {
     let mut nodes = Nodes::new(false);
     let limit = u32::try_from(SALES_MAX).unwrap();
     for number in 0..limit {
-        nodes.lease(Attempt { number, ..ATTEMPT }, 'W', 40, AuditPolicy::Drawn);
+        let order = order(&mut nodes, Attempt { number, ..ATTEMPT });
+        assert_eq!(lease_with(&mut nodes, &order, 1_000), "used C, run sale, credit 2");
     }
     let order = order(&mut nodes, Attempt { number: limit, ..ATTEMPT });
-    assert_eq!(show(&nodes.send('C', 'W', Message::Lease(Box::new(order.clone())))), "C<close busy");
+    assert_eq!(lease_with(&mut nodes, &order, 1_000), "C<close busy");
     // Audits have room of their own.
     for seed in 0..=RERUNS_PER_CLIENT_MAX as u64 {
         let audit = audit_of(&order, seed);
         let want = if seed < RERUNS_PER_CLIENT_MAX as u64 { "used C, re-run sale" } else { "C<close busy" };
         assert_eq!(show(&nodes.send('C', 'W', Message::Lease(Box::new(audit)))), want);
     }
+}
+
+#[test]
+fn a_client_has_as_many_leases_as_slots() {
+    let mut nodes = Nodes::new(false);
+    let orders: Vec<Order> = (0..5).map(|number| order(&mut nodes, Attempt { number, ..ATTEMPT })).collect();
+    let finish = |nodes: &mut Nodes, order| (0..2).for_each(|n| _ = nodes.chunk('W', lease_of(order), n));
+    assert_eq!(lease_with(&mut nodes, &orders[0], 2), "used C, run sale, credit 2");
+    assert_eq!(lease_with(&mut nodes, &orders[1], 2), "used C, run sale, credit 2");
+    assert_eq!(lease_with(&mut nodes, &orders[2], 2), "C<close busy");
+    // A lease that only waits for its last payment leaves room for the next, but not for ever.
+    finish(&mut nodes, &orders[0]);
+    assert_eq!(lease_with(&mut nodes, &orders[2], 2), "used C, run sale, credit 2");
+    finish(&mut nodes, &orders[1]);
+    finish(&mut nodes, &orders[2]);
+    assert_eq!(lease_with(&mut nodes, &orders[3], 2), "used C, run sale, credit 2");
+    assert_eq!(lease_with(&mut nodes, &orders[4], 2), "C<close busy");
+}
+
+#[test]
+fn a_client_that_leaves_leases_unpaid_has_to_wait() {
+    let mut nodes = Nodes::new(false);
+    let mut number = 0;
+    let mut next = |nodes: &mut Nodes| {
+        number += 1;
+        order(nodes, Attempt { number, ..ATTEMPT })
+    };
+    let refusal = Refusal::new(RefusalCode::Superseded, "", "");
+    for _ in 0..DEBTS_MAX {
+        let order = next(&mut nodes);
+        assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
+        let close = Message::Close { lease: lease_of(&order), refusal: refusal.clone() };
+        nodes.check('W', says(close), "stop sale, (sold 0)");
+    }
+    let order = next(&mut nodes);
+    assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
+    let audit = audit_of(&order, 1);
+    assert_eq!(lease_with(&mut nodes, &audit, 1), "C<close exposure_exceeded");
+    // Others are served; a minute forgives one lease, a lease that is paid to its end another one.
+    nodes.at = DEBT_FORGIVEN_MS - 1;
+    assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
+    nodes.at = DEBT_FORGIVEN_MS;
+    assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
+    (0..2).for_each(|n| _ = nodes.chunk('W', lease_of(&order), n));
+    nodes.check('W', says(pay('C', &order, 0, 42)), "earned C 42, used C");
+    nodes.check('W', says(pay('C', &order, 1, 50)), "earned C 50, used C, (sold 40)");
+    for _ in 0..2 {
+        let order = next(&mut nodes);
+        assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
+        nodes.check('W', Input::PeerDown(id('C')), "stop sale");
+    }
+    let order = next(&mut nodes);
+    assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
 }
 
 /// The same work as an audit of the output 0..40.
@@ -152,10 +212,10 @@ fn a_worker_is_never_more_than_two_chunks_ahead_of_the_money() {
         (pay('C', &order, 1, 50), ""),
         (pay('C', &order, 7, 50), ""),
         // The output is complete: no more credit.
-        (pay('C', &order, 0, 42), "earned C 42"),
+        (pay('C', &order, 0, 42), "earned C 42, used C"),
         (pay('C', &order, 0, 42), ""),
         (pay('C', &order, 1, 49), ""),
-        (pay('C', &order, 1, 50), "earned C 50, (sold 40)"),
+        (pay('C', &order, 1, 50), "earned C 50, used C, (sold 40)"),
         (pay('C', &order, 1, 50), ""),
     ] {
         let shown = format!("{message:?}");
@@ -174,7 +234,7 @@ fn a_worker_is_never_more_than_two_chunks_ahead_of_the_money() {
         }
         assert_eq!(sent, paid + CHUNKS_AHEAD_MAX);
         let total = 10 + 32 * (u128::from(paid) + 1);
-        nodes.check('V', says(pay('C', &order, paid, total)), &format!("earned C {total}, credit 1"));
+        nodes.check('V', says(pay('C', &order, paid, total)), &format!("earned C {total}, used C, credit 1"));
         nodes.check('V', says(pay('C', &order, paid, total)), "");
         credit += 1;
     }
@@ -191,8 +251,8 @@ fn vouchers_of_two_leases_on_one_channel_may_overtake_each_other() {
     nodes.check('C', says_chunk(&chunks[0]), "paid W 42, W<pay 0 42, progress 32");
     nodes.check('C', says_chunk(&chunks[1]), "paid W 84, W<pay 0 84, progress 32");
     // The larger one arrives first and covers both; the smaller one still settles its chunk.
-    nodes.check('W', says(pay('C', &b, 0, 84)), "earned C 84, credit 1");
-    nodes.check('W', says(pay('C', &a, 0, 42)), "credit 1");
+    nodes.check('W', says(pay('C', &b, 0, 84)), "earned C 84, used C, credit 1");
+    nodes.check('W', says(pay('C', &a, 0, 42)), "used C, credit 1");
     // Neither is good for anything a second time.
     let (last_a, last_b) = (nodes.chunk('W', lease_a, 1), nodes.chunk('W', lease_b, 1));
     nodes.check('W', says(pay('C', &b, 1, 84)), "");
@@ -202,8 +262,8 @@ fn vouchers_of_two_leases_on_one_channel_may_overtake_each_other() {
         let out = nodes.tell('C', says_chunk(&chunk));
         assert!(show(&out).starts_with(&format!("paid W {total}, W<pay 1 {total}, delivered 40 Length")));
     }
-    nodes.check('W', says(pay('C', &a, 1, 100)), "earned C 100, (sold 40)");
-    nodes.check('W', says(pay('C', &b, 1, 92)), "(sold 40)");
+    nodes.check('W', says(pay('C', &a, 1, 100)), "earned C 100, used C, (sold 40)");
+    nodes.check('W', says(pay('C', &b, 1, 92)), "used C, (sold 40)");
     assert_eq!(nodes.nodes[&'W'].earnings().next().unwrap().1.received, Amount(100));
 }
 
