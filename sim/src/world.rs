@@ -445,21 +445,32 @@ impl<'a> World<'a> {
             expiry: Unix(now.unix.0 + 1_000_000),
         };
         let delegation = Signed::new(delegation, &network, n.signer.as_ref());
-        let mut node = Node::new(Setup {
-            me: n.id,
-            network,
-            signer: n.signer.clone(),
-            delegation,
-            build: sha256(&[b"build"]),
-            entropy,
-            own_audits: self.scene.own_audits,
-        });
-        for event in &n.journal {
-            if self.scene.real_bytes {
-                let again = Event::from_bytes(&event.to_bytes());
-                assert_eq!(again.as_ref(), Ok(event), "an event must survive the journal");
+        let fold = |journal: &[Event]| {
+            let mut node = Node::new(Setup {
+                me: n.id,
+                network: network.clone(),
+                signer: n.signer.clone(),
+                delegation: delegation.clone(),
+                build: sha256(&[b"build"]),
+                entropy,
+                own_audits: self.scene.own_audits,
+            });
+            for event in journal {
+                if self.scene.real_bytes {
+                    let again = Event::from_bytes(&event.to_bytes());
+                    assert_eq!(again.as_ref(), Ok(event), "an event must survive the journal");
+                }
+                node.apply(event);
             }
-            node.apply(event);
+            node
+        };
+        let mut node = fold(&n.journal);
+        // Every second life begins with a snapshot.
+        if n.life.is_multiple_of(2) {
+            let history: Vec<Event> = node.history().collect();
+            node = fold(&history);
+            assert!(node.history().eq(history.iter().cloned()), "a snapshot must give its own state");
+            n.journal = history;
         }
         n.node = Some(node);
         self.feed(index, Input::Restarted);

@@ -16,8 +16,8 @@ const QUEUE_MAX: usize = 1_024;
 const IDLE: Duration = Duration::from_secs(300);
 /// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
 const SELF_TEST_TOKENS: u32 = 2;
-/// Longest wait for credit before a run is given up: the node stops it long before.
-const CREDIT_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait for credit before a run is given up: the engine is for others, too.
+const CREDIT_WAIT: Duration = Duration::from_secs(6);
 
 /// What the executor tells the node's loop.
 pub(crate) enum Report {
@@ -219,8 +219,10 @@ impl Worker {
         self.engine(run.work.program)?;
         let Self { report, loaded, .. } = self;
         let engine = &mut loaded.as_mut().expect("loaded just above").1;
+        let mut end = None;
         let mut on_chunk = |chunk: &Chunk| {
-            if !may_go_on(&shared, ticket) {
+            if let Err(why) = take_credit(&shared, ticket) {
+                end = Some(why);
                 return ControlFlow::Break(());
             }
             report(Report::Run(Input::Produced {
@@ -233,8 +235,20 @@ impl Worker {
             ControlFlow::Continue(())
         };
         engine.generate(&task, &mut |_| (), &mut on_chunk).map_err(|e| run_failed(&e))?;
-        Ok(())
+        match end {
+            Some(End::Unpaid) => {
+                let message = format!("no payment for {} s", CREDIT_WAIT.as_secs());
+                Err(Refusal::new(RefusalCode::ExposureExceeded, message, "answer each chunk with a voucher"))
+            }
+            Some(End::Stopped) | None => Ok(()),
+        }
     }
+}
+
+/// Why a run ends before its output does.
+enum End {
+    Stopped,
+    Unpaid,
 }
 
 /// Runs a few tokens with the kernels that will be used and with the portable ones: a machine whose
@@ -257,21 +271,21 @@ fn run_failed(error: &RunError) -> Refusal {
     Refusal::new(RefusalCode::RunFailed, error.to_string(), "see the message; another machine would fail too")
 }
 
-/// Takes one credit, or waits for it; false if the run is to end.
-fn may_go_on(shared: &Shared, ticket: Ticket) -> bool {
+/// Takes one credit, or waits for it.
+fn take_credit(shared: &Shared, ticket: Ticket) -> Result<(), End> {
     let mut state = lock(shared);
     let deadline = Instant::now() + CREDIT_WAIT;
     loop {
         if state.stop_current || state.ended {
-            return false;
+            return Err(End::Stopped);
         }
         if let Some(credit) = state.credits.get_mut(&ticket).filter(|c| **c > 0) {
             *credit -= 1;
-            return true;
+            return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return false;
+            return Err(End::Unpaid);
         }
         state = shared.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }

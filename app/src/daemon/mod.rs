@@ -12,6 +12,7 @@ mod notices;
 pub(crate) mod rim;
 mod start;
 mod store;
+mod vault;
 
 pub(crate) use config::Config;
 pub(crate) use start::run;
@@ -23,6 +24,7 @@ use calls::Posted;
 use executor::{Executor, Report};
 use loading::Pulled;
 use rim::Rim;
+use vault::Vault;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Unix};
 use talkoo_disk::{Blocks, Journal};
 use talkoo_net::{Net, NetEvent};
-use talkoo_node::{Effect, Input, Message, Node, Providing};
+use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
 use talkoo_proof::Kept;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,8 @@ use tracing::{debug, info, warn};
 
 /// Inputs handled before the journal is flushed and effects leave.
 const BATCH_MAX: usize = 256;
+/// Refused messages of one peer before its connections are closed for a while, and again each time.
+const REFUSED_MAX: u64 = 32;
 /// Events that wait for the loop; senders wait beyond it.
 pub(crate) const INBOX_MAX: usize = 1_024;
 
@@ -57,6 +61,7 @@ pub(crate) struct Daemon {
     network: Network,
     node: Node,
     journal: Journal,
+    vault: Vault,
     blocks: Arc<Blocks>,
     shelf: Shelf,
     net: Arc<Net>,
@@ -134,20 +139,29 @@ impl Daemon {
                 self.node.handle(now, input, &mut out);
             }
         }
-        let records: Vec<Vec<u8>> = out
-            .iter()
-            .filter_map(|e| if let Effect::Record(event) = e { Some(event.to_bytes()) } else { None })
-            .collect();
+        let events = out.iter().filter_map(|e| if let Effect::Record(event) = e { Some(&**event) } else { None });
+        let records = self.vault.write(events)?;
         if !records.is_empty() {
             let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
             self.journal.append(&records)?;
             self.journal.flush()?;
+            if self.journal.wants_snapshot() {
+                self.snapshot()?;
+            }
         }
         for effect in out.drain(..) {
             let effect = self.rim.effect(effect);
             self.carry_out(effect);
         }
         self.out = out;
+        Ok(())
+    }
+
+    /// Replaces the journal so far by what is left of it.
+    fn snapshot(&mut self) -> anyhow::Result<()> {
+        let history: Vec<Record> = self.node.history().collect();
+        self.journal.snapshot(&Vault::pack(&self.vault.write(history.iter())?))?;
+        info!(events = history.len(), "the journal was shortened");
         Ok(())
     }
 
@@ -202,6 +216,9 @@ impl Daemon {
         if *count == 1 {
             warn!(?peer, why, "message refused; further ones of this peer are only counted");
         }
+        if count.is_multiple_of(REFUSED_MAX) {
+            self.net.ban(peer, format!("{REFUSED_MAX} of its messages were refused"));
+        }
     }
 
     fn take(&mut self, event: Event) {
@@ -239,9 +256,21 @@ impl Daemon {
 
     /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
     fn keep(&self, kept: &Kept) {
-        let refuted = talkoo_proof::verify_kept(kept).is_ok_and(|facts| !facts.stands());
-        let folder = self.receipts.join(if refuted { "evidence" } else { "receipts" });
-        let folder = folder.join(kept.request.body.job.to_string());
+        let facts = talkoo_proof::verify_kept(kept).ok();
+        let stands = facts.as_ref().is_none_or(talkoo_proof::kept::Facts::stands);
+        if stands {
+            self.keep_in("receipts", kept);
+        }
+        // A verifier's lie about an answer that stands is evidence, too.
+        if (!stands || !kept.lies.is_empty())
+            && let Some(path) = self.keep_in("evidence", kept)
+        {
+            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step}));
+        }
+    }
+
+    fn keep_in(&self, folder: &str, kept: &Kept) -> Option<PathBuf> {
+        let folder = self.receipts.join(folder).join(kept.request.body.job.to_string());
         let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);
         let path = folder.join(format!("{:05}-{}.receipt", kept.step, lease.short()));
         let written = std::fs::create_dir_all(&folder).and_then(|()| {
@@ -250,11 +279,11 @@ impl Daemon {
             std::fs::rename(&part, &path)
         });
         match written {
-            Ok(()) if refuted => {
-                self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step}));
+            Ok(()) => Some(path),
+            Err(why) => {
+                warn!(path = %path.display(), %why, "a receipt could not be written");
+                None
             }
-            Ok(()) => {}
-            Err(why) => warn!(path = %path.display(), %why, "a receipt could not be written"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::executor::Executor;
 use super::rim::Rim;
 use super::store::PublicBlocks;
+use super::vault::Vault;
 use super::{Config, Daemon, Event, INBOX_MAX};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use talkoo_base::wire::Signed;
 use talkoo_base::{Delegation, Digest, Network, Signer, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal};
 use talkoo_net::{Net, NetConfig};
-use talkoo_node::{Event as Record, Input, Node, Setup};
+use talkoo_node::{Input, Node, Setup};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,7 @@ pub(crate) async fn run(
     let delegation = Signed::new(delegation, &network, &owner);
     let (mut journal, recovered) = Journal::open(dir.path().join("journal"))?;
     let blocks = Arc::new(Blocks::open(dir.path(), BlocksConfig { quota_bytes: config.quota_bytes })?);
+    let vault = Vault::new(blocks.clone(), key.expose());
     let shelf = Shelf::open(dir.path())?;
     let (inbox, events_in) = mpsc::channel(INBOX_MAX);
     let (net_events, network_in) = mpsc::channel(INBOX_MAX);
@@ -90,7 +92,7 @@ pub(crate) async fn run(
         entropy: random()?,
         own_audits: true,
     });
-    fold(&mut node, &mut journal, &recovered)?;
+    fold(&mut node, &mut journal, &vault, &recovered)?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
@@ -99,6 +101,7 @@ pub(crate) async fn run(
         network,
         node,
         journal,
+        vault,
         blocks,
         shelf,
         net: Arc::new(net),
@@ -135,17 +138,20 @@ fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
 }
 
 /// Folds the journal into the node.
-fn fold(node: &mut Node, journal: &mut Journal, recovered: &talkoo_disk::Recovered) -> Result<()> {
+fn fold(node: &mut Node, journal: &mut Journal, vault: &Vault, recovered: &talkoo_disk::Recovered) -> Result<()> {
     if recovered.torn_bytes > 0 {
         warn!(bytes = recovered.torn_bytes, "the journal's end was torn by a crash; nothing sent was lost");
     }
-    for (number, record) in recovered.records.iter().enumerate() {
-        let event = Record::from_bytes(record)
-            .with_context(|| format!("record {number} of the journal does not parse; another version wrote it"))?;
+    let snapshot = recovered.snapshot.as_deref().map(Vault::unpack).transpose()?.unwrap_or_default();
+    let records = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice));
+    let mut count = 0;
+    for record in records {
+        let event = vault.read(record).with_context(|| format!("record {count} of the journal cannot be read"))?;
         node.apply(&event);
+        count += 1;
     }
-    if !recovered.records.is_empty() {
-        info!(records = recovered.records.len(), "journal folded");
+    if count > 0 {
+        info!(records = count, "journal folded");
     }
     journal.flush()?;
     Ok(())

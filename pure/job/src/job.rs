@@ -4,7 +4,7 @@ use crate::limits::{LEASES_MAX, NEW_SAMPLE_PERCENT, RUN_FAILURES_MAX};
 use crate::wire::{DoneWire, JobSpec};
 use crate::{Effect, Event, Notice};
 use std::collections::{BTreeMap, BTreeSet};
-use talkoo_base::{Attempt, Finish, GenerateParams, Mono, NodeId, Refusal, RefusalCode, Work};
+use talkoo_base::{Attempt, Finish, GenerateParams, JobId, Mono, NodeId, Refusal, RefusalCode, Work};
 
 /// The accepted result of a step.
 pub type Done = DoneWire;
@@ -147,6 +147,18 @@ impl Job {
         &self.steps
     }
 
+    pub(crate) fn history(&self) -> impl Iterator<Item = Event> {
+        let job = self.spec.id;
+        let steps = (0..).zip(&self.steps).filter_map(move |(step, state)| match (&state.done, &state.failed) {
+            (Some(done), _) => Some(Event::Done { job, step, done: done.clone() }),
+            (None, Some(refusal)) => Some(failure(job, step, refusal)),
+            (None, None) => None,
+        });
+        let closed = Event::Closed { job, cancelled: self.status == JobStatus::Cancelled };
+        let closed = (self.status != JobStatus::Open).then_some(closed);
+        std::iter::once(Event::Posted(self.spec.clone())).chain(steps).chain(closed)
+    }
+
     pub(crate) fn want(&self, out: &mut Vec<Effect>) {
         out.push(Effect::Want(self.spec.id));
     }
@@ -231,8 +243,7 @@ impl Job {
 
     pub(crate) fn fail(&mut self, step: u32, refusal: &Refusal, out: &mut Vec<Effect>) {
         let job = self.spec.id;
-        let event = Event::Failed { job, step, code: refusal.code.as_str().into(), message: refusal.message.clone() };
-        out.push(Effect::Record(Box::new(event)));
+        out.push(Effect::Record(Box::new(failure(job, step, refusal))));
         self.set_failed(step, refusal.clone());
         self.close_leases(step, None, out);
         out.push(Effect::Notice(Notice::StepFailed { job, step, refusal: refusal.clone() }));
@@ -341,4 +352,8 @@ impl Job {
             self.waiting.insert(step);
         }
     }
+}
+
+fn failure(job: JobId, step: u32, refusal: &Refusal) -> Event {
+    Event::Failed { job, step, code: refusal.code.as_str().into(), message: refusal.message.clone() }
 }

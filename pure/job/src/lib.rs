@@ -270,6 +270,11 @@ impl Jobs {
         }
     }
 
+    /// The fewest events that give this state again, leases apart.
+    pub fn history(&self) -> impl Iterator<Item = Event> {
+        self.jobs.values().flat_map(Job::history)
+    }
+
     /// One job.
     #[must_use]
     pub fn get(&self, job: &JobId) -> Option<&Job> {

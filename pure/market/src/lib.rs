@@ -204,6 +204,14 @@ impl Market {
         }
     }
 
+    /// The fewest events that give this state again.
+    pub fn history(&self) -> impl Iterator<Item = Event> {
+        self.book.peers().filter_map(|(node, peer)| match &peer.standing {
+            Standing::Convicted(why) => Some(Event::Convicted { node: *node, why: why.clone() }),
+            Standing::Good | Standing::Paused(_) => None,
+        })
+    }
+
     /// Every known peer with what we think of it, for people.
     pub fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
         self.book.peers()

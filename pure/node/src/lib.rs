@@ -169,6 +169,12 @@ impl Node {
         }
     }
 
+    /// The fewest events that give this state again: a snapshot of the journal.
+    pub fn history(&self) -> impl Iterator<Item = Event> {
+        let jobs = self.jobs.history().map(Event::Job);
+        jobs.chain(self.market.history().map(Event::Market)).chain(self.proof.history().map(Event::Proof))
+    }
+
     /// The jobs, for people who ask.
     #[must_use]
     pub fn jobs(&self) -> &Jobs {

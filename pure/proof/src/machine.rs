@@ -91,7 +91,9 @@ impl Proof {
             Input::Verified { ticket: Ticket::Own(lease), digests, diverged, finish } => {
                 self.audits.judged(cx, lease, Some((&digests, diverged, finish)), out);
             }
-            Input::RunFailed { ticket: Ticket::Sale(lease), refusal } => self.seller.run_failed(lease, &refusal, out),
+            Input::RunFailed { ticket: Ticket::Sale(lease), refusal } => {
+                self.seller.run_failed(now.mono, lease, &refusal, out);
+            }
             Input::RunFailed { ticket: Ticket::Own(lease), .. } => self.audits.judged(cx, lease, None, out),
             Input::PeerDown(node) => {
                 self.seller.peer_down(now.mono, node, out);
@@ -114,6 +116,11 @@ impl Proof {
     /// Applies a recorded event: also how a restart rebuilds the state.
     pub fn apply(&mut self, event: &Event) {
         self.context.purse.apply(event);
+    }
+
+    /// The fewest events that give this state again.
+    pub fn history(&self) -> impl Iterator<Item = Event> {
+        self.context.purse.history()
     }
 
     /// Our accounts with workers.

@@ -49,11 +49,25 @@ impl Purse {
                 let account = self.accounts.entry(*node).or_default();
                 (account.clean, account.refuted) = (0, true);
             }
+            Event::Account { node, signed, deserved, clean, refuted } => {
+                let account = Account { signed: *signed, deserved: *deserved, clean: *clean, refuted: *refuted };
+                self.accounts.insert(*node, account);
+            }
             Event::Earned { node, total } => {
                 let earned = self.earnings.entry(*node).or_default();
                 earned.received = earned.received.max(*total);
             }
         }
+    }
+
+    /// The fewest events that give this purse again.
+    pub(crate) fn history(&self) -> impl Iterator<Item = Event> {
+        let accounts = self.accounts.iter().map(|(node, account)| {
+            let Account { signed, deserved, clean, refuted } = *account;
+            Event::Account { node: *node, signed, deserved, clean, refuted }
+        });
+        let earnings = self.earnings.iter().map(|(node, e)| Event::Earned { node: *node, total: e.received });
+        accounts.chain(earnings)
     }
 
     pub(crate) fn account(&self, node: &NodeId) -> Account {

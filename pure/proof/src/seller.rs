@@ -257,8 +257,11 @@ impl Seller {
         sale.resend_at = Some(now + RESEND_MS);
     }
 
-    pub(crate) fn run_failed(&mut self, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
+    pub(crate) fn run_failed(&mut self, now: Mono, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
         if let Some(sale) = self.sales.remove(&lease) {
+            if refusal.code == RefusalCode::ExposureExceeded {
+                self.debts.unpaid(now, sale.client);
+            }
             let message = Message::Close { lease, refusal: refusal.clone() };
             out.push(Effect::Send { to: sale.client, message });
         }

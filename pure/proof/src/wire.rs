@@ -24,6 +24,19 @@ pub enum Event {
     },
     /// As a client: the node lied; its streak of clean audits is gone.
     Refuted(NodeId),
+    /// As a client: a whole account, in a snapshot.
+    Account {
+        /// The worker.
+        node: NodeId,
+        /// Vouchers signed, in all.
+        signed: Amount,
+        /// Of that, for work that was accepted.
+        deserved: Amount,
+        /// Clean audits in a row.
+        clean: u64,
+        /// Whether it lied.
+        refuted: bool,
+    },
     /// As a worker: a client's voucher for this amount in all came.
     Earned {
         /// The client.

@@ -76,6 +76,16 @@ impl Net {
         timeout(DIAL_DEADLINE, dial).await.unwrap_or(Err(timed_out))
     }
 
+    /// Closes the connections with a peer and takes none from it for [`crate::limits::BAN`]. Told as
+    /// [`NetEvent::Misbehaved`]. Best effort: while the network is too busy to hear, nothing happens.
+    pub fn ban(&self, node: NodeId, why: String) {
+        if let Some(peer) = peer_id_of(&node)
+            && self.commands.try_send(Command::Ban { peer, why }).is_err()
+        {
+            tracing::debug!(?node, "too busy to ban a peer");
+        }
+    }
+
     /// The connected nodes of our network, in the order of their PeerIds.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {

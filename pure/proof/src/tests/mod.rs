@@ -256,6 +256,7 @@ fn words(effect: &Effect) -> String {
                 format!("accepted {} {}{}", name(node), worth.0, if *audited { " audited" } else { "" })
             }
             Event::Refuted(node) => format!("refuted {}", name(node)),
+            Event::Account { node, .. } => format!("account {}", name(node)),
             Event::Earned { node, total } => format!("earned {} {}", name(node), total.0),
         },
         Effect::Send { to, message } => format!("{}<{}", name(to), message_words(message)),

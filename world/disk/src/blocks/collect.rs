@@ -1,9 +1,10 @@
-//! Mark and sweep: what no pin reaches is removed.
+//! Mark and sweep: public blocks that no pin reaches are removed. Private ones belong to the journal
+//! that names them.
 
-use super::{Blocks, BlocksError, Writer};
+use super::{BlockInfo, Blocks, BlocksError, Writer};
 use std::collections::BTreeSet;
 use talkoo_base::Cid;
-use talkoo_store::{DAG_PB, dagpb};
+use talkoo_store::{DAG_PB, Visibility, dagpb};
 
 /// Rows looked at in one step of the sweep.
 const SWEEP_STEP: usize = 1024;
@@ -11,7 +12,7 @@ const SWEEP_STEP: usize = 1024;
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Blocks that a pin reaches.
+    /// Blocks that a pin reaches, and private ones.
     pub kept_blocks: u64,
     /// Blocks removed.
     pub removed_blocks: u64,
@@ -22,7 +23,7 @@ pub struct Collected {
 }
 
 impl Blocks {
-    /// Removes every block that no pin reaches, and files that a crash left. Puts wait meanwhile;
+    /// Removes every public or granted block that no pin reaches, and files that a crash left. Puts wait meanwhile;
     /// pin a root before downloading it, or what has arrived so far may be collected.
     ///
     /// # Errors
@@ -67,7 +68,9 @@ impl Blocks {
             let rows = self.index.list(after.as_ref(), SWEEP_STEP)?;
             let Some((last, _)) = rows.last() else { return Ok(collected) };
             after = Some(*last);
-            let garbage: Vec<Cid> = rows.iter().map(|(cid, _)| *cid).filter(|cid| !marked.contains(cid)).collect();
+            let is_garbage =
+                |row: &&(Cid, BlockInfo)| row.1.visibility != Visibility::Private && !marked.contains(&row.0);
+            let garbage: Vec<Cid> = rows.iter().filter(is_garbage).map(|(cid, _)| *cid).collect();
             collected.kept_blocks += (rows.len() - garbage.len()) as u64;
             collected.removed_blocks += garbage.len() as u64;
             if !garbage.is_empty() {

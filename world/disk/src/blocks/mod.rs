@@ -98,7 +98,8 @@ impl Blocks {
     }
 
     /// Keeps blocks; all of them or, after an error, none. A block that is here already only
-    /// becomes visible to more, never to fewer.
+    /// becomes visible to more, never to fewer. The quota bounds what is kept for others; private
+    /// blocks are the owner's own work and stop at the disk's end only.
     ///
     /// # Errors
     /// [`BlocksError::QuotaExceeded`], [`BlocksError::DiskFull`], [`BlocksError::Io`],
@@ -120,7 +121,7 @@ impl Blocks {
             }
         }
         let free = self.quota_bytes.saturating_sub(writer.used_bytes);
-        if new_bytes > free {
+        if new_bytes > free && visibility != Visibility::Private {
             return Err(BlocksError::QuotaExceeded { need: new_bytes, have: free });
         }
         for (block, row) in rows.iter().filter(|(_, row)| !row.is_inline) {

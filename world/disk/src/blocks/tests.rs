@@ -64,6 +64,9 @@ fn the_quota_is_a_typed_error() {
     blocks.put(&[block(1, 8000)], Visibility::Public, Sync::Later).unwrap();
     let result = blocks.put(&[block(2, 1000), block(3, 1001)], Visibility::Public, Sync::Later);
     assert!(matches!(result, Err(BlocksError::QuotaExceeded { need: 2001, have: 2000 })), "{result:?}");
+    let own = block(9, 2001);
+    blocks.put(std::slice::from_ref(&own), Visibility::Private, Sync::Now).unwrap();
+    blocks.delete(&[*own.cid()]).unwrap();
     assert_eq!(blocks.usage().unwrap().blocks, 1);
     blocks.delete(&[*block(1, 8000).cid()]).unwrap();
     blocks.put(&[block(2, 1000), block(3, 1001)], Visibility::Public, Sync::Later).unwrap();
@@ -112,8 +115,13 @@ fn collecting_keeps_what_pins_reach() {
     assert_eq!(blocks.pins().unwrap(), [("keep".to_owned(), keep)]);
     let orphan = block(5, 9000);
     fs::write(file_of(dir.path(), orphan.cid()), b"left by a crash").unwrap();
+    // What the journal names stays, pinned or not, also over the quota.
+    let private = block(6, 100);
+    blocks.put(std::slice::from_ref(&private), Visibility::Private, Sync::Now).unwrap();
     let collected = blocks.collect().unwrap();
-    assert_eq!((collected.kept_blocks, collected.removed_blocks, collected.orphan_files), (2, 6, 1));
+    assert_eq!((collected.kept_blocks, collected.removed_blocks, collected.orphan_files), (3, 6, 1));
+    assert!(blocks.has(private.cid()).unwrap());
+    blocks.delete(&[*private.cid()]).unwrap();
     assert!(collected.removed_bytes > 5 << 20 && !blocks.has(&lose).unwrap());
     assert_eq!(blocks.usage().unwrap().blocks, 2);
     let mut reader = Reader::new(keep);

@@ -88,6 +88,21 @@ async fn queued_messages_go_out_before_the_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_banned_peer_is_gone_and_does_not_come_back_at_once() {
+    let (mut a, mut b) = (Node::start(Memory::new(), &[]).await, Node::start(Memory::new(), &[]).await);
+    a.net.dial(b.tcp()).await.unwrap();
+    b.peer_up(a.net.id()).await;
+    b.net.ban(a.net.id(), "it sent garbage".to_owned());
+    b.peer_down(a.net.id()).await;
+    a.peer_down(b.net.id()).await;
+    // Either the dial fails, or the connection is closed before it carries anything.
+    if a.net.dial(b.tcp()).await.is_ok() {
+        a.peer_down(b.net.id()).await;
+    }
+    assert!(b.net.peers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dialling_fails_typed() {
     let a = Node::start(Memory::new(), &[]).await;
     let other = Node::start_with(config("other"), Memory::new(), 64).await;
