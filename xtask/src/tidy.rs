@@ -13,7 +13,6 @@ const LINES_MAX: usize = 400;
 /// Files that may be longer, how long, and why.
 const LONG: &[(&str, usize, &str)] = &[
     ("pure/proof/src/audit.rs", 430, "one state machine from delivery to verdict; parts would share all its state"),
-    ("app/src/daemon/calls.rs", 480, "one short function for each call of the API, and nothing else"),
     ("sim/src/world.rs", 520, "one loop over virtual time; its parts are one match"),
 ];
 

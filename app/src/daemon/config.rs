@@ -2,8 +2,9 @@
 
 use crate::models::Sources;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use talkoo_base::Price;
+use talkoo_base::{Price, Refusal, RefusalCode};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -36,9 +37,48 @@ pub(crate) const PRICE_DEFAULT: Price = Price { input: 100_000, output: 400_000 
 /// What a job pays at most by default: ten times as much.
 pub(crate) const PRICE_MAX_DEFAULT: Price = Price { input: 1_000_000, output: 4_000_000 };
 
+/// Workers of a job that does not say how many.
+pub(crate) const NODES_DEFAULT: u32 = 64;
+/// How many workers a job may ask for.
+pub(crate) const NODES: RangeInclusive<u32> = 1..=4_096;
+/// How many threads an engine may have: no machine has more cores.
+pub(crate) const THREADS: RangeInclusive<u64> = 1..=1_024;
+
+/// The price that a user means by a number: tokens of money for a million output tokens; input
+/// costs a quarter.
+///
+/// # Errors
+/// What is no number of 0 or more, or over 2⁶⁴ micro-units: nobody means it, and sums of it
+/// would leave what a contract can hold.
+pub(crate) fn price_of(tokens: f64) -> Result<Price, Refusal> {
+    let micro = (tokens * 1e6).round();
+    if !(0.0..=2_f64.powi(64)).contains(&micro) {
+        let message = format!("{tokens} is no price: a price is a number of 0 or more, below 2⁶⁴ micro-units");
+        return Err(Refusal::new(RefusalCode::Malformed, message, "an example: 0.4"));
+    }
+    let micro = micro as u128;
+    Ok(Price { input: micro / 4, output: micro })
+}
+
 /// `$TALKOO_DATA_DIR`, else `~/.local/share/talkoo`.
 pub(crate) fn data_dir_default() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
     let share = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from);
     std::env::var_os("TALKOO_DATA_DIR").map_or_else(|| share.join("talkoo"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_a_number_that_somebody_may_mean() {
+        let good = [(0.0, 0), (0.4, 400_000), (0.29, 290_000), (1.5, 1_500_000), (1e13, 10_u128.pow(19))];
+        for (tokens, micro) in good {
+            assert_eq!(price_of(tokens), Ok(Price { input: micro / 4, output: micro }), "{tokens}");
+        }
+        for tokens in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5, -1e-6, 1.9e13, f64::MAX] {
+            assert_eq!(price_of(tokens).unwrap_err().code, RefusalCode::Malformed, "{tokens}");
+        }
+    }
 }

@@ -1,0 +1,151 @@
+//! Calls about jobs: how they stand, who works for them, what came of them.
+
+use super::{Answer, Daemon, required};
+use crate::batch;
+use serde_json::{Value, json};
+use talkoo_base::{Amount, NodeId, Refusal, RefusalCode};
+use talkoo_engine::Vocabulary;
+use talkoo_job::{Job, JobStatus, StepStatus};
+use talkoo_market::Standing;
+use talkoo_node::Input;
+
+impl Daemon {
+    pub(super) fn job(&self, args: &Value) -> Result<&Job, Refusal> {
+        let id = required(args, "id")?;
+        let found: Vec<&Job> =
+            self.node.jobs().iter().filter(|j| j.spec.id.to_string().starts_with(id)).take(2).collect();
+        match found[..] {
+            [job] => Ok(job),
+            [] => Err(Refusal::new(RefusalCode::UnknownId, format!("no job begins with {id}"), "see `talkoo job ls`")),
+            _ => Err(Refusal::new(RefusalCode::UnknownId, format!("several jobs begin with {id}"), "give more digits")),
+        }
+    }
+
+    pub(super) fn explain(&self, args: &Value) -> Answer {
+        let job = self.job(args)?;
+        let market = self.node.market();
+        let working: Vec<Value> = job.workers.iter().map(|(node, worker)| {
+            json!({"node": node.to_string(), "slots": worker.slots, "decode_tps": worker.decode_mtps.map(|m| m / 1000)})
+        }).collect();
+        let refused: Vec<Value> = market
+            .explain(&job.spec.id)
+            .into_iter()
+            .map(|(node, why)| {
+                let mut value = talkoo_api::refusal_json(&why)["error"].take();
+                value["node"] = json!(node.to_string());
+                value
+            })
+            .collect();
+        Ok(json!({
+            "job": job.spec.id.to_string(),
+            "node": self.node.id().to_string(),
+            "own": job.spec.own,
+            "peers": self.net.peers().len(),
+            "working": working,
+            "refused": refused,
+        }))
+    }
+
+    pub(super) fn cancel(&mut self, args: &Value) -> Answer {
+        let id = self.job(args)?.spec.id;
+        self.pending.push(Input::Cancel(id));
+        Ok(json!({"job": id.to_string(), "cancelled": true}))
+    }
+
+    pub(super) fn accounts(&self) -> Value {
+        let money = |a: Amount| a.to_string();
+        let accounts: Vec<Value> = self
+            .node
+            .proof()
+            .accounts()
+            .map(|(node, account)| {
+                let contested =
+                    if account.refuted { account.signed.saturating_sub(account.deserved) } else { Amount::ZERO };
+                json!({
+                    "node": node.to_string(),
+                    "signed": money(account.signed),
+                    "owed": money(if account.refuted { Amount::ZERO } else { account.signed }),
+                    "deserved": money(account.deserved),
+                    "contested": money(contested),
+                    "clean_audits": account.clean,
+                    "refuted": account.refuted,
+                    "why": match self.node.market().peer(node).map(|p| &p.standing) {
+                        Some(Standing::Convicted(why)) => Some(why.clone()),
+                        _ => None,
+                    },
+                })
+            })
+            .collect();
+        json!({"accounts": accounts, "settled_on_chain": false})
+    }
+
+    pub(super) fn output(&self, args: &Value) -> Answer {
+        let job = self.job(args)?;
+        if job.status == JobStatus::Open {
+            let hint = format!("follow it with `talkoo job show {} --follow`", job.spec.id);
+            let no = Refusal::new(RefusalCode::Busy, "the job is not finished", hint);
+            return Err(no.with(job.steps().len(), job.steps().iter().filter(|s| s.done().is_some()).count()));
+        }
+        let Some(held) = self.shelf.find(&job.spec.name) else {
+            let hint = format!("talkoo pull {}", job.spec.name);
+            return Err(Refusal::new(RefusalCode::UnknownModel, "the tokenizer of the job's model is gone", hint));
+        };
+        let vocabulary = Vocabulary::open(&self.shelf.path(held))
+            .map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again"))?;
+        let cancelled = Refusal::new(RefusalCode::Cancelled, "the job was cancelled before this step was done", "");
+        let mut lines = String::new();
+        for (step, spec) in job.steps().iter().zip(&job.spec.steps) {
+            let outcome = match step.done() {
+                Some(done) => Ok((done.tokens.as_slice(), done.finish)),
+                None => Err(step.failed().unwrap_or(&cancelled)),
+            };
+            let (model, id, prompt) = (&job.spec.name, &spec.custom_id, spec.prompt.len());
+            lines.push_str(&batch::result_line(&vocabulary, model, id, prompt, outcome));
+            lines.push('\n');
+        }
+        Ok(json!({"job": job.spec.id.to_string(), "output": lines}))
+    }
+}
+
+pub(super) fn summary(job: &Job) -> Value {
+    let count = |status: StepStatus| job.steps().iter().filter(|s| s.status() == status).count();
+    json!({
+        "job": job.spec.id.to_string(),
+        "model": job.spec.name,
+        "status": match job.status {
+            JobStatus::Open => "open",
+            JobStatus::Finished => "finished",
+            JobStatus::Cancelled => "cancelled",
+        },
+        "steps": job.steps().len(),
+        "waiting": count(StepStatus::Waiting),
+        "running": count(StepStatus::Running),
+        "checking": count(StepStatus::Checking),
+        "done": count(StepStatus::Done),
+        "failed": count(StepStatus::Failed),
+    })
+}
+
+pub(super) fn detail(job: &Job) -> Value {
+    let mut value = summary(job);
+    let node = |id: &NodeId| id.to_string();
+    value["rows"] = job
+        .steps()
+        .iter()
+        .zip(&job.spec.steps)
+        .enumerate()
+        .map(|(index, (step, spec))| {
+            json!({
+                "step": index,
+                "custom_id": spec.custom_id,
+                "status": format!("{:?}", step.status()).to_lowercase(),
+                "node": step.done().map(|d| node(&d.node)),
+                "units": step.done().map(|d| d.tokens.len()),
+                "audited": step.done().map(|d| d.audited),
+                "error": step.failed().map(ToString::to_string),
+                "running_on": step.leases().map(|l| node(&l.node)).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    value
+}

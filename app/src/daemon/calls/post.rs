@@ -1,0 +1,176 @@
+//! The call that posts a batch: what it asks for is checked on the loop, its lines are read and
+//! tokenised away from it.
+
+use super::{Answer, Daemon, bad, optional, required, yes_or_no};
+use crate::batch::{self, BadLine};
+use crate::daemon::Event;
+use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
+use serde_json::{Value, json};
+use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode};
+use talkoo_engine::Vocabulary;
+use talkoo_job::{JobSpec, StepSpec};
+use talkoo_node::Input;
+use tokio::sync::oneshot;
+
+/// A batch that was read and tokenised.
+pub(crate) struct Posted {
+    spec: Result<Box<JobSpec>, Refusal>,
+    bad: Vec<BadLine>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// What a job is posted under.
+#[derive(Debug, PartialEq)]
+pub(super) struct Terms {
+    audit: AuditPolicy,
+    price_max: Price,
+    nodes_max: u32,
+    /// Whether our own node may work; if not said, whether it provides when the job is posted.
+    own: Option<bool>,
+    strict: bool,
+}
+
+impl Terms {
+    pub(super) fn read(args: &Value) -> Result<Self, Refusal> {
+        let audit = match optional(args, "verify", |v| v.as_str().ok_or("a text"))? {
+            None | Some("drawn") => AuditPolicy::Drawn,
+            Some("own") => AuditPolicy::Own,
+            Some("none") => AuditPolicy::None,
+            Some(other) => return Err(bad(format!("verify `{other}` is unknown"), "use drawn, own or none")),
+        };
+        let price_max = optional(args, "max_price", |v| v.as_f64().ok_or("a number"))?.map(price_of).transpose()?;
+        let workers = |n: &Value| n.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| NODES.contains(n));
+        Ok(Self {
+            audit,
+            price_max: price_max.unwrap_or(PRICE_MAX_DEFAULT),
+            nodes_max: optional(args, "nodes", |n| workers(n).ok_or("a whole number from 1 to 4096"))?
+                .unwrap_or(NODES_DEFAULT),
+            own: optional(args, "own", yes_or_no)?,
+            strict: optional(args, "strict", yes_or_no)?.unwrap_or(false),
+        })
+    }
+}
+
+impl Daemon {
+    /// Reads, tokenises and posts a batch; the slow part in a task.
+    pub(super) fn post(&mut self, args: &Value, reply: oneshot::Sender<Answer>) {
+        match self.prepare(args) {
+            Ok(prepare) => {
+                let inbox = self.inbox.clone();
+                self.tasks.spawn(async move {
+                    let done = tokio::task::spawn_blocking(move || prepare.run()).await;
+                    let (spec, bad) = done.unwrap_or_else(|_| {
+                        let no = Refusal::new(RefusalCode::Other, "reading the batch panicked", "please report it");
+                        (Err(no), Vec::new())
+                    });
+                    inbox.send(Event::Posted(Posted { spec, bad, reply })).await.ok();
+                });
+            }
+            Err(no) => drop(reply.send(Err(no))),
+        }
+    }
+
+    fn prepare(&self, args: &Value) -> Result<Prepare, Refusal> {
+        let file = required(args, "file")?.to_owned();
+        let model = optional(args, "model", |v| v.as_str().ok_or("a name"))?.map(str::to_owned);
+        let terms = Terms::read(args)?;
+        let (asks, bad) = batch::parse(&file);
+        let Some(name) = model.or_else(|| asks.first().map(|a| a.model.clone())) else {
+            let first = bad.first().map_or_else(|| "the file is empty".into(), |b| b.refusal.to_string());
+            return Err(self::bad(format!("no line can be run: {first}"), "see the format in docs/API.md"));
+        };
+        let Some(held) = self.shelf.find(&name) else {
+            let message = format!("the model `{name}` is not here");
+            return Err(Refusal::new(RefusalCode::UnknownModel, message, format!("talkoo pull {name}")));
+        };
+        let mut id = [0; 32];
+        getrandom::fill(&mut id).map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes"))?;
+        Ok(Prepare {
+            bad,
+            model: held.name.clone(),
+            names: [held.name.clone(), name],
+            context: held.context,
+            path: self.shelf.path(held),
+            spec: JobSpec {
+                id: JobId(Digest(id)),
+                name: held.name.clone(),
+                program: held.root(),
+                context: 0,
+                steps: Vec::new(),
+                copies: true,
+                price_max: terms.price_max,
+                nodes_max: terms.nodes_max,
+                own: terms.own.unwrap_or(self.providing),
+                audit: terms.audit,
+            },
+            strict: terms.strict,
+            asks,
+        })
+    }
+
+    pub(in crate::daemon) fn posted(&mut self, posted: Posted) {
+        let Posted { spec, bad, reply } = posted;
+        let bad: Vec<Value> = bad.iter().map(|b| {
+            json!({"line": b.line, "custom_id": b.custom_id, "code": b.refusal.code.as_str(), "message": b.refusal.to_string()})
+        }).collect();
+        let answer = spec.map(|spec| {
+            let value = json!({"job": spec.id.to_string(), "steps": spec.steps.len(), "model": spec.name, "bad": bad});
+            self.pending.push(Input::Post(spec));
+            value
+        });
+        reply.send(answer).ok();
+    }
+}
+
+/// A batch on its way to a job, away from the loop.
+struct Prepare {
+    asks: Vec<batch::Ask>,
+    bad: Vec<BadLine>,
+    spec: JobSpec,
+    model: String,
+    names: [String; 2],
+    context: u32,
+    path: std::path::PathBuf,
+    strict: bool,
+}
+
+impl Prepare {
+    fn run(mut self) -> (Result<Box<JobSpec>, Refusal>, Vec<BadLine>) {
+        let vocabulary = match Vocabulary::open(&self.path) {
+            Ok(vocabulary) => vocabulary,
+            Err(e) => {
+                let no = Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again");
+                return (Err(no), self.bad);
+            }
+        };
+        for ask in std::mem::take(&mut self.asks) {
+            let (line, custom_id) = (ask.line, ask.custom_id.clone());
+            match self.step(&vocabulary, ask) {
+                Ok(step) => self.spec.steps.push(step),
+                Err(refusal) => self.bad.push(BadLine { line, custom_id: Some(custom_id), refusal }),
+            }
+        }
+        self.bad.sort_by_key(|b| b.line);
+        if self.spec.steps.is_empty() || self.strict && !self.bad.is_empty() {
+            let first = self.bad.first().map(|b| format!("line {}: {}", b.line, b.refusal)).unwrap_or_default();
+            let no = bad(
+                format!("{} of the lines cannot be run; {first}", self.bad.len()),
+                "mend them, or run without --strict",
+            );
+            return (Err(no), self.bad);
+        }
+        (Ok(Box::new(self.spec)), self.bad)
+    }
+
+    fn step(&mut self, vocabulary: &Vocabulary, ask: batch::Ask) -> Result<StepSpec, Refusal> {
+        if !ask.model.is_empty() && !self.names.contains(&ask.model) {
+            let message = format!("the line asks for `{}`, the job runs `{}`", ask.model, self.model);
+            return Err(bad(message, "one model for each file"));
+        }
+        let prompt = batch::tokenize(vocabulary, self.context, &ask)?;
+        let seed = ask.seed.unwrap_or_else(|| batch::seed_of(&self.spec.id, &ask.custom_id));
+        let need = u32::try_from(prompt.len()).unwrap_or(u32::MAX).saturating_add(ask.params.max_tokens);
+        self.spec.context = self.spec.context.max(need);
+        Ok(StepSpec { custom_id: ask.custom_id, prompt, params: ask.params.to_bytes(), seed })
+    }
+}
