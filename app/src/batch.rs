@@ -87,7 +87,8 @@ fn unsupported(message: impl Into<String>, hint: &str) -> Refusal {
 
 fn parse_line(line: &str) -> Result<Ask, Refusal> {
     let format = "one line is {\"custom_id\", \"method\", \"url\", \"body\"}";
-    let wire: WireLine = serde_json::from_str(line).map_err(|e| malformed(format!("not a batch line: {e}"), format))?;
+    let wire: WireLine =
+        serde_json::from_str(line).map_err(|e| malformed(format!("not a batch line ({e})"), format))?;
     if wire.method.as_deref().is_some_and(|m| m != "POST") {
         return Err(malformed("its method is not POST", format));
     }
@@ -111,8 +112,8 @@ pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
     }
     let model = fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
     let messages = fields.get("messages").cloned().unwrap_or(Value::Null);
-    let messages: Vec<WireMessage> =
-        serde_json::from_value(messages).map_err(|e| malformed(format!("its messages do not parse: {e}"), ""))?;
+    let messages: Vec<WireMessage> = serde_json::from_value(messages)
+        .map_err(|e| malformed(format!("its messages do not parse ({e})"), "a message is {\"role\", \"content\"}"))?;
     if messages.is_empty() {
         return Err(malformed("it has no messages", "send at least one"));
     }

@@ -1,7 +1,8 @@
 //! The command line. Every flag has its one home here.
 
-use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT};
+use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,10 +17,10 @@ pub(crate) struct Cli {
     /// Folder of the node's keys, journal and models.
     #[arg(long, global = true, env = "TALKOO_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// `json` prints results for programs; a file name is where `batch` and `job output` write.
+    /// `json` prints results, and errors, for programs; a file is where `batch` and `job output` write.
     #[arg(short = 'o', long = "output", global = true, value_name = "json|FILE")]
     pub(crate) output: Vec<String>,
-    /// Say more on stderr.
+    /// Say on stderr what the node does meanwhile.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }
@@ -81,18 +82,21 @@ pub(crate) enum Command {
 #[derive(Args, Clone)]
 pub(crate) struct UpArgs {
     /// Addresses to listen on (libp2p multiaddresses); loopback unless told otherwise.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: Vec<String>,
-    /// Nodes to connect to at the start.
-    #[arg(long, value_name = "ADDR")]
+    /// Nodes to connect to at the start (libp2p multiaddresses).
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) bootstrap: Vec<String>,
-    /// Name of the network.
-    #[arg(long, default_value = NETWORK_DEFAULT)]
+    /// Name of the network; nodes of other networks are not talked to.
+    #[arg(long, value_name = "NAME", default_value = NETWORK_DEFAULT)]
     pub(crate) network: String,
-    /// Where the local API listens.
+    /// Where the local API listens; port 0 lets the system choose.
     #[arg(long, default_value = API_DEFAULT, value_name = "ADDR")]
     pub(crate) api: SocketAddr,
-    /// Models to get at the start.
+    /// Let `--api` be an address that other machines reach, with no guard but the token, sent in clear.
+    #[arg(long)]
+    pub(crate) api_public: bool,
+    /// Models to get at the start: names of the catalogue, or GGUF files.
     #[arg(long, value_name = "MODEL")]
     pub(crate) pull: Vec<String>,
     /// Where models may come from.
@@ -102,13 +106,13 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) provide: bool,
     /// Threads of the engine; all cores unless told otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
     /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
-    #[arg(long)]
+    #[arg(long, value_parser = price)]
     pub(crate) price: Option<f64>,
     /// Room for blocks, in GiB.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,
 }
 
@@ -120,16 +124,16 @@ pub(crate) struct RunArgs {
     /// The prompt; read from stdin if left out.
     pub(crate) prompt: Vec<String>,
     /// Output tokens at most.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=131_072))]
     pub(crate) max_tokens: u32,
-    /// 0 is greedy.
-    #[arg(long, default_value_t = 0.0)]
+    /// How freely tokens are drawn, from 0 (always the likeliest) to 2.
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
     pub(crate) temperature: f64,
-    /// Seed of the sampler.
+    /// Seed of the sampler: the same seed draws the same tokens.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Threads of the engine; all cores unless told otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
 }
 
@@ -141,14 +145,14 @@ pub(crate) struct BatchArgs {
     /// The model, whatever the lines say.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// Workers at most.
-    #[arg(long)]
+    /// Workers at most; 64 unless told otherwise.
+    #[arg(long, value_name = "N", value_parser = workers())]
     pub(crate) nodes: Option<u32>,
     /// Highest price for a million output tokens, in tokens of money; input costs a quarter.
-    #[arg(long)]
+    #[arg(long, value_name = "PRICE", value_parser = price)]
     pub(crate) max_price: Option<f64>,
     /// Who re-runs answers: `drawn` nodes, our `own` engine, or `none`.
-    #[arg(long, default_value = "drawn")]
+    #[arg(long, value_name = "WHO", default_value = "drawn", value_parser = ["drawn", "own", "none"])]
     pub(crate) verify: String,
     /// Run nothing if any line is bad.
     #[arg(long)]
@@ -164,6 +168,9 @@ pub(crate) enum JobCommand {
     Show {
         /// Id, or its first digits.
         id: String,
+        /// First show its progress until it is over.
+        #[arg(long)]
+        follow: bool,
     },
     /// Say which nodes work for a job, and why the others do not.
     Explain {
@@ -241,7 +248,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Prompts to run, of the 64 that are shipped.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub(crate) prompts: usize,
     /// Switch audits off, to see that lies then go through (exit code 6).
     #[arg(long)]
@@ -280,6 +287,95 @@ pub(crate) struct DemoReferenceArgs {
     #[arg(long)]
     pub(crate) to: PathBuf,
     /// Threads of the engine; all cores unless told otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
+}
+
+fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(THREADS)
+}
+
+fn workers() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(i64::from(*NODES.start())..=i64::from(*NODES.end()))
+}
+
+/// A price as the user writes it, checked.
+fn price(text: &str) -> Result<f64, String> {
+    let tokens = number(text)?;
+    price_of(tokens).map(|_| tokens).map_err(|no| no.to_string())
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    let is_meant = (0.0..=2.0).contains(&value);
+    is_meant.then_some(value).ok_or_else(|| "it has to be a number from 0 to 2".to_owned())
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "it is no number; an example: 0.4".to_owned())
+}
+
+/// A multiaddress, as it was written.
+fn address(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<talkoo_net::Multiaddr>();
+    let no = |why| format!("it is no multiaddress; an example: /ip4/127.0.0.1/tcp/4001 ({why})");
+    parsed.map(|_| text.to_owned()).map_err(no)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{ArgAction, CommandFactory};
+
+    #[test]
+    fn numbers_that_mean_nothing_are_refused() {
+        let bad = [
+            "up --price NaN",
+            "up --price inf",
+            "up --price=-0.1",
+            "up --price 1e300",
+            "up --threads 0",
+            "up --threads 1025",
+            "up --quota 0",
+            "up --listen 127.0.0.1:1",
+            "up --bootstrap /ip4/1.2.3",
+            "run m p --temperature NaN",
+            "run m p --temperature 2.1",
+            "run m p --temperature=-1",
+            "run m p --threads 0",
+            "run m p --max-tokens 0",
+            "batch f --max-price NaN",
+            "batch f --max-price=-1",
+            "batch f --max-price 1e14",
+            "batch f --nodes 0",
+            "batch f --verify maybe",
+            "demo --prompts 0",
+        ];
+        for line in bad {
+            let words = std::iter::once("talkoo").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).err().unwrap_or_else(|| panic!("`{line}` is taken"));
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains("invalid value"), "{line}: {error}");
+        }
+        for line in ["up --price 0 --threads 1024 --quota 1", "batch f --nodes 1 --max-price 0.4 --verify own"] {
+            assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_and_flag_is_explained_in_one_line() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "`{name}` is not explained");
+            for arg in command.get_arguments().filter(|a| !matches!(a.get_action(), ArgAction::Help)) {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && !help.contains('\n'), "`{name}`: {} is not explained", arg.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+    }
 }

@@ -1,10 +1,13 @@
 //! The command line's client of the node's local API.
 
-use anyhow::{Context, Result, anyhow, bail};
+use crate::commands::Failure;
+use anyhow::{Context, Result};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
+use talkoo_base::{Refusal, RefusalCode};
 
 /// A node that is up answers at once; this is for one that is very busy.
 const ANSWER: Duration = Duration::from_secs(90);
@@ -23,8 +26,10 @@ impl Client {
     pub(crate) fn of(data_dir: &Path) -> Result<Self> {
         let read = |name: &str| std::fs::read_to_string(data_dir.join(name)).map(|t| t.trim().to_owned());
         let Ok(addr) = read("api.addr") else {
-            bail!("no node runs with the data folder {}; start one with `talkoo up`", data_dir.display());
+            let message = format!("no node runs with the data folder {}", data_dir.display());
+            return Err(Failure::new(RefusalCode::Disconnected, message, "start one with `talkoo up`").into());
         };
+        let addr = reachable(&addr);
         let token = read("api.token").with_context(|| format!("cannot read api.token in {}", data_dir.display()))?;
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(ANSWER));
         Ok(Self { base: format!("http://{addr}/api/v1"), token, agent: config.build().into() })
@@ -42,8 +47,13 @@ impl Client {
 
     /// Does.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let text = body.to_string();
+        if text.len() > talkoo_api::BODY_BYTES_MAX {
+            let no = Refusal::new(RefusalCode::TooLarge, "this is more than the node takes at once", "split the file");
+            return Err(Failure::from(no.with(talkoo_api::BODY_BYTES_MAX, text.len())).into());
+        }
         let request = self.agent.post(format!("{}{path}", self.base)).header("Authorization", self.bearer());
-        self.answer(request.send_json(body))
+        self.answer(request.content_type("application/json").send(text))
     }
 
     /// Ends or removes.
@@ -53,24 +63,27 @@ impl Client {
     }
 
     fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
-        let mut response = response.map_err(|why| {
-            anyhow!("the node at {} does not answer ({why}); is it up? start it with `talkoo up`", self.base)
-        })?;
+        let mut response = response.map_err(|why| self.silent(&why))?;
         let status = response.status();
         let value: Value =
             response.body_mut().with_config().limit(1 << 30).read_json().context("the node's answer is not JSON")?;
         if status.is_success() {
             return Ok(value);
         }
-        let text = |key: &str| value["error"][key].as_str().unwrap_or_default().to_owned();
-        let mut message = format!("{} [{}]", text("message"), text("code"));
-        if let (Some(need), Some(have)) = (value["error"]["need"].as_str(), value["error"]["have"].as_str()) {
-            message.push_str(&format!(" (need {need}, have {have})"));
-        }
-        if !text("hint").is_empty() {
-            message.push_str(&format!("; {}", text("hint")));
-        }
-        bail!(message)
+        let text = |key: &str| value["error"][key].as_str().map(str::to_owned);
+        let refusal = Refusal {
+            code: RefusalCode::parse(&text("code").unwrap_or_default()),
+            message: text("message").unwrap_or_else(|| format!("the node answers with status {status}")),
+            need: text("need"),
+            have: text("have"),
+            hint: text("hint").unwrap_or_default(),
+        };
+        Err(Failure::from(refusal).into())
+    }
+
+    fn silent(&self, why: &ureq::Error) -> Failure {
+        let message = format!("the node at {} does not answer ({why})", self.base);
+        Failure::new(RefusalCode::Silent, message, "is it up? start it with `talkoo up`")
     }
 
     /// Opens the event stream. It listens by the time this returns, so nothing after it is missed.
@@ -79,11 +92,22 @@ impl Client {
             .timeout_recv_body(Some(Duration::from_secs(24 * 3600)))
             .timeout_recv_response(Some(SILENCE));
         let agent: ureq::Agent = config.build().into();
-        let response = agent.get(format!("{}/events", self.base)).header("Authorization", self.bearer()).call()?;
+        let request = agent.get(format!("{}/events", self.base)).header("Authorization", self.bearer());
+        let response = request.call().map_err(|why| self.silent(&why))?;
         let mut events = Events(BufReader::new(Box::new(response.into_body().into_reader())));
         let mut line = String::new();
         events.0.read_line(&mut line).context("the event stream ended at once")?;
         Ok(events)
+    }
+}
+
+/// Where a node on this machine answers that listens on all of its addresses.
+fn reachable(addr: &str) -> String {
+    match addr.parse::<SocketAddr>() {
+        Ok(all) if all.ip().is_unspecified() => {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), all.port()).to_string()
+        }
+        _ => addr.to_owned(),
     }
 }
 
@@ -103,6 +127,19 @@ impl Iterator for Events {
             if let Some(json) = line.strip_prefix("data: ") {
                 return serde_json::from_str(json).ok();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_is_reached_here() {
+        let cases = [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "127.0.0.1:1"), ("10.0.0.1:1", "10.0.0.1:1")];
+        for (addr, want) in cases {
+            assert_eq!(reachable(addr), want);
         }
     }
 }

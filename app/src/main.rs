@@ -11,17 +11,22 @@ mod models;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// What is logged unless the user asks for more: kad warns that a node without peers has none.
+const QUIET: &str = "warn,libp2p_kad=error";
+/// What is logged with `-v`.
+const VERBOSE: &str = "talkoo=debug,talkoo_net=debug,info";
+
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let level = if cli.verbose { "talkoo=debug,talkoo_net=debug,info" } else { "warn" };
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+            return commands::report_usage(&error, &args);
+        }
+    };
+    let level = if cli.verbose { VERBOSE } else { QUIET };
     let filter = tracing_subscriber::EnvFilter::try_from_env("TALKOO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    match commands::run(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            commands::say(&format!("error: {error:#}"));
-            ExitCode::from(1)
-        }
-    }
+    commands::run(cli)
 }

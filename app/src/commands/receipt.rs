@@ -1,16 +1,17 @@
 //! `receipt`: what a client kept, checked without any network.
 
-use super::{Show, run::model_file, say};
+use super::{Failure, Show, run::model_file, say};
 use crate::cli::ReceiptCommand;
 use crate::models::{Shelf, catalog};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use talkoo_base::Digest;
+use talkoo_base::wire::DecodeError;
+use talkoo_base::{Digest, RefusalCode};
 use talkoo_engine::{Engine, Model, Task, Vocabulary, define_generate};
-use talkoo_proof::kept::{Facts, Rerun};
+use talkoo_proof::kept::{Facts, Rerun, VerifyError};
 use talkoo_proof::{Kept, verify_kept};
 
 /// Exit code if a receipt does not hold.
@@ -19,10 +20,25 @@ const FALSE: u8 = 3;
 /// Reads a receipt file.
 pub(crate) fn read(path: &Path) -> Result<Kept> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Kept::from_bytes(&bytes).with_context(|| format!("{} is no receipt", path.display()))
+    Ok(Kept::from_bytes(&bytes).map_err(|why| no_receipt(path, &why))?)
 }
 
-pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: Show) -> Result<ExitCode> {
+/// Why a file is no receipt; what the decoder says is a detail.
+fn no_receipt(path: &Path, why: &DecodeError) -> Failure {
+    let path = path.display();
+    match why {
+        DecodeError::UnsupportedVersion(_) => {
+            let message = format!("{path} was written by another version of talkoo ({why})");
+            Failure::new(RefusalCode::UnsupportedVersion, message, "check it with the version that wrote it")
+        }
+        _ => {
+            let hint = "give a file of `<data-dir>/receipts`, or copy it again";
+            Failure::new(RefusalCode::Malformed, format!("{path} is no receipt, or it is damaged ({why})"), hint)
+        }
+    }
+}
+
+pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: &Show) -> Result<ExitCode> {
     match command {
         ReceiptCommand::Show { files } => {
             let rows = files.iter().map(|f| Ok(describe(f, &read(f)?, None))).collect::<Result<Vec<Value>>>()?;
@@ -48,7 +64,7 @@ fn verify(
     scalar: bool,
     model: Option<&Path>,
     data_dir: &Path,
-    show: Show,
+    show: &Show,
 ) -> Result<ExitCode> {
     let (mut rows, mut wrong, mut loaded) = (Vec::new(), 0, None);
     for file in files {
@@ -85,7 +101,10 @@ fn verify(
 
 /// Everything that needs no model; evidence against a worker does not hold as a receipt.
 pub(crate) fn check(kept: &Kept) -> Result<Facts> {
-    let facts = verify_kept(kept)?;
+    let facts = verify_kept(kept).map_err(|why| match why {
+        VerifyError::Record(why) => anyhow!("a record in it breaks the format ({why})"),
+        why => why.into(),
+    })?;
     ensure!(facts.stands(), "it is evidence against its worker: {} re-runs found another answer", facts.refuted);
     Ok(facts)
 }
@@ -136,7 +155,10 @@ fn find_model(root: Digest, data_dir: &Path) -> Result<PathBuf> {
     }
     match catalog::all().iter().find(|e| e.root() == root) {
         Some(entry) => model_file(&entry.name, data_dir),
-        None => bail!("the model {} is not here; give its file with --model", root.short()),
+        None => {
+            let message = format!("the model {} is not here", root.short());
+            Err(Failure::new(RefusalCode::UnknownModel, message, "give its file with --model").into())
+        }
     }
 }
 
@@ -169,10 +191,13 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
     value
 }
 
-fn disclose(file: &Path, data_dir: &Path, show: Show) -> Result<ExitCode> {
+fn disclose(file: &Path, data_dir: &Path, show: &Show) -> Result<ExitCode> {
     let kept = read(file)?;
     check(&kept)?;
-    let Some(open) = &kept.disclosure else { bail!("{} discloses nothing: it was stripped", file.display()) };
+    let Some(open) = &kept.disclosure else {
+        let message = format!("{} discloses nothing: it was stripped", file.display());
+        return Err(Failure::new(RefusalCode::Other, message, "ask for the whole receipt").into());
+    };
     let vocabulary = Vocabulary::open(&find_model(kept.request.body.program, data_dir)?)?;
     show.value(&json!({
         "prompt": vocabulary.decode(&open.prompt),

@@ -1,6 +1,6 @@
 //! `run`: one prompt on this machine, no network.
 
-use super::{Show, say};
+use super::{Failure, Show, say};
 use crate::batch::q16;
 use crate::cli::RunArgs;
 use crate::models::{self, Shelf, catalog};
@@ -11,14 +11,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use talkoo_base::{Digest, GenerateParams};
+use talkoo_base::{Digest, GenerateParams, RefusalCode};
 use talkoo_engine::{ChatMessage, Engine, Model, Task};
 
 /// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
 pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e == "gguf") {
-        ensure!(path.exists(), "there is no file {name}");
+        let hint = "give the path of a GGUF file, or a name of the catalogue";
+        let no = || Failure::new(RefusalCode::UnknownModel, format!("there is no file {name}"), hint);
+        ensure!(path.exists(), no());
         return Ok(path.to_owned());
     }
     if let Ok(shelf) = Shelf::open(data_dir)
@@ -26,7 +28,7 @@ pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
     {
         return Ok(shelf.path(held));
     }
-    let entry = catalog::find(name).map_err(|no| anyhow::anyhow!("{no}"))?;
+    let entry = catalog::find(name).map_err(Failure::from)?;
     let bar = super::bar(entry.bytes, "fetching");
     let path = models::into_cache(entry, &mut |from, done, _| {
         bar.set_message(from.to_owned());
@@ -36,13 +38,14 @@ pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
     path
 }
 
-pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: Show) -> Result<()> {
+pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let file = model_file(&args.model, data_dir)?;
     let mut prompt = args.prompt.join(" ");
     if prompt.is_empty() {
         std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
     }
-    ensure!(!prompt.trim().is_empty(), "the prompt is empty; give one: `talkoo run {} \"…\"`", args.model);
+    let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
+    ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
     let model = Arc::new(Model::load(&file)?);
     let vocabulary = model.vocabulary().clone();
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: Show) -> Result<()> {
         prompt: vocabulary.encode_prompt(&text),
         params: GenerateParams {
             max_tokens: args.max_tokens,
-            temperature_q16: q16(args.temperature.clamp(0.0, 2.0)),
+            temperature_q16: q16(args.temperature),
             ..GenerateParams::default()
         },
         seed: args.seed,

@@ -1,40 +1,79 @@
 //! `up`: a node in the foreground.
 
-use super::{Show, say};
+use super::{Failure, Show, say};
 use crate::cli::UpArgs;
-use crate::daemon::config::{LISTEN_DEFAULT, PRICE_DEFAULT};
+use crate::daemon::config::{LISTEN_DEFAULT, PRICE_DEFAULT, price_of};
 use crate::daemon::rim::Rim;
 use crate::daemon::{self, Config};
+use crate::models::{Shelf, catalog};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
-use talkoo_base::Price;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use talkoo_base::RefusalCode;
 use tokio_util::sync::CancellationToken;
 
 /// Checks the flags.
-pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Config {
+///
+/// # Errors
+/// An API that strangers reach without the owner's word, or a model that nobody knows.
+pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
+    check_api(args.api, args.api_public, &data_dir)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let price = args.price.map_or(PRICE_DEFAULT, |p| {
-        let micro = (p * 1e6).max(0.0) as u128;
-        Price { input: micro / 4, output: micro }
-    });
+    let price = args.price.map(price_of).transpose().map_err(Failure::from)?.unwrap_or(PRICE_DEFAULT);
     let listen = if args.listen.is_empty() { LISTEN_DEFAULT.map(str::to_owned).to_vec() } else { args.listen };
-    Config {
-        data_dir,
+    Ok(Config {
         network: args.network,
         listen,
         bootstrap: args.bootstrap,
         api: args.api,
-        pull: args.pull,
+        pull: wanted(args.pull, &data_dir)?,
         sources: args.sources,
         provide: args.provide,
-        threads: args.threads.unwrap_or(cores).clamp(1, 256),
+        threads: args.threads.unwrap_or(cores),
         price,
         quota_bytes: args.quota << 30,
+        data_dir,
+    })
+}
+
+/// Keeps the API to this machine unless the owner says otherwise.
+fn check_api(api: SocketAddr, is_public: bool, data_dir: &Path) -> Result<(), Failure> {
+    if is_public || api.ip().is_loopback() {
+        return Ok(());
     }
+    let token = data_dir.join("api.token");
+    let hint = format!(
+        "the API has no encryption, and whoever has the token in {} owns the node; keep to 127.0.0.1 and come in \
+         through SSH, or add --api-public if you trust everybody on the way",
+        token.display()
+    );
+    Err(Failure::usage(format!("--api {api} would let other machines reach this node's API"), hint))
+}
+
+/// The models of `--pull` that are not here yet; each is one that can be got.
+fn wanted(pull: Vec<String>, data_dir: &Path) -> Result<Vec<String>> {
+    // A folder that a node has used before; a new one is made by the node, for its owner only.
+    let shelf = data_dir.join("models").exists().then(|| Shelf::open(data_dir)).transpose()?;
+    let mut wanted = Vec::new();
+    for name in pull {
+        let is_file = Path::new(&name).extension().is_some_and(|e| e == "gguf");
+        if is_file && !Path::new(&name).exists() {
+            let hint = "give the path of a GGUF file, or a name of the catalogue";
+            return Err(Failure::new(RefusalCode::UnknownModel, format!("there is no file {name}"), hint).into());
+        }
+        if shelf.as_ref().is_some_and(|s| s.find(&name).is_some()) {
+            continue;
+        }
+        if !is_file {
+            catalog::find(&name).map_err(Failure::from)?;
+        }
+        wanted.push(name);
+    }
+    Ok(wanted)
 }
 
 /// Runs a node until Ctrl-C, SIGTERM, or `talkoo down`.
-pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: Show) -> Result<()> {
+pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: &Show) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -52,7 +91,8 @@ pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: Show) -> Result<()>
                 super::print(line);
             } else {
                 let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-                say(&format!("node {} is up, API at {}", value["node"].as_str().unwrap_or("?"), value["api"]));
+                let text = |key: &str| value[key].as_str().unwrap_or("?").to_owned();
+                say(&format!("node {} is up, API at {}", text("node"), text("api")));
                 for addr in value["listen"].as_array().into_iter().flatten() {
                     say(&format!("  listens on {}", addr.as_str().unwrap_or("?")));
                 }
@@ -73,5 +113,38 @@ async fn stop_signal() {
             tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
         }
         Err(_) => drop(interrupt.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::commands::failure::refusal_of;
+    use clap::Parser;
+
+    fn config(line: &str) -> Result<Config> {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Up(args) = cli.command else { panic!("{line} is not `up`") };
+        config_of(args, PathBuf::from("/nonexistent/talkoo"))
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_at_the_start() {
+        let cases = [
+            ("talkoo up --api 0.0.0.0:8420", RefusalCode::Malformed, "--api-public"),
+            ("talkoo up --api [::]:8420", RefusalCode::Malformed, "api.token"),
+            ("talkoo up --api 192.168.1.7:0", RefusalCode::Malformed, "--api-public"),
+            ("talkoo up --pull smolllm3", RefusalCode::UnknownModel, "smollm2"),
+            ("talkoo up --pull smollm2 --pull /nonexistent.gguf", RefusalCode::UnknownModel, "GGUF"),
+        ];
+        for (line, code, hint) in cases {
+            let no = refusal_of(&config(line).expect_err(line));
+            assert_eq!(no.code, code, "{line}: {no}");
+            assert!(no.hint.contains(hint), "{line}: {no}");
+        }
+        for line in ["talkoo up --pull smollm2", "talkoo up --api [::1]:0", "talkoo up --api 0.0.0.0:1 --api-public"] {
+            assert!(config(line).is_ok(), "{line}");
+        }
     }
 }

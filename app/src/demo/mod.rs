@@ -55,11 +55,11 @@ impl Cast {
 /// A node of the demo that may lie.
 pub(crate) fn node(args: DemoNodeArgs, data_dir: PathBuf) -> Result<()> {
     let rim = liar::rim(args.lie, args.confession);
-    serve(config_of(args.up, data_dir), rim, Show::for_programs())
+    serve(config_of(args.up, data_dir)?, rim, &Show::for_programs())
 }
 
 /// Plays the demo. Exit code 0 only if everything it promises held.
-pub(crate) fn run(args: &DemoArgs, show: Show) -> Result<ExitCode> {
+pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let start = Instant::now();
     let folder = Folder::new(args.keep.as_deref())?;
     let seed = args.seed.map_or_else(random, Ok)?;

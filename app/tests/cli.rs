@@ -1,0 +1,176 @@
+//! The program as a user meets it: real processes, one node on loopback.
+#![allow(clippy::unwrap_used, reason = "all of it is tests, helpers too")]
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// One batch line, for the catalogue's model.
+const LINE: &str = r#"{"custom_id":"a","body":{"model":"smollm2","messages":[{"role":"user","content":"hi"}]}}"#;
+
+/// A batch that says nothing for so long has failed the test.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A data folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("talkoo-cli-{}-{number}", std::process::id())))
+    }
+
+    fn talkoo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_talkoo"));
+        command.arg("--data-dir").arg(&self.0).args(args).env_remove("TALKOO_LOG").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.talkoo(args).output().unwrap()
+    }
+
+    /// What a command that fails says to a program, and its exit code.
+    fn error(&self, args: &[&str]) -> (Value, Option<i32>) {
+        let output = self.run(&[&["-o", "json"], args].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let last = stderr.lines().last().unwrap_or_default();
+        let value: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{args:?}: {e}: {stderr}"));
+        (value["error"].clone(), output.status.code())
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(&[&["-o", "json"], args].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {stderr}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A node that serves.
+fn up(folder: &Folder, args: &[&str]) -> Running {
+    let mut command = folder.talkoo(&[&["-o", "json", "up", "--api", "127.0.0.1:0"], args].concat());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let node = Running(child);
+    let ready: Value = serde_json::from_str(&line).expect("a node that comes up says so");
+    assert!(ready["node"].is_string(), "{ready}");
+    node
+}
+
+#[test]
+fn errors_are_json_for_programs_and_keep_their_exit_code() {
+    let folder = Folder::new();
+    let damaged = std::env::temp_dir().join(format!("talkoo-cli-{}.receipt", std::process::id()));
+    std::fs::write(&damaged, LINE).unwrap();
+    let damaged_name = damaged.to_str().unwrap();
+    let cases: [(&[&str], i32, &str, &str, &str); 7] = [
+        (&["status"], 1, "disconnected", "no node runs", "up`"),
+        (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
+        (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
+        (&["batch", "x", "--nodes", "0"], 2, "malformed", "--nodes", "--help"),
+        (&["up", "--api", "0.0.0.0:0"], 2, "malformed", "other machines", "--api-public"),
+        (&["up", "--api", "127.0.0.1:0", "--pull", "smolllm3"], 1, "unknown_model", "smolllm3", "smollm2"),
+        (&["receipt", "show", damaged_name], 1, "malformed", "is no receipt", "receipts"),
+    ];
+    for (args, exit, code, message, hint) in cases {
+        let (error, status) = folder.error(args);
+        assert_eq!(status, Some(exit), "{args:?}: {error}");
+        assert_eq!(error["code"], json!(code), "{args:?}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{args:?}: {error}");
+    }
+    std::fs::remove_file(damaged).unwrap();
+    assert!(!folder.0.join("key").exists(), "a command that was refused made a node");
+}
+
+#[test]
+fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
+    let folder = Folder::new();
+    let _node = up(&folder, &[]);
+    let command = |rest: &str| format!("talkoo --data-dir {} {rest}", folder.0.display());
+    let why = folder.json(&["provide", "why"]);
+    assert_eq!(why["reasons"][0]["hint"], json!(command("provide start")));
+    let batch = folder.0.join("batch.jsonl");
+    std::fs::write(&batch, LINE).unwrap();
+    let cases: [(&[&str], &str, &str, String); 5] = [
+        (&["rm", "smollm2"], "unknown_model", "no model", command("ls")),
+        (&["job", "show", "77", "--follow"], "unknown_id", "no job", command("job ls")),
+        (&["batch", batch.to_str().unwrap()], "unknown_model", "not here", command("pull smollm2")),
+        (&["join", "/ip4/127.0.0.1/tcp/1"], "disconnected", "nothing listens there", "--listen".into()),
+        (&["join", "/ip4/127.0.0.1.1"], "malformed", "is not a multiaddress (", "/p2p/".into()),
+    ];
+    for (args, code, message, hint) in cases {
+        let (error, status) = folder.error(args);
+        assert_eq!((status, &error["code"]), (Some(1), &json!(code)), "{args:?}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains(&hint), "{args:?}: {error}");
+    }
+    assert_eq!(folder.json(&["down"]), json!({"stopped": true}));
+}
+
+#[test]
+fn a_batch_without_workers_says_why_and_keeps_its_model() {
+    let folder = Folder::new();
+    let _node = up(&folder, &[]);
+    folder.json(&["pull", "smollm2"]);
+    let batch = folder.0.join("batch.jsonl");
+    std::fs::write(&batch, LINE).unwrap();
+    let job = batch_until_it_says(&folder, &batch, "join CODE");
+    for (args, code, hint) in [
+        (&["rm", "smollm2"][..], "in_use", format!("job cancel {job}")),
+        (&["job", "output", &job[..8]][..], "busy", format!("job show {job} --follow")),
+    ] {
+        let (error, status) = folder.error(args);
+        assert_eq!((status, &error["code"]), (Some(1), &json!(code)), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(&hint), "{error}");
+    }
+    folder.json(&["job", "cancel", &job]);
+    assert_eq!(folder.json(&["job", "show", &job, "--follow"])["status"], json!("cancelled"));
+    folder.json(&["provide", "start"]);
+    let (error, _) = folder.error(&["rm", "smollm2"]);
+    assert_eq!(error["code"], json!("in_use"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("provide stop"), "{error}");
+    folder.json(&["provide", "stop"]);
+    assert_eq!(folder.json(&["rm", "smollm2"]), json!({"removed": true}));
+}
+
+/// Runs a batch until its talk has a text; answers the job's id. The job goes on.
+fn batch_until_it_says(folder: &Folder, file: &Path, text: &str) -> String {
+    let mut child = Running(folder.talkoo(&["batch", file.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());
+    let stderr = BufReader::new(child.0.stderr.take().unwrap());
+    let (lines, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut job = String::new();
+    loop {
+        let line = said.recv_timeout(SILENCE_MAX).unwrap_or_else(|_| panic!("the batch never said `{text}`"));
+        if let Some(rest) = line.strip_prefix("job ") {
+            job = rest.split(':').next().unwrap_or_default().to_owned();
+        }
+        if line.contains(text) {
+            assert!(!job.is_empty(), "it spoke of no job before `{line}`");
+            return job;
+        }
+    }
+}
