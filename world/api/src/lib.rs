@@ -208,23 +208,23 @@ fn too_large(bytes_max: usize) -> Refusal {
     Refusal::new(RefusalCode::TooLarge, message, hint)
 }
 
-fn malformed(message: &str, detail: &impl std::fmt::Display, hint: &str) -> Response {
+fn malformed(message: &str, detail: &impl std::fmt::Display, hint: &str) -> (StatusCode, Refusal) {
     let no = Refusal::new(RefusalCode::Malformed, format!("{message} ({detail})"), hint);
-    problem(StatusCode::BAD_REQUEST, &no)
+    (StatusCode::BAD_REQUEST, no)
 }
 
-/// Path, query and body of a request as one object; or the answer that says why not.
+/// Path, query and body of a request as one object.
 fn arguments(
     path: Result<Path<BTreeMap<String, String>>, PathRejection>,
     query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
     body_bytes_max: usize,
-) -> Result<Map<String, Value>, Response> {
+) -> Result<Map<String, Value>, (StatusCode, Refusal)> {
     let Path(path) = path.map_err(|e| malformed("the path cannot be read", &e.body_text(), "write it in UTF-8"))?;
     let Query(query) =
         query.map_err(|e| malformed("the query cannot be read", &e.body_text(), "write it as name=value&…"))?;
     let body = body.map_err(|e| match e.status() {
-        status @ StatusCode::PAYLOAD_TOO_LARGE => problem(status, &too_large(body_bytes_max)),
+        status @ StatusCode::PAYLOAD_TOO_LARGE => (status, too_large(body_bytes_max)),
         _ => malformed("the body could not be read", &e.body_text(), "send it whole"),
     })?;
     let mut args: Map<String, Value> = match serde_json::from_slice(&body) {
@@ -246,7 +246,7 @@ async fn call(
 ) -> Response {
     let args = match arguments(path, query, body, shared.body_bytes_max) {
         Ok(args) => args,
-        Err(response) => return response,
+        Err((status, no)) => return problem(status, &no),
     };
     let (reply, answer) = oneshot::channel();
     if shared.calls.send(Call { name: route.name, args: Value::Object(args), reply }).await.is_err() {
