@@ -14,7 +14,7 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Folder of the node's keys, journal and models.
+    /// Folder of the node's keys, journal and models; ~/.local/share/talkoo unless told otherwise.
     #[arg(long, global = true, env = "TALKOO_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// `json` prints results, and errors, for programs; a file is where `batch` and `job output` write.
@@ -142,7 +142,7 @@ pub(crate) struct RunArgs {
 pub(crate) struct BatchArgs {
     /// JSONL of OpenAI batch lines.
     pub(crate) file: PathBuf,
-    /// The model, whatever the lines say.
+    /// The model for all lines, whatever they say; left out, it is the one that the first line names.
     #[arg(long)]
     pub(crate) model: Option<String>,
     /// Workers at most; 64 unless told otherwise.

@@ -136,7 +136,8 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
     let _node = up(&folder, &[]);
     folder.json(&["pull", "smollm2"]);
     let batch = folder.0.join("batch.jsonl");
-    std::fs::write(&batch, LINE).unwrap();
+    // A file that was written for somebody else's model.
+    std::fs::write(&batch, LINE.replace("smollm2", "gpt-4o")).unwrap();
     let job = batch_until_it_says(&folder, &batch, "join CODE");
     for (args, code, hint) in [
         (&["rm", "smollm2"][..], "in_use", format!("job cancel {job}")),
@@ -158,7 +159,9 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
 
 /// Runs a batch until its talk has a text; answers the job's id. The job goes on.
 fn batch_until_it_says(folder: &Folder, file: &Path, text: &str) -> String {
-    let mut child = Running(folder.talkoo(&["batch", file.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());
+    let mut child = Running(
+        folder.talkoo(&["batch", file.to_str().unwrap(), "--model", "smollm2"]).stderr(Stdio::piped()).spawn().unwrap(),
+    );
     let stderr = BufReader::new(child.0.stderr.take().unwrap());
     let (lines, said) = std::sync::mpsc::channel();
     std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));

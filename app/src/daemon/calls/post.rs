@@ -75,7 +75,7 @@ impl Daemon {
         let model = optional(args, "model", |v| v.as_str().ok_or("a name"))?.map(str::to_owned);
         let terms = Terms::read(args)?;
         let (asks, bad) = batch::parse(&file);
-        let Some(name) = model.or_else(|| asks.first().map(|a| a.model.clone())) else {
+        let Some(name) = model.clone().or_else(|| asks.first().map(|a| a.model.clone())) else {
             let first = bad.first().map_or_else(|| "the file is empty".into(), |b| b.refusal.to_string());
             return Err(self::bad(format!("no line can be run: {first}"), "see the format in docs/API.md"));
         };
@@ -88,7 +88,7 @@ impl Daemon {
         Ok(Prepare {
             bad,
             model: held.name.clone(),
-            names: [held.name.clone(), name],
+            names: model.is_none().then(|| [held.name.clone(), name]),
             context: held.context,
             path: self.shelf.path(held),
             spec: JobSpec {
@@ -128,7 +128,8 @@ struct Prepare {
     bad: Vec<BadLine>,
     spec: JobSpec,
     model: String,
-    names: [String; 2],
+    /// What a line may call the model; anything, if the caller named it.
+    names: Option<[String; 2]>,
     context: u32,
     path: std::path::PathBuf,
     strict: bool,
@@ -163,9 +164,9 @@ impl Prepare {
     }
 
     fn step(&mut self, vocabulary: &Vocabulary, ask: batch::Ask) -> Result<StepSpec, Refusal> {
-        if !ask.model.is_empty() && !self.names.contains(&ask.model) {
+        if !ask.model.is_empty() && self.names.as_ref().is_some_and(|names| !names.contains(&ask.model)) {
             let message = format!("the line asks for `{}`, the job runs `{}`", ask.model, self.model);
-            return Err(bad(message, "one model for each file"));
+            return Err(bad(message, "one model for each file, or one for all lines (`--model`)"));
         }
         let prompt = batch::tokenize(vocabulary, self.context, &ask)?;
         let seed = ask.seed.unwrap_or_else(|| batch::seed_of(&self.spec.id, &ask.custom_id));
