@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const USAGE: &str =
-    "usage: cargo xtask ci | tidy | judge [--list] | bench [engine|net|path|sim] | sim SEED|FROM..TO [--trace]";
+    "usage: cargo xtask ci | tidy | judge [--list] | bench [engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

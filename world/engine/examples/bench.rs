@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf speed [THREADS]
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf compare THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf greedy IDS.i32le TOKENS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf tokenize TEXT-FILE > IDS-PER-LINE
 //! ```
-//! Floating point is used only here, on finished logits.
+//! `compare`, `perplexity` and `greedy` print `key value` lines for `cargo xtask bench llama`, and take the
+//! same steps as `xtask/bench/llama.c`. Floating point is used only here, on finished logits.
 #![allow(clippy::print_stdout)]
 
 use std::ops::ControlFlow;
@@ -14,9 +17,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{ChatMessage, Engine, Model, Task, Vocabulary, define_generate};
+use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Task, Vocabulary, define_generate};
 
 type Failure = Box<dyn std::error::Error>;
+
+/// Tokens of the measured prefill.
+const PREFILL: u32 = 512;
+/// Tokens of the prompt before the measured decode.
+const PROMPT: usize = 16;
+/// Tokens of the measured decode.
+const DECODE: u32 = 128;
+/// How often `speed` and `compare` measure.
+const REPEATS: usize = 3;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,9 +41,11 @@ fn main() -> Result<(), Failure> {
     println!("loaded in {:.2} s, root {}", start.elapsed().as_secs_f64(), model.root());
     match argument(1) {
         "speed" => speed(&model, argument(2).parse().unwrap_or(1)),
+        "compare" => compare(&model, argument(2).parse()?, start),
+        "greedy" => greedy(&model, &read_ids(argument(2))?, argument(3).parse()?),
         "perplexity" => perplexity(&model, argument(2), argument(3).parse()?),
         "chat" => chat(&model, argument(2), argument(3).parse().unwrap_or(32)),
-        mode => Err(format!("unknown mode {mode:?}; use speed, perplexity or chat").into()),
+        mode => Err(format!("unknown mode {mode:?}; the modes stand at the top of bench.rs").into()),
     }
 }
 
@@ -40,43 +54,94 @@ fn task(prompt: Vec<u32>, max_tokens: u32, ignore_eos: bool) -> Task {
     Task { prompt, params, seed: 1, trace_id: Digest::ZERO }
 }
 
+fn generate(engine: &mut Engine, task: &Task, on_token: &mut dyn FnMut(u32)) -> Result<Outcome, RunError> {
+    engine.generate(task, on_token, &mut |_| ControlFlow::Continue(()))
+}
+
+/// Made-up tokens of the measured prefill.
+fn prefill_ids() -> Vec<u32> {
+    (0..PREFILL).map(|i| (i * 7919 + 13) % 40_000).collect()
+}
+
+/// What is decoded: the first token comes with the prompt, the others are measured.
+fn decode_task() -> Task {
+    task(prefill_ids()[..PROMPT].to_vec(), 1 + DECODE, true)
+}
+
+/// Tokens per second of a prefill, the choice of the first token included.
+fn measure_prefill(engine: &mut Engine) -> Result<f64, RunError> {
+    let task = task(prefill_ids(), 1, true);
+    let start = Instant::now();
+    generate(engine, &task, &mut |_| ())?;
+    Ok(f64::from(PREFILL) / start.elapsed().as_secs_f64())
+}
+
+/// Tokens per second after the first one, and what came out.
+fn measure_decode(engine: &mut Engine) -> Result<(f64, Outcome), RunError> {
+    let mut first = None;
+    let outcome = generate(engine, &decode_task(), &mut |_| {
+        first.get_or_insert_with(Instant::now);
+    })?;
+    let seconds = first.map_or(f64::NAN, |f| f.elapsed().as_secs_f64());
+    Ok((f64::from(DECODE) / seconds, outcome))
+}
+
 fn speed(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
     let mut engine = Engine::new(Arc::clone(model), threads);
     println!("{} threads, kernel {}", engine.threads(), engine.kernel_name());
-    let prompt: Vec<u32> = (0..512).map(|i| (i * 7919 + 13) % 40_000).collect();
-    for _ in 0..3 {
+    for _ in 0..REPEATS {
+        let prefill = measure_prefill(&mut engine)?;
+        let (decode, outcome) = measure_decode(&mut engine)?;
         let start = Instant::now();
-        engine.generate(&task(prompt.clone(), 1, true), &mut |_| (), &mut |_| ControlFlow::Continue(()))?;
-        let prefill = 512.0 / start.elapsed().as_secs_f64();
-
-        let decode_task = task(prompt[..16].to_vec(), 129, true);
-        let mut first = None;
-        let outcome = engine.generate(
-            &decode_task,
-            &mut |_| {
-                first.get_or_insert_with(Instant::now);
-            },
-            &mut |_| ControlFlow::Continue(()),
-        )?;
-        let decode = first.map_or(0.0, |f| f.elapsed().as_secs_f64()) / 128.0;
-
-        let start = Instant::now();
-        let verified = engine.verify(&decode_task, &outcome.tokens)?;
-        let verify = start.elapsed().as_secs_f64() / (16.0 + 129.0);
+        let verified = engine.verify(&decode_task(), &outcome.tokens)?;
+        let verify = start.elapsed().as_secs_f64() / (PROMPT + outcome.tokens.len()) as f64;
         assert_eq!(verified.chunk_digests, outcome.chunk_digests, "a run must verify");
         println!(
-            "prefill-512 {prefill:.0} tok/s, decode {:.1} tok/s, verify/decode per token {:.3}, measured {:?}",
-            1.0 / decode,
-            verify / decode,
+            "prefill-512 {prefill:.0} tok/s, decode {decode:.1} tok/s, verify/decode per token {:.3}, measured {:?}",
+            verify * decode,
             engine.measure()
         );
     }
     Ok(())
 }
 
-fn perplexity(model: &Arc<Model>, path: &str, context: usize) -> Result<(), Failure> {
+/// `started`: before the model was loaded.
+fn compare(model: &Arc<Model>, threads: usize, started: Instant) -> Result<(), Failure> {
+    let mut engine = Engine::new(Arc::clone(model), threads);
+    generate(&mut engine, &task(prefill_ids()[..PROMPT].to_vec(), 1, true), &mut |_| ())?;
+    println!("first_token_seconds {:.4}", started.elapsed().as_secs_f64());
+    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+    for _ in 0..REPEATS {
+        prefill.push(measure_prefill(&mut engine)?);
+        decode.push(measure_decode(&mut engine)?.0);
+    }
+    for (key, mut values) in [("prefill_tps", prefill), ("decode_tps", decode)] {
+        values.sort_by(f64::total_cmp);
+        println!("{key} {:.2}", values[REPEATS / 2]);
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    println!("peak_kib {}", peak.trim().trim_end_matches(" kB"));
+    println!("kernel {}", engine.kernel_name());
+    Ok(())
+}
+
+fn read_ids(path: &str) -> Result<Vec<u32>, Failure> {
     let bytes = std::fs::read(path)?;
-    let ids: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// The likeliest continuation of a prompt, not ended by an end token.
+fn greedy(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<(), Failure> {
+    let mut engine = Engine::new(Arc::clone(model), 2);
+    let outcome = generate(&mut engine, &task(prompt.to_vec(), tokens, true), &mut |_| ())?;
+    let tokens: Vec<String> = outcome.tokens.iter().map(u32::to_string).collect();
+    println!("tokens {}", tokens.join(" "));
+    Ok(())
+}
+
+fn perplexity(model: &Arc<Model>, path: &str, context: usize) -> Result<(), Failure> {
+    let ids = read_ids(path)?;
     let mut engine = Engine::new(Arc::clone(model), 2);
     let (mut loss, mut count) = (0f64, 0usize);
     for tokens in ids.chunks_exact(context) {
@@ -90,6 +155,7 @@ fn perplexity(model: &Arc<Model>, path: &str, context: usize) -> Result<(), Fail
         })?;
         println!("{count} tokens: perplexity {:.4}", (loss / count as f64).exp());
     }
+    println!("scored {count}\nperplexity {:.4}", (loss / count as f64).exp());
     Ok(())
 }
 
@@ -98,7 +164,7 @@ fn chat(model: &Arc<Model>, prompt: &str, max_tokens: u32) -> Result<(), Failure
     let text = model.vocabulary().render_chat(&[message])?;
     let task = task(model.vocabulary().encode_prompt(&text), max_tokens, false);
     let mut engine = Engine::new(Arc::clone(model), 2);
-    let outcome = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(()))?;
+    let outcome = generate(&mut engine, &task, &mut |_| ())?;
     println!("prompt {:?}\noutput {:?}", task.prompt, outcome.tokens);
     println!(
         "{:?}\n{:?}, trace root {}",

@@ -1,5 +1,8 @@
 //! Benches: we and the peer in one run, as a ratio. `docs/BENCHMARKS.md` holds the figures.
 
+mod llama;
+mod peer;
+
 use crate::cargo;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -12,13 +15,17 @@ const ROUNDS: usize = 3;
 /// How long anything may take to come up.
 const WAIT: Duration = Duration::from_secs(120);
 
-/// Runs the benches named, or all.
+/// Runs the benches named, or all; `llama` alone may have options.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
-    let all = ["engine", "net", "path", "sim"];
+    if let Some((&"llama", options)) = args.split_first() {
+        return llama::run(options);
+    }
+    let all = ["engine", "llama", "net", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
             "engine" => engine()?,
+            "llama" => llama::run(&[])?,
             "net" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-net", "--example", "throughput"])?,
             "path" => path()?,
             "sim" => {
