@@ -4,6 +4,34 @@
 
 use crate::hash::{Digest, keccak256};
 use crate::keys::Address;
+use std::cell::RefCell;
+
+/// Type hashes and separators remembered by a thread: every digest needs one of each, of the same few.
+const KNOWN_MAX: usize = 32;
+
+thread_local! {
+    static TYPES: RefCell<Vec<(String, Digest)>> = const { RefCell::new(Vec::new()) };
+    static SEPARATORS: RefCell<Vec<(Domain, Digest)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What `make` gives for `key`, or gave before.
+fn remembered<K, Q: ?Sized>(
+    known: &RefCell<Vec<(K, Digest)>>,
+    key: &Q,
+    is_it: impl Fn(&K, &Q) -> bool,
+    make: impl FnOnce(&Q) -> (K, Digest),
+) -> Digest {
+    let mut known = known.borrow_mut();
+    if let Some((_, digest)) = known.iter().find(|(k, _)| is_it(k, key)) {
+        return *digest;
+    }
+    let (key, digest) = make(key);
+    if known.len() >= KNOWN_MAX {
+        known.clear();
+    }
+    known.push((key, digest));
+    digest
+}
 
 /// An EIP-712 domain with name, version, chain id and verifying contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +50,10 @@ impl Domain {
     /// The domain separator.
     #[must_use]
     pub fn separator(&self) -> Digest {
+        SEPARATORS.with(|known| remembered(known, self, |k, q| k == q, |domain| (*domain, domain.hash())))
+    }
+
+    fn hash(&self) -> Digest {
         StructHash::new("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
             .bytes(self.name.as_bytes())
             .bytes(self.version.as_bytes())
@@ -44,7 +76,11 @@ impl StructHash {
     /// Starts with the full encoded type, referenced structs appended in alphabetical order.
     #[must_use]
     pub fn new(encoded_type: &str) -> Self {
-        Self(keccak256(&[encoded_type.as_bytes()]).0.to_vec())
+        let make = |text: &str| (text.to_owned(), keccak256(&[text.as_bytes()]));
+        let hash = TYPES.with(|known| remembered(known, encoded_type, |k, q| k == q, make));
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(&hash.0);
+        Self(bytes)
     }
 
     /// A `bytes32`, or the `hashStruct` of a nested struct.

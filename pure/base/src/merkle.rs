@@ -42,6 +42,35 @@ pub fn root_of_leaves(tag: &str, leaves: Vec<Digest>) -> Digest {
     seal(tag, count, &level.first().copied().unwrap_or(Digest::ZERO))
 }
 
+/// The root of a list that grows: of each full subtree only its top is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Growing {
+    /// Tops of the full subtrees, the largest first; one for each bit that is set in `count`.
+    tops: Vec<Digest>,
+    count: usize,
+}
+
+impl Growing {
+    /// Adds a leaf, hashed with [`leaf`].
+    pub fn push(&mut self, leaf: Digest) {
+        let mut top = leaf;
+        for _ in 0..self.count.trailing_ones() {
+            let left = self.tops.pop().expect("one top for each bit that is set");
+            top = node(&left, &top);
+        }
+        self.tops.push(top);
+        self.count += 1;
+    }
+
+    /// What [`root_of_leaves`] gives for all leaves so far.
+    #[must_use]
+    pub fn root(&self, tag: &str) -> Digest {
+        let mut tops = self.tops.iter().rev();
+        let last = tops.next().copied().unwrap_or(Digest::ZERO);
+        seal(tag, self.count, &tops.fold(last, |right, left| node(left, &right)))
+    }
+}
+
 /// A proof that one leaf stands at one index of a tree: the siblings from bottom to top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {

@@ -179,6 +179,17 @@ fn refusal_codes_survive_the_wire() {
     assert_eq!(no.to_string(), "all slots are taken (need 1, have 0); try again in 3 s");
 }
 
+#[test]
+fn a_growing_list_has_the_root_of_its_leaves() {
+    let (mut growing, mut leaves) = (merkle::Growing::default(), Vec::new());
+    for n in 0..130u8 {
+        assert_eq!(growing.root("t"), merkle::root_of_leaves("t", leaves.clone()), "{n} leaves");
+        let leaf = merkle::leaf("t", &[n]);
+        growing.push(leaf);
+        leaves.push(leaf);
+    }
+}
+
 proptest! {
     #[test]
     fn merkle_paths_open_and_only_at_their_place(count in 1usize..40, index in 0usize..40, flip in 0usize..256) {

@@ -46,11 +46,13 @@ impl Peer {
 pub(crate) struct Book {
     me: NodeId,
     peers: BTreeMap<NodeId, Peer>,
+    /// No pause ends before this.
+    next_pause_end: Option<Mono>,
 }
 
 impl Book {
     pub(crate) fn new(me: NodeId) -> Self {
-        Self { me, peers: BTreeMap::new() }
+        Self { me, peers: BTreeMap::new(), next_pause_end: None }
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
@@ -99,14 +101,24 @@ impl Book {
         }
         let pause = PAUSE_MS.saturating_mul(1 << peer.failures.min(20)).min(PAUSE_MS_MAX);
         peer.failures = peer.failures.saturating_add(1);
-        peer.standing = Standing::Paused(now + pause);
+        let until = now + pause;
+        peer.standing = Standing::Paused(until);
+        self.next_pause_end = Some(self.next_pause_end.map_or(until, |t| t.min(until)));
     }
 
     /// Ends the pauses that are over, so that none of them wakes the machine again.
     pub(crate) fn end_pauses(&mut self, now: Mono) {
+        if self.next_pause_end.is_none_or(|t| t > now) {
+            return;
+        }
+        self.next_pause_end = None;
         for peer in self.peers.values_mut() {
-            if matches!(peer.standing, Standing::Paused(until) if until <= now) {
-                peer.standing = Standing::Good;
+            match peer.standing {
+                Standing::Paused(until) if until <= now => peer.standing = Standing::Good,
+                Standing::Paused(until) => {
+                    self.next_pause_end = Some(self.next_pause_end.map_or(until, |t| t.min(until)));
+                }
+                Standing::Good | Standing::Convicted(_) => {}
             }
         }
     }

@@ -189,7 +189,7 @@ impl Audits {
             trace_salt: purchase.order.trace_salt,
             coin: Digest::ZERO,
             audit: AuditPolicy::None,
-            rerun: Some(&purchase.tokens),
+            rerun: Some((&purchase.tokens, purchase.output.root())),
         };
         let order = order(cx, now, &draft);
         let asked = LeaseId(order.request.body.digest(&cx.network));

@@ -1,6 +1,6 @@
 //! The client's side of a lease: request, receipts, vouchers.
 
-use crate::commit::{coin_commit, derive, output_root, prompt_root, trace_id, trace_root};
+use crate::commit::{GrowingOutput, coin_commit, derive, prompt_root, trace_id, trace_root};
 use crate::limits::{REQUEST_S, STATE_BYTES_PER_TOKEN};
 use crate::machine::Context;
 use crate::purse::{channel, voucher};
@@ -22,6 +22,7 @@ pub(crate) struct Purchase {
     pub(crate) order: Order,
     pub(crate) coin: Digest,
     pub(crate) tokens: Vec<u32>,
+    pub(crate) output: GrowingOutput,
     pub(crate) digests: Vec<Digest>,
     pub(crate) receipts: Vec<(Signed<Receipt>, Signed<Voucher>)>,
     pub(crate) worth: Amount,
@@ -43,7 +44,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) trace_salt: Digest,
     pub(crate) coin: Digest,
     pub(crate) audit: AuditPolicy,
-    pub(crate) rerun: Option<&'a [u32]>,
+    /// The output and its root.
+    pub(crate) rerun: Option<(&'a [u32], Digest)>,
 }
 
 /// Signs the request for a lease or an audit.
@@ -53,8 +55,8 @@ pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
     let mut inputs = vec![prompt, trace_id(&draft.trace_salt, &prompt, draft.work)];
     let mut input_units = draft.work.prompt.len() as u64;
     let mut output_units = u64::from(draft.work.params.max_tokens);
-    if let Some(tokens) = draft.rerun {
-        inputs.push(output_root(&draft.trace_salt, tokens));
+    if let Some((tokens, root)) = draft.rerun {
+        inputs.push(root);
         input_units += tokens.len() as u64;
         output_units = 0;
     }
@@ -81,7 +83,7 @@ pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
         prompt_salt: draft.prompt_salt,
         trace_salt: draft.trace_salt,
         prompt: draft.work.prompt.clone(),
-        rerun: draft.rerun.map(<[u32]>::to_vec),
+        rerun: draft.rerun.map(|(tokens, _)| tokens.to_vec()),
     }
 }
 
@@ -145,6 +147,7 @@ impl Buyer {
             worker,
             work,
             lease,
+            output: GrowingOutput::new(order.trace_salt),
             order,
             coin,
             tokens: Vec::new(),
@@ -200,16 +203,19 @@ impl Buyer {
             // One before it is missing; the worker sends both again.
             return None;
         }
-        if let Err(why) = purchase.check(&chunk) {
-            let message = format!("false receipt: {why}");
-            let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "it is refused from now on");
-            let attempt = purchase.attempt;
-            self.open.remove(&lease);
-            self.names.remove(&attempt);
-            out.push(Effect::Broken { attempt, node: from, refusal: refusal.clone() });
-            convict(cx, from, refusal, out);
-            return None;
-        }
+        let output = match purchase.check(&chunk) {
+            Ok(output) => output,
+            Err(why) => {
+                let message = format!("false receipt: {why}");
+                let refusal = Refusal::new(RefusalCode::ProvenLiar, message, "it is refused from now on");
+                let attempt = purchase.attempt;
+                self.open.remove(&lease);
+                self.names.remove(&attempt);
+                out.push(Effect::Broken { attempt, node: from, refusal: refusal.clone() });
+                convict(cx, from, refusal, out);
+                return None;
+            }
+        };
         if !purchase.within_price(cx, &chunk) {
             // Not a lie for sure: one of the two sides may have lost its journal.
             let message = "the worker asks for more than we signed for and this work is worth";
@@ -219,7 +225,7 @@ impl Buyer {
             out.push(Effect::Broken { attempt, node: from, refusal });
             return None;
         }
-        purchase.take(cx, chunk, out);
+        purchase.take(cx, chunk, output, out);
         let (attempt, units, finish) = (purchase.attempt, purchase.tokens.len() as u64, purchase.finish);
         if finish == Finish::Running {
             out.push(Effect::Progress { attempt, units });
@@ -238,12 +244,14 @@ impl Purchase {
         self.order.request.body.price.owed(self.work.prompt.len() as u64, units)
     }
 
-    fn check(&self, chunk: &Chunk) -> Result<(), &'static str> {
+    /// Checks a chunk against what was ordered; the output with it, if it is good.
+    fn check(&self, chunk: &Chunk) -> Result<GrowingOutput, &'static str> {
         let receipt = &chunk.receipt.body;
         let units = (self.tokens.len() + chunk.tokens.len()) as u64;
         let max = u64::from(self.work.params.max_tokens);
         let channel = self.order.request.body.channel;
-        let tokens = [self.tokens.as_slice(), &chunk.tokens].concat();
+        let mut output = self.output.clone();
+        output.extend(chunk.tokens.get(..CHUNK_TOKENS as usize).unwrap_or(&chunk.tokens));
         let digests = [self.digests.as_slice(), &[chunk.digest]].concat();
         let full = chunk.tokens.len() == CHUNK_TOKENS as usize;
         let rules = [
@@ -258,10 +266,10 @@ impl Purchase {
             (chunk.tokens.len() <= CHUNK_TOKENS as usize, "long chunk"),
             (receipt.finish != Finish::Running || units < max, "runs past its end"),
             (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
-            (receipt.output_root == output_root(&self.order.trace_salt, &tokens), "wrong output root"),
+            (receipt.output_root == output.root(), "wrong output root"),
             (receipt.trace_root == trace_root(&digests), "wrong trace root"),
         ];
-        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(*why))
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(output), |(_, why)| Err(*why))
     }
 
     fn within_price(&self, cx: &Context, chunk: &Chunk) -> bool {
@@ -270,8 +278,9 @@ impl Purchase {
         receipt.cumulative <= cx.purse.account(&self.worker.node).signed + fresh
     }
 
-    fn take(&mut self, cx: &mut Context, chunk: Chunk, out: &mut Vec<Effect>) {
+    fn take(&mut self, cx: &mut Context, chunk: Chunk, output: GrowingOutput, out: &mut Vec<Effect>) {
         self.tokens.extend_from_slice(&chunk.tokens);
+        self.output = output;
         self.digests.push(chunk.digest);
         self.finish = chunk.receipt.body.finish;
         let owed = self.owed(self.tokens.len() as u64);

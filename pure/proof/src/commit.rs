@@ -4,13 +4,37 @@ use talkoo_base::{Address, Digest, Finish, LeaseId, Work, merkle, sha256};
 
 /// Root over token ids, each leaf salted: SHA-256(0x00 ‖ tag ‖ salt ‖ id as u32 big-endian).
 fn tokens_root(tag: &str, salt: &Digest, tokens: &[u32]) -> Digest {
+    merkle::root_of_leaves(tag, tokens.iter().map(|token| token_leaf(tag, salt, *token)).collect())
+}
+
+fn token_leaf(tag: &str, salt: &Digest, token: u32) -> Digest {
     let mut data = [0; 36];
     data[..32].copy_from_slice(&salt.0);
-    let leaf = |token: &u32| {
-        data[32..].copy_from_slice(&token.to_be_bytes());
-        merkle::leaf(tag, &data)
-    };
-    merkle::root_of_leaves(tag, tokens.iter().map(leaf).collect())
+    data[32..].copy_from_slice(&token.to_be_bytes());
+    merkle::leaf(tag, &data)
+}
+
+const OUTPUT: &str = "talkoo/output/1";
+
+/// The [`output_root`] of an output that grows.
+#[derive(Clone, Debug)]
+pub(crate) struct GrowingOutput {
+    salt: Digest,
+    leaves: merkle::Growing,
+}
+
+impl GrowingOutput {
+    pub(crate) fn new(salt: Digest) -> Self {
+        Self { salt, leaves: merkle::Growing::default() }
+    }
+
+    pub(crate) fn extend(&mut self, tokens: &[u32]) {
+        tokens.iter().for_each(|token| self.leaves.push(token_leaf(OUTPUT, &self.salt, *token)));
+    }
+
+    pub(crate) fn root(&self) -> Digest {
+        self.leaves.root(OUTPUT)
+    }
 }
 
 /// Root of a prompt: what a request shows of it.
@@ -22,7 +46,7 @@ pub fn prompt_root(salt: &Digest, tokens: &[u32]) -> Digest {
 /// Root of an output: what a receipt shows of it.
 #[must_use]
 pub fn output_root(salt: &Digest, tokens: &[u32]) -> Digest {
-    tokens_root("talkoo/output/1", salt, tokens)
+    tokens_root(OUTPUT, salt, tokens)
 }
 
 /// Root over chunk digests.

@@ -1,7 +1,7 @@
 //! The worker's side of a lease: check the order, run it two chunks ahead of the money, sign a
 //! receipt for each chunk; or re-run an output for an audit, commit, then reveal.
 
-use crate::commit::{derive, output_root, trace_root, verdict_commit};
+use crate::commit::{GrowingOutput, derive, trace_root, verdict_commit};
 use crate::debts::Debts;
 use crate::limits::{
     CHUNKS_AHEAD_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
@@ -19,7 +19,8 @@ use talkoo_base::{
 struct Sale {
     client: NodeId,
     order: Order,
-    tokens: Vec<u32>,
+    units: u64,
+    output: GrowingOutput,
     digests: Vec<Digest>,
     /// Price of the units that vouchers have paid.
     paid: Amount,
@@ -83,8 +84,9 @@ impl Seller {
         }
         let sale = Sale {
             client,
+            output: GrowingOutput::new(order.trace_salt),
+            units: 0,
             order,
-            tokens: Vec::new(),
             digests: Vec::new(),
             paid: Amount::ZERO,
             unpaid: VecDeque::new(),
@@ -142,14 +144,15 @@ impl Seller {
         if sale.digests.len() != index as usize || sale.order.rerun.is_some() || sale.finish != Finish::Running {
             return;
         }
-        sale.tokens.extend_from_slice(tokens);
+        sale.units += tokens.len() as u64;
+        sale.output.extend(tokens);
         sale.digests.push(digest);
         sale.finish = finish;
         let request = &sale.order.request.body;
-        let worth = request.price.owed(sale.order.prompt.len() as u64, sale.tokens.len() as u64);
+        let worth = request.price.owed(sale.order.prompt.len() as u64, sale.units);
         let receipt = Receipt {
-            units: sale.tokens.len() as u64,
-            output_root: output_root(&sale.order.trace_salt, &sale.tokens),
+            units: sale.units,
+            output_root: sale.output.root(),
             trace_root: trace_root(&sale.digests),
             cumulative: settled + worth.saturating_sub(sale.paid),
             finish,
@@ -230,7 +233,8 @@ impl Seller {
         let request = &sale.order.request.body;
         let receipt = Receipt {
             units: diverged.unwrap_or(tokens.len() as u64),
-            output_root: output_root(&sale.order.trace_salt, tokens),
+            // Checked when the order came.
+            output_root: request.inputs[2],
             trace_root: trace_root(digests),
             cumulative: settled + request.price.owed(request.limits.input_units, 0),
             finish: if diverged.is_some() { Finish::Diverged } else { finish },
@@ -321,7 +325,7 @@ impl Seller {
 
     fn end(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         if let Some(sale) = self.sales.remove(&lease) {
-            let (client, units, audit) = (sale.client, sale.tokens.len() as u64, sale.order.rerun.is_some());
+            let (client, units, audit) = (sale.client, sale.units, sale.order.rerun.is_some());
             out.push(Effect::Notice(Notice::Sold { client, units, audit }));
         }
     }
