@@ -24,7 +24,6 @@ use calls::Posted;
 use executor::{Executor, Report};
 use loading::Pulled;
 use rim::Rim;
-use vault::Vault;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +39,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
+use vault::Vault;
 
 /// Inputs handled before the journal is flushed and effects leave.
 const BATCH_MAX: usize = 256;
