@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Rounds of each side; the best of each counts.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// How long anything may take to come up.
 const WAIT: Duration = Duration::from_secs(120);
 /// Prompts of one round.
@@ -61,8 +61,7 @@ impl Bench {
         };
         let _one = worker("one", 0)?;
         self.until_offers(1)?;
-        let network = best(|| self.batch())?;
-        let direct = best(|| self.direct(&[(0, 1, 0)]))?;
+        let (network, direct) = self.both(&[(0, 1, 0)])?;
         println!(
             "one worker on one core: network {network:.2} s, engine alone {direct:.2} s, ratio {:.3}",
             direct / network
@@ -70,8 +69,7 @@ impl Bench {
 
         let two = worker("two", 1)?;
         self.until_offers(2)?;
-        let network = best(|| self.batch())?;
-        let direct = best(|| self.direct(&[(0, 2, 0), (1, 2, 1)]))?;
+        let (network, direct) = self.both(&[(0, 2, 0), (1, 2, 1)])?;
         println!(
             "two workers on a core each: network {network:.2} s, engines alone side by side {direct:.2} s, ratio {:.3}",
             direct / network
@@ -124,6 +122,16 @@ impl Bench {
         })
     }
 
+    /// Seconds through the network and directly, one after the other in each round; the best of each.
+    fn both(&self, parts: &[(usize, usize, usize)]) -> Result<(f64, f64)> {
+        let (mut network, mut direct) = (f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            network = network.min(self.batch()?);
+            direct = direct.min(self.direct(parts)?);
+        }
+        Ok((network, direct))
+    }
+
     /// Seconds of a batch through the network.
     fn batch(&self) -> Result<f64> {
         let start = Instant::now();
@@ -153,14 +161,6 @@ impl Bench {
         }
         Ok(slowest)
     }
-}
-
-fn best(mut run: impl FnMut() -> Result<f64>) -> Result<f64> {
-    let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
-        best = best.min(run()?);
-    }
-    Ok(best)
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
