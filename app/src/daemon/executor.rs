@@ -1,4 +1,4 @@
-//! The engine's own thread: runs what the node asks, a chunk at a time, within its credit.
+//! The engine's own thread: runs side by side what the node asks, each within its credit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -7,17 +7,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode};
-use talkoo_engine::{Chunk, Engine, Kernel, Model, RunError, Task};
+use talkoo_engine::{Chunk, Engine, Event, Kernel, Model, RunError, Server, StreamId, Task};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
 const QUEUE_MAX: usize = 1_024;
-/// A model that nobody used for so long is unloaded, in seconds.
+/// A model that nobody used for so long is unloaded.
 const IDLE: Duration = Duration::from_secs(300);
 /// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
 const SELF_TEST_TOKENS: u32 = 2;
-/// Longest wait for credit before a run is given up: the engine is for others, too.
+/// Longest wait for credit before a run is given up: its memory is for others, too.
 const CREDIT_WAIT: Duration = Duration::from_secs(6);
+/// Memory for keys and values of all runs together.
+const CACHE_BYTES_MAX: usize = 1 << 30;
 
 /// What the executor tells the node's loop.
 pub(crate) enum Report {
@@ -30,10 +32,12 @@ pub(crate) enum Report {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Order>,
+    /// Credit of runs that wait in the queue, and more for runs under way.
     credits: BTreeMap<Ticket, u32>,
-    current: Option<Ticket>,
-    stop_current: bool,
+    stops: Vec<Ticket>,
     files: BTreeMap<Digest, PathBuf>,
+    /// Counts what the loop asked, for a thread that waits for something new.
+    asked: u64,
     ended: bool,
 }
 
@@ -89,13 +93,21 @@ impl Executor {
         if state.queue.len() < QUEUE_MAX {
             state.queue.push_back(order);
         }
+        self.ring(state);
+    }
+
+    /// Wakes the thread.
+    fn ring(&self, mut state: MutexGuard<'_, State>) {
+        state.asked += 1;
+        drop(state);
         self.shared.1.notify_all();
     }
 
     /// Allows so many chunks more.
     pub(crate) fn credit(&self, ticket: Ticket, chunks: u32) {
-        *lock(&self.shared).credits.entry(ticket).or_default() += chunks;
-        self.shared.1.notify_all();
+        let mut state = lock(&self.shared);
+        *state.credits.entry(ticket).or_default() += chunks;
+        self.ring(state);
     }
 
     /// Ends a run, waiting or under way.
@@ -103,75 +115,129 @@ impl Executor {
         let mut state = lock(&self.shared);
         state.queue.retain(|order| !matches!(order, Order::Run(run) if run.ticket == ticket));
         state.credits.remove(&ticket);
-        state.stop_current |= state.current == Some(ticket);
-        self.shared.1.notify_all();
+        state.stops.push(ticket);
+        self.ring(state);
     }
 
-    /// Ends the thread after the chunk it is at.
+    /// Ends the thread after the batch it is at.
     pub(crate) fn end(&mut self) -> std::thread::Result<()> {
         let mut state = lock(&self.shared);
-        (state.ended, state.stop_current) = (true, true);
-        drop(state);
-        self.shared.1.notify_all();
+        state.ended = true;
+        self.ring(state);
         self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
+}
+
+/// The model in memory and the runs on it.
+struct Loaded {
+    root: Digest,
+    server: Server,
+    runs: BTreeMap<Ticket, StreamId>,
+    tickets: BTreeMap<StreamId, Ticket>,
+    /// Since when a run waits for credit.
+    parked: BTreeMap<StreamId, Instant>,
 }
 
 struct Worker {
     shared: Shared,
     threads: usize,
     report: Box<dyn Fn(Report) + Send>,
-    loaded: Option<(Digest, Engine)>,
+    loaded: Option<Loaded>,
 }
 
 impl Worker {
     fn work(mut self) {
-        while let Some(order) = self.next() {
-            match order {
-                Order::Load { name, root } => {
-                    let offer = self.offer(root);
-                    (self.report)(Report::Loaded { name, offer });
-                }
-                Order::Run(run) => {
-                    let ticket = run.ticket;
-                    if let Err(refusal) = self.run(&run) {
-                        (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
-                    }
-                    let mut state = lock(&self.shared);
-                    (state.current, state.stop_current) = (None, false);
-                    state.credits.remove(&ticket);
-                }
-            }
-        }
-    }
-
-    /// Waits for something to do; re-runs first, for a whole audit hangs on them.
-    fn next(&mut self) -> Option<Order> {
-        let mut state = lock(&self.shared);
         let mut idle_since = Instant::now();
-        loop {
-            if state.ended {
-                return None;
+        while let Some(asked) = self.settle() {
+            while let Some(order) = self.next() {
+                self.begin(order);
+                self.settle();
             }
-            let rerun = |o: &Order| matches!(o, Order::Run(run) if run.rerun.is_some());
-            let at = state.queue.iter().position(rerun).unwrap_or(0);
-            if let Some(order) = state.queue.remove(at) {
-                if let Order::Run(run) = &order {
-                    state.current = Some(run.ticket);
-                }
-                return Some(order);
-            }
-            let waited = self.shared.1.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = waited.0;
-            if waited.1.timed_out() && idle_since.elapsed() >= IDLE {
-                self.loaded = None;
+            self.give_up_unpaid();
+            if self.step() {
                 idle_since = Instant::now();
+                continue;
+            }
+            self.rest(asked);
+            if self.loaded.as_ref().is_some_and(|l| l.server.is_empty()) && idle_since.elapsed() >= IDLE {
+                self.loaded = None;
             }
         }
     }
 
-    fn engine(&mut self, root: Digest) -> Result<&mut Engine, Refusal> {
-        if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != root) {
+    /// Passes stops and credits on to the runs under way. What was asked so far; `None` at the end.
+    fn settle(&mut self) -> Option<u64> {
+        let mut state = lock(&self.shared);
+        let state = &mut *state;
+        if state.ended {
+            return None;
+        }
+        let stops = std::mem::take(&mut state.stops);
+        if let Some(loaded) = &mut self.loaded {
+            stops.iter().for_each(|ticket| loaded.stop(ticket));
+            let runs = &loaded.runs;
+            for (ticket, chunks) in state.credits.extract_if(.., |ticket, _| runs.contains_key(ticket)) {
+                loaded.server.credit(loaded.runs[&ticket], chunks);
+            }
+        }
+        // A run is queued before its credit comes: what is left over is of runs that are over.
+        let waits = |ticket: &Ticket| state.queue.iter().any(|o| matches!(o, Order::Run(run) if run.ticket == *ticket));
+        state.credits.retain(|ticket, _| waits(ticket));
+        Some(state.asked)
+    }
+
+    /// The next order that can begin now: a re-run first, for a whole audit hangs on it. Runs of
+    /// another model wait until nobody uses the one in memory.
+    fn next(&self) -> Option<Order> {
+        let mut state = lock(&self.shared);
+        let can = |order: &Order| match (order, &self.loaded) {
+            (Order::Load { root, .. }, Some(loaded)) => loaded.server.is_empty() || loaded.root == *root,
+            (Order::Run(run), Some(loaded)) if loaded.root == run.work.program => {
+                loaded.server.has_room(positions(run))
+            }
+            (Order::Run(_), Some(loaded)) => loaded.server.is_empty(),
+            (_, None) => true,
+        };
+        let rerun = |order: &Order| matches!(order, Order::Run(run) if run.rerun.is_some());
+        let at = state.queue.iter().position(|order| rerun(order) && can(order));
+        // Otherwise strictly in turn, so that no large run and no other model waits for ever.
+        let at = at.or_else(|| state.queue.front().filter(|order| can(order)).map(|_| 0))?;
+        state.queue.remove(at)
+    }
+
+    fn begin(&mut self, order: Order) {
+        match order {
+            Order::Load { name, root } => {
+                let offer = self.offer(root);
+                (self.report)(Report::Loaded { name, offer });
+            }
+            Order::Run(run) => {
+                let ticket = run.ticket;
+                if let Err(refusal) = self.open(*run) {
+                    lock(&self.shared).credits.remove(&ticket);
+                    (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, run: Run) -> Result<(), Refusal> {
+        let Run { ticket, work, trace_id, rerun } = run;
+        let loaded = self.load(work.program)?;
+        let task = Task { prompt: work.prompt, params: work.params, seed: work.seed, trace_id };
+        let stream = match rerun {
+            Some(tokens) => loaded.server.verify(task, tokens),
+            None => loaded.server.generate(task, Some(0)),
+        };
+        let stream = stream.map_err(|e| run_failed(&e))?;
+        loaded.runs.insert(ticket, stream);
+        loaded.tickets.insert(stream, ticket);
+        Ok(())
+    }
+
+    /// The model, loaded.
+    fn load(&mut self, root: Digest) -> Result<&mut Loaded, Refusal> {
+        if self.loaded.as_ref().is_none_or(|loaded| loaded.root != root) {
             self.loaded = None;
             let file = lock(&self.shared).files.get(&root).cloned();
             let file = file.ok_or_else(|| {
@@ -180,13 +246,16 @@ impl Worker {
             let model = Model::load(&file).map_err(|e| {
                 Refusal::new(RefusalCode::RunFailed, format!("cannot load the model: {e}"), "pull it again")
             })?;
-            self.loaded = Some((root, Engine::new(Arc::new(model), self.threads)));
+            let positions = CACHE_BYTES_MAX / model.cache_bytes_per_position().max(1);
+            let server = Server::new(Engine::new(Arc::new(model), self.threads), positions);
+            let (runs, tickets, parked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            self.loaded = Some(Loaded { root, server, runs, tickets, parked });
         }
-        Ok(&mut self.loaded.as_mut().expect("loaded just above").1)
+        Ok(self.loaded.as_mut().expect("loaded just above"))
     }
 
     fn offer(&mut self, root: Digest) -> Result<ModelOffer, Refusal> {
-        let engine = self.engine(root)?;
+        let engine = self.load(root)?.server.engine();
         self_test(engine)?;
         let speed = engine.measure();
         Ok(ModelOffer {
@@ -197,58 +266,96 @@ impl Worker {
         })
     }
 
-    fn run(&mut self, run: &Run) -> Result<(), Refusal> {
-        let task = Task {
-            prompt: run.work.prompt.clone(),
-            params: run.work.params.clone(),
-            seed: run.work.seed,
-            trace_id: run.trace_id,
-        };
-        let ticket = run.ticket;
-        let shared = self.shared.clone();
-        if let Some(tokens) = &run.rerun {
-            let found = self.engine(run.work.program)?.verify(&task, tokens).map_err(|e| run_failed(&e))?;
-            (self.report)(Report::Run(Input::Verified {
-                ticket,
-                digests: found.chunk_digests,
-                diverged: found.diverged.map(u64::from),
-                finish: found.finish.unwrap_or(Finish::Running),
-            }));
-            return Ok(());
+    /// Runs one batch; `false` if there was nothing to run.
+    fn step(&mut self) -> bool {
+        let Some(loaded) = &mut self.loaded else { return false };
+        let mut events = Vec::new();
+        let went = loaded.server.step(&mut events);
+        for event in events {
+            let (stream, input, is_over) = match event {
+                Event::Token { .. } => continue,
+                Event::Chunk { stream, chunk } => {
+                    let is_over = chunk.finish.is_some();
+                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
+                    (stream, produced(*ticket, chunk), is_over)
+                }
+                Event::Verified { stream, verified } => {
+                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
+                    let input = Input::Verified {
+                        ticket: *ticket,
+                        digests: verified.chunk_digests,
+                        diverged: verified.diverged.map(u64::from),
+                        finish: verified.finish.unwrap_or(Finish::Running),
+                    };
+                    (stream, input, true)
+                }
+                Event::Failed { stream, error } => {
+                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
+                    (stream, Input::RunFailed { ticket: *ticket, refusal: run_failed(&error) }, true)
+                }
+            };
+            if is_over {
+                loaded.forget(stream);
+            }
+            (self.report)(Report::Run(input));
         }
-        self.engine(run.work.program)?;
-        let Self { report, loaded, .. } = self;
-        let engine = &mut loaded.as_mut().expect("loaded just above").1;
-        let mut end = None;
-        let mut on_chunk = |chunk: &Chunk| {
-            if let Err(why) = take_credit(&shared, ticket) {
-                end = Some(why);
-                return ControlFlow::Break(());
+        went
+    }
+
+    /// Ends runs that have waited too long for credit.
+    fn give_up_unpaid(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        let waiting: Vec<StreamId> = loaded.server.parked().collect();
+        loaded.parked.retain(|stream, _| waiting.contains(stream));
+        for stream in waiting {
+            let since = *loaded.parked.entry(stream).or_insert_with(Instant::now);
+            let Some(ticket) = loaded.tickets.get(&stream).copied() else { continue };
+            if since.elapsed() < CREDIT_WAIT {
+                continue;
             }
-            report(Report::Run(Input::Produced {
-                ticket,
-                index: chunk.index,
-                tokens: chunk.tokens.clone(),
-                digest: chunk.digest,
-                finish: chunk.finish.unwrap_or(Finish::Running),
-            }));
-            ControlFlow::Continue(())
-        };
-        engine.generate(&task, &mut |_| (), &mut on_chunk).map_err(|e| run_failed(&e))?;
-        match end {
-            Some(End::Unpaid) => {
-                let message = format!("no payment for {} s", CREDIT_WAIT.as_secs());
-                Err(Refusal::new(RefusalCode::ExposureExceeded, message, "answer each chunk with a voucher"))
-            }
-            Some(End::Stopped) | None => Ok(()),
+            loaded.server.stop(stream);
+            loaded.forget(stream);
+            let message = format!("no payment for {} s", CREDIT_WAIT.as_secs());
+            let refusal = Refusal::new(RefusalCode::ExposureExceeded, message, "answer each chunk with a voucher");
+            (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
+        }
+    }
+
+    /// Waits until more than `asked` is asked.
+    fn rest(&self, asked: u64) {
+        let parked = self.loaded.as_ref().is_some_and(|l| !l.parked.is_empty());
+        let longest = if parked { CREDIT_WAIT / 4 } else { IDLE };
+        let state = lock(&self.shared);
+        let waited = self.shared.1.wait_timeout_while(state, longest, |state| state.asked == asked);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Loaded {
+    fn stop(&mut self, ticket: &Ticket) {
+        if let Some(stream) = self.runs.get(ticket).copied() {
+            self.server.stop(stream);
+            self.forget(stream);
+        }
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        self.parked.remove(&stream);
+        if let Some(ticket) = self.tickets.remove(&stream) {
+            self.runs.remove(&ticket);
         }
     }
 }
 
-/// Why a run ends before its output does.
-enum End {
-    Stopped,
-    Unpaid,
+/// Positions that a run may come to hold.
+fn positions(run: &Run) -> usize {
+    let output = run.rerun.as_ref().map_or(run.work.params.max_tokens as usize, Vec::len);
+    run.work.prompt.len().saturating_add(output)
+}
+
+fn produced(ticket: Ticket, chunk: Chunk) -> Input {
+    let Chunk { index, tokens, digest, finish } = chunk;
+    Input::Produced { ticket, index, tokens, digest, finish: finish.unwrap_or(Finish::Running) }
 }
 
 /// Runs a few tokens with the kernels that will be used and with the portable ones: a machine whose
@@ -269,24 +376,4 @@ fn self_test(engine: &mut Engine) -> Result<(), Refusal> {
 
 fn run_failed(error: &RunError) -> Refusal {
     Refusal::new(RefusalCode::RunFailed, error.to_string(), "see the message; another machine would fail too")
-}
-
-/// Takes one credit, or waits for it.
-fn take_credit(shared: &Shared, ticket: Ticket) -> Result<(), End> {
-    let mut state = lock(shared);
-    let deadline = Instant::now() + CREDIT_WAIT;
-    loop {
-        if state.stop_current || state.ended {
-            return Err(End::Stopped);
-        }
-        if let Some(credit) = state.credits.get_mut(&ticket).filter(|c| **c > 0) {
-            *credit -= 1;
-            return Ok(());
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(End::Unpaid);
-        }
-        state = shared.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-    }
 }

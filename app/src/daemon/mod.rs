@@ -43,6 +43,8 @@ use vault::Vault;
 
 /// Inputs handled before the journal is flushed and effects leave.
 const BATCH_MAX: usize = 256;
+/// Leases that a worker runs side by side: they share each pass over the weights.
+const SLOTS: u32 = 8;
 /// Refused messages of one peer before its connections are closed for a while, and again each time.
 const REFUSED_MAX: u64 = 32;
 /// Events that wait for the loop; senders wait beyond it.
@@ -250,7 +252,7 @@ impl Daemon {
     fn offer(&mut self) {
         let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
         let ready = self.providing && !models.is_empty();
-        let providing = ready.then_some(Providing { models, slots: 1, price: self.config.price });
+        let providing = ready.then_some(Providing { models, slots: SLOTS, price: self.config.price });
         self.pending.push(Input::Provide(providing));
     }
 

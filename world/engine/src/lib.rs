@@ -3,10 +3,11 @@
 //! ```text
 //! GGUF file ── header ── Vocabulary (text <-> ids, chat template)
 //!      └────── weights ─ Model (packed integers, model root)
-//!                          └─ Engine (threads, KV cache) ── generate / verify / measure
+//!                          └─ Engine (threads) ── generate / verify / measure, one task
+//!                                └─ Server (KV caches) ── many tasks that share each batch
 //! ```
 //!
-//! A [`Model`] is shared; an [`Engine`] runs one task at a time on its own threads. Everything that
+//! A [`Model`] is shared; an [`Engine`] runs one task at a time on its own threads, a [`Server`] many. Everything that
 //! enters a result is an integer: on any machine, with any kernel, thread count or batch, a task
 //! gives the same tokens and the same digests. It deliberately knows nothing of jobs and money.
 
@@ -17,6 +18,7 @@ mod gguf;
 mod kernels;
 mod model;
 mod run;
+mod serve;
 mod vocabulary;
 
 pub use engine::{Engine, Speed};
@@ -25,6 +27,7 @@ pub use gguf::{Header, Metadata, Tensor, Value};
 pub use kernels::Kernel;
 pub use model::Model;
 pub use run::{Chunk, Outcome, Task, Verified, define_generate};
+pub use serve::{Event, Server, StreamId};
 pub use talkoo_exact::CONTRACT;
 pub use vocabulary::{ChatMessage, Decoder, Vocabulary};
 

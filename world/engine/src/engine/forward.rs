@@ -1,11 +1,13 @@
 //! One batch through all layers. Mirrors `talkoo_exact::forward` line by line.
 
-use super::{Engine, Memory};
-use crate::kernels::{self, HeadCache, Isa, Pool};
+use super::{Cache, Engine, Memory};
+use crate::kernels::{self, Isa, Pool};
 use crate::model::LayerWeights;
+use crate::run::Task;
 use talkoo_base::{Digest, sha256};
 use talkoo_exact::matrix::embed_row;
 use talkoo_exact::quantize::Quantized;
+use talkoo_exact::sample::sample;
 use talkoo_exact::trace::push_cached_head;
 use talkoo_exact::{Manifest, RangeError, rope};
 
@@ -14,7 +16,15 @@ const WIDE: i32 = 20;
 /// Numbers of the feed-forward product that one thread takes at a time.
 const PIECE: usize = 256;
 /// Positions whose logits are computed together: bounds the memory to 32 vocabularies.
-const LOGITS_BATCH: usize = 32;
+pub(crate) const LOGITS_BATCH: usize = 32;
+
+/// One token of a batch: the next one of its stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// Index of the stream's cache among those given.
+    pub(crate) stream: usize,
+    pub(crate) token: u32,
+}
 
 /// What of each position is wanted, by its index in the tokens given.
 pub(crate) trait Observer {
@@ -33,27 +43,25 @@ pub(crate) trait Observer {
 impl Engine {
     /// Empties the cache for a new task.
     pub(crate) fn reset(&mut self) {
-        let shape = &self.model.manifest.architecture;
-        let layer = || vec![HeadCache::new(shape.head_dim); shape.kv_heads];
-        self.cache = (0..shape.layers).map(|_| layer()).collect();
-        self.position = 0;
+        self.cache = Cache::new(&self.model.manifest.architecture);
     }
 
     /// Runs `tokens` (ids of the vocabulary that fit the context) from the current position on.
     /// Returns `false` if the observer ended it.
     pub(crate) fn advance(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<bool, RangeError> {
-        let batch = self.batch;
+        let (batch, layers) = (self.batch, self.model.layers.len());
         for (i, tokens) in tokens.chunks(batch).enumerate() {
-            let states = self.batch(tokens, observer.wants_states())?;
-            let layers = self.model.layers.len();
-            for (t, states) in states.chunks_exact(layers).enumerate() {
+            let rows: Vec<Row> = tokens.iter().map(|token| Row { stream: 0, token: *token }).collect();
+            let mut cache = std::mem::take(&mut self.cache);
+            let states = self.forward(&rows, &mut [&mut cache], observer.wants_states());
+            self.cache = cache;
+            for (t, states) in states?.chunks_exact(layers).enumerate() {
                 observer.states(i * batch + t, states);
             }
             let wanted: Vec<usize> = (0..tokens.len()).filter(|t| observer.wants_logits(i * batch + t)).collect();
             for wanted in wanted.chunks(LOGITS_BATCH) {
-                self.logits(wanted)?;
-                let vocabulary = self.model.manifest.architecture.vocabulary;
-                for (t, logits) in wanted.iter().zip(self.memory.logits.chunks_exact(vocabulary)) {
+                let logits = self.logits(wanted)?;
+                for (t, logits) in wanted.iter().zip(logits) {
                     if !observer.logits(i * batch + t, logits) {
                         return Ok(false);
                     }
@@ -63,41 +71,65 @@ impl Engine {
         Ok(true)
     }
 
-    /// One batch through all layers; returns the state digests, position outer, layer inner.
-    fn batch(&mut self, tokens: &[u32], with_states: bool) -> Result<Vec<Digest>, RangeError> {
+    /// One batch through all layers: the rows of each stream continue it in their order. Returns the
+    /// state digests, row outer, layer inner. After an error the caches are as before.
+    pub(crate) fn forward(
+        &mut self,
+        rows: &[Row],
+        caches: &mut [&mut Cache],
+        with_states: bool,
+    ) -> Result<Vec<Digest>, RangeError> {
+        let before: Vec<usize> = caches.iter().map(|cache| cache.positions).collect();
+        let states = self.layers(rows, caches, with_states);
+        if states.is_err() {
+            caches.iter_mut().zip(before).for_each(|(cache, positions)| cache.truncate(positions));
+        }
+        states
+    }
+
+    fn layers(
+        &mut self,
+        rows: &[Row],
+        caches: &mut [&mut Cache],
+        with_states: bool,
+    ) -> Result<Vec<Digest>, RangeError> {
         let model = std::sync::Arc::clone(&self.model);
         let layers = model.layers.len();
-        let mut states = vec![Digest::ZERO; if with_states { tokens.len() * layers } else { 0 }];
+        let mut states = vec![Digest::ZERO; if with_states { rows.len() * layers } else { 0 }];
         let memory = &mut self.memory;
         memory.residual.clear();
         memory.angles.clear();
+        memory.positions.clear();
         let embedding = &model.embedding;
         let (block, zero_point) = (embedding.format.block(), embedding.format.zero_point());
-        for (t, token) in tokens.iter().enumerate() {
-            memory.residual.extend(embed_row(&embedding.row(*token as usize), block, zero_point)?);
-            memory.angles.extend(rope::table(&model.manifest.frequencies, (self.position + t) as u64));
+        for row in rows {
+            let cache = &mut caches[row.stream];
+            memory.residual.extend(embed_row(&embedding.row(row.token as usize), block, zero_point)?);
+            memory.angles.extend(rope::table(&model.manifest.frequencies, cache.positions as u64));
+            memory.positions.push(cache.positions);
+            cache.positions += 1;
         }
-        for (l, (layer, cache)) in model.layers.iter().zip(&mut self.cache).enumerate() {
+        for (l, layer) in model.layers.iter().enumerate() {
             let mut pass = Pass {
                 isa: self.isa,
                 pool: &mut self.pool,
                 manifest: &model.manifest,
-                first: self.position,
-                tokens: tokens.len(),
+                rows,
+                tokens: rows.len(),
+                layer: l,
                 memory,
             };
-            pass.attention_part(layer, cache)?;
+            pass.attention_part(layer, caches)?;
             pass.feed_forward_part(layer)?;
             if with_states {
                 pass.hash_states(l, layers, &mut states);
             }
         }
-        self.position += tokens.len();
         Ok(states)
     }
 
-    /// The logits of some positions of the last batch, into memory.
-    fn logits(&mut self, wanted: &[usize]) -> Result<(), RangeError> {
+    /// The logits after some rows of the last batch, at most [`LOGITS_BATCH`].
+    pub(crate) fn logits(&mut self, wanted: &[usize]) -> Result<std::slice::ChunksExact<'_, i64>, RangeError> {
         let (manifest, isa, memory) = (&self.model.manifest, self.isa, &mut self.memory);
         let d = manifest.architecture.embedding;
         let (residual, gains) = (&memory.residual, &self.model.output_norm);
@@ -106,12 +138,17 @@ impl Engine {
             kernels::rms_norm(isa, &residual[wanted[i] * d..][..d], gains, manifest.epsilon, &mut normed);
             row.fill(isa, &normed, WIDE);
         });
-        kernels::multiply(&mut self.pool, isa, self.model.output_matrix(), &memory.x, &mut memory.logits)
+        kernels::multiply(&mut self.pool, isa, self.model.output_matrix(), &memory.x, &mut memory.logits)?;
+        Ok(memory.logits.chunks_exact(manifest.architecture.vocabulary))
     }
 
-    /// The largest logit's token, ties to the lowest id.
-    pub(crate) fn argmax(&self, logits: &[i64]) -> u32 {
-        kernels::argmax(self.isa, logits)
+    /// Output token `index` of `task`.
+    pub(crate) fn sample(&self, logits: &[i64], task: &Task, index: u32) -> u32 {
+        if task.params.temperature_q16 == 0 {
+            kernels::argmax(self.isa, logits)
+        } else {
+            sample(logits, &task.params, task.seed, index)
+        }
     }
 }
 
@@ -120,9 +157,11 @@ struct Pass<'a> {
     isa: Isa,
     pool: &'a mut Pool,
     manifest: &'a Manifest,
-    /// Position of the first token.
-    first: usize,
+    rows: &'a [Row],
+    /// Number of rows.
     tokens: usize,
+    /// Index of the layer.
+    layer: usize,
     memory: &'a mut Memory,
 }
 
@@ -147,15 +186,15 @@ impl Pass<'_> {
         self.memory.x = x;
     }
 
-    fn attention_part(&mut self, layer: &LayerWeights, cache: &mut [HeadCache]) -> Result<(), RangeError> {
+    fn attention_part(&mut self, layer: &LayerWeights, caches: &mut [&mut Cache]) -> Result<(), RangeError> {
         self.normed(&layer.attention_norm);
         let memory = &mut *self.memory;
         kernels::multiply(self.pool, self.isa, &layer.query, &memory.x, &mut memory.query)?;
         kernels::multiply(self.pool, self.isa, &layer.key, &memory.x, &mut memory.key)?;
         kernels::multiply(self.pool, self.isa, &layer.value, &memory.x, &mut memory.value)?;
         self.rotate();
-        self.store(cache);
-        self.attend(cache);
+        self.store(caches);
+        self.attend(caches);
         self.quantised(self.manifest.architecture.query(), |m| &m.mixed);
         let memory = &mut *self.memory;
         kernels::multiply(self.pool, self.isa, &layer.attention_output, &memory.x, &mut memory.delta)?;
@@ -176,7 +215,7 @@ impl Pass<'_> {
     }
 
     /// Quantises keys and values into the cache and keeps their canonical rows for the state digests.
-    fn store(&mut self, cache: &mut [HeadCache]) {
+    fn store(&mut self, caches: &mut [&mut Cache]) {
         let shape = &self.manifest.architecture;
         let dim = shape.head_dim;
         let empty = || Quantized { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
@@ -184,9 +223,9 @@ impl Pass<'_> {
         let memory = &mut *self.memory;
         memory.rows.clear();
         let mut value_row = Vec::with_capacity(shape.key() * 2);
-        for t in 0..self.tokens {
+        for (t, row) in self.rows.iter().enumerate() {
             value_row.clear();
-            for (h, cache) in cache.iter_mut().enumerate() {
+            for (h, cache) in caches[row.stream].layers[self.layer].iter_mut().enumerate() {
                 let at = t * shape.key() + h * dim;
                 for (from, to) in [(&memory.key, &mut key), (&memory.value, &mut value)] {
                     to.exponent =
@@ -201,16 +240,16 @@ impl Pass<'_> {
     }
 
     /// One item per token and query head, long ranges and short ones mixed.
-    fn attend(&mut self, cache: &[HeadCache]) {
-        let (isa, shape, scale, first) = (self.isa, &self.manifest.architecture, self.manifest.score_scale, self.first);
-        let (heads, dim) = (shape.heads, shape.head_dim);
+    fn attend(&mut self, caches: &[&mut Cache]) {
+        let (isa, shape, scale) = (self.isa, &self.manifest.architecture, self.manifest.score_scale);
+        let (heads, dim, rows, layer) = (shape.heads, shape.head_dim, self.rows, self.layer);
         self.memory.mixed.resize(self.tokens * shape.query(), 0);
-        let query = &self.memory.query;
+        let (query, positions) = (&self.memory.query, &self.memory.positions);
         self.pool.chunks(&mut self.memory.mixed, dim, &|i, out| {
             let (t, h) = (i / heads, i % heads);
-            let cache = &cache[h * shape.kv_heads / heads];
+            let cache = &caches[rows[t].stream].layers[layer][h * shape.kv_heads / heads];
             SCRATCH.with_borrow_mut(|scratch| {
-                kernels::attend(isa, cache, first + t + 1, &query[i * dim..][..dim], scale, scratch, out);
+                kernels::attend(isa, cache, positions[t] + 1, &query[i * dim..][..dim], scale, scratch, out);
             });
         });
     }

@@ -1,20 +1,23 @@
 //! The fast forward pass: many positions at once, on several threads, with the kernels.
 
+mod cache;
 mod forward;
 mod measure;
 mod score;
 
-pub(crate) use forward::Observer;
+pub(crate) use cache::Cache;
+pub(crate) use forward::{LOGITS_BATCH, Observer, Row};
 pub use measure::Speed;
 
-use crate::kernels::{Activations, HeadCache, Isa, Kernel, Pool};
+use crate::kernels::{Activations, Isa, Kernel, Pool};
 use crate::model::Model;
 use std::sync::Arc;
 
 /// Positions of one batch: more does not make a matrix product faster, less memory stays in cache.
-const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 
-/// Runs one model on its own threads, one task at a time. Threads sleep between tasks.
+/// Runs one model on its own threads, one task at a time; [`crate::Server`] runs many. Threads sleep
+/// between tasks.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) model: Arc<Model>,
@@ -22,10 +25,8 @@ pub struct Engine {
     pool: Pool,
     /// Positions of one batch.
     batch: usize,
-    /// Positions in the cache.
-    position: usize,
-    /// Per layer, per key-value head.
-    cache: Vec<Vec<HeadCache>>,
+    /// Of the task in progress.
+    cache: Cache,
     memory: Memory,
 }
 
@@ -47,6 +48,8 @@ struct Memory {
     /// Canonical key and value rows of one layer: tokens x row bytes.
     rows: Vec<u8>,
     logits: Vec<i64>,
+    /// Position of every token of the batch in its stream.
+    positions: Vec<usize>,
     /// Rotation of every token of the batch.
     angles: Vec<(i64, i64)>,
 }
@@ -65,8 +68,7 @@ impl Engine {
             isa: Isa::detect(kernel),
             pool: Pool::new(threads),
             batch: BATCH,
-            position: 0,
-            cache: Vec::new(),
+            cache: Cache::default(),
             memory: Memory::default(),
             model,
         }

@@ -67,6 +67,12 @@ impl HeadCache {
         self.length += 1;
     }
 
+    /// Forgets all but the first `length` positions. What was after them lies in tiles still, where
+    /// nothing reads it: scores beyond the end are not looked at, weights there are zero.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
     fn grow(&mut self) {
         let room = self.key_exponents.len() + GROWTH;
         let blocks = self.dimensions / BLOCK;

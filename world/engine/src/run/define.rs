@@ -3,6 +3,7 @@
 use super::{Outcome, Task};
 use crate::error::RunError;
 use crate::model::Model;
+use std::sync::Arc;
 use talkoo_exact::sample::sample;
 use talkoo_exact::trace::{ChunkBuilder, trace_root};
 use talkoo_exact::{Kv, forward, logits};
@@ -12,7 +13,7 @@ use talkoo_exact::{Kv, forward, logits};
 ///
 /// # Errors
 /// As [`Engine::generate`](crate::Engine::generate).
-pub fn define_generate(model: &Model, task: &Task) -> Result<Outcome, RunError> {
+pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunError> {
     let mut ending = task.check(model)?;
     let definition = model.definition();
     let mut kv = Kv::new(&definition);

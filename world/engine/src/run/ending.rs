@@ -1,12 +1,13 @@
 //! When an output ends: the same rule for generating, verifying and defining.
 
 use crate::model::Model;
+use std::sync::Arc;
 use talkoo_base::{Finish, GenerateParams};
 
 /// Follows an output token by token.
-pub(super) struct Ending<'a> {
-    model: &'a Model,
-    params: &'a GenerateParams,
+pub(super) struct Ending {
+    model: Arc<Model>,
+    params: GenerateParams,
     /// Output tokens at most.
     room: u32,
     count: u32,
@@ -14,10 +15,10 @@ pub(super) struct Ending<'a> {
     tail: Vec<u8>,
 }
 
-impl<'a> Ending<'a> {
+impl Ending {
     /// `room`: positions left in the context after the prompt.
-    pub(super) fn new(model: &'a Model, params: &'a GenerateParams, room: u32) -> Self {
-        Self { model, params, room: room.min(params.max_tokens), count: 0, tail: Vec::new() }
+    pub(super) fn new(model: Arc<Model>, params: &GenerateParams, room: u32) -> Self {
+        Self { model, room: room.min(params.max_tokens), params: params.clone(), count: 0, tail: Vec::new() }
     }
 
     /// Takes the next output token; says why the output ends with it, if it does. A stop token or a
@@ -32,7 +33,8 @@ impl<'a> Ending<'a> {
     }
 
     fn completes_stop_string(&mut self, token: u32) -> bool {
-        let stops = || self.params.stop.iter().filter(|s| !s.is_empty()).map(String::as_bytes);
+        let params = &self.params;
+        let stops = || params.stop.iter().filter(|s| !s.is_empty()).map(String::as_bytes);
         let Some(longest) = stops().map(<[u8]>::len).max() else { return false };
         self.tail.extend_from_slice(self.model.vocabulary().piece(token));
         let found = stops().any(|stop| self.tail.windows(stop.len()).any(|w| w == stop));

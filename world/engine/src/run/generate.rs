@@ -1,23 +1,69 @@
 //! Generation with the fast engine.
 
+use super::ending::Ending;
 use super::{Chunk, Outcome, Task};
 use crate::engine::{Engine, Observer};
 use crate::error::RunError;
+use crate::model::Model;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use talkoo_base::{Digest, Finish};
-use talkoo_exact::sample::sample;
 use talkoo_exact::trace::{ChunkBuilder, trace_root};
 
-/// Feeds states to the chunk builder and keeps the last logits.
+/// A generation under way: what it makes of states and logits.
+pub(crate) struct Generator {
+    task: Task,
+    ending: Ending,
+    builder: ChunkBuilder,
+    count: u32,
+}
+
+/// What a new token brings.
+pub(crate) struct Grown {
+    pub(crate) token: u32,
+    /// A chunk that it completes.
+    pub(crate) chunk: Option<Chunk>,
+    pub(crate) finish: Option<Finish>,
+}
+
+impl Generator {
+    pub(crate) fn new(model: &Arc<Model>, task: Task) -> Result<Self, RunError> {
+        Ok(Self { ending: task.check(model)?, builder: ChunkBuilder::new(task.trace_id), task, count: 0 })
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Takes the state digests of the next position.
+    pub(crate) fn states(&mut self, states: &[Digest]) {
+        self.builder.push_states(states);
+    }
+
+    /// Takes the logits after the last position fed; the token is the next one to feed.
+    pub(crate) fn logits(&mut self, sample: impl FnOnce(&Task, u32) -> u32) -> Grown {
+        let token = sample(&self.task, self.count);
+        self.count += 1;
+        let finish = self.ending.after(token);
+        let full = self.builder.push_token(token) || finish.is_some();
+        let chunk = full.then(|| {
+            let (index, tokens, digest) = self.builder.close().expect("a token was just pushed");
+            Chunk { index, tokens, digest, finish }
+        });
+        Grown { token, chunk, finish }
+    }
+}
+
+/// Feeds states to the generator and keeps the last logits.
 struct Recorder<'a> {
-    builder: &'a mut ChunkBuilder,
+    generator: &'a mut Generator,
     last: usize,
     logits: Vec<i64>,
 }
 
 impl Observer for Recorder<'_> {
     fn states(&mut self, _: usize, states: &[Digest]) {
-        self.builder.push_states(states);
+        self.generator.states(states);
     }
 
     fn wants_logits(&self, index: usize) -> bool {
@@ -43,41 +89,29 @@ impl Engine {
         on_token: &mut dyn FnMut(u32),
         on_chunk: &mut dyn FnMut(&Chunk) -> ControlFlow<()>,
     ) -> Result<Outcome, RunError> {
-        let model = std::sync::Arc::clone(&self.model);
-        let mut ending = task.check(&model)?;
+        let mut generator = Generator::new(&self.model, task.clone())?;
         self.reset();
-        let mut builder = ChunkBuilder::new(task.trace_id);
         let (mut tokens, mut next, mut logits) = (Vec::new(), task.prompt.clone(), Vec::new());
         let finish = loop {
-            let mut recorder = Recorder { builder: &mut builder, last: next.len() - 1, logits };
+            let mut recorder = Recorder { generator: &mut generator, last: next.len() - 1, logits };
             self.advance(&next, &mut recorder)?;
             logits = recorder.logits;
-            let token = self.sample(&logits, task, tokens.len() as u32);
-            tokens.push(token);
-            on_token(token);
-            let finish = ending.after(token);
-            if builder.push_token(token) || finish.is_some() {
-                let (index, tokens, digest) = builder.close().expect("a token was just pushed");
-                if on_chunk(&Chunk { index, tokens, digest, finish }).is_break() && finish.is_none() {
-                    break Finish::Cancelled;
-                }
+            let grown = generator.logits(|task, index| self.sample(&logits, task, index));
+            tokens.push(grown.token);
+            on_token(grown.token);
+            if let Some(chunk) = &grown.chunk
+                && on_chunk(chunk).is_break()
+                && grown.finish.is_none()
+            {
+                break Finish::Cancelled;
             }
-            if let Some(finish) = finish {
+            if let Some(finish) = grown.finish {
                 break finish;
             }
             next.clear();
-            next.push(token);
+            next.push(grown.token);
         };
-        let chunk_digests = builder.digests().to_vec();
+        let chunk_digests = generator.builder.digests().to_vec();
         Ok(Outcome { tokens, trace_root: trace_root(&chunk_digests), chunk_digests, finish })
-    }
-
-    /// Output token `index` of `task`.
-    pub(super) fn sample(&self, logits: &[i64], task: &Task, index: u32) -> u32 {
-        if task.params.temperature_q16 == 0 {
-            self.argmax(logits)
-        } else {
-            sample(logits, &task.params, task.seed, index)
-        }
     }
 }

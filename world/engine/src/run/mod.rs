@@ -6,10 +6,13 @@ mod generate;
 mod verify;
 
 pub use define::define_generate;
+pub(crate) use generate::Generator;
+pub(crate) use verify::Checker;
 
 use crate::error::RunError;
 use crate::model::Model;
 use ending::Ending;
+use std::sync::Arc;
 use talkoo_base::{Digest, Finish, GenerateParams};
 
 /// One generation: what is fixed before it starts.
@@ -66,7 +69,7 @@ pub struct Verified {
 
 impl Task {
     /// Checks the task against the model; returns the rule that ends it.
-    fn check<'a>(&'a self, model: &'a Model) -> Result<Ending<'a>, RunError> {
+    fn check(&self, model: &Arc<Model>) -> Result<Ending, RunError> {
         let (context, prompt) = (model.context_max(), u32::try_from(self.prompt.len()).unwrap_or(u32::MAX));
         if prompt == 0 {
             return Err(RunError::EmptyPrompt);
@@ -78,7 +81,7 @@ impl Task {
         if self.params.max_tokens == 0 {
             return Err(RunError::Parameter { name: "max_tokens", need: "1 or more", have: 0 });
         }
-        Ok(Ending::new(model, &self.params, context - prompt))
+        Ok(Ending::new(Arc::clone(model), &self.params, context - prompt))
     }
 }
 

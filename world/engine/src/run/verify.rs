@@ -4,15 +4,19 @@ use super::ending::Ending;
 use super::{Task, Verified, check_tokens};
 use crate::engine::{Engine, Observer};
 use crate::error::RunError;
+use crate::model::Model;
+use std::sync::Arc;
 use talkoo_base::{Digest, Finish};
 use talkoo_exact::sample::sample;
 use talkoo_exact::trace::ChunkBuilder;
 
-/// Replays sampler, ending and chunks over logits as they come.
-struct Checker<'a> {
-    task: &'a Task,
-    tokens: &'a [u32],
-    ending: Ending<'a>,
+/// A verification under way: replays sampler, ending and chunks over states and logits as they come.
+pub(crate) struct Checker {
+    task: Task,
+    tokens: Vec<u32>,
+    /// Tokens to feed: the prompt and what of the output can be.
+    input: Vec<u32>,
+    ending: Ending,
     builder: ChunkBuilder,
     /// States of positions whose token has not been checked yet.
     waiting: std::collections::VecDeque<Vec<Digest>>,
@@ -21,7 +25,47 @@ struct Checker<'a> {
     finish: Option<Finish>,
 }
 
-impl Checker<'_> {
+impl Checker {
+    pub(crate) fn new(model: &Arc<Model>, task: Task, tokens: Vec<u32>) -> Result<Self, RunError> {
+        let ending = task.check(model)?;
+        // Tokens beyond the context, or unknown ones, diverge where they stand: what is before counts.
+        let room = (model.context_max() as usize - task.prompt.len()).min(tokens.len());
+        let known = tokens[..room].iter().position(|t| check_tokens(model, &[*t]).is_err()).unwrap_or(room);
+        // The position of the last token is never run, so an unknown or surplus token may end the input.
+        let fed = known.min(tokens.len().saturating_sub(1));
+        let mut input = task.prompt.clone();
+        input.extend_from_slice(&tokens[..fed]);
+        input.truncate(if tokens.is_empty() { 0 } else { model.context_max() as usize });
+        Ok(Self {
+            builder: ChunkBuilder::new(task.trace_id),
+            task,
+            tokens,
+            input,
+            ending,
+            waiting: std::collections::VecDeque::new(),
+            checked: 0,
+            diverged: None,
+            finish: None,
+        })
+    }
+
+    pub(crate) fn input(&self) -> &[u32] {
+        &self.input
+    }
+
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.diverged.is_some()
+    }
+
+    /// What was found, once all input was fed or a token diverged.
+    pub(crate) fn verified(mut self) -> Verified {
+        if self.diverged.is_none() && self.checked < self.tokens.len() {
+            self.diverge();
+        }
+        let finish = self.finish.filter(|_| self.diverged.is_none());
+        Verified { chunk_digests: self.builder.digests().to_vec(), diverged: self.diverged, finish }
+    }
+
     /// Index of the output token sampled after position `index`, if it is one.
     fn output(&self, index: usize) -> Option<usize> {
         (index + 1).checked_sub(self.task.prompt.len())
@@ -33,7 +77,7 @@ impl Checker<'_> {
     }
 }
 
-impl Observer for Checker<'_> {
+impl Observer for Checker {
     fn states(&mut self, index: usize, states: &[Digest]) {
         match self.output(index) {
             None => self.builder.push_states(states),
@@ -69,35 +113,10 @@ impl Engine {
     /// # Errors
     /// As [`Engine::generate`]; a token that the model does not have is a divergence, not an error.
     pub fn verify(&mut self, task: &Task, tokens: &[u32]) -> Result<Verified, RunError> {
-        let model = std::sync::Arc::clone(&self.model);
-        let ending = task.check(&model)?;
-        // Tokens beyond the context, or unknown ones, diverge where they stand: what is before counts.
-        let room = (model.context_max() as usize - task.prompt.len()).min(tokens.len());
-        let known = tokens[..room].iter().position(|t| check_tokens(&model, &[*t]).is_err()).unwrap_or(room);
-        // The position of the last token is never run, so an unknown or surplus token may end the input.
-        let fed = known.min(tokens.len().saturating_sub(1));
-        let mut input = task.prompt.clone();
-        input.extend_from_slice(&tokens[..fed]);
-        if tokens.is_empty() {
-            return Ok(Verified { chunk_digests: Vec::new(), diverged: None, finish: None });
-        }
+        let mut checker = Checker::new(&self.model, task.clone(), tokens.to_vec())?;
         self.reset();
-        let mut checker = Checker {
-            task,
-            tokens,
-            ending,
-            builder: ChunkBuilder::new(task.trace_id),
-            waiting: std::collections::VecDeque::new(),
-            checked: 0,
-            diverged: None,
-            finish: None,
-        };
-        let limit = input.len().min(model.context_max() as usize);
-        self.advance(&input[..limit], &mut checker)?;
-        if checker.diverged.is_none() && checker.checked < tokens.len() {
-            checker.diverge();
-        }
-        let finish = checker.finish.filter(|_| checker.diverged.is_none());
-        Ok(Verified { chunk_digests: checker.builder.digests().to_vec(), diverged: checker.diverged, finish })
+        let input = checker.input.clone();
+        self.advance(&input, &mut checker)?;
+        Ok(checker.verified())
     }
 }

@@ -124,6 +124,8 @@ pub(crate) struct Shape {
     pub loudness: u32,
     /// Formats to draw from.
     pub formats: Vec<Format>,
+    /// A token whose embedding leaves the contract's range; only with Q4_K.
+    pub wild_token: Option<usize>,
 }
 
 impl Shape {
@@ -140,7 +142,15 @@ impl Shape {
             tied: true,
             loudness: 8,
             formats: Format::ALL.to_vec(),
+            wild_token: None,
         }
+    }
+
+    /// A model that cannot run token 7.
+    pub(crate) fn wild(seed: u64) -> Self {
+        let (embedding, feed_forward, heads) = (256, 256, 8);
+        let formats = vec![Format::Q4K];
+        Self { embedding, feed_forward, heads, formats, tied: false, wild_token: Some(7), ..Self::small(seed) }
     }
 
     /// A random shape; K formats come with widths that are multiples of 256.
@@ -161,6 +171,7 @@ impl Shape {
             tied: random.below(2) == 0,
             loudness: [5, 8, 8, 9, 12][random.below(5)] as u32,
             formats: Format::ALL.to_vec(),
+            wild_token: None,
         }
     }
 
@@ -233,7 +244,15 @@ impl Shape {
         let mut w = self.writer(&words);
         let (d, q, kv) = (self.embedding, self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut add = |random: &mut Random, name: &str, rows: usize, columns: usize| {
-            let (kind, bytes) = self.matrix(random, rows, columns);
+            let (kind, mut bytes) = self.matrix(random, rows, columns);
+            if let Some(token) = self.wild_token.filter(|_| name == "token_embd") {
+                // The largest scales and codes that there are, no minimums.
+                let row = bytes.len() / rows;
+                for group in bytes[token * row..][..row].chunks_exact_mut(144) {
+                    group.fill(0xff);
+                    group[..4].copy_from_slice(&[0xff, 0x7b, 0, 0]);
+                }
+            }
             w.tensor(&format!("{name}.weight"), &[columns, rows], kind, bytes);
         };
         add(&mut random, "token_embd", words.len(), d);

@@ -4,4 +4,5 @@ mod bits;
 mod files;
 mod real;
 mod runs;
+mod serve;
 mod words;

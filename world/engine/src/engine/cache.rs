@@ -1,0 +1,25 @@
+//! Keys and values of one stream.
+
+use crate::kernels::HeadCache;
+use talkoo_exact::manifest::Architecture;
+
+/// Everything a stream keeps between batches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cache {
+    /// Per layer, per key-value head.
+    pub(super) layers: Vec<Vec<HeadCache>>,
+    pub(super) positions: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(shape: &Architecture) -> Self {
+        let layer = || vec![HeadCache::new(shape.head_dim); shape.kv_heads];
+        Self { layers: (0..shape.layers).map(|_| layer()).collect(), positions: 0 }
+    }
+
+    /// Forgets all but the first `positions`.
+    pub(crate) fn truncate(&mut self, positions: usize) {
+        self.layers.iter_mut().flatten().for_each(|head| head.truncate(positions));
+        self.positions = positions;
+    }
+}

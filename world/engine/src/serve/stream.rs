@@ -1,0 +1,104 @@
+//! One task among many.
+
+use super::{Event, StreamId};
+use crate::engine::{Cache, Engine, Observer};
+use crate::run::{Checker, Generator};
+use talkoo_base::{CHUNK_TOKENS, Digest};
+
+/// What a stream is for.
+pub(super) enum Role {
+    Generate {
+        generator: Box<Generator>,
+        /// Chunks that it may still begin; `None`: all.
+        credit: Option<u32>,
+        /// Whether the chunk that it is at took its credit.
+        paid: bool,
+    },
+    Verify(Box<Checker>),
+}
+
+/// A task under way.
+pub(super) struct Stream {
+    pub(super) role: Role,
+    pub(super) cache: Cache,
+    /// Tokens to feed: the prompt, then the output; the whole input of a verification.
+    pub(super) input: Vec<u32>,
+    /// How many of them were fed.
+    pub(super) fed: usize,
+    /// Positions that it may come to hold.
+    pub(super) positions: usize,
+}
+
+impl Stream {
+    /// Rows that it could feed now.
+    pub(super) fn left(&self) -> usize {
+        self.input.len() - self.fed
+    }
+
+    /// Whether it makes one token after the other.
+    pub(super) fn decodes(&self) -> bool {
+        matches!(&self.role, Role::Generate { generator, .. } if self.fed >= generator.task().prompt.len())
+    }
+
+    /// At the beginning of a chunk, takes the credit for it.
+    pub(super) fn take_credit(&mut self) {
+        if let Role::Generate { credit: Some(credit), paid, .. } = &mut self.role
+            && !*paid
+            && *credit > 0
+        {
+            (*credit, *paid) = (*credit - 1, true);
+        }
+    }
+
+    /// Whether it waits for credit.
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(&self.role, Role::Generate { credit: Some(0), paid: false, .. })
+    }
+
+    /// Whether the logits after input token `index` are wanted.
+    pub(super) fn wants_logits(&self, index: usize) -> bool {
+        match &self.role {
+            Role::Generate { .. } => index + 1 == self.input.len(),
+            Role::Verify(checker) => checker.wants_logits(index),
+        }
+    }
+
+    /// Takes what a batch says of input token `index`; whether the stream is over.
+    pub(super) fn take(
+        &mut self,
+        id: StreamId,
+        index: usize,
+        states: &[Digest],
+        logits: Option<&[i64]>,
+        engine: &Engine,
+        out: &mut Vec<Event>,
+    ) -> bool {
+        match &mut self.role {
+            Role::Verify(checker) => {
+                if !checker.has_diverged() {
+                    checker.states(index, states);
+                    logits.map(|logits| checker.logits(index, logits));
+                }
+                false
+            }
+            Role::Generate { generator, paid, .. } => {
+                generator.states(states);
+                let Some(logits) = logits else { return false };
+                let grown = generator.logits(|task, index| engine.sample(logits, task, index));
+                out.push(Event::Token { stream: id, token: grown.token });
+                self.input.push(grown.token);
+                if let Some(chunk) = grown.chunk {
+                    debug_assert!(chunk.tokens.len() <= CHUNK_TOKENS as usize);
+                    *paid = false;
+                    out.push(Event::Chunk { stream: id, chunk });
+                }
+                grown.finish.is_some()
+            }
+        }
+    }
+
+    /// Whether a verification has its answer.
+    pub(super) fn is_checked(&self) -> bool {
+        matches!(&self.role, Role::Verify(checker) if checker.has_diverged() || self.left() == 0)
+    }
+}
