@@ -32,6 +32,15 @@ pub(crate) struct Story {
     streaming: BTreeMap<(u64, u64), u64>,
     /// The job's latest convictions, for the table.
     pub(crate) convicted: BTreeMap<String, String>,
+    /// Steps that leave one node for one reason, to be told in one line.
+    leaving: Option<Leaving>,
+}
+
+struct Leaving {
+    node: String,
+    why: String,
+    steps: Vec<String>,
+    units: u64,
 }
 
 impl Story {
@@ -47,6 +56,7 @@ impl Story {
             killed: false,
             streaming: BTreeMap::new(),
             convicted: BTreeMap::new(),
+            leaving: None,
         }
     }
 
@@ -62,9 +72,9 @@ impl Story {
         }
         let (bar, mut watch, start) = (bar(steps, "steps"), Watch::default(), Instant::now());
         for event in events {
-            if let Some(line) = self.hear(&event, nodes)? {
-                bar.suspend(|| say(&line));
-            }
+            let line = self.hear(&event, nodes)?;
+            let left = if event["type"] == json!("lease.lost") { None } else { self.leave() };
+            left.into_iter().chain(line).for_each(|line| bar.suspend(|| say(&line)));
             if event["job"] != json!(job) {
                 continue;
             }
@@ -82,6 +92,7 @@ impl Story {
         bail!("the client node stopped before the job was over")
     }
 
+    /// What people call a node here.
     fn name(&self, node: &str) -> String {
         let number = self.numbers.get(node).map_or_else(|| "?".to_owned(), ToString::to_string);
         format!("node {number} ({})", &node[node.len().saturating_sub(6)..])
@@ -117,8 +128,13 @@ impl Story {
                 if self.numbers.get(node) == Some(&self.cast.victim) && self.killed {
                     self.lost += 1;
                 }
-                let units = event["units"].as_u64().unwrap_or(0);
-                format!("step {step} left {} after {units} tokens: {message}; it moves on", self.name(node))
+                let same = |l: &mut Leaving| l.node == node && l.why == message;
+                let before = if self.leaving.as_mut().is_some_and(same) { None } else { self.leave() };
+                let fresh = Leaving { node: node.to_owned(), why: message.to_owned(), steps: Vec::new(), units: 0 };
+                let leaving = self.leaving.get_or_insert(fresh);
+                leaving.steps.push(step.to_string());
+                leaving.units += event["units"].as_u64().unwrap_or(0);
+                return Ok(before);
             }
             "node.convicted" => {
                 let is_liar = self.cast.liar.is_some_and(|liar| self.numbers.get(node) == Some(&liar));
@@ -131,6 +147,14 @@ impl Story {
             _ => return Ok(None),
         };
         Ok(Some(line))
+    }
+
+    /// The line for the steps that left a node last.
+    fn leave(&mut self) -> Option<String> {
+        let Leaving { node, why, steps, units } = self.leaving.take()?;
+        let (word, them) = if steps.len() == 1 { ("step", "it moves") } else { ("steps", "they move") };
+        let name = self.name(&node);
+        Some(format!("{word} {} left {name} after {units} tokens: {why}; {them} on", steps.join(", ")))
     }
 
     /// Kills the victim while it streams: at least one chunk came, and the answer goes on.
