@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf speed [THREADS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf compare THREADS
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf streams THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf greedy IDS.i32le TOKENS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Task, Vocabulary, define_generate};
+use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Server, Task, Vocabulary, define_generate};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -42,6 +43,7 @@ fn main() -> Result<(), Failure> {
     match argument(1) {
         "speed" => speed(&model, argument(2).parse().unwrap_or(1)),
         "compare" => compare(&model, argument(2).parse()?, start),
+        "streams" => streams(&model, argument(2).parse()?),
         "greedy" => greedy(&model, &read_ids(argument(2))?, argument(3).parse()?),
         "perplexity" => perplexity(&model, argument(2), argument(3).parse()?),
         "chat" => chat(&model, argument(2), argument(3).parse().unwrap_or(32)),
@@ -137,6 +139,33 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<(), Failure
     let outcome = generate(&mut engine, &task(prompt.to_vec(), tokens, true), &mut |_| ())?;
     let tokens: Vec<String> = outcome.tokens.iter().map(u32::to_string).collect();
     println!("tokens {}", tokens.join(" "));
+    Ok(())
+}
+
+/// Decode of several streams at once, prefill apart: tokens per second over all of them.
+fn streams(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
+    for count in [1, 4, 8, 16, 32, 64] {
+        let mut best = 0f64;
+        for _ in 0..REPEATS {
+            let mut server = Server::new(Engine::new(Arc::clone(model), threads), usize::MAX);
+            for seed in 0..count {
+                server.generate(Task { seed, ..decode_task() }, None)?;
+            }
+            let (mut events, mut tokens) = (Vec::new(), 0);
+            // All prompts first.
+            while events.len() < count as usize {
+                server.step(&mut events);
+            }
+            let start = Instant::now();
+            events.clear();
+            while server.step(&mut events) {
+                tokens += events.iter().filter(|e| matches!(e, talkoo_engine::Event::Token { .. })).count();
+                events.clear();
+            }
+            best = best.max(tokens as f64 / start.elapsed().as_secs_f64());
+        }
+        println!("streams {count} {best:.1} tokens/s, {threads} threads");
+    }
     Ok(())
 }
 
