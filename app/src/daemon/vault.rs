@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again_also_by_the_next_process() {
         let dir = tempfile::tempdir().unwrap();
-        let plain = Event::Proof(talkoo_proof::Event::Earned { node: node(), total: Amount(5) });
+        let plain = Event::Proof(talkoo_proof::Event::Paid { node: node(), total: Amount(5) });
         // Larger than one piece, and than what a record of the journal may hold.
         let events = [posted(12_000), done(), plain, posted(1)];
         let records = vault(dir.path(), 7).write(events.iter()).unwrap();

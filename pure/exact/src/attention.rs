@@ -35,28 +35,31 @@ pub fn dot(query: &[i16], key: &CachedHead) -> i64 {
         .sum()
 }
 
-/// Attention of `query` (Q16, head dim numbers) over `keys` and `values` of positions 0..=own,
-/// in Q20. `scale` is the manifest's score scale.
+/// Attention of `query` (Q16, head dim numbers) over `keys` and `values` of positions 0..=own, of which
+/// those from `first` on are seen, in Q20. `scale` is the manifest's score scale.
 #[must_use]
-pub fn attend(query: &[i64], keys: &[&CachedHead], values: &[&CachedHead], scale: i64) -> Vec<i64> {
+pub fn attend(query: &[i64], keys: &[&CachedHead], values: &[&CachedHead], first: usize, scale: i64) -> Vec<i64> {
     let mut codes = vec![0i16; query.len()];
     let query_exponent = quantize_query(query, 16, &mut codes);
-    let scores: Vec<i64> = keys.iter().map(|k| score(dot(&codes, k), query_exponent + k.exponent, scale)).collect();
+    let seen = &keys[first..];
+    let scores: Vec<i64> = seen.iter().map(|k| score(dot(&codes, k), query_exponent + k.exponent, scale)).collect();
     let largest = scores.iter().copied().max().unwrap_or(0);
     let probabilities: Vec<i64> = scores.iter().map(|s| exp2neg(largest - s)).collect();
-    let total: i64 = probabilities.iter().sum();
-    let exponent = values.iter().map(|v| v.exponent).max().unwrap_or(0);
     let mut out = Vec::with_capacity(query.len());
     for block in 0..query.len() / BLOCK {
-        out.extend(mix_block(block, &probabilities, values, exponent, total));
+        out.extend(mix_block(block, &probabilities, values, first));
     }
     out
 }
 
-/// The weighted sum of one block of 32 value dimensions, in Q20.
-fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], exponent: i32, total: i64) -> [i64; BLOCK] {
-    let weights: Vec<i64> =
-        p.iter().zip(values).map(|(p, v)| align(p * i64::from(v.mantissas[block]), exponent - v.exponent)).collect();
+/// The weighted sum of one block of 32 value dimensions, in Q20; `p` are the probabilities from
+/// position `first` on, those before weigh nothing.
+fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], first: usize) -> [i64; BLOCK] {
+    let total: i64 = p.iter().sum();
+    let exponent = values[first..].iter().map(|v| v.exponent).max().unwrap_or(0);
+    let seen = p.iter().zip(&values[first..]);
+    let mut weights = vec![0; first];
+    weights.extend(seen.map(|(p, v)| align(p * i64::from(v.mantissas[block]), exponent - v.exponent)));
     let grid = grid_shift(weights.iter().copied().max().unwrap_or(0));
     let mut sums = [0i64; BLOCK];
     for (weights, values) in weights.chunks(SEGMENT).zip(values.chunks(SEGMENT)) {

@@ -1,7 +1,7 @@
 //! The integers of a manifest that stand for real numbers, computed to more than 200 bits from
 //! exact inputs: GGUF's 32-bit patterns are taken as the dyadic rationals they are.
 
-use crate::arith::rne;
+use crate::arith::{isqrt, rne};
 use crate::error::ImportError;
 use crate::fixed::Fixed;
 
@@ -50,12 +50,12 @@ pub fn epsilon(bits: u32) -> Result<u64, ImportError> {
     })
 }
 
-/// The rotary frequencies floor(base^(-2j/dimensions) / (2 pi) * 2^64), j = 0..dimensions/2, in
-/// 2^-64 turns per position, from the 32-bit pattern of the base.
+/// The rotary frequencies floor(base^(-2j/dimensions) / (2 pi) / divisors_j * 2^64), j = 0..dimensions/2,
+/// in 2^-64 turns per position, from the 32-bit pattern of the base. No divisors: none divides.
 ///
 /// # Errors
 /// If the base is not a finite number from 1 to 2^40.
-pub fn frequencies(base_bits: u32, dimensions: usize) -> Result<Vec<u64>, ImportError> {
+pub fn frequencies(base_bits: u32, dimensions: usize, divisors: &[Divisor]) -> Result<Vec<u64>, ImportError> {
     let what = "the rotary base";
     let (mantissa, exponent) = single(base_bits, what)?;
     let octaves = 63 - mantissa.unsigned_abs().leading_zeros() as i32 + exponent;
@@ -67,9 +67,58 @@ pub fn frequencies(base_bits: u32, dimensions: usize) -> Result<Vec<u64>, Import
     let turn = Fixed::pi().shl(1);
     let frequency = |j: usize| {
         let power = ln.mul(Fixed::integer(2 * j as u64)).div_small(dimensions as u64);
-        power.exp_neg().div(turn).shl(64).floor()
+        let turns = power.exp_neg().div(turn);
+        divisors.get(j).map_or(turns, |divisor| divisor.divide(turns)).shl(64).floor()
     };
     Ok((0..dimensions / 2).map(frequency).collect())
+}
+
+/// What a rotary frequency is divided by: a product of numbers from 1 to 2^20, each exact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Divisor {
+    /// mantissa * 2^-exponent.
+    factors: Vec<(u64, u32)>,
+}
+
+impl Divisor {
+    fn push(&mut self, bits: u32) -> Result<(), ImportError> {
+        let what = "a divisor of the rotary frequencies";
+        let (mantissa, exponent) = single(bits, what)?;
+        let octaves = 63 - mantissa.unsigned_abs().leading_zeros() as i32 + exponent;
+        if mantissa <= 0 || !(0..20).contains(&octaves) {
+            let have = format!("{mantissa} * 2^{exponent}");
+            return Err(ImportError::OutOfRange { what, need: "1..2^20".into(), have });
+        }
+        // A normal number of at least 1 has 24 bits of mantissa, so its exponent is within -23..0.
+        self.factors.push((mantissa as u64, exponent.unsigned_abs()));
+        Ok(())
+    }
+
+    fn divide(&self, v: Fixed) -> Fixed {
+        self.factors.iter().fold(v, |v, (mantissa, exponent)| v.shl(*exponent).div_small(*mantissa))
+    }
+}
+
+/// The divisors of the frequencies of `dimensions`: those of each frequency, and one of all.
+///
+/// # Errors
+/// If one is not a finite number from 1 to 2^20, or there are too few or too many.
+pub fn divisors(each: &[u32], all: Option<u32>, dimensions: usize) -> Result<Vec<Divisor>, ImportError> {
+    let need = dimensions / 2;
+    if !each.is_empty() && each.len() != need {
+        return Err(ImportError::Shape { what: "the divisors of the rotary frequencies", need, have: each.len() });
+    }
+    let mut out = vec![Divisor::default(); need];
+    for (j, divisor) in out.iter_mut().enumerate() {
+        each.get(j).copied().into_iter().chain(all).try_for_each(|bits| divisor.push(bits))?;
+    }
+    Ok(out)
+}
+
+/// sqrt(n) in Q16, to nearest.
+#[must_use]
+pub fn root(n: usize) -> i64 {
+    (isqrt((n as u128) << 34).div_ceil(2)) as i64
 }
 
 /// log2(e) / sqrt(head_dim) in Q30, to nearest.

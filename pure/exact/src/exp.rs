@@ -1,7 +1,8 @@
-//! Rules 7 and 9: powers of two, the logistic function, SiLU.
+//! Rules 7 and 9: powers of two, the logistic function, SiLU and GELU.
 
-use crate::arith::rsh128;
+use crate::arith::{rsh, rsh128};
 use crate::error::RangeError;
+use crate::features::Activation;
 use crate::limits::PRODUCT_BITS;
 
 /// log2(e) in Q30.
@@ -41,12 +42,33 @@ pub fn sigmoid(g: i64) -> i64 {
     if g >= 0 { (1 << 60) / denominator } else { (e << 30) / denominator }
 }
 
-/// SiLU(g) * u for g and u in Q16 below 2^40: rsh(g * sigmoid, 22) is Q24, its product with u Q20.
+/// |g| in Q16 from which GELU's gate is 0 or 1: larger ones are cut to it.
+const GELU_CUT: i64 = 1 << 20;
+/// 2 sqrt(2 / pi) in Q30.
+const GELU_LINEAR: i64 = 1_713_444_047;
+/// 2 sqrt(2 / pi) * 0.044715 in Q30.
+const GELU_CUBIC: i64 = 76_616_651;
+
+/// What the logistic function is taken of in GELU's tanh form, in Q16: 2 sqrt(2/pi) (g + 0.044715 g^3)
+/// for g in Q16.
+#[inline(always)]
+#[must_use]
+pub fn gelu_argument(g: i64) -> i64 {
+    let g = g.clamp(-GELU_CUT, GELU_CUT);
+    let square = rsh(g * g, 16);
+    rsh(g * (GELU_LINEAR + rsh(GELU_CUBIC * square, 16)), 30)
+}
+
+/// activation(g) * u for g and u in Q16 below 2^40: rsh(g * sigmoid, 22) is Q24, its product with u Q20.
 ///
 /// # Errors
 /// If the product reaches 2^60.
 #[inline(always)]
-pub fn silu_times(g: i64, u: i64) -> Result<i64, RangeError> {
-    let silu = rsh128(i128::from(g) * i128::from(sigmoid(g)), 22);
-    RangeError::check("feed-forward product", rsh128(silu * i128::from(u), 20), PRODUCT_BITS)
+pub fn gate_times(activation: Activation, g: i64, u: i64) -> Result<i64, RangeError> {
+    let argument = match activation {
+        Activation::Silu => g,
+        Activation::GeluTanh => gelu_argument(g),
+    };
+    let gate = rsh128(i128::from(g) * i128::from(sigmoid(argument)), 22);
+    RangeError::check("feed-forward product", rsh128(gate * i128::from(u), 20), PRODUCT_BITS)
 }

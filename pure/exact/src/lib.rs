@@ -16,6 +16,7 @@ pub mod attention;
 pub mod constants;
 pub mod error;
 pub mod exp;
+pub mod features;
 mod fixed;
 pub mod forward;
 pub mod import;
@@ -30,10 +31,11 @@ pub mod sample;
 pub mod trace;
 
 pub use error::{ImportError, RangeError};
+pub use features::{Activation, Features, Rotation};
 pub use forward::{Kv, Step, forward, logits};
-pub use manifest::{Architecture, Manifest};
+pub use manifest::{Architecture, Manifest, Numbers};
 pub use matrix::Matrix;
-pub use model::{Layer, Model};
+pub use model::{Extras, Layer, Model};
 
 /// Name of the numeric contract; part of every manifest and so of every model root.
 pub const CONTRACT: &str = "IR-1";

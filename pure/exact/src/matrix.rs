@@ -115,12 +115,12 @@ impl Matrix {
         sum
     }
 
-    /// Row `r` as numbers in Q16: the embedding of token `r`.
+    /// Row `r` times `scale` (Q16) as numbers in Q16: the embedding of token `r`.
     ///
     /// # Errors
     /// If a number reaches 2^40.
-    pub fn embed(&self, r: usize) -> Result<Vec<i64>, RangeError> {
-        embed_row(&self.row(r), self.block, self.zero_point)
+    pub fn embed(&self, r: usize, scale: i64) -> Result<Vec<i64>, RangeError> {
+        embed_row(&self.row(r), self.block, self.zero_point, scale)
     }
 
     /// The matrix's digest: its shape and the Merkle root of its tiles.
@@ -162,15 +162,16 @@ pub fn finish(sum: i64, exponent: i32) -> Result<i64, RangeError> {
     RangeError::check("linear output", rsh128(i128::from(sum), -(exponent + 16)), LINEAR_BITS)
 }
 
-/// A row of the embedding as numbers in Q16: rsh(sw * (code - zero point) + mn, -(ew + 16)).
+/// A row of the embedding as numbers in Q16: rsh((sw * (code - zero point) + mn) * scale, -ew), `scale`
+/// in Q16. With a scale of one this is rsh(sw * (code - zero point) + mn, -(ew + 16)).
 ///
 /// # Errors
 /// If a number reaches 2^40.
-pub fn embed_row(row: &Row, block: usize, zero_point: u8) -> Result<Vec<i64>, RangeError> {
+pub fn embed_row(row: &Row, block: usize, zero_point: u8, scale: i64) -> Result<Vec<i64>, RangeError> {
     let weight = |(i, code): (usize, &u8)| {
         let scaled = i64::from(row.sw[i / block]) * (i64::from(*code) - i64::from(zero_point));
         let minimum = row.mn.get(i / block).map_or(0, |m| i64::from(*m));
-        let value = rsh128(i128::from(scaled + minimum), -(row.ew + 16));
+        let value = rsh128(i128::from(scaled + minimum) * i128::from(scale), -row.ew);
         RangeError::check("embedding", value, LINEAR_BITS)
     };
     row.codes.iter().enumerate().map(weight).collect()

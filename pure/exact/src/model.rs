@@ -25,6 +25,28 @@ pub struct Layer {
     pub up: Matrix,
     /// Down projection.
     pub down: Matrix,
+    /// What the plain llama does not have.
+    pub extras: Extras,
+}
+
+/// The vectors of a layer that the manifest's features name, all in Q16.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Biases of query, key and value.
+    pub biases: Option<[Vec<i32>; 3]>,
+    /// Gains of the query and key norms, head dim long.
+    pub head_norms: Option<[Vec<i32>; 2]>,
+    /// Gains of the norms after attention and after the feed-forward part.
+    pub post_norms: Option<[Vec<i32>; 2]>,
+}
+
+impl Extras {
+    /// The digests of what is there, in canonical order.
+    #[must_use]
+    pub fn digests(&self) -> Vec<Digest> {
+        let vectors = self.biases.iter().flatten().chain(self.head_norms.iter().flatten());
+        vectors.chain(self.post_norms.iter().flatten()).map(|v| gains_digest(v)).collect()
+    }
 }
 
 /// A model in its canonical form.
@@ -52,6 +74,7 @@ impl Model {
             items.extend([&l.query, &l.key, &l.value, &l.attention_output].map(Matrix::digest));
             items.push(gains_digest(&l.feed_forward_norm));
             items.extend([&l.gate, &l.up, &l.down].map(Matrix::digest));
+            items.extend(l.extras.digests());
         }
         items.push(gains_digest(&self.output_norm));
         items.extend(self.output.as_ref().map(Matrix::digest));
@@ -65,7 +88,7 @@ impl Model {
     }
 }
 
-/// Digest of a vector of gains: SHA-256("talkoo/gains/1" ‖ length u32 BE ‖ gains i32 LE).
+/// Digest of a vector of gains or biases: SHA-256("talkoo/gains/1" ‖ length u32 BE ‖ gains i32 LE).
 #[must_use]
 pub fn gains_digest(gains: &[i32]) -> Digest {
     let bytes: Vec<u8> = gains.iter().flat_map(|g| g.to_le_bytes()).collect();
@@ -73,8 +96,8 @@ pub fn gains_digest(gains: &[i32]) -> Digest {
 }
 
 /// The root over the manifest and the tensors in canonical order: embedding; per layer attention
-/// norm, query, key, value, attention output, feed-forward norm, gate, up, down; output norm;
-/// output matrix if it is not the embedding.
+/// norm, query, key, value, attention output, feed-forward norm, gate, up, down, then the layer's
+/// [`Extras`]; output norm; output matrix if it is not the embedding.
 #[must_use]
 pub fn model_root(manifest: &Manifest, tensors: &[Digest]) -> Digest {
     let mut items = vec![manifest.digest()];

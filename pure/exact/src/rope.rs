@@ -1,6 +1,7 @@
 //! Rule 6: rotary positions with angles in fractions of a turn.
 
 use crate::arith::rsh128;
+use crate::features::Rotation;
 
 /// 2 pi in Q60, which turns 2^-64 turns into Q62 radians: x = r * this >> 62.
 const TURN: i128 = 7_244_019_458_077_122_842;
@@ -34,14 +35,37 @@ pub fn table(frequencies: &[u64], position: u64) -> Vec<(i64, i64)> {
     frequencies.iter().map(|f| sine_cosine(f.wrapping_mul(position))).collect()
 }
 
-/// Rotates the first `2 * table.len()` numbers of one head in place, in interleaved pairs
-/// (2j, 2j+1) as GGUF's llama stores them. Numbers below 2^40 stay below 2^41.
+/// Rotates the first `2 * table.len()` numbers of one head in place. Numbers below 2^41 stay below 2^42.
 #[inline(always)]
-pub fn rotate(head: &mut [i64], table: &[(i64, i64)]) {
-    for (pair, (sine, cosine)) in head.chunks_exact_mut(2).zip(table) {
-        let (u, w) = (i128::from(pair[0]), i128::from(pair[1]));
-        let (sine, cosine) = (i128::from(*sine), i128::from(*cosine));
-        pair[0] = rsh128(u * cosine - w * sine, 30) as i64;
-        pair[1] = rsh128(u * sine + w * cosine, 30) as i64;
+pub fn rotate(head: &mut [i64], table: &[(i64, i64)], rotation: Rotation) {
+    for_each_pair(head, table, rotation, |u, w, sine, cosine| {
+        let (wide_u, wide_w) = (i128::from(*u), i128::from(*w));
+        let (sine, cosine) = (i128::from(sine), i128::from(cosine));
+        *u = rsh128(wide_u * cosine - wide_w * sine, 30) as i64;
+        *w = rsh128(wide_u * sine + wide_w * cosine, 30) as i64;
+    });
+}
+
+/// Calls `turn` with the two numbers of every pair, the sine and the cosine.
+#[inline(always)]
+pub fn for_each_pair(
+    head: &mut [i64],
+    table: &[(i64, i64)],
+    rotation: Rotation,
+    turn: impl Fn(&mut i64, &mut i64, i64, i64),
+) {
+    match rotation {
+        Rotation::Interleaved => {
+            for (pair, (sine, cosine)) in head.chunks_exact_mut(2).zip(table) {
+                let (u, w) = pair.split_at_mut(1);
+                turn(&mut u[0], &mut w[0], *sine, *cosine);
+            }
+        }
+        Rotation::Halves => {
+            let (first, second) = head.split_at_mut(table.len());
+            for ((u, w), (sine, cosine)) in first.iter_mut().zip(second).zip(table) {
+                turn(u, w, *sine, *cosine);
+            }
+        }
     }
 }

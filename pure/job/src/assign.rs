@@ -1,7 +1,7 @@
 //! Which step goes to which worker, and when a lease lapses.
 
 use crate::job::{Job, Lease};
-use crate::limits::{COPIES_MAX, COPY_GAIN_PERCENT, FIRST_CHUNK_MS_MAX, PATIENCE, SLACK_MS};
+use crate::limits::{COPIES_MAX, COPY_GAIN_PERCENT, FIRST_CHUNK_MS_MAX, PATIENCE, PREFILL_TOKEN_MS_MAX, SLACK_MS};
 use crate::{Effect, Notice};
 use std::collections::BTreeMap;
 use talkoo_base::{Attempt, CHUNK_TOKENS, GenerateParams, Millis, Mono, NodeId, Refusal, RefusalCode};
@@ -14,7 +14,9 @@ impl Job {
 
     /// How long `node` may take for its next chunk, after `prefill` prompt tokens.
     pub(crate) fn chunk_ms_max(&self, node: &NodeId, prefill: u64) -> Millis {
-        let Some(mtps) = self.workers.get(node).and_then(|w| w.decode_mtps) else { return FIRST_CHUNK_MS_MAX };
+        let Some(mtps) = self.workers.get(node).and_then(|w| w.decode_mtps) else {
+            return FIRST_CHUNK_MS_MAX.saturating_add(prefill.saturating_mul(PREFILL_TOKEN_MS_MAX));
+        };
         // A prompt token never costs more than an output token.
         let tokens = u64::from(CHUNK_TOKENS) + prefill;
         (tokens.saturating_mul(1_000_000) / mtps.max(1)).saturating_mul(PATIENCE).saturating_add(SLACK_MS)

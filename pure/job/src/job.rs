@@ -315,6 +315,18 @@ impl Job {
         }
     }
 
+    /// Folds the end of a job. A finished one has no open step, unless its record was damaged.
+    pub(crate) fn close(&mut self, cancelled: bool) {
+        self.status = if cancelled { JobStatus::Cancelled } else { JobStatus::Finished };
+        for step in std::mem::take(&mut self.waiting) {
+            if !cancelled {
+                let lost =
+                    Refusal::new(RefusalCode::Other, "its answer was lost with a damaged disk block", "run it again");
+                self.set_failed(step, lost);
+            }
+        }
+    }
+
     fn end(&mut self, cancelled: bool, out: &mut Vec<Effect>) {
         let job = self.spec.id;
         self.status = if cancelled { JobStatus::Cancelled } else { JobStatus::Finished };

@@ -197,6 +197,8 @@ pub enum Notice {
 #[derive(Default)]
 pub struct Jobs {
     jobs: BTreeMap<JobId, Job>,
+    /// As they were posted: who came first is served first.
+    order: Vec<JobId>,
 }
 
 impl Jobs {
@@ -238,7 +240,8 @@ impl Jobs {
             job.lapse(at, out);
             job.count_busy(&mut busy);
         }
-        for job in self.jobs.values_mut().filter(|j| j.status == JobStatus::Open) {
+        for id in &self.order {
+            let Some(job) = self.jobs.get_mut(id).filter(|j| j.status == JobStatus::Open) else { continue };
             job.assign(at, &mut busy, out);
             job.close_if_over(out);
         }
@@ -254,7 +257,9 @@ impl Jobs {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Posted(spec) => {
-                self.jobs.insert(spec.id, Job::new(spec.clone()));
+                if self.jobs.insert(spec.id, Job::new(spec.clone())).is_none() {
+                    self.order.push(spec.id);
+                }
             }
             Event::Done { job, step, done } => {
                 self.with(job, |j| j.set_done(*step, done.clone()));
@@ -264,15 +269,13 @@ impl Jobs {
                 self.with(job, |j| j.set_failed(*step, refusal));
             }
             Event::Revoked { job, step } => self.with(job, |j| j.revoke(*step)),
-            Event::Closed { job, cancelled } => self.with(job, |j| {
-                j.status = if *cancelled { JobStatus::Cancelled } else { JobStatus::Finished };
-            }),
+            Event::Closed { job, cancelled } => self.with(job, |j| j.close(*cancelled)),
         }
     }
 
     /// The fewest events that give this state again, leases apart.
     pub fn history(&self) -> impl Iterator<Item = Event> {
-        self.jobs.values().flat_map(Job::history)
+        self.iter().flat_map(Job::history)
     }
 
     /// One job.
@@ -281,9 +284,9 @@ impl Jobs {
         self.jobs.get(job)
     }
 
-    /// All jobs.
+    /// All jobs, as they were posted.
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
+        self.order.iter().filter_map(|id| self.jobs.get(id))
     }
 
     fn open_job(&mut self, job: &JobId) -> Option<&mut Job> {

@@ -14,6 +14,8 @@ pub const LEASES_MAX: u32 = 100;
 /// How long a worker whose speed was never measured has for its first chunk, in milliseconds: it may
 /// have to load the model.
 pub const FIRST_CHUNK_MS_MAX: u64 = 30_000;
+/// … and so much for each token of the prompt.
+pub const PREFILL_TOKEN_MS_MAX: u64 = 20;
 /// Slack added to every deadline that comes from measured speed, in milliseconds.
 pub const SLACK_MS: u64 = 4_000;
 /// A chunk may take this many times as long as measured before its lease lapses.

@@ -1,7 +1,7 @@
 //! Machine scripts: each line is a time, an input, and what must come out, in words.
 //! A lease is written `step.number@node`. After every input the next wake lies in the future.
 
-use crate::limits::{FIRST_CHUNK_MS_MAX, LEASES_MAX, PATIENCE, RUN_FAILURES_MAX, SLACK_MS};
+use crate::limits::{FIRST_CHUNK_MS_MAX, LEASES_MAX, PATIENCE, PREFILL_TOKEN_MS_MAX, RUN_FAILURES_MAX, SLACK_MS};
 use crate::*;
 use talkoo_base::{Digest, GenerateParams, Price, Unix};
 
@@ -134,7 +134,10 @@ fn a_step_goes_from_lease_to_verdict() {
     use StepStatus::{Checking, Done, Running, Waiting};
     let (mut jobs, _) =
         check(&[(0, post(2), "record 2 steps, want"), (0, post(2), ""), (1, agreed(1, 1, None), "open 0.0@1")]);
-    assert_eq!((statuses(&jobs), wake(&jobs)), (vec![Running, Waiting], Some(1 + FIRST_CHUNK_MS_MAX)));
+    assert_eq!(
+        (statuses(&jobs), wake(&jobs)),
+        (vec![Running, Waiting], Some(1 + FIRST_CHUNK_MS_MAX + 10 * PREFILL_TOKEN_MS_MAX))
+    );
     play(
         &mut jobs,
         &[
@@ -182,7 +185,7 @@ impl DoneOf {
 
 #[test]
 fn a_silent_worker_lapses_and_its_step_moves() {
-    let t = FIRST_CHUNK_MS_MAX;
+    let t = FIRST_CHUNK_MS_MAX + 10 * PREFILL_TOKEN_MS_MAX;
     check(&[
         (0, post(1), "record 1 steps, want"),
         (0, agreed(1, 1, None), "open 0.0@1"),

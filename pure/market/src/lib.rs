@@ -102,8 +102,13 @@ pub enum Input {
     },
     /// What we offer as a worker; `None` to stop.
     Provide(Option<Ask>),
-    /// A client of ours used its slot: its reservation lives on.
-    Used(NodeId),
+    /// A client of ours uses its slot: its reservation lives on.
+    Used {
+        /// The client.
+        client: NodeId,
+        /// How much longer than usual, in milliseconds.
+        for_ms: u64,
+    },
     /// Time went by.
     Tick,
 }
@@ -163,7 +168,7 @@ impl Market {
         self.book.end_pauses(at);
         // Ranking all peers is dear: only for what can change it. Time itself comes as a tick.
         use Message::{Release, Reserve};
-        let no_news = matches!(input, Input::Measured { .. } | Input::Used(_) | Input::Provide(_))
+        let no_news = matches!(input, Input::Measured { .. } | Input::Used { .. } | Input::Provide(_))
             || matches!(input, Input::Message { message: Reserve { .. } | Release, .. });
         match input {
             Input::PeerUp(node) => self.book.up(node),
@@ -182,7 +187,7 @@ impl Market {
                 self.searches.drop_node(node, &refusal, out);
             }
             Input::Provide(ask) => self.offer.provide(ask),
-            Input::Used(client) => self.offer.used(at, client),
+            Input::Used { client, for_ms } => self.offer.used(at + for_ms, client),
             Input::Tick => {}
         }
         self.offer.expire(at);

@@ -41,7 +41,7 @@ impl Offer {
 
     pub(crate) fn used(&mut self, now: Mono, client: NodeId) {
         if let Some((_, until)) = self.held.get_mut(&client) {
-            *until = now + HOLD_MS;
+            *until = (*until).max(now + HOLD_MS);
         }
     }
 

@@ -205,6 +205,8 @@ impl Search {
             }
             match rank(&self.wanted, &me, node, peer, now) {
                 Ok(score) => fit.push((score, *node)),
+                // The reason for a pause says more than the pause.
+                Err(refusal) if refusal.code == RefusalCode::Silent && self.reasons.contains_key(node) => {}
                 Err(refusal) => {
                     self.reasons.insert(*node, (refusal, None));
                 }

@@ -247,8 +247,8 @@ fn a_reservation_lapses_unless_it_is_used() {
     play(
         &mut market,
         &[
-            (HOLD_MS - 1, Input::Used(n(1)), ""),
-            (HOLD_MS - 1, Input::Used(n(2)), ""),
+            (HOLD_MS - 1, Input::Used { client: n(1), for_ms: 0 }, ""),
+            (HOLD_MS - 1, Input::Used { client: n(2), for_ms: 0 }, ""),
             (HOLD_MS, says(2, reserve()), "refuse 2 busy"),
         ],
     );
@@ -266,6 +266,17 @@ fn a_reservation_lapses_unless_it_is_used() {
             (2 * HOLD_MS + IDLE_MS - 1, says(1, reserve()), "grant 1 x1"),
         ],
     );
+}
+
+#[test]
+fn a_long_prefill_keeps_its_slot() {
+    let mut market = check(&[(0, Input::Provide(ask(2)), ""), (0, says(1, reserve()), "grant 1 x2")]);
+    play(&mut market, &[(5, Input::Used { client: n(1), for_ms: 100_000 }, "")]);
+    // What comes soon after does not shorten it.
+    play(&mut market, &[(6, Input::Used { client: n(1), for_ms: 0 }, ""), (HOLD_MS + 100_004, Input::Tick, "")]);
+    assert_eq!(market.holds(&n(1)), 2);
+    play(&mut market, &[(HOLD_MS + 100_005, Input::Tick, "")]);
+    assert_eq!(market.holds(&n(1)), 0);
 }
 
 #[test]

@@ -177,7 +177,9 @@ impl Node {
                 self.to(Inner::Job(job::Input::Convicted(node)));
             }
             proof::Effect::Keep(kept) => out.push(Effect::Keep(kept)),
-            proof::Effect::Used(client) => self.to(Inner::Market(market::Input::Used(client))),
+            proof::Effect::Used { client, for_ms } => {
+                self.to(Inner::Market(market::Input::Used { client, for_ms }));
+            }
             proof::Effect::Notice(notice) => out.push(Effect::Notice(Notice::Proof(notice))),
         }
     }

@@ -103,6 +103,7 @@ enum Wire {
     Close { lease: LeaseId, refusal: WireRefusal },
     Commit { lease: LeaseId, commit: Digest },
     Reveal { lease: LeaseId },
+    Owed { voucher: Sealed<Voucher> },
     Answer { lease: LeaseId, receipt: Sealed<Receipt>, salt: Digest },
 }
 
@@ -175,6 +176,7 @@ impl Message {
             Self::Proof(P::Close { lease, refusal }) => Wire::Close { lease, refusal: write_refusal(refusal) },
             Self::Proof(P::Commit { lease, commit }) => Wire::Commit { lease, commit },
             Self::Proof(P::Reveal { lease }) => Wire::Reveal { lease },
+            Self::Proof(P::Owed { voucher }) => Wire::Owed { voucher: (&voucher).into() },
             Self::Proof(P::Answer(answer)) => {
                 Wire::Answer { lease: answer.lease, receipt: (&answer.receipt).into(), salt: answer.salt }
             }
@@ -211,6 +213,7 @@ impl Message {
             Wire::Close { lease, refusal } => Self::Proof(P::Close { lease, refusal: read_refusal(refusal) }),
             Wire::Commit { lease, commit } => Self::Proof(P::Commit { lease, commit }),
             Wire::Reveal { lease } => Self::Proof(P::Reveal { lease }),
+            Wire::Owed { voucher } => Self::Proof(P::Owed { voucher: voucher.open(network)? }),
             Wire::Answer { lease, receipt, salt } => {
                 receipt.check()?;
                 let receipt = receipt.open(network)?;

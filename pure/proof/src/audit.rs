@@ -146,7 +146,7 @@ impl Audits {
         }
         if cx.own_audits {
             let purchase = &audit.purchase;
-            audit.stage = Stage::Own { until: now.mono + OWN_AUDIT_MS_MAX };
+            audit.stage = Stage::Own { until: now.mono + OWN_AUDIT_MS_MAX + purchase.prefill_ms() };
             out.push(Effect::Run(Box::new(Run {
                 ticket: Ticket::Own(lease),
                 work: purchase.work.clone(),
@@ -196,7 +196,7 @@ impl Audits {
         let (attempt, worker) = (purchase.attempt, purchase.worker.node);
         audit.tried.push(verifier.node);
         let request = Box::new(order.request.clone());
-        let until = now.mono + AUDIT_MS_MAX;
+        let until = now.mono + AUDIT_MS_MAX + purchase.prefill_ms();
         audit.stage = Stage::Asked { verifier, lease: asked, request, commit: None, until };
         self.asked.insert(asked, lease);
         out.push(Effect::Notice(Notice::AuditStarted { attempt, worker, verifier: Some(verifier.node) }));
@@ -258,25 +258,43 @@ impl Audits {
         self.next(cx, now, lease, out);
     }
 
-    /// Our own engine has spoken, or could not.
+    /// Our own engine has spoken.
     pub(crate) fn judged(
         &mut self,
         cx: &mut Context,
         lease: LeaseId,
-        found: Option<(&[Digest], Option<u64>, Finish)>,
+        digests: &[Digest],
+        diverged: Option<u64>,
+        finish: Finish,
         out: &mut Vec<Effect>,
     ) {
         let Some(audit) = self.open.get(&lease).filter(|a| matches!(a.stage, Stage::Own { .. })) else { return };
-        let truth = found.map(|(digests, diverged, finish)| Finding {
-            root: trace_root(digests),
-            finish: if diverged.is_some() { Finish::Diverged } else { finish },
-        });
-        if let Some(truth) = truth {
-            let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
-            let equal = truth == audit.claim();
-            out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
+        let finish = if diverged.is_some() { Finish::Diverged } else { finish };
+        let truth = Finding { root: trace_root(digests), finish };
+        let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
+        let equal = truth == audit.claim();
+        out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
+        self.decide(cx, lease, Some(truth), out);
+    }
+
+    /// Our own engine could not. Without its word nobody is convicted on strangers' words alone, and
+    /// an answer that nobody vouches for is not taken: the step moves on, and is given up in the end.
+    pub(crate) fn not_judged(&mut self, cx: &mut Context, lease: LeaseId, why: &Refusal, out: &mut Vec<Effect>) {
+        let Some(audit) = self.open.get(&lease).filter(|a| matches!(a.stage, Stage::Own { .. })) else { return };
+        let claim = audit.claim();
+        let vouched = !audit.opinions.is_empty() && audit.opinions.iter().all(|o| o.finding == claim);
+        if vouched || !cx.own_audits {
+            return self.decide(cx, lease, None, out);
         }
-        self.decide(cx, lease, truth, out);
+        let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
+        if !audit.opinions.is_empty() {
+            out.push(Effect::Keep(Box::new(keep(cx, audit, None))));
+        }
+        self.asked.retain(|_, of| *of != lease);
+        self.open.remove(&lease);
+        let message = format!("our own engine could not check its answer: {}", why.message);
+        let refusal = Refusal::new(RefusalCode::RunFailed, message, why.hint.clone());
+        out.push(Effect::Broken { attempt, node, refusal });
     }
 
     fn decide(&mut self, cx: &mut Context, lease: LeaseId, truth: Option<Finding>, out: &mut Vec<Effect>) {
@@ -285,12 +303,8 @@ impl Audits {
         let claim = audit.claim();
         let against: Vec<&Opinion> = audit.opinions.iter().filter(|o| o.finding != claim).collect();
         let agree = |o: &&&Opinion| against.iter().filter(|p| p.finding == o.finding).count() >= 2;
-        // An engine of ours that could not speak leaves the answer unchecked: the step moves on, nobody
-        // is convicted on strangers' words alone.
-        let silent = truth.is_none() && cx.own_audits && (audit.opinions.is_empty() || !against.is_empty());
         let stands = match truth {
             Some(truth) => truth == claim,
-            None if silent => false,
             None => against.iter().find(agree).is_none() && against.len() < audit.opinions.len().max(1),
         };
         let strangers = against.iter().find(agree).map(|o| o.finding).filter(|_| !cx.own_audits);
@@ -327,7 +341,8 @@ impl Audits {
         let late: Vec<LeaseId> = self.own_late(now.mono);
         for lease in late {
             out.push(Effect::Stop(Ticket::Own(lease)));
-            self.decide(cx, lease, None, out);
+            let late = Refusal::new(RefusalCode::Silent, "it took too long", "this machine may be overloaded");
+            self.not_judged(cx, lease, &late, out);
         }
         self.move_on(cx, now, |stage| matches!(stage, Stage::Asked { until, .. } if *until <= now.mono), out);
     }

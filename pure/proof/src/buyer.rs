@@ -1,7 +1,7 @@
 //! The client's side of a lease: request, receipts, vouchers.
 
 use crate::commit::{GrowingOutput, coin_commit, derive, prompt_root, trace_id, trace_root};
-use crate::limits::{REQUEST_S, STATE_BYTES_PER_TOKEN};
+use crate::limits::{PREFILL_TOKEN_MS_MAX, REQUEST_S, STATE_BYTES_PER_TOKEN};
 use crate::machine::Context;
 use crate::purse::{channel, voucher};
 use crate::{Candidate, Chunk, Effect, Event, Message, Notice, Order};
@@ -33,6 +33,8 @@ pub(crate) struct Purchase {
 pub(crate) struct Buyer {
     open: BTreeMap<LeaseId, Purchase>,
     names: BTreeMap<Attempt, LeaseId>,
+    /// Channels of workers whose sums we did not know.
+    unsure: BTreeMap<NodeId, Digest>,
 }
 
 /// The parts of an order that do not depend on who works.
@@ -110,6 +112,9 @@ pub(crate) fn convict(cx: &mut Context, node: NodeId, refusal: Refusal, out: &mu
     out.push(Effect::Convicted { node, refusal });
 }
 
+/// Workers that may show us a forgotten voucher at once.
+const UNSURE_MAX: usize = 1_024;
+
 impl Buyer {
     pub(crate) fn len(&self) -> usize {
         self.open.len()
@@ -167,6 +172,18 @@ impl Buyer {
         out.push(Effect::Send { to: purchase.worker.node, message });
     }
 
+    /// A worker whose sum we did not know shows a voucher of ours: what we signed counts, whether we
+    /// remember it or not.
+    pub(crate) fn owed(&mut self, cx: &mut Context, from: NodeId, voucher: &Signed<Voucher>, out: &mut Vec<Effect>) {
+        let (ours, total) = (voucher.signer == cx.me.address(), voucher.body.max_claimable);
+        if ours && self.unsure.get(&from) == Some(&voucher.body.channel) {
+            self.unsure.remove(&from);
+            if total > cx.purse.account(&from).signed {
+                cx.record(Event::Paid { node: from, total }, out);
+            }
+        }
+    }
+
     /// The worker ends it.
     pub(crate) fn closed(&mut self, from: NodeId, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
         if self.open.get(&lease).is_none_or(|p| p.worker.node != from) {
@@ -220,7 +237,10 @@ impl Buyer {
             // Not a lie for sure: one of the two sides may have lost its journal.
             let message = "the worker asks for more than we signed for and this work is worth";
             let refusal = Refusal::new(RefusalCode::BadVoucher, message, "another worker runs it");
-            let attempt = purchase.attempt;
+            let (attempt, channel) = (purchase.attempt, purchase.order.request.body.channel);
+            if self.unsure.len() < UNSURE_MAX {
+                self.unsure.insert(from, channel);
+            }
             self.close(attempt, &refusal, out);
             out.push(Effect::Broken { attempt, node: from, refusal });
             return None;
@@ -240,6 +260,11 @@ impl Buyer {
 }
 
 impl Purchase {
+    /// How long a slow machine needs to run prompt and output in one prefill, in milliseconds.
+    pub(crate) fn prefill_ms(&self) -> u64 {
+        PREFILL_TOKEN_MS_MAX * (self.work.prompt.len() + self.tokens.len()) as u64
+    }
+
     fn owed(&self, units: u64) -> Amount {
         self.order.request.body.price.owed(self.work.prompt.len() as u64, units)
     }

@@ -126,6 +126,11 @@ pub enum Message {
     },
     /// Verifier to client: here it is.
     Answer(Box<Answer>),
+    /// Worker to client that refused its sum: your own largest voucher, in case you lost your journal.
+    Owed {
+        /// The voucher.
+        voucher: Signed<Voucher>,
+    },
 }
 
 /// A run of our own engine that an input or effect is about.
@@ -328,7 +333,12 @@ pub enum Effect {
     /// Keep this record as a file.
     Keep(Box<Kept>),
     /// We use a slot that a client reserved.
-    Used(NodeId),
+    Used {
+        /// The client.
+        client: NodeId,
+        /// How long it may take until we use it again, in milliseconds, besides the usual.
+        for_ms: u64,
+    },
     /// For people who watch.
     Notice(Notice),
 }

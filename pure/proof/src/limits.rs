@@ -10,10 +10,12 @@ pub const RERUNS_MAX: usize = 64;
 pub const RERUNS_PER_CLIENT_MAX: usize = 8;
 /// Prompt and output tokens of one order: what a record may hold.
 pub const ORDER_TOKENS_MAX: usize = 131_072;
-/// Leases that a client may leave unpaid before it has to wait.
-pub const DEBTS_MAX: u32 = 16;
-/// One unpaid lease is forgiven after this, in milliseconds.
-pub const DEBT_FORGIVEN_MS: u64 = 60_000;
+/// Tokens, prompt and output, of leases that a client may leave unpaid before it has to wait.
+pub const DEBT_TOKENS_MAX: u64 = 65_536;
+/// One millisecond of waiting is worth so many tokens of debt, in thousandths: 4,096 in a minute.
+pub const DEBT_FORGIVEN_MTPS: u64 = 68_267;
+/// How long the slowest machine that we wait for needs for one token of a prefill, in milliseconds.
+pub const PREFILL_TOKEN_MS_MAX: u64 = 20;
 /// Clients whose unpaid leases are remembered.
 pub const DEBTORS_MAX: usize = 4_096;
 /// Leases of one client for each slot that it holds, those included that wait for the last payment.
@@ -27,9 +29,9 @@ pub const RESENDS_MAX: u32 = 8;
 pub const PAID_KEPT_MAX: usize = 1_024;
 /// How long a request is good for, in seconds.
 pub const REQUEST_S: u64 = 3_600;
-/// How long a verifier has for all it does, in milliseconds.
+/// How long a verifier has for all it does, in milliseconds; and [`PREFILL_TOKEN_MS_MAX`] for each token.
 pub const AUDIT_MS_MAX: u64 = 30_000;
-/// How long our own engine has to judge, in milliseconds.
+/// How long our own engine has to judge, in milliseconds; and the same for each token.
 pub const OWN_AUDIT_MS_MAX: u64 = 120_000;
 /// Verifiers tried for one answer before our own engine judges it.
 pub const VERIFIERS_MAX: usize = 4;

@@ -89,12 +89,14 @@ impl Proof {
                 self.seller.verified(cx, now.mono, lease, &digests, diverged, finish, out);
             }
             Input::Verified { ticket: Ticket::Own(lease), digests, diverged, finish } => {
-                self.audits.judged(cx, lease, Some((&digests, diverged, finish)), out);
+                self.audits.judged(cx, lease, &digests, diverged, finish, out);
             }
             Input::RunFailed { ticket: Ticket::Sale(lease), refusal } => {
                 self.seller.run_failed(now.mono, lease, &refusal, out);
             }
-            Input::RunFailed { ticket: Ticket::Own(lease), .. } => self.audits.judged(cx, lease, None, out),
+            Input::RunFailed { ticket: Ticket::Own(lease), refusal } => {
+                self.audits.not_judged(cx, lease, &refusal, out);
+            }
             Input::PeerDown(node) => {
                 self.seller.peer_down(now.mono, node, out);
                 self.audits.peer_down(cx, now, node, out);
@@ -158,9 +160,10 @@ impl Proof {
             }
             Message::Commit { lease, commit } => self.audits.commit(from, lease, commit, out),
             Message::Answer(answer) => self.audits.answer(cx, now, from, &answer, out),
+            Message::Owed { voucher } => self.buyer.owed(cx, from, &voucher, out),
             Message::Close { lease, refusal } => {
                 self.buyer.closed(from, lease, &refusal, out);
-                self.seller.closed(now.mono, from, lease, out);
+                self.seller.closed(cx, now.mono, from, lease, refusal.code, out);
                 self.audits.refused(cx, now, from, lease, out);
             }
         }

@@ -5,6 +5,7 @@
 use crate::limits::WITHDRAW_DELAY_S;
 use crate::wire::Event;
 use std::collections::BTreeMap;
+use talkoo_base::wire::Sealed;
 use talkoo_base::{Address, Amount, ChannelConfig, Digest, Network, NodeId, Signed, Signer, Voucher};
 
 /// A client's account with one worker.
@@ -21,10 +22,12 @@ pub struct Account {
 }
 
 /// A worker's account with one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Earnings {
-    /// The largest voucher received.
+    /// Amount of the largest voucher received.
     pub received: Amount,
+    /// That voucher.
+    pub voucher: Option<Sealed<Voucher>>,
 }
 
 #[derive(Default)]
@@ -53,9 +56,11 @@ impl Purse {
                 let account = Account { signed: *signed, deserved: *deserved, clean: *clean, refuted: *refuted };
                 self.accounts.insert(*node, account);
             }
-            Event::Earned { node, total } => {
-                let earned = self.earnings.entry(*node).or_default();
-                earned.received = earned.received.max(*total);
+            Event::Earned { node, voucher } => {
+                let (earned, total) = (self.earnings.entry(*node).or_default(), voucher.body.max_claimable);
+                if total > earned.received {
+                    *earned = Earnings { received: total, voucher: Some(voucher.clone()) };
+                }
             }
         }
     }
@@ -66,7 +71,8 @@ impl Purse {
             let Account { signed, deserved, clean, refuted } = *account;
             Event::Account { node: *node, signed, deserved, clean, refuted }
         });
-        let earnings = self.earnings.iter().map(|(node, e)| Event::Earned { node: *node, total: e.received });
+        let earned = |(node, e): (&NodeId, &Earnings)| Some(Event::Earned { node: *node, voucher: e.voucher.clone()? });
+        let earnings = self.earnings.iter().filter_map(earned);
         accounts.chain(earnings)
     }
 
@@ -76,6 +82,11 @@ impl Purse {
 
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (&NodeId, &Account)> {
         self.accounts.iter()
+    }
+
+    /// The largest voucher of a client.
+    pub(crate) fn voucher(&self, client: &NodeId) -> Option<&Sealed<Voucher>> {
+        self.earnings.get(client)?.voucher.as_ref()
     }
 
     pub(crate) fn earned(&self, client: &NodeId) -> Amount {

@@ -4,8 +4,8 @@
 use crate::commit::{GrowingOutput, derive, trace_root, verdict_commit};
 use crate::debts::Debts;
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX, SALES_MAX,
-    SALES_PER_SLOT_MAX,
+    CHUNKS_AHEAD_MAX, PREFILL_TOKEN_MS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX,
+    SALES_MAX, SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
 use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
@@ -77,7 +77,9 @@ impl Seller {
         };
         let ticket = Ticket::Sale(lease);
         let trace_id = order.request.body.inputs[1];
-        out.push(Effect::Used(client));
+        // Until its first chunk nothing else says that the slot is in use.
+        let for_ms = order.request.body.limits.input_units.saturating_mul(PREFILL_TOKEN_MS_MAX);
+        out.push(Effect::Used { client, for_ms });
         out.push(Effect::Run(Box::new(Run { ticket, work, trace_id, rerun: order.rerun.clone() })));
         if order.rerun.is_none() {
             out.push(Effect::Credit { ticket, chunks: CHUNKS_AHEAD_MAX });
@@ -106,7 +108,7 @@ impl Seller {
         let wait = self.debts.wait_ms(now, client);
         if wait > 0 {
             let hint = format!("it gets another one in {} s", wait.div_ceil(1_000));
-            return Err(Refusal::new(RefusalCode::ExposureExceeded, "this client left too many leases unpaid", hint));
+            return Err(Refusal::new(RefusalCode::ExposureExceeded, "this client left too much work unpaid", hint));
         }
         let is_rerun = order.rerun.is_some();
         let same_kind = || self.sales.values().filter(|s| s.order.rerun.is_some() == is_rerun);
@@ -192,7 +194,7 @@ impl Seller {
         }
         *settled += due;
         if offered > before {
-            cx.record(Event::Earned { node: from, total: offered }, out);
+            cx.record(Event::Earned { node: from, voucher: voucher.into() }, out);
         }
         sale.paid = *worth;
         sale.unpaid.pop_front();
@@ -200,13 +202,14 @@ impl Seller {
         sale.resends = 0;
         sale.resend_at = (!sale.unpaid.is_empty()).then(|| now + RESEND_MS);
         if sale.order.rerun.is_none() {
-            out.push(Effect::Used(from));
+            out.push(Effect::Used { client: from, for_ms: 0 });
         }
         // An audit has one answer, also when the output it judged had no honest end.
         if sale.finish == Finish::Running && sale.order.rerun.is_none() {
             out.push(Effect::Credit { ticket: Ticket::Sale(lease), chunks: 1 });
         } else if sale.unpaid.is_empty() {
-            self.debts.paid(&from);
+            let tokens = sale.tokens();
+            self.debts.paid(&from, tokens);
             self.end(lease, out);
         }
     }
@@ -264,7 +267,7 @@ impl Seller {
     pub(crate) fn run_failed(&mut self, now: Mono, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
         if let Some(sale) = self.sales.remove(&lease) {
             if refusal.code == RefusalCode::ExposureExceeded {
-                self.debts.unpaid(now, sale.client);
+                self.debts.unpaid(now, sale.client, sale.tokens());
             }
             let message = Message::Close { lease, refusal: refusal.clone() };
             out.push(Effect::Send { to: sale.client, message });
@@ -272,19 +275,31 @@ impl Seller {
     }
 
     /// The client ends a lease.
-    pub(crate) fn closed(&mut self, now: Mono, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
-        if self.sales.get(&lease).is_some_and(|s| s.client == from) {
-            self.debts.unpaid(now, from);
-            out.push(Effect::Stop(Ticket::Sale(lease)));
-            self.end(lease, out);
+    pub(crate) fn closed(
+        &mut self,
+        cx: &Context,
+        now: Mono,
+        from: NodeId,
+        lease: LeaseId,
+        why: RefusalCode,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(sale) = self.sales.get(&lease).filter(|s| s.client == from) else { return };
+        self.debts.unpaid(now, from, sale.tokens());
+        out.push(Effect::Stop(Ticket::Sale(lease)));
+        if why == RefusalCode::BadVoucher
+            && let Some(voucher) = cx.purse.voucher(&from).and_then(|v| v.clone().open(&cx.network).ok())
+        {
+            out.push(Effect::Send { to: from, message: Message::Owed { voucher } });
         }
+        self.end(lease, out);
     }
 
     pub(crate) fn peer_down(&mut self, now: Mono, node: NodeId, out: &mut Vec<Effect>) {
         let gone: Vec<LeaseId> = self.sales.iter().filter(|(_, s)| s.client == node).map(|(l, _)| *l).collect();
         for lease in gone {
-            self.sales.remove(&lease);
-            self.debts.unpaid(now, node);
+            let tokens = self.sales.remove(&lease).map_or(0, |sale| sale.tokens());
+            self.debts.unpaid(now, node, tokens);
             out.push(Effect::Stop(Ticket::Sale(lease)));
         }
     }
@@ -311,7 +326,8 @@ impl Seller {
                 let refusal = Refusal::new(RefusalCode::Silent, message, "open a new lease");
                 out.push(Effect::Send { to: sale.client, message: Message::Close { lease, refusal } });
                 out.push(Effect::Stop(Ticket::Sale(lease)));
-                self.debts.unpaid(now, sale.client);
+                let (client, tokens) = (sale.client, sale.tokens());
+                self.debts.unpaid(now, client, tokens);
                 self.end(lease, out);
                 continue;
             }
@@ -328,6 +344,13 @@ impl Seller {
             let (client, units, audit) = (sale.client, sale.units, sale.order.rerun.is_some());
             out.push(Effect::Notice(Notice::Sold { client, units, audit }));
         }
+    }
+}
+
+impl Sale {
+    /// Tokens that it cost us so far: prompt, or prompt and output to check, and what we made.
+    fn tokens(&self) -> u64 {
+        self.order.request.body.limits.input_units.saturating_add(self.units)
     }
 }
 

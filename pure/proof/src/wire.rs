@@ -1,7 +1,8 @@
 //! What receipts, payments and verdicts leave in the journal.
 
 use serde::{Deserialize, Serialize};
-use talkoo_base::{Amount, NodeId};
+use talkoo_base::wire::Sealed;
+use talkoo_base::{Amount, NodeId, Voucher};
 
 /// A durable change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +38,11 @@ pub enum Event {
         /// Whether it lied.
         refuted: bool,
     },
-    /// As a worker: a client's voucher for this amount in all came.
+    /// As a worker: a client's voucher came that is larger than all before.
     Earned {
         /// The client.
         node: NodeId,
-        /// Cumulative amount.
-        total: Amount,
+        /// The voucher; whoever has it can claim the money.
+        voucher: Sealed<Voucher>,
     },
 }

@@ -1,7 +1,8 @@
 use super::Random;
 use crate::arith::{bit_length, isqrt, rne, rsh, rsh128};
 use crate::attention::{attend, score};
-use crate::exp::{exp2neg, sigmoid, silu_times};
+use crate::exp::{exp2neg, gate_times, gelu_argument, sigmoid};
+use crate::features::{Activation, Rotation};
 use crate::norm::rms_norm;
 use crate::quantize::{Quantized, quantize, quantize_query};
 use crate::rope;
@@ -47,10 +48,42 @@ fn the_logistic_function_is_bounded_and_mirrored() {
     for _ in 0..1000 {
         let (g, u) = (random.signed(40), random.signed(40));
         // Either in range or refused; never an overflow.
-        assert!(silu_times(g, u).map_or_else(|e| e.bits == 60, |y| y.unsigned_abs() < 1 << 60));
+        assert!(gate_times(Activation::Silu, g, u).map_or_else(|e| e.bits == 60, |y| y.unsigned_abs() < 1 << 60));
     }
-    assert_eq!(silu_times(1 << 16, 1 << 16), Ok(766_570), "SiLU(1) = 0.731059 in Q20, rounded");
+    assert_eq!(gate_times(Activation::Silu, 1 << 16, 1 << 16), Ok(766_570), "SiLU(1) = 0.731059 in Q20, rounded");
 }
+
+#[test]
+fn gelu_is_close_to_its_real_values() {
+    // g, GELU's tanh form of g in Q20; from fifty-digit arithmetic.
+    for (g, expected) in GELU {
+        let found = gate_times(Activation::GeluTanh, g, 1 << 16).unwrap();
+        assert!((found - expected).abs() <= 4 + (g.abs() >> 14), "GELU({g}) is {found}, not {expected}");
+    }
+    for g in [40 << 16, 1 << 39] {
+        assert_eq!(gate_times(Activation::GeluTanh, g, 1 << 12), Ok(g), "large ones are themselves");
+        assert_eq!(gate_times(Activation::GeluTanh, -g, 1 << 16), Ok(0), "or nothing");
+    }
+    let mut before = i64::MIN;
+    for g in (-(20 << 16)..20 << 16).step_by(501) {
+        let argument = gelu_argument(g);
+        assert!(argument >= before && argument == -gelu_argument(-g), "at {g}");
+        before = argument;
+    }
+}
+
+/// Gates in Q16 with GELU's tanh form in Q20.
+const GELU: [(i64, i64); 9] = [
+    (0, 0),
+    (100, 801),
+    (-6_554, -48_255),
+    (32_768, 362_507),
+    (-49_152, -178_299),
+    (65_536, 882_054),
+    (-131_072, -47_608),
+    (200_000, 3_196_772),
+    (-300_000, -3),
+];
 
 #[test]
 fn quantised_vectors_are_close_and_codes_in_range() {
@@ -87,7 +120,7 @@ fn norms_of_constant_vectors_are_one() {
 
 #[test]
 fn rotations_keep_lengths_and_undo() {
-    let frequencies = crate::constants::frequencies(0x461c_4000, 32).unwrap();
+    let frequencies = crate::constants::frequencies(0x461c_4000, 32, &[]).unwrap();
     let mut random = Random(3);
     for position in [0, 1, 2, 1000, 131_071] {
         let table = rope::table(&frequencies, position);
@@ -95,11 +128,20 @@ fn rotations_keep_lengths_and_undo() {
             assert!((s * s + c * c - (1i64 << 60)).abs() < 1 << 32, "position {position}");
         }
         let back: Vec<(i64, i64)> = table.iter().map(|(s, c)| (-s, *c)).collect();
-        let head: Vec<i64> = (0..32).map(|_| random.signed(40)).collect();
-        let mut turned = head.clone();
-        rope::rotate(&mut turned, &table);
-        rope::rotate(&mut turned, &back);
-        assert!(head.iter().zip(&turned).all(|(a, b)| (a - b).abs() < 1 << 12), "position {position}");
+        let head: Vec<i64> = (0..40).map(|_| random.signed(40)).collect();
+        for rotation in [Rotation::Interleaved, Rotation::Halves] {
+            let mut turned = head.clone();
+            rope::rotate(&mut turned, &table, rotation);
+            assert_eq!(turned[32..], head[32..], "what is not rotated stays");
+            rope::rotate(&mut turned, &back, rotation);
+            assert!(head.iter().zip(&turned).all(|(a, b)| (a - b).abs() < 1 << 12), "position {position}");
+        }
+        // Halves are the same pairs at other places.
+        let mut paired: Vec<i64> = (0..16).flat_map(|j| [head[j], head[j + 16]]).collect();
+        let mut halves = head[..32].to_vec();
+        rope::rotate(&mut paired, &table, Rotation::Interleaved);
+        rope::rotate(&mut halves, &table, Rotation::Halves);
+        assert!((0..16).all(|j| (halves[j], halves[j + 16]) == (paired[2 * j], paired[2 * j + 1])));
     }
     assert_eq!(rope::sine_cosine(1 << 62), (1 << 30, 0), "a quarter turn");
     assert_eq!(rope::sine_cosine(1 << 63), (0, -(1 << 30)), "a half turn");
@@ -114,7 +156,10 @@ fn head(value: i64) -> Quantized {
 fn attention_mixes_and_forgets_nothing_far_away() {
     let scale = crate::constants::score_scale(32);
     let one = head(1 << 16);
-    assert!((attend(&[5 << 16; 32], &[&one], &[&one], scale)[0] - (1 << 20)).abs() < 1 << 12, "one position is itself");
+    assert!(
+        (attend(&[5 << 16; 32], &[&one], &[&one], 0, scale)[0] - (1 << 20)).abs() < 1 << 12,
+        "one position is itself"
+    );
 
     // 20,000 far positions share the weight that one near position has 2^17 times more of each:
     // with one 16-bit scale for all weights they would round to nothing.
@@ -125,9 +170,32 @@ fn attention_mixes_and_forgets_nothing_far_away() {
     let keys: Vec<&Quantized> = (0..=count).map(|i| if i == count { &key_near } else { &key_far }).collect();
     let values: Vec<&Quantized> = (0..=count).map(|i| if i == count { &near } else { &far }).collect();
     // score difference: 32 * 12 * q / sqrt(32) = ln(2^17) at q = 0.1736 (Q16: 11,376)
-    let out = attend(&[11_376; 32], &keys, &values, scale)[0];
+    let out = attend(&[11_376; 32], &keys, &values, 0, scale)[0];
     let expected = (1 << 20) * 20_000 / (20_000 + (1 << 17));
     assert!((out - expected).abs() < expected / 50, "{out} is not {expected}");
+}
+
+#[test]
+fn what_lies_before_the_window_is_not_seen() {
+    let (scale, mut random) = (crate::constants::score_scale(32), Random(4));
+    let mut some = |bits: u32| -> Vec<Quantized> {
+        (0..300).map(|_| quantize(&(0..32).map(|_| random.signed(bits)).collect::<Vec<_>>(), 16)).collect()
+    };
+    let (keys, values, wild) = (some(17), some(17), some(38));
+    let all = |from: &[Quantized], first: usize| -> Vec<Quantized> {
+        wild[..first].iter().chain(&from[first..]).cloned().collect()
+    };
+    for first in [0, 1, 127, 128, 200, 256, 299] {
+        let run = |first_seen: usize, keys: &[Quantized], values: &[Quantized]| {
+            let (keys, values): (Vec<_>, Vec<_>) = (keys.iter().collect(), values.iter().collect());
+            attend(&[9 << 12; 32], &keys, &values, first_seen, scale)
+        };
+        let expected = run(first, &keys, &values);
+        assert_eq!(run(first, &all(&keys, first), &all(&values, first)), expected, "from {first} on");
+        if first % 128 == 0 {
+            assert_eq!(run(0, &keys[first..], &values[first..]), expected, "whole segments are cut off");
+        }
+    }
 }
 
 #[test]
@@ -137,6 +205,6 @@ fn scores_out_of_all_proportion_are_cut_not_wrapped() {
     assert!(top > 0 && score(-(1 << 46), 14, scale) < 0);
     assert_eq!(top, score((1 << 46) - 1, 60, scale));
     let (low, high) = (head(-(1 << 40)), head(1 << 40));
-    let out = attend(&[1 << 40; 32], &[&high, &low, &low], &[&high, &low, &low], scale);
+    let out = attend(&[1 << 40; 32], &[&high, &low, &low], &[&high, &low, &low], 0, scale);
     assert!((out[0] - (1 << 44)).abs() < 1 << 36, "the one that matches wins: {}", out[0]);
 }

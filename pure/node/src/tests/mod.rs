@@ -186,6 +186,7 @@ pub(super) fn kind(message: &Message) -> &'static str {
         Message::Proof(P::Close { .. }) => "close",
         Message::Proof(P::Commit { .. }) => "commit",
         Message::Proof(P::Reveal { .. }) => "reveal",
+        Message::Proof(P::Owed { .. }) => "owed",
         Message::Proof(P::Answer(_)) => "answer",
     }
 }

@@ -89,6 +89,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let chunk = Chunk { lease: lease(), index: 1, tokens: vec![5, 6, 7], digest: d(6), receipt: receipt() };
     let answer = Answer { lease: lease(), receipt: receipt(), salt: d(7) };
     let bare = Refusal::new(RefusalCode::Busy, "all slots are held", "");
+    let owed = voucher.clone();
     vec![
         ("bafyreia3wktnjsft3u4or5tfi663fseusadw6wusdfwofzl77mbvxxqos4", hello()),
         (
@@ -120,6 +121,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             Message::Proof(P::Commit { lease: lease(), commit: d(8) }),
         ),
         ("bafyreiba7rmd7lgqpqd75zytbilejsczwywuy2p35vuxjdj6y3z7h47o4q", Message::Proof(P::Reveal { lease: lease() })),
+        ("bafyreicy2fs6mx3byiiricb433o5le7mivjw3wyxitgjtt6vs6neicypbu", Message::Proof(P::Owed { voucher: owed })),
         ("bafyreiaghnsq4zoszsninliowaentirpqcffrlfmt3z7umn5hckjubdwru", Message::Proof(P::Answer(Box::new(answer)))),
     ]
 }
@@ -131,6 +133,8 @@ fn events() -> Vec<(&'static str, Event)> {
     let (job, step, node, total) = (JOB, 2, id(2), Amount(1 << 70));
     let done = DoneWire { node, number: 1, tokens: vec![5, 300, 70_000], finish: Finish::Stop, audited: true };
     let (code, message) = ("run_failed".to_string(), "out of memory".to_string());
+    let voucher = Signed::new(Voucher { channel: d(5), max_claimable: total }, &net(), &key(1));
+    let voucher = talkoo_base::wire::Sealed::from(&voucher);
     vec![
         (
             "bafyreickm52jymjkldby5zmgn7m5aygdqqvkm44l6iyg5dyjdk7m3yq5ji",
@@ -156,7 +160,11 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::Proof(E::Accepted { node, worth: total, audited: true }),
         ),
         ("bafyreifbeidvjopnq4ht2gkfa7qfcis6x4rpclwrsgnltip5kjibxhc3pm", Event::Proof(E::Refuted(node))),
-        ("bafyreiezdwhhjmt3ubtouoq2lae6urew7zddvzvegjp6gc3rcrdpcdonqy", Event::Proof(E::Earned { node, total })),
+        ("bafyreidyvztw2nndjwp3ugehy5cv43wmr2mrqo6bxukedz22fhm5sp3bfe", Event::Proof(E::Earned { node, voucher })),
+        (
+            "bafyreicrpeaq3c3ypb5m3gyist44adhcwplqxidbwojvcdavolbkjrcvta",
+            Event::Proof(E::Account { node, signed: total, deserved: total, clean: 3, refuted: true }),
+        ),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! From a delivered answer to a verdict: whose word counts for what.
 
 use super::{ATTEMPT, Nodes, Word, candidate, id, key, net, operator, verified};
-use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX};
+use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PREFILL_TOKEN_MS_MAX};
 use crate::{Answer, Candidate, Effect, Event, Input, Message, Ticket, chance_q32};
 use talkoo_base::wire::Typed;
 use talkoo_base::{Amount, AuditPolicy, Digest, LeaseId, Refusal, RefusalCode, Signed};
@@ -114,13 +114,14 @@ fn verdicts() {
             "our engine fails",
             &[('V', Other(1))],
             Some(Fails),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, falls audited",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, \
+             broken our own engine could not check its answer: out of memory",
         ),
         case(
             "our engine never answers",
             &[],
             Some(Silent),
-            "draw not CW, (asks own engine), stop own, keep, falls audited",
+            "draw not CW, (asks own engine), stop own, broken our own engine could not check its answer: it took too long",
         ),
         case(
             "a verifier that is silent, one that is there",
@@ -310,7 +311,7 @@ fn an_audit_that_nobody_needs_any_more_is_closed() {
         let chunk = nodes.chunk('W', lease, index);
         nodes.send('W', 'C', Message::Chunk(Box::new(chunk)));
     }
-    assert_eq!(nodes.nodes[&'C'].next_wake().map(|w| w.0), Some(OWN_AUDIT_MS_MAX));
+    assert_eq!(nodes.nodes[&'C'].next_wake().map(|w| w.0), Some(OWN_AUDIT_MS_MAX + 50 * PREFILL_TOKEN_MS_MAX));
     nodes.check('C', close(), "stop own");
     nodes.check('C', verified(Ticket::Own(lease), Word::Other(1)), "");
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
@@ -320,7 +321,7 @@ fn an_audit_that_nobody_needs_any_more_is_closed() {
 fn a_late_verifier_is_told_so() {
     let mut nodes = Nodes::new(false);
     let lease = asked(&mut nodes);
-    nodes.at = AUDIT_MS_MAX - 1;
+    nodes.at = AUDIT_MS_MAX + 50 * PREFILL_TOKEN_MS_MAX - 1;
     nodes.check('C', Input::Tick, "");
     nodes.at += 1;
     nodes.check('C', Input::Tick, "V<close silent, draw not VCW");

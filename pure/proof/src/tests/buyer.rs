@@ -139,7 +139,9 @@ fn a_restart_goes_on_from_the_last_voucher() {
     // Told out of order or twice, events leave the same amounts.
     for total in [account.signed, Amount(42), account.signed] {
         again.nodes.get_mut(&'C').unwrap().apply(&crate::Event::Paid { node, total });
-        again.nodes.get_mut(&'W').unwrap().apply(&crate::Event::Earned { node: id('C'), total });
+        let voucher = talkoo_base::Voucher { channel: Digest::ZERO, max_claimable: total };
+        let voucher = talkoo_base::wire::Sealed::from(&Signed::new(voucher, &net(), &key('C')));
+        again.nodes.get_mut(&'W').unwrap().apply(&crate::Event::Earned { node: id('C'), voucher });
     }
     let (_, lease) = again.lease(ATTEMPT, 'W', 40, AuditPolicy::None);
     let chunk = again.chunk('W', lease, 0);

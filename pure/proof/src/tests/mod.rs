@@ -244,6 +244,7 @@ fn message_words(message: &Message) -> String {
         Message::Commit { .. } => "commit".into(),
         Message::Reveal { .. } => "reveal".into(),
         Message::Answer(answer) => format!("answer {:?}", answer.receipt.body.finish),
+        Message::Owed { voucher } => format!("owed {}", voucher.body.max_claimable.0),
     }
 }
 
@@ -257,7 +258,7 @@ fn words(effect: &Effect) -> String {
             }
             Event::Refuted(node) => format!("refuted {}", name(node)),
             Event::Account { node, .. } => format!("account {}", name(node)),
-            Event::Earned { node, total } => format!("earned {} {}", name(node), total.0),
+            Event::Earned { node, voucher } => format!("earned {} {}", name(node), voucher.body.max_claimable.0),
         },
         Effect::Send { to, message } => format!("{}<{}", name(to), message_words(message)),
         Effect::Run(run) => format!("{} {}", if run.rerun.is_some() { "re-run" } else { "run" }, own(&run.ticket)),
@@ -272,7 +273,7 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Convicted { node, .. } => format!("convicted {}", name(node)),
         Effect::Keep(_) => "keep".into(),
-        Effect::Used(node) => format!("used {}", name(node)),
+        Effect::Used { client, .. } => format!("used {}", name(client)),
         Effect::Notice(Notice::AuditStarted { verifier, .. }) => {
             format!("(asks {})", verifier.as_ref().map_or("own engine".into(), |v| name(v).to_string()))
         }

@@ -2,8 +2,8 @@
 
 use super::{ATTEMPT, Nodes, PRICE, Word, digest, id, key, net, now, open, produced, show, verified, work};
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MS, DEBTS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX, RESEND_MS,
-    RESENDS_MAX, SALES_MAX,
+    CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MTPS, DEBT_TOKENS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX,
+    RESEND_MS, RESENDS_MAX, SALES_MAX,
 };
 use crate::{Chunk, Effect, Input, Message, Order, Terms, Ticket};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
@@ -145,32 +145,72 @@ fn a_client_that_leaves_leases_unpaid_has_to_wait() {
         number += 1;
         order(nodes, Attempt { number, ..ATTEMPT })
     };
-    let refusal = Refusal::new(RefusalCode::Superseded, "", "");
-    for _ in 0..DEBTS_MAX {
+    let leave = |nodes: &mut Nodes, order: &Order, code| {
+        let refusal = Refusal::new(code, "", "");
+        show(&nodes.tell('W', says(Message::Close { lease: lease_of(order), refusal })))
+    };
+    // A prompt of 10 tokens is lost each time.
+    let leases = DEBT_TOKENS_MAX / 10 + 1;
+    for _ in 0..leases {
         let order = next(&mut nodes);
         assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
-        let close = Message::Close { lease: lease_of(&order), refusal: refusal.clone() };
-        nodes.check('W', says(close), "stop sale, (sold 0)");
+        assert_eq!(leave(&mut nodes, &order, RefusalCode::Superseded), "stop sale, (sold 0)");
     }
     let order = next(&mut nodes);
     assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
     let audit = audit_of(&order, 1);
     assert_eq!(lease_with(&mut nodes, &audit, 1), "C<close exposure_exceeded");
-    // Others are served; a minute forgives one lease, a lease that is paid to its end another one.
-    nodes.at = DEBT_FORGIVEN_MS - 1;
+    // Time forgives: 4 tokens too many, at 68 a second.
+    let late = ((leases * 10 - DEBT_TOKENS_MAX) * 1_000_000).div_ceil(DEBT_FORGIVEN_MTPS);
+    nodes.at = late - 1;
     assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
-    nodes.at = DEBT_FORGIVEN_MS;
+    nodes.at = late;
     assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
+    // A lease that is paid to its end forgives its own 50 tokens, not more.
     (0..2).for_each(|n| _ = nodes.chunk('W', lease_of(&order), n));
     nodes.check('W', says(pay('C', &order, 0, 42)), "earned C 42, used C");
     nodes.check('W', says(pay('C', &order, 1, 50)), "earned C 50, used C, (sold 40)");
-    for _ in 0..2 {
+    for _ in 0..6 {
         let order = next(&mut nodes);
         assert_eq!(lease_with(&mut nodes, &order, 1), "used C, run sale, credit 2");
         nodes.check('W', Input::PeerDown(id('C')), "stop sale");
     }
     let order = next(&mut nodes);
     assert_eq!(lease_with(&mut nodes, &order, 1), "C<close exposure_exceeded");
+}
+
+#[test]
+fn a_client_that_lost_its_journal_is_shown_its_own_voucher() {
+    let mut nodes = Nodes::new(false);
+    let (order, lease) = nodes.lease(ATTEMPT, 'W', 40, AuditPolicy::Drawn);
+    nodes.chunk('W', lease, 0);
+    nodes.check('W', says(pay('C', &order, 0, 42)), "earned C 42, used C, credit 1");
+    nodes.chunk('W', lease, 1);
+    nodes.check('W', says(pay('C', &order, 1, 50)), "earned C 50, used C, (sold 40)");
+    // The client of the next lease knows nothing of the 50 that it signed.
+    let (order, lease) = nodes.lease(Attempt { number: 1, ..ATTEMPT }, 'W', 40, AuditPolicy::Drawn);
+    let chunk = nodes.chunk('W', lease, 0);
+    let says_w = |message| Input::Message { from: id('W'), message };
+    let refused = nodes.tell('C', says_w(Message::Chunk(Box::new(chunk))));
+    assert!(show(&refused).starts_with("W<close bad_voucher"));
+    let Effect::Send { message: close, .. } = &refused[0] else { unreachable!() };
+    let owed = nodes.check('W', says(close.clone()), "stop sale, C<owed 50, (sold 32)");
+    let Effect::Send { message: owed, .. } = &owed[1] else { unreachable!() };
+    let Message::Owed { voucher } = owed else { unreachable!() };
+    // Only a voucher of its own, on that worker's channel, and only when it asked.
+    let stranger = Message::Owed { voucher: Signed::new(voucher.body.clone(), &net(), &key('W')) };
+    let channel = Voucher { channel: Digest::ZERO, ..voucher.body.clone() };
+    let elsewhere = Message::Owed { voucher: Signed::new(channel, &net(), &key('C')) };
+    for message in [stranger, elsewhere] {
+        nodes.check('C', says_w(message), "");
+    }
+    nodes.check('C', says_w(owed.clone()), "paid W 50");
+    nodes.check('C', says_w(owed.clone()), "");
+    // From then on they agree.
+    let (_, lease) = nodes.lease(Attempt { number: 2, ..ATTEMPT }, 'W', 40, AuditPolicy::Drawn);
+    let chunk = nodes.chunk('W', lease, 0);
+    nodes.check('C', says_w(Message::Chunk(Box::new(chunk))), "paid W 92, W<pay 0 92, progress 32");
+    assert_eq!(order.request.body.channel, voucher.body.channel);
 }
 
 /// The same work as an audit of the output 0..40.
