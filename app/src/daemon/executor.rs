@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -27,6 +28,8 @@ pub(crate) enum Report {
     Run(Input),
     /// A model was loaded and measured, or could not be.
     Loaded { name: String, offer: Result<ModelOffer, Refusal> },
+    /// The engine's thread ended with a panic.
+    Died,
 }
 
 #[derive(Default)]
@@ -61,10 +64,16 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 
 impl Executor {
     /// Starts the thread. `report` may block: that is how a slow node slows its engine.
-    pub(crate) fn start(threads: usize, report: impl Fn(Report) + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(threads: usize, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared: Shared = Arc::default();
-        let worker = Worker { shared: shared.clone(), threads, report: Box::new(report), loaded: None };
-        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.work())?;
+        let report: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(report);
+        let worker = Worker { shared: shared.clone(), threads, report: report.clone(), loaded: None };
+        let work = move || {
+            if catch_unwind(AssertUnwindSafe(|| worker.work())).is_err() {
+                report(Report::Died);
+            }
+        };
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(work)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -141,7 +150,7 @@ struct Loaded {
 struct Worker {
     shared: Shared,
     threads: usize,
-    report: Box<dyn Fn(Report) + Send>,
+    report: Arc<dyn Fn(Report) + Send + Sync>,
     loaded: Option<Loaded>,
 }
 
@@ -246,6 +255,12 @@ impl Worker {
             let model = Model::load(&file).map_err(|e| {
                 Refusal::new(RefusalCode::RunFailed, format!("cannot load the model: {e}"), "pull it again")
             })?;
+            // A damaged or exchanged file computes other numbers: whoever ran it would look like a liar,
+            // and call honest machines liars.
+            if model.root() != root {
+                let message = format!("{} is not the model it was any more", file.display());
+                return Err(Refusal::new(RefusalCode::SelfTestFailed, message, "remove it and pull it again"));
+            }
             let positions = CACHE_BYTES_MAX / model.cache_bytes_per_position().max(1);
             let server = Server::new(Engine::new(Arc::new(model), self.threads), positions);
             let (runs, tickets, parked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());

@@ -38,7 +38,7 @@ use talkoo_proof::Kept;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use vault::Vault;
 
 /// Inputs handled before the journal is flushed and effects leave.
@@ -47,6 +47,8 @@ const BATCH_MAX: usize = 256;
 const SLOTS: u32 = 8;
 /// Refused messages of one peer before its connections are closed for a while, and again each time.
 const REFUSED_MAX: u64 = 32;
+/// Peers whose refused messages are counted.
+const REFUSED_PEERS_MAX: usize = 1_024;
 /// Events that wait for the loop; senders wait beyond it.
 pub(crate) const INBOX_MAX: usize = 1_024;
 
@@ -141,6 +143,12 @@ impl Daemon {
                 self.node.handle(now, input, &mut out);
             }
         }
+        // Receipts first: what the journal calls done has its receipt also after a crash.
+        for effect in &out {
+            if let Effect::Keep(kept) = effect {
+                self.keep(kept);
+            }
+        }
         let events = out.iter().filter_map(|e| if let Effect::Record(event) = e { Some(&**event) } else { None });
         let records = self.vault.write(events)?;
         if !records.is_empty() {
@@ -179,7 +187,8 @@ impl Daemon {
             Effect::Run(run) => self.executor.run(run),
             Effect::Credit { ticket, chunks } => self.executor.credit(ticket, chunks),
             Effect::Stop(ticket) => self.executor.stop(ticket),
-            Effect::Keep(kept) => self.keep(&kept),
+            // Written before the journal was.
+            Effect::Keep(_) => {}
             Effect::Notice(notice) => self.tell(&notices::json_of(&notice)),
         }
     }
@@ -201,7 +210,6 @@ impl Daemon {
             NetEvent::PeerDown { peer } => {
                 info!(?peer, "peer down");
                 self.tell(&json!({"type": "peer.down", "node": peer.to_string()}));
-                self.refused.remove(&peer);
                 self.pending.push(Input::PeerDown(peer));
             }
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
@@ -213,6 +221,9 @@ impl Daemon {
     }
 
     fn refuse(&mut self, peer: NodeId, why: &str) {
+        if self.refused.len() >= REFUSED_PEERS_MAX {
+            self.refused.clear();
+        }
         let count = self.refused.entry(peer).or_default();
         *count += 1;
         if *count == 1 {
@@ -227,6 +238,10 @@ impl Daemon {
         match event {
             Event::Report(Report::Run(input)) => self.pending.push(Input::Engine(input)),
             Event::Report(Report::Loaded { name, offer }) => self.loaded(&name, offer),
+            Event::Report(Report::Died) => {
+                error!("the engine panicked: this node stops; its log says where, please report it");
+                self.stop.cancel();
+            }
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
         }

@@ -3,7 +3,7 @@
 use super::executor::Executor;
 use super::rim::Rim;
 use super::store::PublicBlocks;
-use super::vault::Vault;
+use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
@@ -19,7 +19,7 @@ use talkoo_node::{Input, Node, Setup};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long tasks have to end after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -146,8 +146,10 @@ fn fold(node: &mut Node, journal: &mut Journal, vault: &Vault, recovered: &talko
     let records = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice));
     let mut count = 0;
     for record in records {
-        let event = vault.read(record).with_context(|| format!("record {count} of the journal cannot be read"))?;
-        node.apply(&event);
+        match vault.read(record).with_context(|| format!("record {count} of the journal cannot be read"))? {
+            Entry::Event(event) => node.apply(&event),
+            Entry::Lost { job, why } => error!(%job, why, "an event of this job is lost; the others go on"),
+        }
         count += 1;
     }
     if count > 0 {

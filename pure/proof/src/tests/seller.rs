@@ -198,8 +198,8 @@ fn a_client_that_lost_its_journal_is_shown_its_own_voucher() {
     let Effect::Send { message: owed, .. } = &owed[1] else { unreachable!() };
     let Message::Owed { voucher } = owed else { unreachable!() };
     // Only a voucher of its own, on that worker's channel, and only when it asked.
-    let stranger = Message::Owed { voucher: Signed::new(voucher.body.clone(), &net(), &key('W')) };
-    let channel = Voucher { channel: Digest::ZERO, ..voucher.body.clone() };
+    let stranger = Message::Owed { voucher: Signed::new(voucher.body, &net(), &key('W')) };
+    let channel = Voucher { channel: Digest::ZERO, ..voucher.body };
     let elsewhere = Message::Owed { voucher: Signed::new(channel, &net(), &key('C')) };
     for message in [stranger, elsewhere] {
         nodes.check('C', says_w(message), "");

@@ -22,8 +22,9 @@ pub enum BlocksError {
         /// Where.
         path: PathBuf,
     },
-    /// The bytes on the disk are not the block any more. It is forgotten.
-    #[error("block {cid} was damaged on disk and is removed: pull it again; check the disk")]
+    /// The bytes on the disk are not the block any more. It is forgotten, unless it is private: then
+    /// nobody else has it, and what is left of it stays where it is.
+    #[error("block {cid} was damaged on disk: check the disk; if it belongs to a model, pull that again")]
     Damaged {
         /// Which.
         cid: Cid,

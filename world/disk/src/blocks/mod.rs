@@ -144,7 +144,8 @@ impl Blocks {
         self.flush_locked(&mut self.writer())
     }
 
-    /// A block, checked against its name; `None` if it is not here. A damaged one is forgotten.
+    /// A block, checked against its name; `None` if it is not here. A damaged one is forgotten, unless
+    /// it is private.
     ///
     /// # Errors
     /// [`BlocksError::Damaged`], [`BlocksError::Io`], [`BlocksError::Index`].
@@ -272,7 +273,8 @@ impl Blocks {
         let mut writer = self.writer();
         let row = self.index.row(cid)?;
         let bytes = row.map(|row| self.read_row(cid, row)).transpose()?.flatten();
-        if bytes.is_none_or(|bytes| Block::verified(*cid, bytes).is_err()) {
+        let is_private = row.is_some_and(|row| row.visibility == Visibility::Private);
+        if !is_private && bytes.is_none_or(|bytes| Block::verified(*cid, bytes).is_err()) {
             self.delete_locked(&mut writer, &[*cid])?;
         }
         Ok(BlocksError::Damaged { cid: *cid })

@@ -99,6 +99,17 @@ fn damage_is_found_on_reading_and_repaired_by_putting() {
     }
     blocks.put(std::slice::from_ref(&large), Visibility::Public, Sync::Now).unwrap();
     assert!(blocks.get(large.cid()).unwrap().is_some());
+    // Of a private block nobody else has a copy: what is left of it stays.
+    let private = block(2, 1 << 20);
+    blocks.put(std::slice::from_ref(&private), Visibility::Private, Sync::Now).unwrap();
+    let path = file_of(dir.path(), private.cid());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[77] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(blocks.get(private.cid()), Err(BlocksError::Damaged { .. })));
+    }
+    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 #[test]
