@@ -69,14 +69,16 @@ fn verify(
     let (mut rows, mut wrong, mut loaded) = (Vec::new(), 0, None);
     for file in files {
         let kept = read(file);
-        let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| check(k).map_err(|e| e.to_string()));
+        let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| signed(k).map_err(|e| e.to_string()));
         let checked = checked.and_then(|facts| match &facts.rerun {
+            // Whoever computes the answer again needs nobody's word, nor the client's accusation.
             Some(run) if rerun => {
                 let answer = again(run, facts.program, scalar, model, data_dir, &mut loaded);
-                answer.map_err(|e| format!("{e:#}")).map(|()| facts)
+                let against = if facts.stands() { "" } else { "; the accusation against its worker is true" };
+                answer.map_err(|e| format!("{e:#}{against}")).map(|()| facts)
             }
             None if rerun => Err("it discloses no prompt, so the answer cannot be computed again".into()),
-            _ => Ok(facts),
+            _ => stands(&facts).map_err(|e| e.to_string()).map(|()| facts),
         });
         match (&checked, &kept) {
             (Ok(facts), Ok(kept)) => rows.push(describe(file, kept, Some((facts, rerun)))),
@@ -101,12 +103,27 @@ fn verify(
 
 /// Everything that needs no model; evidence against a worker does not hold as a receipt.
 pub(crate) fn check(kept: &Kept) -> Result<Facts> {
-    let facts = verify_kept(kept).map_err(|why| match why {
+    let facts = signed(kept)?;
+    stands(&facts)?;
+    Ok(facts)
+}
+
+/// Signatures, roots and sums, whoever the record is for.
+fn signed(kept: &Kept) -> Result<Facts> {
+    verify_kept(kept).map_err(|why| match why {
         VerifyError::Record(why) => anyhow!("a record in it breaks the format ({why})"),
         why => why.into(),
-    })?;
-    ensure!(facts.stands(), "it is evidence against its worker: {} re-runs found another answer", facts.refuted);
-    Ok(facts)
+    })
+}
+
+fn stands(facts: &Facts) -> Result<()> {
+    let own = if facts.own_rerun == Some(false) { ", and so says its client's own engine" } else { "" };
+    ensure!(
+        facts.stands(),
+        "it is evidence against its worker: {} re-runs found another answer{own}; --rerun tells who is right",
+        facts.refuted
+    );
+    Ok(())
 }
 
 /// Computes the answer again: with the fast engine, or with the scalar definition.
@@ -166,8 +183,6 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
     let last = kept.links.last().map(|l| &l.receipt.body);
     let mut value = json!({
         "file": file,
-        "network": kept.network,
-        "step": kept.step,
         "model_root": kept.request.body.program.to_string(),
         "worker": kept.request.body.worker.to_string(),
         "units": last.map(|r| r.units),
@@ -177,12 +192,16 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
         "receipt": last.map(|r| r.id().to_string()),
         "disclosed": kept.disclosure.is_some(),
         "settled_on_chain": false,
+        // For finding one's way; nobody signed it.
+        "unsigned": {"network": kept.network, "step": kept.step},
     });
     if let Some((facts, rerun)) = facts {
         value["holds"] = json!(true);
+        value["accused_verifiers"] = json!(facts.lies);
         value["client"] = json!(facts.client.to_string());
         value["voucher"] = json!(facts.paid.to_string());
         value["badge"] = json!(match (rerun, facts.matched) {
+            (true, _) if !facts.stands() => "re-run here: matched; its client's accusation is false".to_owned(),
             (true, _) => "re-run here: matched".to_owned(),
             (false, 0) => "re-runnable".to_owned(),
             (false, n) => format!("re-run matched ({n})"),
