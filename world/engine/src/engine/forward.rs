@@ -5,11 +5,13 @@ use crate::kernels::{self, Isa, Pool};
 use crate::model::LayerWeights;
 use crate::run::Task;
 use talkoo_base::{Digest, sha256};
+use talkoo_exact::arith::rsh;
+use talkoo_exact::limits::HEAD_DIM_MAX;
 use talkoo_exact::matrix::embed_row;
 use talkoo_exact::quantize::Quantized;
 use talkoo_exact::sample::sample;
 use talkoo_exact::trace::push_cached_head;
-use talkoo_exact::{Manifest, RangeError, rope};
+use talkoo_exact::{Extras, Manifest, RangeError, rope};
 
 /// Fraction bits of norm, attention and feed-forward products, which are quantised next.
 const WIDE: i32 = 20;
@@ -98,27 +100,24 @@ impl Engine {
         let mut states = vec![Digest::ZERO; if with_states { rows.len() * layers } else { 0 }];
         let memory = &mut self.memory;
         memory.residual.clear();
-        memory.angles.clear();
+        memory.angles.iter_mut().for_each(Vec::clear);
         memory.positions.clear();
         let embedding = &model.embedding;
         let (block, zero_point) = (embedding.format.block(), embedding.format.zero_point());
+        let (manifest, scale) = (&model.manifest, model.manifest.embedding_scale);
         for row in rows {
             let cache = &mut caches[row.stream];
-            memory.residual.extend(embed_row(&embedding.row(row.token as usize), block, zero_point)?);
-            memory.angles.extend(rope::table(&model.manifest.frequencies, cache.positions as u64));
+            memory.residual.extend(embed_row(&embedding.row(row.token as usize), block, zero_point, scale)?);
+            memory.angles[0].extend(rope::table(&manifest.frequencies, cache.positions as u64));
+            if !manifest.features.local_layers.is_empty() {
+                memory.angles[1].extend(rope::table(manifest.frequencies_of_local(), cache.positions as u64));
+            }
             memory.positions.push(cache.positions);
             cache.positions += 1;
         }
         for (l, layer) in model.layers.iter().enumerate() {
-            let mut pass = Pass {
-                isa: self.isa,
-                pool: &mut self.pool,
-                manifest: &model.manifest,
-                rows,
-                tokens: rows.len(),
-                layer: l,
-                memory,
-            };
+            let mut pass =
+                Pass { isa: self.isa, pool: &mut self.pool, manifest, rows, tokens: rows.len(), layer: l, memory };
             pass.attention_part(layer, caches)?;
             pass.feed_forward_part(layer)?;
             if with_states {
@@ -192,26 +191,56 @@ impl Pass<'_> {
         kernels::multiply(self.pool, self.isa, &layer.query, &memory.x, &mut memory.query)?;
         kernels::multiply(self.pool, self.isa, &layer.key, &memory.x, &mut memory.key)?;
         kernels::multiply(self.pool, self.isa, &layer.value, &memory.x, &mut memory.value)?;
-        self.rotate();
+        self.shape_heads(&layer.extras);
         self.store(caches);
         self.attend(caches);
         self.quantised(self.manifest.architecture.query(), |m| &m.mixed);
         let memory = &mut *self.memory;
         kernels::multiply(self.pool, self.isa, &layer.attention_output, &memory.x, &mut memory.delta)?;
-        kernels::add(self.isa, &mut memory.residual, &memory.delta);
+        self.add(layer.extras.post_norms.as_ref().map(|n| &n[0][..]));
         Ok(())
     }
 
-    fn rotate(&mut self) {
-        let (isa, shape) = (self.isa, &self.manifest.architecture);
-        let (angles, pairs) = (&self.memory.angles, shape.rope_dim / 2);
-        for (vectors, length) in [(&mut self.memory.query, shape.query()), (&mut self.memory.key, shape.key())] {
+    /// Biases, norms and rotations of queries, keys and values.
+    fn shape_heads(&mut self, extras: &Extras) {
+        let (isa, shape, features) = (self.isa, &self.manifest.architecture, &self.manifest.features);
+        let (epsilon, rotation, pairs) = (self.manifest.epsilon, features.rotation, shape.rope_dim / 2);
+        let memory = &mut *self.memory;
+        let angles = &memory.angles[usize::from(features.is_local(self.layer))];
+        if let Some([.., bias]) = &extras.biases {
+            self.pool.chunks(&mut memory.value, shape.key(), &|_, vector| add_bias(vector, bias));
+        }
+        let parts = [(&mut memory.query, shape.query()), (&mut memory.key, shape.key())];
+        for (part, (vectors, length)) in parts.into_iter().enumerate() {
+            let bias = extras.biases.as_ref().map(|b| &b[part]);
+            let gains = extras.head_norms.as_ref().map(|n| &n[part]);
             self.pool.chunks(vectors, length, &|t, vector| {
+                if let Some(bias) = bias {
+                    add_bias(vector, bias);
+                }
+                let mut normed = [0; HEAD_DIM_MAX];
                 for head in vector.chunks_exact_mut(shape.head_dim) {
-                    kernels::rotate(isa, head, &angles[t * pairs..][..pairs]);
+                    if let Some(gains) = gains {
+                        norm_narrow(isa, head, gains, epsilon, &mut normed[..head.len()]);
+                        head.copy_from_slice(&normed[..head.len()]);
+                    }
+                    kernels::rotate(isa, head, &angles[t * pairs..][..pairs], rotation);
                 }
             });
         }
+    }
+
+    /// Adds the last matrix's output to the residual, after a norm if there are gains.
+    fn add(&mut self, gains: Option<&[i32]>) {
+        let (isa, epsilon, d) = (self.isa, self.manifest.epsilon, self.manifest.architecture.embedding);
+        let memory = &mut *self.memory;
+        let Some(gains) = gains else { return kernels::add(isa, &mut memory.residual, &memory.delta) };
+        let delta = &memory.delta;
+        self.pool.chunks(&mut memory.residual, d, &|t, residual| {
+            let mut normed = vec![0; d];
+            norm_narrow(isa, &delta[t * d..][..d], gains, epsilon, &mut normed);
+            kernels::add(isa, residual, &normed);
+        });
     }
 
     /// Quantises keys and values into the cache and keeps their canonical rows for the state digests.
@@ -244,12 +273,13 @@ impl Pass<'_> {
         let (isa, shape, scale) = (self.isa, &self.manifest.architecture, self.manifest.score_scale);
         let (heads, dim, rows, layer) = (shape.heads, shape.head_dim, self.rows, self.layer);
         self.memory.mixed.resize(self.tokens * shape.query(), 0);
-        let (query, positions) = (&self.memory.query, &self.memory.positions);
+        let (query, positions, features) = (&self.memory.query, &self.memory.positions, &self.manifest.features);
         self.pool.chunks(&mut self.memory.mixed, dim, &|i, out| {
             let (t, h) = (i / heads, i % heads);
             let cache = &caches[rows[t].stream].layers[layer][h * shape.kv_heads / heads];
+            let seen = features.first_visible(layer, positions[t])..positions[t] + 1;
             SCRATCH.with_borrow_mut(|scratch| {
-                kernels::attend(isa, cache, positions[t] + 1, &query[i * dim..][..dim], scale, scratch, out);
+                kernels::attend(isa, cache, seen.clone(), &query[i * dim..][..dim], scale, scratch, out);
             });
         });
     }
@@ -260,10 +290,11 @@ impl Pass<'_> {
         kernels::multiply(self.pool, self.isa, &layer.gate, &memory.x, &mut memory.gate)?;
         kernels::multiply(self.pool, self.isa, &layer.up, &memory.x, &mut memory.up)?;
         let (isa, length) = (self.isa, self.manifest.architecture.feed_forward);
+        let activation = self.manifest.features.activation;
         let (up, failed) = (&memory.up, std::sync::Mutex::new(None));
         // In pieces rather than tokens, so that the threads share a single token too.
         self.pool.chunks(&mut memory.gate, PIECE, &|i, gate| {
-            if let Err(error) = kernels::silu_times(isa, gate, &up[i * PIECE..][..gate.len()]) {
+            if let Err(error) = kernels::gate_times(isa, activation, gate, &up[i * PIECE..][..gate.len()]) {
                 failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
             }
         });
@@ -273,7 +304,7 @@ impl Pass<'_> {
         self.quantised(length, |m| &m.gate);
         let memory = &mut *self.memory;
         kernels::multiply(self.pool, self.isa, &layer.down, &memory.x, &mut memory.delta)?;
-        kernels::add(self.isa, &mut memory.residual, &memory.delta);
+        self.add(layer.extras.post_norms.as_ref().map(|n| &n[1][..]));
         Ok(())
     }
 
@@ -290,6 +321,18 @@ impl Pass<'_> {
             states[layer] = sha256(&[&bytes, &rows[t * row..][..row]]);
         });
     }
+}
+
+fn add_bias(vector: &mut [i64], bias: &[i32]) {
+    for (v, b) in vector.iter_mut().zip(bias) {
+        *v += i64::from(*b);
+    }
+}
+
+/// RMSNorm of `x` (Q16), rounded to Q16 again.
+fn norm_narrow(isa: Isa, x: &[i64], gains: &[i32], epsilon: u64, out: &mut [i64]) {
+    kernels::rms_norm(isa, x, gains, epsilon, out);
+    out.iter_mut().for_each(|y| *y = rsh(*y, WIDE - 16));
 }
 
 thread_local! {

@@ -50,8 +50,8 @@ struct Memory {
     logits: Vec<i64>,
     /// Position of every token of the batch in its stream.
     positions: Vec<usize>,
-    /// Rotation of every token of the batch.
-    angles: Vec<(i64, i64)>,
+    /// Rotation of every token of the batch, in global and in local layers.
+    angles: [Vec<(i64, i64)>; 2],
 }
 
 impl Engine {

@@ -3,6 +3,7 @@
 
 use super::cache::{HeadCache, KEY_TILE, VALUE_GROUP};
 use super::{Isa, Level, for_each_level};
+use std::ops::Range;
 use talkoo_exact::arith::max_abs;
 use talkoo_exact::attention::{grid_shift, normalise, score, segment_shift};
 use talkoo_exact::exp::exp2neg;
@@ -27,17 +28,20 @@ pub(crate) struct Scratch {
     high: Vec<u8>,
 }
 
-/// Attention of one query head (Q16) over the first `positions` of `cache`; writes Q20.
+/// Attention of one query head (Q16) over the positions `seen` of `cache`; writes Q20.
 pub(crate) fn attend(
     isa: Isa,
     cache: &HeadCache,
-    positions: usize,
+    seen: Range<usize>,
     query: &[i64],
     scale: i64,
     scratch: &mut Scratch,
     out: &mut [i64],
 ) {
     let query = split_query(query);
+    // Whole segments before the first position seen are passed over; all memory is relative to `base`.
+    let base = seen.start / SEGMENT * SEGMENT;
+    let (positions, unseen) = (seen.end - base, seen.start - base);
     let padded = positions.next_multiple_of(SEGMENT);
     scratch.scores.resize(padded, 0);
     scratch.weights.resize(padded, 0);
@@ -45,22 +49,24 @@ pub(crate) fn attend(
     scratch.high.resize(padded, 0);
     scratch.shifts.resize(padded / SEGMENT, 0);
 
-    dots(isa, cache, &query, &mut scratch.scores[..positions.next_multiple_of(KEY_TILE)]);
-    let p = &mut scratch.scores[..positions];
-    scale_scores(isa, p, &cache.key_exponents[..positions], query.exponent, scale);
+    dots(isa, cache, &query, base / KEY_TILE, &mut scratch.scores[..positions.next_multiple_of(KEY_TILE)]);
+    let p = &mut scratch.scores[unseen..positions];
+    scale_scores(isa, p, &cache.key_exponents[seen.clone()], query.exponent, scale);
     let total = soften(isa, p);
-    let exponent = cache.value_exponent_max[positions - 1];
+    let exponents = &cache.value_exponents[seen.clone()];
+    let exponent = exponents.iter().copied().fold(i32::MIN, i32::max);
+    scratch.weights[..unseen].fill(0);
     for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-        let mantissas = &cache.value_mantissas[block][..positions];
-        let exponents = &cache.value_exponents[..positions];
-        let weights = &mut scratch.weights[..positions];
-        weigh(isa, p, mantissas, exponents, exponent, weights);
+        let mantissas = &cache.value_mantissas[block][seen.clone()];
+        weigh(isa, p, mantissas, exponents, exponent, &mut scratch.weights[unseen..positions]);
+        let weights = &scratch.weights[..positions];
         let grid = limbs(isa, weights, &mut scratch.shifts, &mut scratch.low, &mut scratch.high);
         let mut sums = [0i64; BLOCK];
         for (segment, shift) in scratch.shifts.iter().enumerate() {
             let groups = (positions - segment * SEGMENT).min(SEGMENT).div_ceil(VALUE_GROUP);
             let range = segment * SEGMENT..segment * SEGMENT + groups * VALUE_GROUP;
-            let partial = mix(isa, cache, block, segment, &scratch.low[range.clone()], &scratch.high[range]);
+            let (low, high) = (&scratch.low[range.clone()], &scratch.high[range]);
+            let partial = mix(isa, cache, block, base / SEGMENT + segment, low, high);
             for (sum, partial) in sums.iter_mut().zip(partial) {
                 *sum += talkoo_exact::arith::rsh(i64::from(partial), grid - shift);
             }
@@ -84,13 +90,13 @@ fn split_query(query: &[i64]) -> Query {
     out
 }
 
-/// The raw dot products with all positions of whole tiles.
-fn dots(isa: Isa, cache: &HeadCache, query: &Query, out: &mut [i64]) {
+/// The raw dot products with all positions of whole tiles, from tile `first` on.
+fn dots(isa: Isa, cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
     match isa.level {
         // SAFETY: only `Isa::detect` makes this level, after asking the CPU.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { super::vnni::dots(cache, query, out) },
-        _ => dots_portable(isa, cache, query, out),
+        Level::Vnni => unsafe { super::vnni::dots(cache, query, first, out) },
+        _ => dots_portable(isa, cache, query, first, out),
     }
 }
 
@@ -105,7 +111,7 @@ fn mix(isa: Isa, cache: &HeadCache, block: usize, segment: usize, low: &[u8], hi
 }
 
 for_each_level! {
-    dots_portable(cache: &HeadCache, query: &Query, out: &mut [i64]) = dots_body
+    dots_portable(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) = dots_body
 }
 for_each_level! {
     mix_portable(cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] = mix_body
@@ -124,9 +130,9 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn dots_body(cache: &HeadCache, query: &Query, out: &mut [i64]) {
+fn dots_body(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
     let blocks = cache.dimensions / BLOCK;
-    for (tile, out) in out.chunks_exact_mut(KEY_TILE).enumerate() {
+    for (tile, out) in (first..).zip(out.chunks_exact_mut(KEY_TILE)) {
         out.fill(0);
         for b in 0..blocks {
             let keys = &cache.keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];

@@ -27,8 +27,6 @@ pub(crate) struct HeadCache {
     /// Per block of 32 dimensions, one mantissa per position.
     pub(super) value_mantissas: Vec<Vec<i32>>,
     pub(super) value_exponents: Vec<i32>,
-    /// The largest value exponent of all positions up to each.
-    pub(super) value_exponent_max: Vec<i32>,
 }
 
 impl HeadCache {
@@ -62,8 +60,6 @@ impl HeadCache {
             mantissas[position] = i32::from(*m);
         }
         self.value_exponents[position] = value.exponent;
-        let before = position.checked_sub(1).map_or(value.exponent, |p| self.value_exponent_max[p]);
-        self.value_exponent_max[position] = before.max(value.exponent);
         self.length += 1;
     }
 
@@ -82,6 +78,5 @@ impl HeadCache {
         self.values.resize(room * self.dimensions, 0);
         self.value_mantissas.iter_mut().for_each(|m| m.resize(room, 0));
         self.value_exponents.resize(room, 0);
-        self.value_exponent_max.resize(room, 0);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use cache::HeadCache;
 pub(crate) use matmul::multiply;
 pub(crate) use packed::{Packed, PackedPart};
 pub(crate) use pool::Pool;
-pub(crate) use vectors::{add, argmax, quantize, rms_norm, rotate, silu_times};
+pub(crate) use vectors::{add, argmax, gate_times, quantize, rms_norm, rotate};
 
 /// Which instructions to use. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

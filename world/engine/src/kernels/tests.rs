@@ -2,9 +2,10 @@
 
 use super::pool::Pool;
 use super::vectors::divide_2_60;
-use super::{Isa, Kernel, rotate, silu_times};
+use super::{Isa, Kernel, gate_times, rotate};
 use crate::testing::Random;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use talkoo_exact::{Activation, Rotation, exp, rope};
 
 const ALL: [Kernel; 3] = [Kernel::Scalar, Kernel::Avx2, Kernel::Vnni];
 
@@ -18,28 +19,30 @@ fn division_by_newton_is_division() {
 }
 
 #[test]
-fn silu_and_rotation_equal_the_definition_at_every_size() {
+fn activations_and_rotations_equal_the_definition_at_every_size() {
     let mut random = Random(2);
-    for kernel in ALL {
+    for (kernel, bits) in ALL.into_iter().flat_map(|kernel| (1..=40).map(move |bits| (kernel, bits))) {
         let isa = Isa::detect(kernel);
-        for bits in 1..=40 {
-            let gate: Vec<i64> = (0..67).map(|_| random.signed(bits)).collect();
-            let up: Vec<i64> = (0..67).map(|_| random.signed(41 - bits)).collect();
+        let gate: Vec<i64> = (0..67).map(|_| random.signed(bits)).collect();
+        let up: Vec<i64> = (0..67).map(|_| random.signed(41 - bits)).collect();
+        for activation in [Activation::Silu, Activation::GeluTanh] {
             let expected: Vec<i64> =
-                gate.iter().zip(&up).map(|(g, u)| talkoo_exact::exp::silu_times(*g, *u).unwrap()).collect();
+                gate.iter().zip(&up).map(|(g, u)| exp::gate_times(activation, *g, *u).unwrap()).collect();
             let mut found = gate.clone();
-            silu_times(isa, &mut found, &up).unwrap();
-            assert_eq!(found, expected, "{kernel:?}, gates of {bits} bits");
-
-            let table: Vec<(i64, i64)> = (0..32).map(|_| talkoo_exact::rope::sine_cosine(random.next())).collect();
-            let (mut found, mut expected) = (gate[..64].to_vec(), gate[..64].to_vec());
-            rotate(isa, &mut found, &table);
-            talkoo_exact::rope::rotate(&mut expected, &table);
-            assert_eq!(found, expected, "{kernel:?}, heads of {bits} bits");
+            gate_times(isa, activation, &mut found, &up).unwrap();
+            assert_eq!(found, expected, "{kernel:?}, {activation:?}, gates of {bits} bits");
+        }
+        let table: Vec<(i64, i64)> = (0..32).map(|_| rope::sine_cosine(random.next())).collect();
+        for rotation in [Rotation::Interleaved, Rotation::Halves] {
+            let (mut found, mut expected) = (gate[..66].to_vec(), gate[..66].to_vec());
+            rotate(isa, &mut found, &table, rotation);
+            rope::rotate(&mut expected, &table, rotation);
+            assert_eq!(found, expected, "{kernel:?}, {rotation:?}, heads of {bits} bits");
         }
     }
     let mut wild = vec![(1 << 40) - 1; 3];
-    assert!(silu_times(Isa::detect(Kernel::Auto), &mut wild, &[(1 << 40) - 1; 3]).is_err());
+    let isa = Isa::detect(Kernel::Auto);
+    assert!(gate_times(isa, Activation::Silu, &mut wild, &[(1 << 40) - 1; 3]).is_err());
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Norm, quantiser, rotation and SiLU over whole vectors: the definition's own code or an integer
+//! Norm, quantiser, rotation and activations over whole vectors: the definition's own code or an integer
 //! rewriting of it that fits 64-bit lanes, compiled for each instruction set.
 
-use super::for_each_level;
-use talkoo_exact::RangeError;
+use super::{Isa, for_each_level};
 use talkoo_exact::arith::{bit_length, max_abs, rsh};
-use talkoo_exact::exp::{exp_neg_abs, silu_times as silu_times_exact};
+use talkoo_exact::exp::{self, exp_neg_abs, gelu_argument};
+use talkoo_exact::rope::for_each_pair;
+use talkoo_exact::{Activation, RangeError, Rotation};
 
 for_each_level! {
     /// Rule 2 into given memory; returns the exponent.
@@ -17,11 +18,15 @@ for_each_level! {
 }
 for_each_level! {
     /// Rule 6 on one head, in place.
-    rotate(head: &mut [i64], table: &[(i64, i64)]) = rotate_body
+    rotate(head: &mut [i64], table: &[(i64, i64)], rotation: Rotation) = rotate_body
 }
 for_each_level! {
     /// Rule 9: SiLU(gate) * up, in place of the gate.
     silu_times(gate: &mut [i64], up: &[i64]) -> Result<(), RangeError> = silu_times_body
+}
+for_each_level! {
+    /// Rule 9: GELU(gate) * up, in place of the gate.
+    gelu_times(gate: &mut [i64], up: &[i64]) -> Result<(), RangeError> = gelu_times_body
 }
 for_each_level! {
     /// x += y.
@@ -47,31 +52,53 @@ fn argmax_body(v: &[i64]) -> u32 {
 
 /// Numbers below 2^31 times Q30 stay below 2^62, so 64 bits do.
 #[inline(always)]
-fn rotate_body(head: &mut [i64], table: &[(i64, i64)]) {
+fn rotate_body(head: &mut [i64], table: &[(i64, i64)], rotation: Rotation) {
     if max_abs(head) >> 31 != 0 {
-        talkoo_exact::rope::rotate(head, table);
+        talkoo_exact::rope::rotate(head, table, rotation);
         return;
     }
-    for (pair, (sine, cosine)) in head.chunks_exact_mut(2).zip(table) {
-        let (u, w) = (pair[0], pair[1]);
-        pair[0] = rsh(u * cosine - w * sine, 30);
-        pair[1] = rsh(u * sine + w * cosine, 30);
+    for_each_pair(head, table, rotation, |u, w, sine, cosine| {
+        (*u, *w) = (rsh(*u * cosine - *w * sine, 30), rsh(*u * sine + *w * cosine, 30));
+    });
+}
+
+/// activation(gate) * up, in place of the gate.
+pub(crate) fn gate_times(isa: Isa, activation: Activation, gate: &mut [i64], up: &[i64]) -> Result<(), RangeError> {
+    match activation {
+        Activation::Silu => silu_times(isa, gate, up),
+        Activation::GeluTanh => gelu_times(isa, gate, up),
     }
 }
 
 #[inline(always)]
 fn silu_times_body(gate: &mut [i64], up: &[i64]) -> Result<(), RangeError> {
+    gate_times_body(Activation::Silu, gate, up, |g| g)
+}
+
+#[inline(always)]
+fn gelu_times_body(gate: &mut [i64], up: &[i64]) -> Result<(), RangeError> {
+    gate_times_body(Activation::GeluTanh, gate, up, gelu_argument)
+}
+
+/// `argument`: what the activation takes the logistic function of.
+#[inline(always)]
+fn gate_times_body(
+    activation: Activation,
+    gate: &mut [i64],
+    up: &[i64],
+    argument: impl Fn(i64) -> i64,
+) -> Result<(), RangeError> {
     let (gate_bits, up_bits) = (bit_length(max_abs(gate)), bit_length(max_abs(up)));
-    // gate * sigmoid < 2^61, and SiLU (Q24) * up < 2^62: no wider product is needed.
+    // gate * sigmoid < 2^61, and the activation (Q24) * up < 2^62: no wider product is needed.
     if gate_bits > 31 || gate_bits + up_bits > 53 {
         for (g, u) in gate.iter_mut().zip(up) {
-            *g = silu_times_exact(*g, *u)?;
+            *g = exp::gate_times(activation, *g, *u)?;
         }
         return Ok(());
     }
     for (g, u) in gate.iter_mut().zip(up) {
-        let silu = rsh(*g * sigmoid(*g), 22);
-        *g = rsh(silu * u, 20);
+        let activated = rsh(*g * sigmoid(argument(*g)), 22);
+        *g = rsh(activated * u, 20);
     }
     Ok(())
 }

@@ -156,15 +156,15 @@ fn store(even: __m512i, odd: __m512i, out: &mut [i64; 16]) {
     }
 }
 
-/// Raw attention dot products with all positions of the tiles that `out` spans.
+/// Raw attention dot products with all positions of the tiles that `out` spans, from tile `first` on.
 ///
 /// # Safety
 /// The CPU must have the instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn dots(cache: &HeadCache, query: &Query, out: &mut [i64]) {
+pub(super) unsafe fn dots(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
     let blocks = cache.dimensions / BLOCK;
     let zero = _mm512_setzero_si512();
-    for (tile, out) in out.chunks_exact_mut(KEY_TILE).enumerate() {
+    for (tile, out) in (first..).zip(out.chunks_exact_mut(KEY_TILE)) {
         let (mut even, mut odd) = (zero, zero);
         for b in 0..blocks {
             let keys = &cache.keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];

@@ -1,8 +1,8 @@
 //! From a GGUF file to packed integers.
 
-use super::{LayerWeights, Model};
+use super::{LayerWeights, Model, family};
 use crate::error::ModelError;
-use crate::gguf::{Header, Metadata, Tensor, Value};
+use crate::gguf::{Header, Tensor};
 use crate::kernels::{Packed, PackedPart};
 use crate::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
@@ -11,95 +11,33 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use talkoo_base::Digest;
 use talkoo_exact::import::{Format, Importer, Row};
+use talkoo_exact::limits::HEAD_DIM_MAX;
 use talkoo_exact::matrix::{MatrixHasher, check_shape};
 use talkoo_exact::model::{gains_digest, model_root};
-use talkoo_exact::{Architecture, ImportError, Manifest, constants};
+use talkoo_exact::{Extras, ImportError, Manifest, constants};
 
-/// The rotary base where the file names none: 10,000 as an f32 bit pattern.
-const ROPE_BASE_DEFAULT: u32 = 0x461c_4000;
 /// ggml's type number of f32.
 const F32: u32 = 0;
 
 pub(super) fn load(path: &Path) -> Result<Model, ModelError> {
     let header = Header::open(path)?;
     let vocabulary = Vocabulary::from_header(&header)?;
-    let architecture = architecture(&header)?;
-    if architecture.vocabulary != vocabulary.len() {
-        return Err(ModelError::damaged(format!(
-            "{} embeddings for {} tokens",
-            architecture.vocabulary,
-            vocabulary.len()
-        )));
-    }
-    let manifest = manifest(&header, architecture, vocabulary.id())?;
     let file = File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
     let mut loader = Loader { path, file, header: &header, tensors: Vec::new(), used: BTreeSet::new() };
+    let manifest = family::manifest(&header, loader.rope_divisors()?, vocabulary.id())?;
     let shape = &manifest.architecture;
+    if shape.vocabulary != vocabulary.len() {
+        let what = format!("{} embeddings for {} tokens", shape.vocabulary, vocabulary.len());
+        return Err(ModelError::damaged(what));
+    }
     let embedding = loader.matrix("token_embd.weight", shape.vocabulary, shape.embedding)?;
-    let layers = (0..shape.layers).map(|i| loader.layer(i, shape)).collect::<Result<_, _>>()?;
+    let layers = (0..shape.layers).map(|i| loader.layer(i, &manifest)).collect::<Result<_, _>>()?;
     let output_norm = loader.gains("output_norm.weight", shape.embedding)?;
     let output =
         if shape.tied { None } else { Some(loader.matrix("output.weight", shape.vocabulary, shape.embedding)?) };
     loader.check_all_used()?;
     let root = model_root(&manifest, &loader.tensors);
     Ok(Model { manifest, embedding, layers, output_norm, output, vocabulary, root })
-}
-
-fn architecture(header: &Header) -> Result<Architecture, ModelError> {
-    let m = &header.metadata;
-    let name = m.string("general.architecture").unwrap_or("none");
-    if name != "llama" {
-        return Err(ModelError::unsupported(format!("architecture {name:?}"), "a model of architecture \"llama\""));
-    }
-    for (key, plain) in [("llama.rope.scaling.type", "none"), ("llama.expert_count", "0")] {
-        let used = match m.get(key) {
-            Some(Value::String(kind)) => kind != plain,
-            Some(value) => value.as_i64() != Some(0),
-            None => false,
-        };
-        if used {
-            return Err(ModelError::unsupported(key, "a model without it"));
-        }
-    }
-    let (heads, embedding) = (need(m, "attention.head_count")?, need(m, "embedding_length")?);
-    let head_dim = optional(m, "attention.key_length")?.unwrap_or(embedding / heads.max(1));
-    if optional(m, "attention.value_length")?.is_some_and(|v| v != head_dim) {
-        return Err(ModelError::unsupported("values of another length than keys", "another model"));
-    }
-    Ok(Architecture {
-        layers: need(m, "block_count")?,
-        embedding,
-        heads,
-        kv_heads: optional(m, "attention.head_count_kv")?.unwrap_or(heads),
-        head_dim,
-        rope_dim: optional(m, "rope.dimension_count")?.unwrap_or(head_dim),
-        feed_forward: need(m, "feed_forward_length")?,
-        vocabulary: usize::try_from(header.tensor("token_embd.weight")?.dimensions[1]).unwrap_or(usize::MAX),
-        context: need(m, "context_length")?,
-        tied: !header.tensors.contains_key("output.weight"),
-    })
-}
-
-/// A whole number under `llama.KEY`; an error if it is there in another form (one per layer, say).
-fn optional(metadata: &Metadata, key: &str) -> Result<Option<usize>, ModelError> {
-    let key = format!("llama.{key}");
-    match (metadata.get(&key), metadata.u32(&key)) {
-        (None, _) => Ok(None),
-        (Some(_), Some(v)) => Ok(Some(v as usize)),
-        (Some(_), None) => Err(ModelError::unsupported(format!("{key} in this form"), "a model with one number")),
-    }
-}
-
-fn need(metadata: &Metadata, key: &str) -> Result<usize, ModelError> {
-    optional(metadata, key)?.ok_or_else(|| ModelError::damaged(format!("llama.{key} is missing")))
-}
-
-fn manifest(header: &Header, architecture: Architecture, vocabulary: Digest) -> Result<Manifest, ModelError> {
-    let bits = |key: &str| header.metadata.single_bits(&format!("llama.{key}"));
-    let base = bits("rope.freq_base").unwrap_or(ROPE_BASE_DEFAULT);
-    let epsilon = bits("attention.layer_norm_rms_epsilon")
-        .ok_or_else(|| ModelError::damaged("llama.attention.layer_norm_rms_epsilon is missing"))?;
-    Manifest::new(architecture, base, epsilon, vocabulary).map_err(ModelError::import("the model's shape"))
 }
 
 struct Loader<'a> {
@@ -112,7 +50,8 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn layer(&mut self, i: usize, shape: &Architecture) -> Result<LayerWeights, ModelError> {
+    fn layer(&mut self, i: usize, manifest: &Manifest) -> Result<LayerWeights, ModelError> {
+        let shape = &manifest.architecture;
         let name = |part: &str| format!("blk.{i}.{part}.weight");
         let (d, ff, q, kv) = (shape.embedding, shape.feed_forward, shape.query(), shape.key());
         Ok(LayerWeights {
@@ -125,7 +64,45 @@ impl Loader<'_> {
             gate: self.matrix(&name("ffn_gate"), ff, d)?,
             up: self.matrix(&name("ffn_up"), ff, d)?,
             down: self.matrix(&name("ffn_down"), d, ff)?,
+            extras: self.extras(i, manifest)?,
         })
+    }
+
+    /// The vectors that the manifest's features name, in canonical order.
+    fn extras(&mut self, i: usize, manifest: &Manifest) -> Result<Extras, ModelError> {
+        let (shape, features) = (&manifest.architecture, &manifest.features);
+        let name = |part: &str| format!("blk.{i}.{part}");
+        let mut extras = Extras::default();
+        if features.biases {
+            extras.biases = Some([
+                self.gains(&name("attn_q.bias"), shape.query())?,
+                self.gains(&name("attn_k.bias"), shape.key())?,
+                self.gains(&name("attn_v.bias"), shape.key())?,
+            ]);
+        }
+        if features.head_norms {
+            extras.head_norms = Some([
+                self.gains(&name("attn_q_norm.weight"), shape.head_dim)?,
+                self.gains(&name("attn_k_norm.weight"), shape.head_dim)?,
+            ]);
+        }
+        if features.post_norms {
+            extras.post_norms = Some([
+                self.gains(&name("post_attention_norm.weight"), shape.embedding)?,
+                self.gains(&name("post_ffw_norm.weight"), shape.embedding)?,
+            ]);
+        }
+        Ok(extras)
+    }
+
+    /// The numbers of Llama 3's tensor of frequency divisors; none if it is not there.
+    fn rope_divisors(&mut self) -> Result<Vec<u32>, ModelError> {
+        let name = "rope_freqs.weight";
+        match self.header.tensors.get(name).map(|tensor| usize::try_from(tensor.dimensions[0])) {
+            None => Ok(Vec::new()),
+            Some(Ok(length @ 1..=HEAD_DIM_MAX)) => self.singles(name, length),
+            Some(_) => Err(ModelError::damaged(format!("{name} is too long or empty"))),
+        }
     }
 
     fn tensor(&mut self, name: &str, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
@@ -147,15 +124,22 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    fn gains(&mut self, name: &str, length: usize) -> Result<Vec<i32>, ModelError> {
+    /// The bit patterns of a vector of f32.
+    fn singles(&mut self, name: &str, length: usize) -> Result<Vec<u32>, ModelError> {
         let tensor = self.tensor(name, 1, length)?;
         if tensor.kind != F32 {
-            return Err(ModelError::unsupported(format!("{name} of type {}", tensor.kind), "f32 norms"));
+            return Err(ModelError::unsupported(format!("{name} of type {}", tensor.kind), "f32 vectors"));
         }
         let bytes = self.bytes(name, &tensor, length * 4)?;
-        let gain = |b: &[u8]| constants::round_single(u32::from_le_bytes([b[0], b[1], b[2], b[3]]), 16, "a norm gain");
+        Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    /// A vector of gains or biases in Q16.
+    fn gains(&mut self, name: &str, length: usize) -> Result<Vec<i32>, ModelError> {
+        let gain = |bits| constants::round_single(bits, 16, "a gain or bias");
+        let singles = self.singles(name, length)?;
         let gains: Vec<i32> =
-            bytes.chunks_exact(4).map(gain).collect::<Result<_, _>>().map_err(ModelError::import(name))?;
+            singles.into_iter().map(gain).collect::<Result<_, _>>().map_err(ModelError::import(name))?;
         self.tensors.push(gains_digest(&gains));
         Ok(gains)
     }
@@ -177,7 +161,9 @@ impl Loader<'_> {
     /// A tensor nobody asked for would change what the model computes.
     fn check_all_used(&self) -> Result<(), ModelError> {
         match self.header.tensors.keys().find(|name| !self.used.contains(*name)) {
-            Some(name) => Err(ModelError::unsupported(format!("tensor {name}"), "a plain llama model")),
+            Some(name) => {
+                Err(ModelError::unsupported(format!("tensor {name}"), "a model of its family without extras"))
+            }
             None => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! A model ready to run: every weight as an integer, in the kernels' order, and the model root.
 
+mod family;
 mod load;
 
 use crate::error::ModelError;
@@ -7,7 +8,7 @@ use crate::kernels::Packed;
 use crate::vocabulary::Vocabulary;
 use std::path::Path;
 use talkoo_base::Digest;
-use talkoo_exact::{Layer, Manifest};
+use talkoo_exact::{Extras, Layer, Manifest};
 
 /// One layer's weights; names as in [`Layer`].
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct LayerWeights {
     pub(crate) gate: Packed,
     pub(crate) up: Packed,
     pub(crate) down: Packed,
+    pub(crate) extras: Extras,
 }
 
 /// A loaded model. Immutable; share it between engines with `Arc`.
@@ -90,6 +92,7 @@ impl Model {
             gate: l.gate.matrix(),
             up: l.up.matrix(),
             down: l.down.matrix(),
+            extras: l.extras.clone(),
         };
         talkoo_exact::Model {
             manifest: self.manifest.clone(),

@@ -108,6 +108,9 @@ impl Writer {
     }
 }
 
+/// The architectures that are supported.
+pub(crate) const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "gemma3"];
+
 /// The shape of a tiny model.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -124,6 +127,14 @@ pub(crate) struct Shape {
     pub loudness: u32,
     /// Formats to draw from.
     pub formats: Vec<Format>,
+    /// `general.architecture`.
+    pub family: &'static str,
+    /// Biases of queries, keys and values.
+    pub biases: bool,
+    /// Positions of local layers, 0 for none; in Gemma every sixth layer, and here every second, is not local.
+    pub window: usize,
+    /// Divisors of the rotary frequencies, each its own and one of all.
+    pub divided_rotation: bool,
     /// A token whose embedding leaves the contract's range; only with Q4_K.
     pub wild_token: Option<usize>,
 }
@@ -142,7 +153,25 @@ impl Shape {
             tied: true,
             loudness: 8,
             formats: Format::ALL.to_vec(),
+            family: "llama",
+            biases: false,
+            window: 0,
+            divided_rotation: false,
             wild_token: None,
+        }
+    }
+
+    /// A tiny model with all that its family may have.
+    pub(crate) fn of_family(seed: u64, family: &'static str) -> Self {
+        let windowed = matches!(family, "llama" | "gemma3");
+        Self {
+            family,
+            biases: family == "qwen2",
+            window: if windowed { 20 } else { 0 },
+            divided_rotation: true,
+            head_dim: 64,
+            layers: 3,
+            ..Self::small(seed)
         }
     }
 
@@ -170,9 +199,22 @@ impl Shape {
             context: 256,
             tied: random.below(2) == 0,
             loudness: [5, 8, 8, 9, 12][random.below(5)] as u32,
+            family: FAMILIES[random.below(4)],
+            biases: random.below(3) == 0,
+            window: [0, 1, 5, 17][random.below(4)],
+            divided_rotation: random.below(3) == 0,
             formats: Format::ALL.to_vec(),
             wild_token: None,
         }
+        .possible()
+    }
+
+    /// Without what its family cannot have.
+    fn possible(mut self) -> Self {
+        if self.family.starts_with("qwen") {
+            self.window = 0;
+        }
+        self
     }
 
     fn matrix(&self, random: &mut Random, rows: usize, columns: usize) -> (u32, Vec<u8>) {
@@ -205,7 +247,8 @@ impl Shape {
     /// The metadata of the model, without tensors.
     pub(crate) fn writer(&self, words: &[String]) -> Writer {
         let mut w = Writer::default();
-        w.text("general.architecture", "llama");
+        let family = self.family;
+        w.text("general.architecture", family);
         for (key, v) in [
             ("block_count", self.layers),
             ("context_length", self.context),
@@ -217,10 +260,19 @@ impl Shape {
             ("attention.value_length", self.head_dim),
             ("rope.dimension_count", self.head_dim),
         ] {
-            w.u32(&format!("llama.{key}"), v as u32);
+            w.u32(&format!("{family}.{key}"), v as u32);
         }
-        w.single("llama.rope.freq_base", 0x461c_4000);
-        w.single("llama.attention.layer_norm_rms_epsilon", 0x3727_c5ac);
+        w.single(&format!("{family}.rope.freq_base"), 0x461c_4000);
+        w.single(&format!("{family}.attention.layer_norm_rms_epsilon"), 0x3727_c5ac);
+        if self.window > 0 {
+            w.u32(&format!("{family}.attention.sliding_window"), self.window as u32);
+            w.u32(&format!("{family}.attention.sliding_window_pattern"), 2);
+            w.single(&format!("{family}.rope.freq_base_swa"), 0x4479_c000);
+        }
+        if self.divided_rotation {
+            w.text(&format!("{family}.rope.scaling.type"), "linear");
+            w.single(&format!("{family}.rope.scaling.factor"), 0x3fc0_0000);
+        }
         w.text("tokenizer.ggml.model", "gpt2");
         w.text("tokenizer.ggml.pre", "smollm");
         w.texts("tokenizer.ggml.tokens", words);
@@ -272,16 +324,39 @@ impl Shape {
         if !self.tied {
             add(&mut random, "output", words.len(), d);
         }
-        let mut norm = |name: String| {
-            let gains = (0..d).flat_map(|_| (0x3f00_0000 + (random.next() as u32 & 0xff_ffff)).to_le_bytes()).collect();
-            w.tensor(&name, &[d], 0, gains);
+        let mut vector = |name: String, length: usize| {
+            let gain = |_| (0x3f00_0000 + (random.next() as u32 & 0xff_ffff)).to_le_bytes();
+            w.tensor(&name, &[length], 0, (0..length).flat_map(gain).collect());
         };
-        (0..self.layers).for_each(|l| {
-            norm(format!("blk.{l}.attn_norm.weight"));
-            norm(format!("blk.{l}.ffn_norm.weight"));
-        });
-        norm("output_norm.weight".into());
+        for l in 0..self.layers {
+            vector(format!("blk.{l}.attn_norm.weight"), d);
+            vector(format!("blk.{l}.ffn_norm.weight"), d);
+        }
+        vector("output_norm.weight".into(), d);
+        for (l, (name, length)) in (0..self.layers).flat_map(|l| self.extras().into_iter().map(move |e| (l, e))) {
+            vector(format!("blk.{l}.{name}"), length);
+        }
+        if self.divided_rotation {
+            let factors = (0..self.head_dim / 2).flat_map(|j| (0x3f80_0000 + j as u32 * 0x8_1234).to_le_bytes());
+            w.tensor("rope_freqs.weight", &[self.head_dim / 2], 0, factors.collect());
+        }
         w.finish()
+    }
+
+    /// Names and lengths of the vectors that a layer of this family has beyond the plain llama's.
+    fn extras(&self) -> Vec<(&'static str, usize)> {
+        let (q, kv, dim) = (self.heads * self.head_dim, self.kv_heads * self.head_dim, self.head_dim);
+        let mut out = Vec::new();
+        if self.biases {
+            out.extend([("attn_q.bias", q), ("attn_k.bias", kv), ("attn_v.bias", kv)]);
+        }
+        if matches!(self.family, "qwen3" | "gemma3") {
+            out.extend([("attn_q_norm.weight", dim), ("attn_k_norm.weight", dim)]);
+        }
+        if self.family == "gemma3" {
+            out.extend([("post_attention_norm.weight", self.embedding), ("post_ffw_norm.weight", self.embedding)]);
+        }
+        out
     }
 
     /// The model, loaded from a temporary file.

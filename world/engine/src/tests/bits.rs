@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Observer};
 use crate::kernels::Kernel;
 use crate::model::Model;
-use crate::testing::{Random, Shape};
+use crate::testing::{FAMILIES, Random, Shape};
 use proptest::prelude::*;
 use std::sync::Arc;
 use talkoo_base::Digest;
@@ -95,6 +95,21 @@ proptest! {
 #[test]
 fn also_beyond_one_segment_of_attention() {
     check(&Shape { context: 300, layers: 1, ..Shape::small(5) }, 275);
+}
+
+#[test]
+fn windows_go_beyond_segments_too() {
+    for (window, layers) in [(40, 1), (128, 1), (150, 2)] {
+        let shape = Shape { context: 400, layers, window, ..Shape::of_family(6, "gemma3") };
+        check(&shape, 300);
+    }
+}
+
+#[test]
+fn every_family_takes_part() {
+    for family in FAMILIES {
+        check(&Shape::of_family(9, family), 37);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Many tasks at once give the bits that each gives alone, whenever they come, park and go.
 
-use crate::testing::Shape;
+use crate::testing::{FAMILIES, Shape};
 use crate::{Engine, Event, Outcome, RunError, Server, StreamId, Task};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -52,7 +52,9 @@ impl Told {
 #[test]
 fn random_arrivals_give_the_bits_of_solo_runs() {
     for seed in 0..6u64 {
-        let model = Shape::small(seed).load();
+        let family = FAMILIES[seed as usize % FAMILIES.len()];
+        let shape = if seed < 4 { Shape::of_family(seed, family) } else { Shape::small(seed) };
+        let model = shape.load();
         let mut solo = Engine::new(model.clone(), 1);
         let mut server = Server::new(Engine::new(model, 1 + seed as usize % 2), 1_000);
         let mut dice = seed;
