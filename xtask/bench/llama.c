@@ -1,10 +1,11 @@
-// What `cargo xtask bench llama` asks of llama.cpp, through its C API alone. Prints `key value` lines.
+// What `cargo xtask bench llama` and `judge` ask of llama.cpp, through its C API alone. Prints `key value` lines.
 //
 //   llama speed MODEL THREADS               the same steps as `--example bench -- MODEL compare THREADS`
 //   llama perplexity MODEL IDS CONTEXT THREADS
 //   llama greedy MODEL IDS COUNT THREADS    the ids chosen, on one line
 //   llama tokenize MODEL TEXT IDS MAX       at most MAX ids of a text file
 //   llama quantize IN OUT q4_0|q8_0
+//   llama logits MODEL IDS OUT              32-bit floats after every id, all ids in one batch
 //
 // IDS are files of little-endian 32-bit token ids. LIBRARIES, the folder of llama.cpp's shared
 // libraries, is given by the compiler's command line: ggml picks the CPU variant from there at run time.
@@ -206,30 +207,52 @@ static double loss(const float * logits, int vocabulary, llama_token token) {
     return log(sum) - ((double) logits[token] - largest);
 }
 
+// Runs all of `count` ids from an empty context on; every position's logits are ready then.
+static void score(const struct engine * engine, const llama_token * ids, int count) {
+    struct llama_batch batch = llama_batch_init(count, 0, 1);
+    batch.n_tokens = count;
+    for (int i = 0; i < count; i++) {
+        batch.token[i] = ids[i];
+        batch.pos[i] = i;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = 1;
+    }
+    reset(engine);
+    if (llama_decode(engine->context, batch) != 0) fail("llama_decode failed");
+    llama_batch_free(batch);
+}
+
 static void perplexity(const char * path, const char * ids_path, int context, int threads) {
     if (context < 2 || context > BATCH) fail("contexts are of 2 to %d tokens", BATCH);
     struct engine engine = start(path, context, context, threads);
     int count;
     llama_token * ids = read_ids(ids_path, &count);
-    struct llama_batch batch = llama_batch_init(context, 0, 1);
-    batch.n_tokens = context;
     double total = 0;
     int scored = 0;
     for (int first = 0; first + context <= count; first += context) {
-        for (int i = 0; i < context; i++) {
-            batch.token[i] = ids[first + i];
-            batch.pos[i] = i;
-            batch.n_seq_id[i] = 1;
-            batch.seq_id[i][0] = 0;
-            batch.logits[i] = 1;
-        }
-        reset(&engine);
-        if (llama_decode(engine.context, batch) != 0) fail("llama_decode failed");
+        score(&engine, ids + first, context);
         for (int i = 0; i + 1 < context; i++, scored++) {
             total += loss(llama_get_logits_ith(engine.context, i), engine.vocabulary, ids[first + i + 1]);
         }
     }
     printf("scored %d\nperplexity %.4f\n", scored, exp(total / scored));
+}
+
+static void logits(const char * path, const char * ids_path, const char * out_path) {
+    int count;
+    llama_token * ids = read_ids(ids_path, &count);
+    if (count < 1 || count > BATCH) fail("1 to %d ids are scored at once", BATCH);
+    struct engine engine = start(path, count, count, 1);
+    score(&engine, ids, count);
+    FILE * out = fopen(out_path, "wb");
+    if (!out) fail("cannot write %s", out_path);
+    for (int i = 0; i < count; i++) {
+        size_t width = (size_t) engine.vocabulary;
+        if (fwrite(llama_get_logits_ith(engine.context, i), sizeof(float), width, out) != width) fail("no room");
+    }
+    if (fclose(out) != 0) fail("cannot write %s", out_path);
+    printf("count %d\n", count);
 }
 
 static void greedy(const char * path, const char * ids_path, int tokens, int threads) {
@@ -282,6 +305,8 @@ int main(int count, char ** arguments) {
         tokenize(arguments[2], arguments[3], arguments[4], atoi(arguments[5]));
     } else if (count == 5 && strcmp(mode, "quantize") == 0) {
         quantize(arguments[2], arguments[3], arguments[4]);
+    } else if (count == 5 && strcmp(mode, "logits") == 0) {
+        logits(arguments[2], arguments[3], arguments[4]);
     } else {
         fail("the modes stand at the top of llama.c");
     }

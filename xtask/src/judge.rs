@@ -1,6 +1,7 @@
 //! Outside judges: programs that others wrote, against a real node. Each can be skipped, with a
 //! printed reason, never silently.
 
+use crate::bench::peer::Peer;
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -31,9 +32,15 @@ const JUDGES: &[Judge] = &[
         quick: false,
         run: tokenizer,
     },
+    Judge {
+        name: "families",
+        what: "llama.cpp gives our logits, up to rounding, on a made-up model of every family",
+        quick: false,
+        run: families,
+    },
 ];
 
-/// Runs all judges, or with `--quick` those of CI; `--list` only names them.
+/// Runs all judges, those named, or with `--quick` those of CI; `--list` only names them.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     let mut failed = 0;
     for judge in JUDGES {
@@ -41,7 +48,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             println!("{:10} {}", judge.name, judge.what);
             continue;
         }
-        if args.contains(&"--quick") && !judge.quick {
+        let named = args.iter().any(|a| !a.starts_with("--"));
+        if args.contains(&"--quick") && !judge.quick || named && !args.contains(&judge.name) {
             continue;
         }
         match (judge.run)() {
@@ -95,4 +103,14 @@ fn tokenizer() -> Outcome {
         "gguf==0.17.1",
     ];
     script("python3", &pip, &["xtask/judges/tokenizer.py", "target/judge/py"])
+}
+
+fn families() -> Outcome {
+    let peer = match Peer::prepare() {
+        Ok(peer) => peer,
+        Err(why) => return Outcome::Skipped(format!("llama.cpp is not here: {why:#}")),
+    };
+    let pip = ["python3", "-m", "pip", "install", "--quiet", "--target", "target/judge/py", "gguf==0.17.1"];
+    let (program, folder) = (peer.program.to_string_lossy(), peer.dir.join("families"));
+    script("python3", &pip, &["xtask/judges/families.py", "target/judge/py", &program, &folder.to_string_lossy()])
 }

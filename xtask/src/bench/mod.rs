@@ -2,7 +2,7 @@
 
 mod llama;
 mod path;
-mod peer;
+pub(crate) mod peer;
 
 use crate::cargo;
 use anyhow::{Context, Result, bail, ensure};

