@@ -38,6 +38,15 @@ pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
     path
 }
 
+/// The root that a model of this name has to have; `None` for a file.
+fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
+    if Path::new(name).extension().is_some_and(|e| e == "gguf") {
+        return None;
+    }
+    let held = Shelf::open(data_dir).ok().and_then(|shelf| shelf.find(name).map(|held| held.root()));
+    held.or_else(|| catalog::find(name).ok().map(|entry| entry.root()))
+}
+
 pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let file = model_file(&args.model, data_dir)?;
     let mut prompt = args.prompt.join(" ");
@@ -47,6 +56,11 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
     ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
     let model = Arc::new(Model::load(&file)?);
+    if let Some(root) = root_of(&args.model, data_dir) {
+        let damaged = format!("{} is not the model it was any more", file.display());
+        let hint = "remove it and pull it again";
+        ensure!(model.root() == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
+    }
     let vocabulary = model.vocabulary().clone();
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {
