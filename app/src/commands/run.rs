@@ -43,8 +43,8 @@ fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
     if Path::new(name).extension().is_some_and(|e| e == "gguf") {
         return None;
     }
-    let held = Shelf::open(data_dir).ok().and_then(|shelf| shelf.find(name).map(|held| held.root()));
-    held.or_else(|| catalog::find(name).ok().map(|entry| entry.root()))
+    let held = Shelf::open(data_dir).ok().and_then(|shelf| shelf.find(name).map(models::Held::root));
+    held.or_else(|| catalog::find(name).ok().map(catalog::Entry::root))
 }
 
 pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
