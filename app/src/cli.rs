@@ -121,7 +121,7 @@ pub(crate) struct UpArgs {
 pub(crate) struct RunArgs {
     /// A name of the catalogue, or a GGUF file.
     pub(crate) model: String,
-    /// The prompt; read from stdin if left out.
+    /// The prompt; left out, a conversation begins, or the prompt is read from a pipe.
     pub(crate) prompt: Vec<String>,
     /// Output tokens at most.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=131_072))]

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod batch;
+mod chat;
 mod failure;
 mod follow;
 mod receipt;

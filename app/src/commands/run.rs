@@ -6,7 +6,7 @@ use crate::cli::RunArgs;
 use crate::models::{self, Shelf, catalog};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,20 +47,29 @@ fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
     held.or_else(|| catalog::find(name).ok().map(catalog::Entry::root))
 }
 
-pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
+/// The model, checked against its name.
+fn load(args: &RunArgs, data_dir: &Path) -> Result<Arc<Model>> {
     let file = model_file(&args.model, data_dir)?;
-    let mut prompt = args.prompt.join(" ");
-    if prompt.is_empty() {
-        std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
-    }
-    let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
-    ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
     let model = Arc::new(Model::load(&file)?);
     if let Some(root) = root_of(&args.model, data_dir) {
         let damaged = format!("{} is not the model it was any more", file.display());
         let hint = "remove it and pull it again";
         ensure!(model.root() == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
     }
+    Ok(model)
+}
+
+pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
+    let mut prompt = args.prompt.join(" ");
+    if prompt.is_empty() {
+        if std::io::stdin().is_terminal() && !show.json() {
+            return super::chat::run(args, &load(args, data_dir)?);
+        }
+        std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
+    }
+    let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
+    ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
+    let model = load(args, data_dir)?;
     let vocabulary = model.vocabulary().clone();
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {
