@@ -187,6 +187,11 @@ pub(crate) enum JobCommand {
         /// Id, or its first digits.
         id: String,
     },
+    /// Forget a job that is over: its prompts and answers are deleted, its receipts stay.
+    Rm {
+        /// Id, or its first digits.
+        id: String,
+    },
 }
 
 /// `provide …`.

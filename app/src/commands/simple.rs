@@ -154,6 +154,7 @@ pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, sho
         JobCommand::Show { id, follow: true } => watch(&client, &id, show)?,
         JobCommand::Explain { id } => client.get(&format!("/jobs/{id}/explain"))?,
         JobCommand::Cancel { id } => client.delete(&format!("/jobs/{id}"))?,
+        JobCommand::Rm { id } => client.post(&format!("/jobs/{id}/forget"), &json!({}))?,
         JobCommand::Output { id } => {
             let value = client.get(&format!("/jobs/{id}/output"))?;
             let text = value["output"].as_str().unwrap_or_default();

@@ -155,6 +155,13 @@ impl Daemon {
             let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
             self.journal.append(&records)?;
             self.journal.flush()?;
+            for effect in &out {
+                if let Effect::Record(event) = effect
+                    && let Record::Job(talkoo_job::Event::Forgotten { job }) = &**event
+                {
+                    self.vault.forget(job)?;
+                }
+            }
             if self.journal.wants_snapshot() {
                 self.snapshot()?;
             }

@@ -14,8 +14,9 @@ use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Delegation, Digest, Network, Signer, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal};
+use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
-use talkoo_node::{Input, Node, Setup};
+use talkoo_node::{Event as Record, Input, Node, Setup};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,7 +60,7 @@ pub(crate) async fn run(
     let delegation = Signed::new(delegation, &network, &owner);
     let (mut journal, recovered) = Journal::open(dir.path().join("journal"))?;
     let blocks = Arc::new(Blocks::open(dir.path(), BlocksConfig { quota_bytes: config.quota_bytes })?);
-    let vault = Vault::new(blocks.clone(), key.expose());
+    let mut vault = Vault::new(blocks.clone(), key.expose());
     let shelf = Shelf::open(dir.path())?;
     let (inbox, events_in) = mpsc::channel(INBOX_MAX);
     let (net_events, network_in) = mpsc::channel(INBOX_MAX);
@@ -92,7 +93,7 @@ pub(crate) async fn run(
         entropy: random()?,
         own_audits: true,
     });
-    fold(&mut node, &mut journal, &vault, &recovered)?;
+    fold(&mut node, &mut journal, &mut vault, &recovered)?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
@@ -138,19 +139,27 @@ fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
 }
 
 /// Folds the journal into the node.
-fn fold(node: &mut Node, journal: &mut Journal, vault: &Vault, recovered: &talkoo_disk::Recovered) -> Result<()> {
+fn fold(node: &mut Node, journal: &mut Journal, vault: &mut Vault, recovered: &talkoo_disk::Recovered) -> Result<()> {
     if recovered.torn_bytes > 0 {
         warn!(bytes = recovered.torn_bytes, "the journal's end was torn by a crash; nothing sent was lost");
     }
     let snapshot = recovered.snapshot.as_deref().map(Vault::unpack).transpose()?.unwrap_or_default();
     let records = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice));
-    let mut count = 0;
+    let (mut count, mut lost) = (0, std::collections::BTreeMap::new());
     for record in records {
         match vault.read(record).with_context(|| format!("record {count} of the journal cannot be read"))? {
-            Entry::Event(event) => node.apply(&event),
-            Entry::Lost { job, why } => error!(%job, why, "an event of this job is lost; the others go on"),
+            Entry::Event(event) => {
+                if let Record::Job(JobEvent::Forgotten { job }) = &*event {
+                    lost.remove(job);
+                }
+                node.apply(&event);
+            }
+            Entry::Lost { job, why } => drop(lost.insert(job, why)),
         }
         count += 1;
+    }
+    for (job, why) in lost {
+        error!(%job, why, "a part of this job is lost; the others go on");
     }
     if count > 0 {
         info!(records = count, "journal folded");

@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use talkoo_base::wire::{decode_shape, encode};
 use talkoo_base::{Cid, JobId, sha256};
@@ -43,11 +44,13 @@ pub(super) enum Entry {
 pub(super) struct Vault {
     blocks: Arc<Blocks>,
     secret: [u8; 32],
+    /// What each job has in the store.
+    objects: BTreeMap<JobId, BTreeSet<Cid>>,
 }
 
 impl Vault {
     pub(super) fn new(blocks: Arc<Blocks>, node_key: [u8; 32]) -> Self {
-        Self { blocks, secret: node_key }
+        Self { blocks, secret: node_key, objects: BTreeMap::new() }
     }
 
     fn key(&self, job: &JobId) -> JobKey {
@@ -55,7 +58,7 @@ impl Vault {
     }
 
     /// The records of some events. The objects they name are durable when this returns.
-    pub(super) fn write<'a>(&self, events: impl Iterator<Item = &'a Event>) -> Result<Vec<Vec<u8>>> {
+    pub(super) fn write<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> Result<Vec<Vec<u8>>> {
         let mut blocks = Vec::new();
         let records = events.map(|event| self.record(event, &mut blocks)).collect::<Result<_>>()?;
         if !blocks.is_empty() {
@@ -65,7 +68,7 @@ impl Vault {
         Ok(records)
     }
 
-    fn record(&self, event: &Event, blocks: &mut Vec<Block>) -> Result<Vec<u8>> {
+    fn record(&mut self, event: &Event, blocks: &mut Vec<Block>) -> Result<Vec<u8>> {
         let bytes = event.to_bytes();
         let Some(job) = job_of(event) else { return Ok(bytes) };
         let key = self.key(&job);
@@ -75,19 +78,28 @@ impl Vault {
             objects.push(*block.cid());
             blocks.push(block);
         }
+        self.objects.entry(job).or_default().extend(&objects);
         Ok([&[SEALED], encode(&Sealed { job, objects }).as_slice()].concat())
     }
 
     /// The event of a record; [`Entry::Lost`] if what it names cannot be read any more.
-    pub(super) fn read(&self, record: &[u8]) -> Result<Entry> {
+    pub(super) fn read(&mut self, record: &[u8]) -> Result<Entry> {
         let Some((&SEALED, sealed)) = record.split_first() else {
             return Ok(Entry::Event(Box::new(Event::from_bytes(record)?)));
         };
         let sealed: Sealed = decode_shape(sealed)?;
+        self.objects.entry(sealed.job).or_default().extend(&sealed.objects);
         Ok(match self.open(&sealed) {
             Ok(event) => Entry::Event(Box::new(event)),
             Err(why) => Entry::Lost { job: sealed.job, why: format!("{why:#}") },
         })
+    }
+
+    /// Deletes what a job has in the store.
+    pub(super) fn forget(&mut self, job: &JobId) -> Result<()> {
+        let objects: Vec<Cid> = self.objects.remove(job).unwrap_or_default().into_iter().collect();
+        self.blocks.delete(&objects)?;
+        Ok(())
     }
 
     fn open(&self, sealed: &Sealed) -> Result<Event> {
@@ -133,7 +145,9 @@ fn job_of(event: &Event) -> Option<JobId> {
     match event {
         Event::Job(JobEvent::Posted(spec)) => Some(spec.id),
         Event::Job(JobEvent::Done { job, .. }) => Some(*job),
-        Event::Job(JobEvent::Failed { .. } | JobEvent::Revoked { .. } | JobEvent::Closed { .. })
+        Event::Job(
+            JobEvent::Failed { .. } | JobEvent::Revoked { .. } | JobEvent::Forgotten { .. } | JobEvent::Closed { .. },
+        )
         | Event::Market(_)
         | Event::Proof(_) => None,
     }
@@ -187,7 +201,7 @@ mod tests {
         let events = [posted(12_000), done(), plain, posted(1)];
         let records = vault(dir.path(), 7).write(events.iter()).unwrap();
         assert!(events[0].to_bytes().len() > 16 << 20 && records[0].len() < 4_096);
-        let again = vault(dir.path(), 7);
+        let mut again = vault(dir.path(), 7);
         for (record, event) in records.iter().zip(&events) {
             assert_eq!(again.read(record).unwrap(), Entry::Event(Box::new(event.clone())));
         }
@@ -201,7 +215,7 @@ mod tests {
     #[test]
     fn no_word_of_a_job_lies_on_disk_in_clear() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = vault(dir.path(), 7);
+        let mut vault = vault(dir.path(), 7);
         let records = vault.write([posted(40), done()].iter()).unwrap();
         let secret = [0x1a, 0x5e, 0xc2, 0xe7, 0x01];
         assert!(done().to_bytes().windows(5).any(|w| w == secret), "the canary is in the event");
@@ -221,10 +235,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_of_a_forgotten_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = vault(dir.path(), 7).write([posted(12_000), done()].iter()).unwrap();
+        let mut again = vault(dir.path(), 7);
+        assert!(records.iter().all(|record| matches!(again.read(record), Ok(Entry::Event(_)))));
+        assert!(again.blocks.usage().unwrap().blocks > 10);
+        again.forget(&JOB).unwrap();
+        again.forget(&JOB).unwrap();
+        assert_eq!(again.blocks.usage().unwrap().blocks, 0);
+        assert!(matches!(again.read(&records[1]), Ok(Entry::Lost { .. })));
+    }
+
+    #[test]
     fn another_key_or_a_missing_block_loses_one_event_and_garbage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let record = vault(dir.path(), 7).write([done()].iter()).unwrap().remove(0);
-        let lost = |vault: Vault| match vault.read(&record).unwrap() {
+        let lost = |mut vault: Vault| match vault.read(&record).unwrap() {
             Entry::Lost { job: JOB, why } => why,
             other => panic!("{other:?}"),
         };

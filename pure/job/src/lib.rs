@@ -27,6 +27,8 @@ pub enum Input {
     Post(Box<JobSpec>),
     /// A user cancels one.
     Cancel(JobId),
+    /// A user wants nothing left of one that is over.
+    Forget(JobId),
     /// A worker agreed to work for a job.
     Agreed {
         /// The job.
@@ -208,6 +210,7 @@ impl Jobs {
         match input {
             Input::Post(spec) => self.post(*spec, out),
             Input::Cancel(job) => self.cancel(job, out),
+            Input::Forget(job) => self.forget(job, out),
             Input::Agreed { job, node, slots, decode_mtps } => {
                 if let Some(job) = self.open_job(&job) {
                     job.workers.insert(node, Worker { slots, decode_mtps });
@@ -269,6 +272,10 @@ impl Jobs {
                 self.with(job, |j| j.set_failed(*step, refusal));
             }
             Event::Revoked { job, step } => self.with(job, |j| j.revoke(*step)),
+            Event::Forgotten { job } => {
+                self.jobs.remove(job);
+                self.order.retain(|id| id != job);
+            }
             Event::Closed { job, cancelled } => self.with(job, |j| j.close(*cancelled)),
         }
     }
@@ -307,6 +314,14 @@ impl Jobs {
         self.apply(&event);
         out.push(Effect::Record(Box::new(event)));
         self.with(&id, |job| job.want(out));
+    }
+
+    fn forget(&mut self, id: JobId, out: &mut Vec<Effect>) {
+        if self.jobs.get(&id).is_some_and(|job| job.status != JobStatus::Open) {
+            let event = Event::Forgotten { job: id };
+            self.apply(&event);
+            out.push(Effect::Record(Box::new(event)));
+        }
     }
 
     fn cancel(&mut self, id: JobId, out: &mut Vec<Effect>) {

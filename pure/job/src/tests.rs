@@ -81,6 +81,7 @@ fn words(effect: &Effect) -> String {
             Event::Failed { step, code, .. } => format!("record {step} {code}"),
             Event::Revoked { step, .. } => format!("record {step} revoked"),
             Event::Closed { cancelled, .. } => format!("record {}", if *cancelled { "cancelled" } else { "closed" }),
+            Event::Forgotten { .. } => "record forgotten".into(),
         },
         Effect::Want(_) => "want".into(),
         Effect::Enough(_) => "enough".into(),
@@ -267,6 +268,18 @@ fn a_step_that_fails_in_the_engine_everywhere_is_given_up() {
     assert_eq!(jobs.get(&JOB).unwrap().steps()[0].failed().unwrap().code, RunFailed);
     let again = fold(&events);
     assert_eq!(again.get(&JOB).unwrap().steps()[0].failed().unwrap().message, "because");
+}
+
+#[test]
+fn a_job_is_forgotten_only_when_it_is_over() {
+    let (mut jobs, mut events) = check(&[(0, post(1), "record 1 steps, want"), (0, Input::Forget(JOB), "")]);
+    assert!(jobs.get(&JOB).is_some());
+    let script = [(1, Input::Cancel(JOB), "record cancelled, enough"), (2, Input::Forget(JOB), "record forgotten")];
+    events.extend(play(&mut jobs, &script));
+    play(&mut jobs, &[(3, Input::Forget(JOB), "")]);
+    for jobs in [&jobs, &fold(&events)] {
+        assert!(jobs.get(&JOB).is_none() && jobs.iter().next().is_none() && jobs.history().next().is_none());
+    }
 }
 
 #[test]

@@ -89,6 +89,11 @@ pub enum Event {
         /// The step.
         step: u32,
     },
+    /// The user wants nothing left of it.
+    Forgotten {
+        /// The job.
+        job: JobId,
+    },
     /// It is over.
     Closed {
         /// The job.

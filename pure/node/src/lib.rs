@@ -39,6 +39,8 @@ pub enum Input {
     Post(Box<JobSpec>),
     /// A user cancels one.
     Cancel(JobId),
+    /// A user wants nothing left of one that is over.
+    Forget(JobId),
     /// What we offer as a worker; `None` to stop.
     Provide(Option<Providing>),
     /// Whether our own engine can judge answers.

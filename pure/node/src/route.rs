@@ -39,6 +39,7 @@ impl Node {
             Input::Message { from, message } => self.message(now, from, *message),
             Input::Post(spec) => self.to(Inner::Job(job::Input::Post(spec))),
             Input::Cancel(job) => self.to(Inner::Job(job::Input::Cancel(job))),
+            Input::Forget(job) => self.to(Inner::Job(job::Input::Forget(job))),
             Input::Provide(providing) => {
                 let ask = providing.as_ref().map(crate::Providing::ask);
                 let card = self.cards.provide(now, providing, out);

@@ -44,5 +44,6 @@ pub const ROUTES: &[Route] = &[
     route("explain", Verb::Get, "/api/v1/jobs/{id}/explain"),
     route("output", Verb::Get, "/api/v1/jobs/{id}/output"),
     route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
+    route("forget", Verb::Post, "/api/v1/jobs/{id}/forget"),
     route("accounts", Verb::Get, "/api/v1/accounts"),
 ];

@@ -52,6 +52,17 @@ impl Daemon {
         Ok(json!({"job": id.to_string(), "cancelled": true}))
     }
 
+    pub(super) fn forget(&mut self, args: &Value) -> Answer {
+        let job = self.job(args)?;
+        let id = job.spec.id;
+        if job.status == JobStatus::Open {
+            let no = Refusal::new(RefusalCode::InUse, "the job is not over", format!("talkoo job cancel {id}"));
+            return Err(no);
+        }
+        self.pending.push(Input::Forget(id));
+        Ok(json!({"job": id.to_string(), "forgotten": true}))
+    }
+
     pub(super) fn accounts(&self) -> Value {
         let money = |a: Amount| a.to_string();
         let accounts: Vec<Value> = self

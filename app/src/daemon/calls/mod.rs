@@ -67,6 +67,7 @@ impl Daemon {
             "explain" => self.explain(&args),
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
+            "forget" => self.forget(&args),
             "accounts" => Ok(self.accounts()),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
         };

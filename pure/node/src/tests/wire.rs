@@ -150,6 +150,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "bafyreieet65zm2vlcatnwpsb4ivmgxf3cqggooy5dzrqntdh42wp7vsopi",
             Event::Job(J::Closed { job, cancelled: false }),
         ),
+        ("bafyreiausosgrb7fhhd3enjs2e5uxvhw4agotkhk6lhgvsxrulucinq7ea", Event::Job(J::Forgotten { job })),
         (
             "bafyreieo46f4ots2h2fhgdt2olgg3r3bmhmn2lerucqsjhmeaoufs4wzqm",
             Event::Market(talkoo_market::Event::Convicted { node, why: "other weights".into() }),
