@@ -140,8 +140,12 @@ fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
 
 /// Folds the journal into the node.
 fn fold(node: &mut Node, journal: &mut Journal, vault: &mut Vault, recovered: &talkoo_disk::Recovered) -> Result<()> {
+    let kept = recovered.kept.as_deref().map_or_else(String::new, |path| path.display().to_string());
     if recovered.torn_bytes > 0 {
-        warn!(bytes = recovered.torn_bytes, "the journal's end was torn by a crash; nothing sent was lost");
+        warn!(bytes = recovered.torn_bytes, kept, "the journal's end was torn by a crash; nothing sent was lost");
+    }
+    if recovered.damaged_bytes > 0 {
+        error!(bytes = recovered.damaged_bytes, kept, "the journal was damaged on disk: what these bytes said is lost");
     }
     let snapshot = recovered.snapshot.as_deref().map(Vault::unpack).transpose()?.unwrap_or_default();
     let records = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice));
@@ -165,6 +169,10 @@ fn fold(node: &mut Node, journal: &mut Journal, vault: &mut Vault, recovered: &t
         info!(records = count, "journal folded");
     }
     journal.flush()?;
+    if recovered.damaged_bytes > 0 {
+        let history: Vec<Record> = node.history().collect();
+        journal.snapshot(&Vault::pack(&vault.write(history.iter())?))?;
+    }
     Ok(())
 }
 

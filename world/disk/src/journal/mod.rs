@@ -68,8 +68,12 @@ pub struct Recovered {
     pub snapshot: Option<Vec<u8>>,
     /// Records after it, in order.
     pub records: Vec<Vec<u8>>,
-    /// Bytes of a torn record that were cut off the end; kept in `NNNN.torn`.
+    /// Bytes of a torn record that were cut off the end: what a crash leaves, and nobody was told of.
     pub torn_bytes: u64,
+    /// Bytes before good records that hold none any more: damage, and what they said is lost.
+    pub damaged_bytes: u64,
+    /// Where what was cut off, or the whole damaged segment, is kept.
+    pub kept: Option<PathBuf>,
 }
 
 /// The open journal. One owner; every call may block on the disk.

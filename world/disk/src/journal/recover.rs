@@ -6,8 +6,13 @@ use super::{
 use crate::limits::RECORD_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use talkoo_base::sha256;
+
+/// How far behind a bad record the next good one is looked for.
+const SEARCH_BYTES: usize = 4 << 20;
+/// Records larger than this are found only behind one whose length is whole.
+const SEARCH_RECORD_BYTES: usize = 4096;
 
 /// Reads the newest snapshot and the segments after it. Answers also the segment to append to and
 /// the bytes read.
@@ -37,7 +42,7 @@ pub(super) fn recover(dir: &Path) -> Result<(Recovered, u32, u64), JournalError>
 
 /// Removes what a snapshot made needless.
 pub(super) fn remove_before(dir: &Path, number: u32) -> Result<(), JournalError> {
-    for suffix in ["log", "snap", "torn", "new"] {
+    for suffix in ["log", "snap", "new"] {
         for old in numbers(dir, suffix)?.range(..number) {
             let path = dir.join(format!("{old:04}.{suffix}"));
             fs::remove_file(&path).map_err(at(&path))?;
@@ -76,7 +81,9 @@ fn read_snapshot(dir: &Path, number: u32) -> Result<Vec<u8>, JournalError> {
     Ok(bytes)
 }
 
-/// Reads one segment; answers its length. The last one may end in a torn record.
+/// Reads one segment; answers its length. The last one may end in a torn record. Bytes that are no
+/// record are passed over if good ones follow: each event stands for itself, and one that was written
+/// but not flushed before a power cut does no harm.
 fn read_log(dir: &Path, number: u32, is_last: bool, recovered: &mut Recovered) -> Result<u64, JournalError> {
     let path = log_path(dir, number);
     let bytes = fs::read(&path).map_err(at(&path))?;
@@ -89,16 +96,26 @@ fn read_log(dir: &Path, number: u32, is_last: bool, recovered: &mut Recovered) -
         fs::write(&path, LOG_MAGIC).map_err(at(&path))?;
         return Ok(0);
     }
-    while let Some(record) = record_at(&bytes, end, number) {
-        end += RECORD_HEAD_BYTES + record.len();
-        recovered.records.push(record.to_vec());
+    let before = recovered.damaged_bytes;
+    loop {
+        while let Some(record) = record_at(&bytes, end, number) {
+            end += RECORD_HEAD_BYTES + record.len();
+            recovered.records.push(record.to_vec());
+        }
+        let Some(next) = next_record(&bytes, end, number) else { break };
+        recovered.damaged_bytes += (next - end) as u64;
+        end = next;
+    }
+    if recovered.damaged_bytes > before {
+        recovered.kept = Some(keep(dir, number, "damaged", &bytes)?);
     }
     if end < bytes.len() {
         if !is_last {
             return Err(JournalError::Damaged { path, what: "a record's check fails" });
         }
         recovered.torn_bytes = (bytes.len() - end) as u64;
-        cut(dir, number, &bytes, end)?;
+        let kept = cut(dir, number, &bytes, end)?;
+        recovered.kept.get_or_insert(kept);
     }
     Ok((end - LOG_MAGIC.len()) as u64)
 }
@@ -114,15 +131,38 @@ fn record_at(bytes: &[u8], at: usize, segment: u32) -> Option<&[u8]> {
     (check(segment, at as u64, payload) == head[4..]).then_some(payload)
 }
 
-/// Cuts the tail off and keeps it beside: if it was damage and not a crash, someone may want it.
-fn cut(dir: &Path, number: u32, bytes: &[u8], end: usize) -> Result<(), JournalError> {
-    let torn = dir.join(format!("{number:04}.torn"));
-    fs::write(&torn, &bytes[end..]).map_err(at(&torn))?;
+/// Where the next good record after a bad one begins. A damaged payload leaves its length in place;
+/// beyond that only small records are looked for, so that the search takes no time.
+fn next_record(bytes: &[u8], bad: usize, segment: u32) -> Option<usize> {
+    let head = bytes.get(bad..bad + RECORD_HEAD_BYTES)?;
+    let len = u32::from_le_bytes(head[..4].try_into().expect("4 bytes")) as usize;
+    let behind = bad + RECORD_HEAD_BYTES + len;
+    let is_good =
+        |at: usize, max: usize| record_at(bytes, at, segment).is_some_and(|r| !r.is_empty() && r.len() <= max);
+    if len <= RECORD_BYTES_MAX && is_good(behind, RECORD_BYTES_MAX) {
+        return Some(behind);
+    }
+    (bad + 1..bytes.len().min(bad + SEARCH_BYTES)).find(|at| is_good(*at, SEARCH_RECORD_BYTES))
+}
+
+/// Keeps bytes beside the journal under a name that is free: somebody may want them.
+fn keep(dir: &Path, number: u32, what: &str, bytes: &[u8]) -> Result<PathBuf, JournalError> {
+    let name = |copy: u32| if copy == 0 { format!("{number:04}.{what}") } else { format!("{number:04}.{copy}.{what}") };
+    let free = (0..).map(|copy| dir.join(name(copy))).find(|path| !path.exists());
+    let path = free.expect("one of four thousand million names is free");
+    fs::write(&path, bytes).map_err(at(&path))?;
+    Ok(path)
+}
+
+/// Cuts the tail off.
+fn cut(dir: &Path, number: u32, bytes: &[u8], end: usize) -> Result<PathBuf, JournalError> {
+    let kept = keep(dir, number, "torn", &bytes[end..])?;
     let path = log_path(dir, number);
     let truncate = || {
         let file = OpenOptions::new().write(true).open(&path)?;
         file.set_len(end as u64)?;
         file.sync_all()
     };
-    truncate().map_err(at(&path))
+    truncate().map_err(at(&path))?;
+    Ok(kept)
 }
