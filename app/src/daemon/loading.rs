@@ -28,6 +28,8 @@ pub(crate) struct Pulled {
 struct Pull {
     name: String,
     dir: PathBuf,
+    /// What is on the shelf.
+    held: Vec<Held>,
     blocks: Arc<Blocks>,
     net: Arc<Net>,
     sources: Sources,
@@ -76,6 +78,7 @@ impl Daemon {
         let pull = Pull {
             name: name.clone(),
             dir: self.shelf.dir().to_owned(),
+            held: self.shelf.all().to_vec(),
             blocks: self.blocks.clone(),
             net: self.net.clone(),
             sources: self.config.sources,
@@ -218,18 +221,8 @@ impl Pull {
 
     /// A GGUF file of the user's.
     async fn local(self) -> Result<Held> {
-        let (blocks, dir) = (self.blocks.clone(), self.dir.clone());
-        blocking(move || {
-            let source = PathBuf::from(&self.name);
-            let file = source.file_name().context("the path names no file")?;
-            let name =
-                source.file_stem().and_then(|s| s.to_str()).context("the file's name is not UTF-8")?.to_lowercase();
-            let path = dir.join(file);
-            std::fs::copy(&source, &path).with_context(|| format!("cannot copy {}", source.display()))?;
-            let cid = models::import(&blocks, &path, &name)?;
-            models::describe(&name, &path, &cid)
-        })
-        .await
+        let (blocks, dir, held) = (self.blocks.clone(), self.dir.clone(), self.held);
+        blocking(move || models::adopt(&blocks, &dir, &held, Path::new(&self.name))).await
     }
 }
 

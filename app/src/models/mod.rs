@@ -108,7 +108,9 @@ impl Shelf {
         let Some(held) = self.find(name).cloned() else { return Ok(None) };
         self.held.retain(|h| h.name != held.name);
         self.save()?;
-        fs::remove_file(self.path(&held)).ok();
+        if self.held.iter().all(|other| other.file != held.file) {
+            fs::remove_file(self.path(&held)).ok();
+        }
         Ok(Some(held))
     }
 
@@ -215,12 +217,53 @@ pub(crate) fn export(blocks: &Blocks, root: &Cid, path: &Path) -> Result<Digest>
     Ok(Digest(hasher.finalize().into()))
 }
 
+/// Takes a user's GGUF file into the folder of models, beside those that are `held` there: under its
+/// own name if that is free, otherwise with the end of its CID. Leaves nothing behind if it fails.
+pub(crate) fn adopt(blocks: &Blocks, dir: &Path, held: &[Held], source: &Path) -> Result<Held> {
+    let stem = source.file_stem().and_then(|s| s.to_str()).context("the file's name is not UTF-8")?;
+    let pin = format!("pull {stem}");
+    let cid = import(blocks, source, &pin)?;
+    let text = cid.to_string();
+    let end = &text[text.len() - 8..];
+    let is_free = |name: &str| held.iter().all(|h| h.name != name || h.cid == text);
+    let name =
+        Some(stem.to_lowercase()).filter(|n| is_free(n)).unwrap_or_else(|| format!("{}-{end}", stem.to_lowercase()));
+    let free = |file: String| {
+        let path = dir.join(file);
+        // A file that another model is in, or that nobody knows, is not written over.
+        let ours = held.iter().any(|h| h.cid == text && path == dir.join(&h.file));
+        (ours || !path.exists()).then_some((path, ours))
+    };
+    let found = free(format!("{stem}.gguf")).or_else(|| free(format!("{stem}-{end}.gguf")));
+    let (path, is_here) = found.with_context(|| format!("{} is taken in {}", stem, dir.display()))?;
+    let take = || {
+        if !is_here {
+            let part = path.with_extension("part");
+            fs::copy(source, &part).with_context(|| format!("cannot copy {}", source.display()))?;
+            fs::rename(&part, &path)?;
+        }
+        let described = describe(&name, &path, &cid)?;
+        blocks.pin(&name, &cid)?;
+        Ok(described)
+    };
+    let taken = take();
+    if taken.is_err() && !is_here {
+        fs::remove_file(path.with_extension("part")).ok();
+        fs::remove_file(&path).ok();
+    }
+    blocks.unpin(&pin)?;
+    if taken.is_err() {
+        blocks.collect()?;
+    }
+    taken
+}
+
 /// Describes a model file that is on the shelf's folder. A catalogue model's root is known; any
 /// other is computed, which reads all of its weights.
 pub(crate) fn describe(name: &str, path: &Path, cid: &Cid) -> Result<Held> {
     let file = path.file_name().and_then(|f| f.to_str()).context("the file's name is not UTF-8")?.to_owned();
     let bytes = fs::metadata(path)?.len();
-    let known = catalog::all().iter().find(|e| e.name == name);
+    let known = catalog::all().iter().find(|e| e.name == name && e.cid() == *cid);
     let (root, context) = match known {
         Some(entry) => (entry.root(), entry.context),
         None => {
