@@ -113,7 +113,14 @@ impl<R: Read> Reader<R> {
                 }
                 Ok(Value::Strings(out))
             }
-            6 | 12 => {
+            6 => {
+                let mut out = Vec::with_capacity(reserve);
+                for _ in 0..count {
+                    out.push(self.u32()?);
+                }
+                Ok(Value::SinglesBits(out))
+            }
+            12 => {
                 for _ in 0..count {
                     self.scalar(kind)?;
                 }

@@ -21,7 +21,9 @@ pub enum Value {
     Strings(Vec<String>),
     /// A list of whole numbers or truth values.
     Integers(Vec<i64>),
-    /// A list of floating-point numbers: read past, used by nothing here.
+    /// The bits of a list of f32.
+    SinglesBits(Vec<u32>),
+    /// A list of f64: read past, used by nothing here.
     Ignored,
 }
 
@@ -108,6 +110,15 @@ impl Metadata {
     pub fn integers(&self, key: &str) -> Option<&[i64]> {
         match self.get(key)? {
             Value::Integers(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The bit patterns of a list of f32.
+    #[must_use]
+    pub fn singles(&self, key: &str) -> Option<&[u32]> {
+        match self.get(key)? {
+            Value::SinglesBits(v) => Some(v),
             _ => None,
         }
     }

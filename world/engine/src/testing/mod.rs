@@ -74,6 +74,13 @@ impl Writer {
         self.entry(key, 9, &bytes);
     }
 
+    pub(crate) fn singles(&mut self, key: &str, bits: &[u32]) {
+        let mut bytes = 6u32.to_le_bytes().to_vec();
+        bytes.extend((bits.len() as u64).to_le_bytes());
+        bits.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        self.entry(key, 9, &bytes);
+    }
+
     pub(crate) fn integers(&mut self, key: &str, list: &[i32]) {
         let mut bytes = 5u32.to_le_bytes().to_vec();
         bytes.extend((list.len() as u64).to_le_bytes());
@@ -129,6 +136,8 @@ pub(crate) struct Shape {
     pub formats: Vec<Format>,
     /// `general.architecture`.
     pub family: &'static str,
+    /// SentencePiece instead of byte-level BPE.
+    pub sentences: bool,
     /// Biases of queries, keys and values.
     pub biases: bool,
     /// Positions of local layers, 0 for none; in Gemma every sixth layer, and here every second, is not local.
@@ -154,6 +163,7 @@ impl Shape {
             loudness: 8,
             formats: Format::ALL.to_vec(),
             family: "llama",
+            sentences: false,
             biases: false,
             window: 0,
             divided_rotation: false,
@@ -200,6 +210,7 @@ impl Shape {
             tied: random.below(2) == 0,
             loudness: [5, 8, 8, 9, 12][random.below(5)] as u32,
             family: FAMILIES[random.below(4)],
+            sentences: random.below(4) == 0,
             biases: random.below(3) == 0,
             window: [0, 1, 5, 17][random.below(4)],
             divided_rotation: random.below(3) == 0,
@@ -244,6 +255,17 @@ impl Shape {
         (format.ggml(), bytes)
     }
 
+    /// The tokens.
+    fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = ["<s>", "</s>", "ab", "abc"].map(String::from).to_vec();
+        words.extend((b'!'..=b'~').map(|b| char::from(b).to_string()));
+        if self.sentences {
+            words.extend(["\u{2581}", "\u{2581}a", "ca", "[it]"].map(String::from));
+            words.extend((0..=255).map(|b| format!("<0x{b:02X}>")));
+        }
+        words
+    }
+
     /// The metadata of the model, without tensors.
     pub(crate) fn writer(&self, words: &[String]) -> Writer {
         let mut w = Writer::default();
@@ -273,12 +295,25 @@ impl Shape {
             w.text(&format!("{family}.rope.scaling.type"), "linear");
             w.single(&format!("{family}.rope.scaling.factor"), 0x3fc0_0000);
         }
-        w.text("tokenizer.ggml.model", "gpt2");
-        w.text("tokenizer.ggml.pre", "smollm");
         w.texts("tokenizer.ggml.tokens", words);
-        let types: Vec<i32> = (0..words.len()).map(|i| if i < 2 { 3 } else { 1 }).collect();
+        let kind = |i: usize, word: &str| match i {
+            0 | 1 => 3,
+            _ if word.starts_with("<0x") => 6,
+            _ if word.starts_with('[') && word.len() > 1 => 4,
+            _ => 1,
+        };
+        let types: Vec<i32> = words.iter().enumerate().map(|(i, word)| kind(i, word)).collect();
         w.integers("tokenizer.ggml.token_type", &types);
-        w.texts("tokenizer.ggml.merges", &["a b".into(), "ab c".into()]);
+        if self.sentences {
+            w.text("tokenizer.ggml.model", "llama");
+            // The longer the better; of equals the earlier in the list.
+            let score = |(i, word): (usize, &String)| (word.chars().count() as f32 - i as f32 / 1000.0 - 9.0).to_bits();
+            w.singles("tokenizer.ggml.scores", &words.iter().enumerate().map(score).collect::<Vec<_>>());
+        } else {
+            w.text("tokenizer.ggml.model", "gpt2");
+            w.text("tokenizer.ggml.pre", "smollm");
+            w.texts("tokenizer.ggml.merges", &["a b".into(), "ab c".into()]);
+        }
         w.u32("tokenizer.ggml.bos_token_id", 0);
         w.u32("tokenizer.ggml.eos_token_id", 1);
         w.text(
@@ -291,8 +326,7 @@ impl Shape {
     /// The model file.
     pub(crate) fn gguf(&self) -> Vec<u8> {
         let mut random = Random(self.seed ^ 0x5eed);
-        let mut words: Vec<String> = vec!["<s>".into(), "</s>".into(), "ab".into(), "abc".into()];
-        words.extend((b'!'..=b'~').map(|b| char::from(b).to_string()));
+        let words = self.words();
         let mut w = self.writer(&words);
         let (d, q, kv) = (self.embedding, self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut add = |random: &mut Random, name: &str, rows: usize, columns: usize| {

@@ -1,12 +1,8 @@
-//! Byte-level byte-pair encoding (Sennrich et al. 2016, as in GPT-2): merges in order of rank,
-//! leftmost first, with a heap, so a long piece costs n log n and not n².
+//! Byte-level byte-pair encoding (Sennrich et al. 2016, as in GPT-2): merges in order of rank.
 
+use super::merge::merge;
 use crate::error::ModelError;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-
-/// Marks the end of the linked list of symbols.
-const NONE: u32 = u32::MAX;
+use std::collections::HashMap;
 
 #[derive(Debug)]
 pub(super) struct Bpe {
@@ -16,7 +12,6 @@ pub(super) struct Bpe {
     merges: HashMap<(u32, u32), (u32, u32)>,
     /// Whole pieces by their bytes, for models that look there first.
     whole: Option<HashMap<Vec<u8>, u32>>,
-    special: HashMap<String, u32>,
 }
 
 impl Bpe {
@@ -27,14 +22,7 @@ impl Bpe {
         is_special: &impl Fn(usize) -> bool,
         look_whole: bool,
     ) -> Result<Self, ModelError> {
-        let mut special = HashMap::new();
-        let mut ids: HashMap<&str, u32> = HashMap::new();
-        for (i, token) in tokens.iter().enumerate() {
-            if is_special(i) {
-                special.insert(token.clone(), i as u32);
-            }
-            ids.insert(token, i as u32);
-        }
+        let ids: HashMap<&str, u32> = tokens.iter().enumerate().map(|(i, t)| (t.as_str(), i as u32)).collect();
         let mut table = HashMap::with_capacity(merges.len());
         let mut joined = String::new();
         for (rank, merge) in merges.iter().enumerate() {
@@ -54,12 +42,7 @@ impl Bpe {
             let normal = tokens.iter().enumerate().filter(|(i, _)| !is_special(*i));
             normal.map(|(i, t)| (bytes_of_token(t), i as u32)).collect()
         });
-        Ok(Self { bytes, merges: table, whole, special })
-    }
-
-    /// The id of a special token by name.
-    pub(super) fn special(&self, name: &str) -> Option<u32> {
-        self.special.get(name).copied()
+        Ok(Self { bytes, merges: table, whole })
     }
 
     /// Appends the ids of one piece. A byte without a token is left out, as the reference does.
@@ -68,43 +51,8 @@ impl Bpe {
             out.push(*id);
             return;
         }
-        let mut ids: Vec<u32> = piece.iter().filter_map(|b| self.bytes[usize::from(*b)]).collect();
-        if ids.len() > 1 {
-            self.merge(&mut ids);
-        }
-        out.extend(ids.into_iter().filter(|id| *id != NONE));
-    }
-
-    /// Merges in place; symbols that were merged away become [`NONE`].
-    fn merge(&self, ids: &mut [u32]) {
-        let count = ids.len() as u32;
-        let mut next: Vec<u32> = (1..=count).map(|i| if i == count { NONE } else { i }).collect();
-        let mut previous: Vec<u32> = (0..count).map(|i| i.checked_sub(1).unwrap_or(NONE)).collect();
-        let mut heap = BinaryHeap::new();
-        let candidate = |ids: &[u32], left: u32, right: u32| {
-            let merge = self.merges.get(&(ids[left as usize], ids[right as usize]))?;
-            Some(Reverse((merge.0, left, merge.1)))
-        };
-        heap.extend((1..count).filter_map(|i| candidate(ids, i - 1, i)));
-        while let Some(Reverse((rank, left, merged))) = heap.pop() {
-            let right = next[left as usize];
-            // A candidate is stale if one of its two symbols has changed since.
-            let current = if ids[left as usize] == NONE || right == NONE { None } else { candidate(ids, left, right) };
-            if current != Some(Reverse((rank, left, merged))) {
-                continue;
-            }
-            ids[left as usize] = merged;
-            ids[right as usize] = NONE;
-            let after = next[right as usize];
-            next[left as usize] = after;
-            if after != NONE {
-                previous[after as usize] = left;
-                heap.extend(candidate(ids, left, after));
-            }
-            if previous[left as usize] != NONE {
-                heap.extend(candidate(ids, previous[left as usize], left));
-            }
-        }
+        let ids: Vec<u32> = piece.iter().filter_map(|b| self.bytes[usize::from(*b)]).collect();
+        out.extend(merge(ids, |left, right| self.merges.get(&(left, right)).copied()));
     }
 }
 

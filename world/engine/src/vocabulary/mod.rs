@@ -1,12 +1,14 @@
 //! Words to token ids and back: the tokenizer and chat template of a GGUF file.
 //!
-//! Only byte-level BPE ("gpt2" in GGUF) with the pre-tokenizers in [`split`]; others are refused by
-//! name, because a guessed pre-tokenizer gives wrong ids without any error.
+//! Byte-level BPE ("gpt2" in GGUF) with the pre-tokenizers in [`split`], and SentencePiece's BPE
+//! ("llama"); others are refused by name, because a guessed pre-tokenizer gives wrong ids without any error.
 
 mod bpe;
 mod decode;
 mod load;
+mod merge;
 mod split;
+mod spm;
 mod template;
 
 pub use decode::Decoder;
@@ -15,6 +17,8 @@ pub use template::ChatMessage;
 use crate::error::{ModelError, TemplateError};
 use crate::gguf::Header;
 use regex::Regex;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use talkoo_base::Digest;
@@ -32,11 +36,13 @@ struct Inner {
     pieces: Vec<Vec<u8>>,
     /// Control tokens are not shown.
     hidden: Vec<bool>,
-    bpe: bpe::Bpe,
-    style: split::Style,
-    /// Finds control and user-defined tokens in text, and user-defined ones alone.
+    tokenizer: Tokenizer,
+    /// Control and user-defined tokens by name.
+    special_ids: HashMap<String, u32>,
+    /// Finds control and user-defined tokens in text, and those of one kind alone.
     special: Option<Regex>,
     user_defined: Option<Regex>,
+    control: Option<Regex>,
     bos: Option<u32>,
     adds_bos: bool,
     eos: Vec<u32>,
@@ -44,6 +50,16 @@ struct Inner {
     eos_text: String,
     template: Option<String>,
 }
+
+#[derive(Debug)]
+enum Tokenizer {
+    Bytes { bpe: bpe::Bpe, style: split::Style },
+    Sentences(spm::Spm),
+}
+
+/// Goes between the letters of control tokens' names in the messages of a chat, and out again before
+/// they are encoded: a Unicode noncharacter, which no text for interchange contains.
+pub(crate) const BREAK: char = '\u{fdd0}';
 
 impl Vocabulary {
     /// Reads tokenizer and template from the header of a model file; the weights are not read.
@@ -107,16 +123,20 @@ impl Vocabulary {
     #[must_use]
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let special = if parse_special { &self.inner.special } else { &self.inner.user_defined };
+        let plain = |from: usize, to: usize| {
+            let part = &text[from..to];
+            if parse_special && part.contains(BREAK) { part.replace(BREAK, "").into() } else { Cow::Borrowed(part) }
+        };
         let mut out = Vec::new();
-        let mut from = 0;
+        let (mut from, mut first) = (0, true);
         if let Some(special) = special {
             for found in special.find_iter(text) {
-                self.encode_plain(&text[from..found.start()], &mut out);
-                out.extend(self.inner.bpe.special(found.as_str()));
-                from = found.end();
+                self.encode_plain(&plain(from, found.start()), first, &mut out);
+                out.extend(self.inner.special_ids.get(found.as_str()));
+                (from, first) = (found.end(), true);
             }
         }
-        self.encode_plain(&text[from..], &mut out);
+        self.encode_plain(&plain(from, text.len()), first, &mut out);
         out
     }
 
@@ -133,9 +153,18 @@ impl Vocabulary {
         out
     }
 
-    fn encode_plain(&self, text: &str, out: &mut Vec<u32>) {
-        for piece in split::split(self.inner.style, text) {
-            self.inner.bpe.encode(piece.as_bytes(), out);
+    /// `first`: at the beginning or after a special token.
+    fn encode_plain(&self, text: &str, first: bool, out: &mut Vec<u32>) {
+        if text.is_empty() {
+            return;
+        }
+        match &self.inner.tokenizer {
+            Tokenizer::Sentences(spm) => spm.encode(text, first, out),
+            Tokenizer::Bytes { bpe, style } => {
+                for piece in split::split(*style, text) {
+                    bpe.encode(piece.as_bytes(), out);
+                }
+            }
         }
     }
 
@@ -160,12 +189,25 @@ impl Vocabulary {
         self.inner.template.is_some()
     }
 
-    /// The prompt text for a conversation, ready for the assistant's answer.
+    /// The prompt text for a conversation, ready for the assistant's answer and for
+    /// [`Self::encode_prompt`]. Names of control tokens in the messages are broken by an invisible
+    /// mark, so that they become text there: only the template itself ends a turn or begins one.
     ///
     /// # Errors
     /// If there is no template, or it refuses or fails.
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, TemplateError> {
         let template = self.inner.template.as_deref().ok_or(TemplateError::Missing)?;
-        template::render(template, messages, &self.inner.bos_text, &self.inner.eos_text)
+        let harmless = |m: &ChatMessage| ChatMessage {
+            role: self.break_control(&m.role).into_owned(),
+            content: self.break_control(&m.content).into_owned(),
+        };
+        let messages: Vec<ChatMessage> = messages.iter().map(harmless).collect();
+        template::render(template, &messages, &self.inner.bos_text, &self.inner.eos_text)
+    }
+
+    /// A mark behind every letter of a control token's name, so that no other name begins in it either.
+    fn break_control<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let broken = |name: &regex::Captures<'_>| name[0].chars().flat_map(|c| [c, BREAK]).collect::<String>();
+        self.inner.control.as_ref().map_or(Cow::Borrowed(text), |control| control.replace_all(text, broken))
     }
 }
