@@ -38,6 +38,12 @@ const JUDGES: &[Judge] = &[
         quick: false,
         run: families,
     },
+    Judge {
+        name: "vocabularies",
+        what: "llama.cpp's own test texts give its token ids, with byte-level BPE and SentencePiece",
+        quick: false,
+        run: vocabularies,
+    },
 ];
 
 /// Runs all judges, those named, or with `--quick` those of CI; `--list` only names them.
@@ -45,7 +51,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let mut failed = 0;
     for judge in JUDGES {
         if args.contains(&"--list") {
-            println!("{:10} {}", judge.name, judge.what);
+            println!("{:12} {}", judge.name, judge.what);
             continue;
         }
         let named = args.iter().any(|a| !a.starts_with("--"));
@@ -65,6 +71,17 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         bail!("{failed} judges said no");
     }
     Ok(())
+}
+
+fn vocabularies() -> Outcome {
+    let peer = match Peer::prepare() {
+        Ok(peer) => peer,
+        Err(why) => return Outcome::Skipped(format!("llama.cpp is not here: {why:#}")),
+    };
+    let tree = peer.dir.join("headers");
+    let tree_name = tree.to_string_lossy();
+    let checkout = ["git", "-C", &tree_name, "checkout", "--quiet", "HEAD", "--", "models"];
+    script("python3", &checkout, &["xtask/judges/vocabularies.py", &tree.join("models").to_string_lossy()])
 }
 
 fn script(program: &str, setup: &[&str], args: &[&str]) -> Outcome {
