@@ -177,3 +177,30 @@ fn batch_until_it_says(folder: &Folder, file: &Path, text: &str) -> String {
         }
     }
 }
+
+#[test]
+fn a_killed_node_finds_its_network_again() {
+    let (first, second) = (Folder::new(), Folder::new());
+    let a = up(&first, &["--network", "again"]);
+    let at = first.json(&["invite"])["at"][0].as_str().unwrap().to_owned();
+    let b = up(&second, &["--network", "again", "--bootstrap", &at, "--provide"]);
+    let connected = |folder: &Folder| {
+        let deadline = std::time::Instant::now() + SILENCE_MAX;
+        while folder.json(&["peers"])["peers"].as_array().is_none_or(Vec::is_empty) {
+            assert!(std::time::Instant::now() < deadline, "waited {SILENCE_MAX:?} for a peer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    connected(&first);
+    // `Running` kills with SIGKILL. Nobody is told an address again.
+    drop(b);
+    let b = up(&second, &["--network", "again"]);
+    connected(&second);
+    assert_eq!(second.json(&["status"])["providing"], json!(false), "it has no model");
+    assert!(second.json(&["provide", "why"])["providing"] == json!(true), "but it still would");
+    drop((a, b));
+    let _b = up(&second, &["--network", "again"]);
+    let _a = up(&first, &["--network", "again"]);
+    assert_eq!(first.json(&["invite"])["at"][0], json!(at), "an invite outlives a restart");
+    connected(&first);
+}

@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
 mod loading;
+mod memory;
 mod notices;
 pub(crate) mod rim;
 mod start;
@@ -23,6 +24,7 @@ pub(crate) use calls::STOP_MS_MAX;
 use calls::Posted;
 use executor::{Executor, Report};
 use loading::Pulled;
+use memory::Memory;
 use rim::Rim;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ pub(crate) struct Daemon {
     node: Node,
     journal: Journal,
     vault: Vault,
+    memory: Memory,
     blocks: Arc<Blocks>,
     shelf: Shelf,
     net: Arc<Net>,
@@ -211,6 +214,10 @@ impl Daemon {
             NetEvent::Listening(addr) => info!(%addr, "listening"),
             NetEvent::PeerUp { peer, addr } => {
                 info!(?peer, %addr, "peer up");
+                if let Some(name) = talkoo_net::peer_id_of(&peer) {
+                    let at = addr.to_string();
+                    self.memory.met(if at.contains("/p2p/") { at } else { format!("{at}/p2p/{name}") });
+                }
                 self.tell(&json!({"type": "peer.up", "node": peer.to_string()}));
                 self.pending.push(Input::PeerUp(peer));
             }

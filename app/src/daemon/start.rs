@@ -1,6 +1,7 @@
 //! The start of a node, and its written end.
 
 use super::executor::Executor;
+use super::memory::Memory;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
@@ -67,14 +68,20 @@ pub(crate) async fn run(
     let (calls, calls_in) = mpsc::channel(64);
     let (events, _) = broadcast::channel(4_096);
     let tasks = TaskTracker::new();
+    let mut memory = Memory::open(dir.path());
+    let mut bootstrap = parse_all(&config.bootstrap)?;
+    bootstrap.extend(memory.peers().iter().filter_map(|addr| addr.parse::<talkoo_net::Multiaddr>().ok()));
     let net_config = NetConfig {
         key: key.expose(),
         network: config.network.clone(),
-        listen: parse_all(&config.listen)?,
-        bootstrap: parse_all(&config.bootstrap)?,
+        listen: parse_all(&memory.listen(&config.listen))?,
+        bootstrap,
         agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
     };
     let net = Net::start(net_config, Arc::new(PublicBlocks(blocks.clone())), net_events).await?;
+    memory.listens(net.addresses().iter().map(ToString::to_string).collect());
+    let providing = config.provide || memory.providing();
+    memory.provides(providing);
     let attach = Attach { addr: config.api, token: dir.token()?, calls, events: events.clone(), stop: stop.clone() };
     let api = Api::bind(attach).await?;
     let api_addr = api.addr;
@@ -103,6 +110,7 @@ pub(crate) async fn run(
         node,
         journal,
         vault,
+        memory,
         blocks,
         shelf,
         net: Arc::new(net),
@@ -116,7 +124,7 @@ pub(crate) async fn run(
         api_addr,
         offers: std::collections::BTreeMap::new(),
         pulling: std::collections::BTreeSet::new(),
-        providing: config.provide,
+        providing,
         refused: std::collections::BTreeMap::new(),
         out: Vec::new(),
         pending: Vec::new(),

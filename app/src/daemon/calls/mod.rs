@@ -171,6 +171,7 @@ impl Daemon {
             return Err(bad("`on` is missing", "send true or false"));
         };
         self.providing = on;
+        self.memory.provides(on);
         if on {
             for held in self.shelf.all() {
                 self.executor.load(held.name.clone(), held.root());
