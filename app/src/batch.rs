@@ -58,6 +58,8 @@ struct WireMessage {
 
 /// Reads a file: the good lines, in order, and every bad one with its reason.
 pub(crate) fn parse(text: &str) -> (Vec<Ask>, Vec<BadLine>) {
+    // Some editors begin a file with a byte-order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut asks, mut bad, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let id = || serde_json::from_str::<Value>(line).ok()?.get("custom_id")?.as_str().map(str::to_owned);
@@ -125,7 +127,11 @@ pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
             None => Err(malformed(format!("`{key}` is not a number from {low} to {high}"), "")),
         },
     };
-    let max = number("max_completion_tokens", 1.0, 131_072.0)?.or(number("max_tokens", 1.0, 131_072.0)?);
+    let whole = |key: &str| match number(key, 1.0, 131_072.0)? {
+        Some(v) if v.fract() != 0.0 => Err(malformed(format!("`{key}` is not a whole number"), "")),
+        v => Ok(v),
+    };
+    let max = whole("max_completion_tokens")?.or(whole("max_tokens")?);
     let params = GenerateParams {
         max_tokens: max.map_or(MAX_TOKENS_DEFAULT, |v| v as u32),
         temperature_q16: q16(number("temperature", 0.0, 2.0)?.unwrap_or(0.0)),
@@ -270,10 +276,15 @@ mod tests {
                 Some("f"),
                 "not text",
             ),
+            (
+                r#"{"custom_id":"g","body":{"messages":[{"role":"user","content":"x"}],"max_tokens":1.5}}"#,
+                Some("g"),
+                "whole number",
+            ),
             (good, Some("a"), "used by an earlier line"),
         ];
         let file: Vec<&str> = std::iter::once(good).chain(cases.iter().map(|c| c.0)).collect();
-        let (asks, bad) = parse(&file.join("\n"));
+        let (asks, bad) = parse(&format!("\u{feff}{}", file.join("\n")));
         assert_eq!((asks.len(), asks[0].seed, asks[0].params.temperature_q16), (1, Some(u64::MAX), 32_768));
         assert_eq!(bad.len(), cases.len());
         for ((line, bad), (_, id, text)) in (2..).zip(&bad).zip(cases) {

@@ -179,6 +179,21 @@ fn batch_until_it_says(folder: &Folder, file: &Path, text: &str) -> String {
 }
 
 #[test]
+fn a_batch_that_could_not_be_written_is_not_run() {
+    let folder = Folder::new();
+    let _node = up(&folder, &[]);
+    let file = folder.0.join("batch.jsonl");
+    std::fs::write(&file, LINE).unwrap();
+    let nowhere = folder.0.join("no such folder").join("out");
+    for output in [nowhere.to_str().unwrap(), folder.0.to_str().unwrap()] {
+        let refused = folder.run(&["batch", file.to_str().unwrap(), "-o", output]);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), said.contains("cannot write")), (Some(1), true), "{said}");
+    }
+    assert_eq!(folder.json(&["job", "ls"])["jobs"], json!([]));
+}
+
+#[test]
 fn a_killed_node_finds_its_network_again() {
     let (first, second) = (Folder::new(), Folder::new());
     let a = up(&first, &["--network", "again"]);

@@ -49,6 +49,9 @@ pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: &Show) -> Resu
             verify(&files, rerun || scalar, scalar, model.as_deref(), data_dir, show)
         }
         ReceiptCommand::Strip { file, to } => {
+            let same = file.canonicalize().ok().is_some_and(|file| to.canonicalize().is_ok_and(|to| to == file));
+            let hint = "name another file: the disclosure would be gone for good";
+            ensure!(!same, Failure::new(RefusalCode::Malformed, "the stripped copy would replace the receipt", hint));
             std::fs::write(&to, read(&file)?.stripped().to_bytes())
                 .with_context(|| format!("cannot write {}", to.display()))?;
             show.value(&json!({"written": to}));
@@ -203,6 +206,7 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
         value["badge"] = json!(match (rerun, facts.matched) {
             (true, _) if !facts.stands() => "re-run here: matched; its client's accusation is false".to_owned(),
             (true, _) => "re-run here: matched".to_owned(),
+            (false, 0) if kept.disclosure.is_none() => "stripped: the answer is not disclosed".to_owned(),
             (false, 0) => "re-runnable".to_owned(),
             (false, n) => format!("re-run matched ({n})"),
         });

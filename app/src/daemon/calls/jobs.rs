@@ -47,7 +47,15 @@ impl Daemon {
     }
 
     pub(super) fn cancel(&mut self, args: &Value) -> Answer {
-        let id = self.job(args)?.spec.id;
+        let job = self.job(args)?;
+        let id = job.spec.id;
+        if job.status != JobStatus::Open {
+            return Err(Refusal::new(
+                RefusalCode::UnknownId,
+                "the job is over already",
+                format!("talkoo job show {id}"),
+            ));
+        }
         self.pending.push(Input::Cancel(id));
         Ok(json!({"job": id.to_string(), "cancelled": true}))
     }

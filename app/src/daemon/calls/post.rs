@@ -156,7 +156,7 @@ impl Prepare {
             let first = self.bad.first().map(|b| format!("line {}: {}", b.line, b.refusal)).unwrap_or_default();
             let no = bad(
                 format!("{} of the lines cannot be run; {first}", self.bad.len()),
-                "mend them, or run without --strict",
+                if self.strict { "mend them, or run without --strict" } else { "mend them" },
             );
             return (Err(no), self.bad);
         }
