@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use talkoo_base::{Amount, NodeId, Refusal, RefusalCode};
 use talkoo_engine::Vocabulary;
 use talkoo_job::{Job, JobStatus, StepStatus};
-use talkoo_market::Standing;
+use talkoo_market::{Market, Standing};
 use talkoo_node::Input;
 
 impl Daemon {
@@ -145,8 +145,9 @@ pub(super) fn summary(job: &Job) -> Value {
     })
 }
 
-pub(super) fn detail(job: &Job) -> Value {
+pub(super) fn detail(job: &Job, market: &Market) -> Value {
     let mut value = summary(job);
+    let lied = |id: &NodeId| market.peer(id).is_some_and(|p| matches!(p.standing, Standing::Convicted(_)));
     let node = |id: &NodeId| id.to_string();
     value["rows"] = job
         .steps()
@@ -161,6 +162,8 @@ pub(super) fn detail(job: &Job) -> Value {
                 "node": step.done().map(|d| node(&d.node)),
                 "units": step.done().map(|d| d.tokens.len()),
                 "audited": step.done().map(|d| d.audited),
+                // Nobody checked it, and its worker lied elsewhere: run it again if it matters.
+                "doubtful": step.done().is_some_and(|d| !d.audited && lied(&d.node)),
                 "error": step.failed().map(ToString::to_string),
                 "running_on": step.leases().map(|l| node(&l.node)).collect::<Vec<_>>(),
             })

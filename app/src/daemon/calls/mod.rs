@@ -63,7 +63,7 @@ impl Daemon {
             "why" => Ok(self.why()),
             "post" => return self.post(&args, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
-            "job" => self.job(&args).map(detail),
+            "job" => self.job(&args).map(|job| detail(job, self.node.market())),
             "explain" => self.explain(&args),
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
