@@ -171,8 +171,7 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
         let no = Refusal::new(RefusalCode::BadSignature, message, hint);
         return problem(StatusCode::FORBIDDEN, &no);
     }
-    let given =
-        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(bearer);
     // Compared as digests, so that the time it takes says nothing of the token.
     let digest = |text: &str| talkoo_base::sha256(&[text.as_bytes()]);
     if given.is_none_or(|given| digest(given) != digest(&shared.token)) {
@@ -190,6 +189,12 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
         );
     }
     next.run(request).await
+}
+
+/// The token of an `Authorization` header. The scheme's case says nothing (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
 }
 
 fn is_ours(headers: &HeaderMap, hosts: Hosts) -> bool {

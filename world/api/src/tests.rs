@@ -98,6 +98,22 @@ async fn whatever_is_wrong_with_a_request_the_answer_is_json() {
 }
 
 #[test]
+fn a_token_is_read_as_http_has_it() {
+    let cases = [
+        ("Bearer secret", Some("secret")),
+        ("bearer secret", Some("secret")),
+        ("BEARER  secret", Some("secret")),
+        ("Basic secret", None),
+        ("Bearersecret", None),
+        ("secret", None),
+        ("", None),
+    ];
+    for (header, token) in cases {
+        assert_eq!(bearer(header), token, "{header}");
+    }
+}
+
+#[test]
 fn a_name_is_no_host_that_a_page_could_not_forge() {
     let cases = [
         ("127.0.0.1:8420", true, true),
