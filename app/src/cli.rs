@@ -14,8 +14,8 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Folder of the node's keys, journal and models; ~/.local/share/talkoo unless told otherwise.
-    #[arg(long, global = true, env = "TALKOO_DATA_DIR", value_name = "DIR")]
+    /// Folder of the node's keys, journal and models; $TALKOO_DATA_DIR, or ~/.local/share/talkoo, unless told otherwise.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// `json` prints results, and errors, for programs; a file is where `batch` and `job output` write.
     #[arg(short = 'o', long = "output", global = true, value_name = "json|FILE")]
@@ -192,6 +192,20 @@ pub(crate) enum JobCommand {
         /// Id, or its first digits.
         id: String,
     },
+}
+
+impl JobCommand {
+    /// The job that it is about.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Ls => None,
+            Self::Show { id, .. }
+            | Self::Explain { id }
+            | Self::Output { id }
+            | Self::Cancel { id }
+            | Self::Rm { id } => Some(id),
+        }
+    }
 }
 
 /// `provide …`.

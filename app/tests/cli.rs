@@ -85,7 +85,9 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     let damaged = std::env::temp_dir().join(format!("talkoo-cli-{}.receipt", std::process::id()));
     std::fs::write(&damaged, LINE).unwrap();
     let damaged_name = damaged.to_str().unwrap();
-    let cases: [(&[&str], i32, &str, &str, &str); 7] = [
+    let cases: [(&[&str], i32, &str, &str, &str); 9] = [
+        (&["job", "show", ""], 2, "malformed", "id is missing", "job ls"),
+        (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
         (&["status"], 1, "disconnected", "no node runs", "up`"),
         (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
         (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
@@ -114,7 +116,11 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
     assert_eq!(why["reasons"][0]["hint"], json!(command("provide start")));
     let batch = folder.0.join("batch.jsonl");
     std::fs::write(&batch, LINE).unwrap();
-    let cases: [(&[&str], &str, &str, String); 5] = [
+    let ours = folder.json(&["invite"]);
+    let (code, at) = (ours["code"].as_str().unwrap(), ours["at"][0].as_str().unwrap());
+    let cases: [(&[&str], &str, &str, String); 7] = [
+        (&["join", code], "malformed", "this node's own", "another node".into()),
+        (&["join", at], "disconnected", "this node itself", "--listen".into()),
         (&["rm", "smollm2"], "unknown_model", "no model", command("ls")),
         (&["job", "show", "77", "--follow"], "unknown_id", "no job", command("job ls")),
         (&["batch", batch.to_str().unwrap()], "unknown_model", "not here", command("pull smollm2")),
@@ -155,6 +161,25 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
     assert!(error["hint"].as_str().unwrap().contains("provide stop"), "{error}");
     folder.json(&["provide", "stop"]);
     assert_eq!(folder.json(&["rm", "smollm2"]), json!({"removed": true}));
+}
+
+#[test]
+fn an_empty_variable_is_one_that_is_not_set() {
+    let home = Folder::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_talkoo"));
+    command.args(["-o", "json", "status"]).env("TALKOO_DATA_DIR", "").env("XDG_DATA_HOME", "").env("HOME", &home.0);
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    let want = home.0.join(".local/share/talkoo");
+    assert!(said.contains("no node runs") && said.contains(want.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_pull_from_peers_ends_soon_if_there_are_none() {
+    let folder = Folder::new();
+    let _node = up(&folder, &["--sources", "peers"]);
+    let output = folder.run(&["pull", "smollm2"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no peer is connected; waiting") && said.contains("join CODE"), "{said}");
 }
 
 /// Runs a batch until its talk has a text; answers the job's id. The job goes on.

@@ -8,9 +8,10 @@ mod receipt;
 mod run;
 mod show;
 mod simple;
+mod target;
 mod up;
 
-pub(crate) use failure::{Failure, report_usage};
+pub(crate) use failure::{Failure, refusal_of, report_usage};
 pub(crate) use follow::{Watch, bar};
 pub(crate) use receipt::{check as check_receipt, read as read_receipt};
 pub(crate) use show::Show;

@@ -2,6 +2,7 @@
 
 use super::failure::refusal_of;
 use super::follow::{Followed, follow};
+use super::target::Target;
 use super::{Failure, Show, bar, print, say};
 use crate::cli::{JobCommand, ProvideCommand};
 use crate::client::Client;
@@ -45,15 +46,52 @@ pub(super) fn invite(data_dir: &Path, show: &Show) -> Result<()> {
     Ok(())
 }
 
-/// The network and the addresses that an invite names.
-fn read_invite(code: &str) -> Result<(String, Vec<String>), Failure> {
+/// What an invite says.
+#[derive(Debug, PartialEq, Eq)]
+struct Invite {
+    network: String,
+    chain: Option<u64>,
+    at: Vec<String>,
+}
+
+/// Reads a code.
+fn read_invite(code: &str) -> Result<Invite, Failure> {
     let hint = "copy all of the code that `invite` printed there";
     let no = |message: &str| Failure::new(RefusalCode::Malformed, message, hint);
     let bytes = hex::decode(code).map_err(|_| no("the code is neither an invite nor a multiaddress"))?;
     let invite: Value = serde_json::from_slice(&bytes).map_err(|e| no(&format!("the invite is damaged ({e})")))?;
     let network = invite["network"].as_str().ok_or_else(|| no("the invite names no network"))?;
-    let at = invite["at"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok((network.to_owned(), at))
+    let at: Vec<_> =
+        invite["at"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    if at.is_empty() {
+        let hint = "the node that made it listens nowhere; give it a `--listen` address and ask for a new one";
+        return Err(Failure::new(RefusalCode::Malformed, "the invite names no address", hint));
+    }
+    Ok(Invite { network: network.to_owned(), chain: invite["chain"].as_u64(), at })
+}
+
+/// Whether an invite leads from this node, whose status is given, to another one of its network.
+fn check_invite(invite: &Invite, status: &Value) -> Result<(), Failure> {
+    let (network, ours) = (&invite.network, status["network"].as_str().unwrap_or_default());
+    if network != ours {
+        let message = format!("the invite is for network {network}, this node is on {ours}");
+        let hint = format!("start this node with `--network {network}`");
+        return Err(Failure::new(RefusalCode::Disconnected, message, hint));
+    }
+    if let (Some(theirs), Some(ours)) = (invite.chain, status["chain"].as_u64())
+        && theirs != ours
+    {
+        let message = format!("the invite is for another network {network}: its chain is {theirs}, here it is {ours}");
+        let hint = "both nodes need a version of talkoo that knows the same chain";
+        return Err(Failure::new(RefusalCode::Disconnected, message, hint));
+    }
+    let name = |addr: &str| addr.rsplit_once("/p2p/").map(|(_, name)| name.to_owned());
+    let own = status["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).find_map(name);
+    if own.is_some() && invite.at.iter().all(|addr| name(addr) == own) {
+        let hint = "give it to another node: there, `talkoo join CODE`";
+        return Err(Failure::new(RefusalCode::Malformed, "this invite is this node's own", hint));
+    }
+    Ok(())
 }
 
 pub(super) fn join(data_dir: &Path, code: &str, show: &Show) -> Result<()> {
@@ -61,14 +99,9 @@ pub(super) fn join(data_dir: &Path, code: &str, show: &Show) -> Result<()> {
     let addresses: Vec<String> = if code.starts_with('/') {
         vec![code.to_owned()]
     } else {
-        let (network, addresses) = read_invite(code)?;
-        let ours = client.get("/status")?["network"].as_str().unwrap_or_default().to_owned();
-        if network != ours {
-            let message = format!("the invite is for network {network}, this node is on {ours}");
-            let hint = format!("start this node with `--network {network}`");
-            return Err(Failure::new(RefusalCode::Disconnected, message, hint).into());
-        }
-        addresses
+        let invite = read_invite(code)?;
+        check_invite(&invite, &client.get("/status")?)?;
+        invite.at
     };
     let mut failures = Vec::new();
     for addr in &addresses {
@@ -113,6 +146,10 @@ pub(super) fn pull(data_dir: &Path, model: &str, show: &Show) -> Result<()> {
                 bar.set_position(event["bytes"].as_u64().unwrap_or(0));
                 bar.set_message(event["from"].as_str().unwrap_or_default().to_owned());
             }
+            Some("model.waiting") => {
+                let message = event["message"].as_str().unwrap_or_default();
+                bar.suspend(|| say(message));
+            }
             Some("model.pulled") => {
                 bar.finish_and_clear();
                 show.value(&event);
@@ -121,7 +158,9 @@ pub(super) fn pull(data_dir: &Path, model: &str, show: &Show) -> Result<()> {
             Some("model.failed") => {
                 bar.finish_and_clear();
                 let message = event["message"].as_str().unwrap_or("the pull failed");
-                return Err(Failure::new(RefusalCode::Other, message, "").into());
+                let hint = event["hint"].as_str().unwrap_or_default();
+                let code = RefusalCode::parse(event["code"].as_str().unwrap_or_default());
+                return Err(Failure::new(code, message, hint).into());
             }
             _ => {}
         }
@@ -131,8 +170,17 @@ pub(super) fn pull(data_dir: &Path, model: &str, show: &Show) -> Result<()> {
 }
 
 pub(super) fn remove(data_dir: &Path, model: &str, show: &Show) -> Result<()> {
-    show.value(&Client::of(data_dir)?.delete(&format!("/models/{model}"))?);
+    if model.is_empty() {
+        return Err(Failure::usage("the model's name is missing", "see `talkoo ls`").into());
+    }
+    show.value(&Client::of(data_dir)?.delete(&format!("/models/{}", segment(model)))?);
     Ok(())
+}
+
+/// A text of the user's as one part of a path.
+fn segment(text: &str) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    text.bytes().map(|b| if is_plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> Result<()> {
@@ -147,19 +195,24 @@ pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> 
 }
 
 pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, show: &Show) -> Result<()> {
+    if let Some(id) = command.id()
+        && id.trim().is_empty()
+    {
+        return Err(Failure::usage("the job's id is missing", "see `talkoo job ls`").into());
+    }
     let client = Client::of(data_dir)?;
     let value = match command {
         JobCommand::Ls => client.get("/jobs")?,
-        JobCommand::Show { id, follow: false } => client.get(&format!("/jobs/{id}"))?,
+        JobCommand::Show { id, follow: false } => client.get(&format!("/jobs/{}", segment(&id)))?,
         JobCommand::Show { id, follow: true } => watch(&client, &id, show)?,
-        JobCommand::Explain { id } => client.get(&format!("/jobs/{id}/explain"))?,
-        JobCommand::Cancel { id } => client.delete(&format!("/jobs/{id}"))?,
-        JobCommand::Rm { id } => client.post(&format!("/jobs/{id}/forget"), &json!({}))?,
+        JobCommand::Explain { id } => client.get(&format!("/jobs/{}/explain", segment(&id)))?,
+        JobCommand::Cancel { id } => client.delete(&format!("/jobs/{}", segment(&id)))?,
+        JobCommand::Rm { id } => client.post(&format!("/jobs/{}/forget", segment(&id)), &json!({}))?,
         JobCommand::Output { id } => {
-            let value = client.get(&format!("/jobs/{id}/output"))?;
+            let value = client.get(&format!("/jobs/{}/output", segment(&id)))?;
             let text = value["output"].as_str().unwrap_or_default();
             match file {
-                Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
+                Some(path) => Target::check(path)?.write(text)?,
                 None => print(text.trim_end()),
             }
             return Ok(());
@@ -172,7 +225,7 @@ pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, sho
 /// Follows a job until it is closed; answers how it stands then.
 fn watch(client: &Client, id: &str, show: &Show) -> Result<Value> {
     let events = client.events()?;
-    let value = client.get(&format!("/jobs/{id}"))?;
+    let value = client.get(&format!("/jobs/{}", segment(id)))?;
     if value["status"] != json!("open") {
         return Ok(value);
     }
@@ -189,12 +242,40 @@ mod tests {
 
     #[test]
     fn a_damaged_invite_is_told_in_our_words() {
-        let whole = hex::encode(r#"{"network":"n","at":["/ip4/127.0.0.1/tcp/1"]}"#);
-        assert_eq!(read_invite(&whole).unwrap(), ("n".into(), vec!["/ip4/127.0.0.1/tcp/1".into()]));
+        let whole = hex::encode(r#"{"network":"n","chain":1,"at":["/ip4/127.0.0.1/tcp/1"]}"#);
+        let want = Invite { network: "n".into(), chain: Some(1), at: vec!["/ip4/127.0.0.1/tcp/1".into()] };
+        assert_eq!(read_invite(&whole).unwrap(), want);
         let cases = [("zz", "neither"), (&whole[..20], "is damaged ("), ("7b7d", "no network")];
         for (code, text) in cases {
             let no = read_invite(code).unwrap_err().to_string();
             assert!(no.contains(text) && no.ends_with("printed there"), "{code}: {no}");
+        }
+        let empty = hex::encode(r#"{"network":"n","chain":1,"at":[]}"#);
+        assert!(read_invite(&empty).unwrap_err().to_string().contains("no address"));
+    }
+
+    #[test]
+    fn an_invite_leads_to_another_node_of_the_same_network() {
+        let status = json!({"network": "n", "chain": 1, "listen": ["/ip4/127.0.0.1/tcp/1/p2p/me"]});
+        let invite = |network: &str, chain, at: &str| Invite { network: network.into(), chain, at: vec![at.into()] };
+        let (ours, theirs) = ("/ip4/10.0.0.1/tcp/1/p2p/me", "/ip4/10.0.0.1/tcp/1/p2p/you");
+        assert!(check_invite(&invite("n", Some(1), theirs), &status).is_ok());
+        assert!(check_invite(&invite("n", None, "/ip4/10.0.0.1/tcp/1"), &status).is_ok());
+        let cases = [
+            (invite("m", Some(1), theirs), "network m"),
+            (invite("n", Some(2), theirs), "its chain is 2"),
+            (invite("n", Some(1), ours), "this node's own"),
+        ];
+        for (invite, text) in cases {
+            let no = check_invite(&invite, &status).unwrap_err().to_string();
+            assert!(no.contains(text), "{no}");
+        }
+    }
+
+    #[test]
+    fn what_a_user_types_is_one_part_of_a_path() {
+        for (text, want) in [("smollm2-1", "smollm2-1"), ("a b/../c", "a%20b%2F%2E%2E%2Fc"), ("é", "%C3%A9")] {
+            assert_eq!(segment(text), want);
         }
     }
 }

@@ -62,9 +62,11 @@ pub(crate) fn price_of(tokens: f64) -> Result<Price, Refusal> {
 
 /// `$TALKOO_DATA_DIR`, else `~/.local/share/talkoo`.
 pub(crate) fn data_dir_default() -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
-    let share = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from);
-    std::env::var_os("TALKOO_DATA_DIR").map_or_else(|| share.join("talkoo"), PathBuf::from)
+    // An empty variable is one that is not set.
+    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let share =
+        || var("XDG_DATA_HOME").unwrap_or_else(|| var("HOME").unwrap_or_else(std::env::temp_dir).join(".local/share"));
+    var("TALKOO_DATA_DIR").unwrap_or_else(|| share().join("talkoo"))
 }
 
 #[cfg(test)]

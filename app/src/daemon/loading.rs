@@ -1,6 +1,7 @@
 //! Getting models and offering them: slow, so it happens in tasks that come back to the loop.
 
 use super::{Daemon, Event};
+use crate::commands::{Failure, refusal_of};
 use crate::models::{self, Held, Sources, catalog};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -15,6 +16,8 @@ use tracing::{info, warn};
 
 /// How long a pull that may only ask peers waits for one that has the file.
 const PEERS_WAIT: Duration = Duration::from_secs(120);
+/// How long it waits for any peer at all.
+const ANY_PEER_WAIT: Duration = Duration::from_secs(5);
 /// Pause between two tries to find such a peer.
 const PEERS_RETRY: Duration = Duration::from_millis(500);
 
@@ -111,7 +114,10 @@ impl Daemon {
             }
             Err(why) => {
                 warn!(name, why = format!("{why:#}"), "pull failed");
-                self.tell(&json!({"type": "model.failed", "name": name, "message": format!("{why:#}")}));
+                let no = refusal_of(&why);
+                self.tell(&json!({
+                    "type": "model.failed", "name": name, "code": no.code.as_str(), "message": no.message, "hint": no.hint,
+                }));
             }
         }
     }
@@ -142,7 +148,11 @@ impl Daemon {
 
 impl Pull {
     fn progress(&self, from: &str, bytes: u64, total: u64) {
-        let event = json!({"type": "model.pulling", "name": self.name, "from": from, "bytes": bytes, "total": total});
+        self.tell(&json!({"type": "model.pulling", "name": self.name, "from": from, "bytes": bytes, "total": total}));
+    }
+
+    fn tell(&self, event: &serde_json::Value) {
+        // No receiver is no error: nobody watches.
         self.events.send(event.to_string().into()).ok();
     }
 
@@ -168,17 +178,24 @@ impl Pull {
 
     async fn take_from_peers(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
         let root = entry.cid();
-        let deadline = tokio::time::Instant::now() + PEERS_WAIT;
+        let start = tokio::time::Instant::now();
+        let (deadline, mut met) = (start + PEERS_WAIT, !self.net.peers().is_empty());
+        if !met && self.sources == Sources::Peers {
+            let message = format!("no peer is connected; waiting {} s for one", ANY_PEER_WAIT.as_secs());
+            self.tell(&json!({"type": "model.waiting", "name": self.name, "message": message}));
+        }
         loop {
             let report = |p: talkoo_net::FetchProgress| {
                 let from = if p.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", p.peers) };
                 self.progress(&from, p.bytes, p.total_bytes.unwrap_or(entry.bytes));
             };
+            met |= !self.net.peers().is_empty();
             match self.net.fetch(root, Vec::new(), report).await {
                 Ok(_) => break,
                 Err(why) if self.sources == Sources::All || tokio::time::Instant::now() > deadline => {
                     return Err(why).context("no peer gave it");
                 }
+                Err(_) if !met && start.elapsed() > ANY_PEER_WAIT => return Err(no_peer().into()),
                 Err(_) => tokio::time::sleep(PEERS_RETRY).await,
             }
         }
@@ -224,6 +241,11 @@ impl Pull {
         let (blocks, dir, held) = (self.blocks.clone(), self.dir.clone(), self.held);
         blocking(move || models::adopt(&blocks, &dir, &held, Path::new(&self.name))).await
     }
+}
+
+fn no_peer() -> Failure {
+    let hint = "`talkoo join CODE`, or start the node without `--sources peers`";
+    Failure::new(RefusalCode::Disconnected, "no peer is connected that could have it", hint)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -84,6 +84,7 @@ impl Daemon {
             "address": self.node.id().address().to_string(),
             "owner": self.operator.to_string(),
             "network": self.network.name,
+            "chain": self.network.chain_id,
             "version": env!("CARGO_PKG_VERSION"),
             "build": self.build.to_string(),
             "uptime_s": self.started.elapsed().as_secs(),
@@ -230,7 +231,8 @@ fn unused(name: &str, is_offered: bool, job: Option<JobId>) -> Result<(), Refusa
 }
 
 /// What may stand in the network library's text of a failed dial, and what we say instead of it.
-const DIAL_REASONS: [(&str, &str); 6] = [
+const DIAL_REASONS: [(&str, &str); 7] = [
+    ("local peer id", "this node itself has it"),
     ("Connection refused", "nothing listens there"),
     ("No route to host", "no route leads there"),
     ("Network is unreachable", "this machine has no way to that network"),

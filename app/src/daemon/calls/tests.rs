@@ -45,6 +45,7 @@ fn a_failed_dial_is_told_in_our_words() {
     let addr: talkoo_net::Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
     let cases = [
         ("Failed to negotiate: [(/ip4/127.0.0.1/tcp/1: : Connection refused (os error 111))]", "nothing listens there"),
+        ("Dial error: tried to dial local peer id at Dialer", "this node itself has it"),
         ("Unexpected peer ID 12D3 at Dialer", "another node listens there"),
         ("something\n  else", "something else"),
     ];
