@@ -1,5 +1,6 @@
 """Judge: llama.cpp against `talkoo-engine` on made-up models of every family: the logits after each
-token must point the same way. usage: families.py PACKAGES LLAMA-PROGRAM FOLDER"""
+token must point the same way. Both sides round activations to 8 bits, which leaves a mean cosine of 0.9989
+or more; a window off by one gives 0.975, a factor of 1.25 in the frequencies 0.994. usage: families.py PACKAGES LLAMA-PROGRAM FOLDER"""
 import os, subprocess, sys
 
 sys.path.insert(0, sys.argv[1])
@@ -11,10 +12,11 @@ TOKENS, D, FF, HEADS, KV_HEADS = 300, 256, 512, 4, 2
 # family: name of the architecture, head dimension, layers, and what else the made-up model has
 FAMILIES = {
     "llama": ("llama", 64, 3, {}),
-    "llama-3": ("llama", 64, 3, {"factors"}),
+    "llama-f32": ("llama", 64, 3, {"F32"}),
+    "llama-3": ("llama", 64, 3, {"factors", "BF16"}),
     "llama-linear": ("llama", 64, 3, {"linear"}),
-    "qwen2": ("qwen2", 64, 3, {"bias"}),
-    "qwen3": ("qwen3", 128, 3, {"head norms"}),
+    "qwen2": ("qwen2", 64, 3, {"bias", "F16"}),
+    "qwen3": ("qwen3", 128, 3, {"head norms", "Q4_1"}),
     "gemma3": ("gemma3", 128, 7, {"head norms", "post norms", "window"}),
     "gemma3-linear": ("gemma3", 128, 7, {"head norms", "post norms", "window", "linear"}),
 }
@@ -61,8 +63,8 @@ def write(path, arch, dim, layers, has, random):
 
     def matrix(name, rows, columns, size):
         values = random.normal(0, size / columns**0.5, (rows, columns)).astype(np.float32)
-        q8 = GGMLQuantizationType.Q8_0
-        w.add_tensor(name + ".weight", quants.quantize(values, q8), raw_dtype=q8)
+        kind = next((k for k in GGMLQuantizationType if k.name in has), GGMLQuantizationType.Q8_0)
+        w.add_tensor(name + ".weight", quants.quantize(values, kind), raw_dtype=kind)
 
     def vector(name, length, middle, size):
         w.add_tensor(name, random.normal(middle, size, length).astype(np.float32))
@@ -119,7 +121,7 @@ def main():
         write(model, *settings, random)
         cosine, same = compare(model, ids)
         print(f"{family:14} cosine {cosine.mean():.6f}, least {cosine.min():.6f}, same argmax {same:.3f}")
-        if cosine.mean() < 0.999 or cosine.min() < 0.997 or same < 0.9:
+        if cosine.mean() < 0.998 or cosine.min() < 0.99 or same < 0.9:
             failed.append(family)
     sys.exit(f"not alike: {failed}" if failed else 0)
 

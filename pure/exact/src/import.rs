@@ -2,9 +2,10 @@
 //!
 //! A weight is sw * (code - zero point) + mn, times 2^ew, with one sw and mn per block and one ew
 //! per row. f16 scales times 6- or 8-bit factors are multiples of 2^-24, so only the last step,
-//! dividing by 2^ew, rounds. Block layouts: ggml's `ggml-common.h` and `ggml-quants.c`.
+//! dividing by 2^ew, rounds. Formats without blocks are quantised by [`plain`]. Block layouts: ggml's `ggml-common.h` and `ggml-quants.c`.
 
 mod layout;
+mod plain;
 
 use crate::arith::rne;
 use crate::error::ImportError;
@@ -29,12 +30,29 @@ pub enum Format {
     Q5K,
     /// 256 6-bit codes around 32 in sixteen blocks with 8-bit scales.
     Q6K,
+    /// Single precision; becomes 8-bit codes around 128.
+    F32,
+    /// Half precision; the same.
+    F16,
+    /// The upper half of single precision; the same.
+    BF16,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 8] =
-        [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0, Self::Q4K, Self::Q5K, Self::Q6K];
+    pub const ALL: [Self; 11] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+    ];
 
     /// The format of a ggml tensor type number, if it has an integer form.
     #[must_use]
@@ -54,6 +72,9 @@ impl Format {
             Self::Q4K => 12,
             Self::Q5K => 13,
             Self::Q6K => 14,
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::BF16 => 30,
         }
     }
 
@@ -69,6 +90,8 @@ impl Format {
             Self::Q4K => (256, 144),
             Self::Q5K => (256, 176),
             Self::Q6K => (256, 210),
+            Self::F32 => (32, 128),
+            Self::F16 | Self::BF16 => (32, 64),
         }
     }
 
@@ -84,10 +107,16 @@ impl Format {
         match self {
             Self::Q4_0 => 8,
             Self::Q5_0 => 16,
-            Self::Q8_0 => 128,
+            Self::Q8_0 | Self::F32 | Self::F16 | Self::BF16 => 128,
             Self::Q6K => 32,
             Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => 0,
         }
+    }
+
+    /// Whether numbers are stored as such, without blocks.
+    #[must_use]
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
     /// Whether blocks carry a minimum.
@@ -103,7 +132,7 @@ impl Format {
             Self::Q4_0 | Self::Q4_1 | Self::Q4K => 15,
             Self::Q5_0 | Self::Q5_1 | Self::Q5K => 31,
             Self::Q6K => 63,
-            Self::Q8_0 => 255,
+            Self::Q8_0 | Self::F32 | Self::F16 | Self::BF16 => 255,
         }
     }
 
@@ -156,6 +185,9 @@ impl Importer {
         }
         row.codes.clear();
         row.codes.resize(columns, 0);
+        if self.format.is_plain() {
+            return plain::read(self.format, bytes, row);
+        }
         self.scales.clear();
         self.minimums.clear();
         let (weights, size) = self.format.group();
@@ -175,19 +207,24 @@ impl Importer {
             _ => smallest_shift(scale, BLOCK_SCALE_MAX).max(smallest_shift(minimum, BLOCK_MIN_MAX)),
         };
         row.ew = shift - 24;
-        if !(ROW_EXPONENT_MIN..=ROW_EXPONENT_MAX).contains(&row.ew) {
-            return Err(ImportError::OutOfRange {
-                what: "a weight row's exponent",
-                need: format!("{ROW_EXPONENT_MIN}..={ROW_EXPONENT_MAX}"),
-                have: row.ew.to_string(),
-            });
-        }
+        check_exponent(row.ew)?;
         row.sw.clear();
         row.sw.extend(self.scales.iter().map(|s| rne(i128::from(*s), shift) as i16));
         row.mn.clear();
         row.mn.extend(self.minimums.iter().map(|m| rne(i128::from(*m), shift) as i32));
         Ok(())
     }
+}
+
+fn check_exponent(ew: i32) -> Result<(), ImportError> {
+    if (ROW_EXPONENT_MIN..=ROW_EXPONENT_MAX).contains(&ew) {
+        return Ok(());
+    }
+    Err(ImportError::OutOfRange {
+        what: "a weight row's exponent",
+        need: format!("{ROW_EXPONENT_MIN}..={ROW_EXPONENT_MAX}"),
+        have: ew.to_string(),
+    })
 }
 
 /// The smallest s with RNE(v / 2^s) <= limit; below every other for v = 0.

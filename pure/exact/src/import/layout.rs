@@ -64,6 +64,7 @@ pub(super) fn read_group(
             }
         }
         Format::Q6K => q6k(group, codes, scales)?,
+        Format::F32 | Format::F16 | Format::BF16 => unreachable!("formats without blocks have a reader of their own"),
     }
     Some(())
 }

@@ -85,6 +85,11 @@ impl Packed {
         }
     }
 
+    /// Bytes that one pass over the matrix reads.
+    pub(crate) fn bytes(&self) -> usize {
+        self.codes.len() + 2 * self.scales.len() + 4 * (self.minimums.len() + self.exponents.len())
+    }
+
     fn shape(&self) -> Shape {
         Shape {
             columns: self.columns,

@@ -70,6 +70,16 @@ impl Model {
         &self.manifest
     }
 
+    /// Bytes of weights that one output token reads: all matrices but the rows of the embedding.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let layer = |l: &LayerWeights| {
+            let matrices = [&l.query, &l.key, &l.value, &l.attention_output, &l.gate, &l.up, &l.down];
+            matrices.iter().map(|m| m.bytes()).sum::<usize>()
+        };
+        self.layers.iter().map(layer).sum::<usize>() + self.output_matrix().bytes()
+    }
+
     /// Bytes of key-value cache that one position takes.
     #[must_use]
     pub fn cache_bytes_per_position(&self) -> usize {

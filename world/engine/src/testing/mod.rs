@@ -250,6 +250,17 @@ impl Shape {
                     half(2, 5);
                 }
                 Format::Q6K => half(208, 8),
+                Format::F16 => (0..32).for_each(|i| half(2 * i, 0)),
+                // The same numbers in other forms: five bits of exponent become eight.
+                Format::F32 | Format::BF16 => {
+                    let width = group.len() / 32;
+                    for number in group.chunks_exact_mut(width) {
+                        let sign = number[width - 1] & 0x80;
+                        let field = (self.loudness.min(30) + 112) as u8;
+                        number[width - 1] = sign | field >> 1;
+                        number[width - 2] = number[width - 2] & 0x7f | field << 7;
+                    }
+                }
             }
         }
         (format.ggml(), bytes)
