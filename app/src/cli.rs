@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run a file of OpenAI batch lines on the network.
     Batch(BatchArgs),
+    /// Measure what this machine does with a model.
+    Bench(BenchArgs),
     /// Look at jobs.
     #[command(subcommand)]
     Job(JobCommand),
@@ -132,6 +134,17 @@ pub(crate) struct RunArgs {
     /// Seed of the sampler: the same seed draws the same tokens.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Threads of the engine; all cores unless told otherwise.
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Flags of `bench`.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// A name of the catalogue, or a GGUF file.
+    #[arg(default_value = "smollm2")]
+    pub(crate) model: String,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod batch;
+mod bench;
 mod chat;
 mod failure;
 mod follow;
@@ -44,6 +45,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::DemoReference(args) => demo::reference(&args)?,
         Command::Up(args) => serve(config_of(args, data_dir)?, Box::new(daemon::rim::Honest), show)?,
         Command::Run(args) => run::run(&args, &data_dir, show)?,
+        Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
         Command::Down => simple::down(&data_dir, show)?,

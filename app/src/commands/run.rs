@@ -47,11 +47,11 @@ fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
     held.or_else(|| catalog::find(name).ok().map(catalog::Entry::root))
 }
 
-/// The model, checked against its name.
-fn load(args: &RunArgs, data_dir: &Path) -> Result<Arc<Model>> {
-    let file = model_file(&args.model, data_dir)?;
+/// The model of this name, or in this file; checked against its name.
+pub(crate) fn load(name: &str, data_dir: &Path) -> Result<Arc<Model>> {
+    let file = model_file(name, data_dir)?;
     let model = Arc::new(Model::load(&file)?);
-    if let Some(root) = root_of(&args.model, data_dir) {
+    if let Some(root) = root_of(name, data_dir) {
         let damaged = format!("{} is not the model it was any more", file.display());
         let hint = "remove it and pull it again";
         ensure!(model.root() == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
@@ -63,13 +63,13 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let mut prompt = args.prompt.join(" ");
     if prompt.is_empty() {
         if std::io::stdin().is_terminal() && !show.json() {
-            return super::chat::run(args, &load(args, data_dir)?);
+            return super::chat::run(args, &load(&args.model, data_dir)?);
         }
         std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
     }
     let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
     ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
-    let model = load(args, data_dir)?;
+    let model = load(&args.model, data_dir)?;
     let vocabulary = model.vocabulary().clone();
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {
