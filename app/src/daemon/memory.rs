@@ -7,11 +7,16 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// Peers remembered, the latest first.
+/// Addresses of peers remembered, the latest first.
 const PEERS_MAX: usize = 32;
+/// Addresses of one peer: it could fill the memory with its own.
+const ADDRESSES_PER_PEER: usize = 4;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
+    /// The network that the peers are of.
+    #[serde(default)]
+    network: String,
     #[serde(default)]
     listen: Vec<String>,
     #[serde(default)]
@@ -26,15 +31,19 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn open(data_dir: &Path) -> Self {
+    pub(super) fn open(data_dir: &Path, network: &str) -> Self {
         let path = data_dir.join("network.json");
-        let kept = match std::fs::read(&path) {
+        let mut kept = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|why| {
                 warn!(path = %path.display(), %why, "this file is damaged and not used");
                 Kept::default()
             }),
             Err(_) => Kept::default(),
         };
+        if kept.network != network {
+            kept.peers.clear();
+            network.clone_into(&mut kept.network);
+        }
         Self { path, kept }
     }
 
@@ -57,12 +66,19 @@ impl Memory {
             let at = wanted.find(zero)? + zero.len() - 1;
             Some((&wanted[..at], &wanted[at + 1..]))
         })?;
+        let (kind, ip) = head.strip_prefix('/')?.rsplit_once('/')?.0.rsplit_once('/')?.0.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        let transport = &head[head.len() - "/tcp/".len()..];
         let port = self.kept.listen.iter().find_map(|old| {
-            let rest = old.strip_prefix(head)?;
+            // Who listens on all addresses of a machine is told each of them.
+            let (old_ip, rest) = old.strip_prefix('/')?.strip_prefix(kind)?.strip_prefix('/')?.split_once(transport)?;
+            if !ip.is_unspecified() && old_ip.parse() != Ok(ip) {
+                return None;
+            }
             let (port, end) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             (end.strip_prefix(tail)?.is_empty() || end.strip_prefix(tail)?.starts_with("/p2p/")).then_some(port)
         })?;
-        let (port, ip) = (port.parse::<u16>().ok()?, head.split('/').nth(2)?.parse::<IpAddr>().ok()?);
+        let port = port.parse::<u16>().ok()?;
         let is_free = if head.ends_with("/tcp/") {
             TcpListener::bind((ip, port)).is_ok()
         } else {
@@ -79,12 +95,18 @@ impl Memory {
         self.change(|kept| kept.providing = on);
     }
 
-    /// A connection with a peer is open.
-    pub(super) fn met(&mut self, addr: String) {
+    /// Where a connected peer can be dialled; each address ends in `/p2p/` and its name.
+    pub(super) fn met(&mut self, mut addrs: Vec<String>) {
+        addrs.truncate(ADDRESSES_PER_PEER);
+        let who = |addr: &str| addr.rsplit("/p2p/").next().map(str::to_owned);
+        let Some(peer) = addrs.first().map(|addr| who(addr)) else { return };
+        // Who stands here just so keeps the place: peers tell their addresses again and again.
+        if self.kept.peers.iter().filter(|known| who(known) == peer).eq(&addrs) {
+            return;
+        }
         self.change(|kept| {
-            let who = |addr: &str| addr.rsplit("/p2p/").next().map(str::to_owned);
-            kept.peers.retain(|known| who(known) != who(&addr));
-            kept.peers.insert(0, addr);
+            kept.peers.retain(|known| who(known) != peer);
+            kept.peers.splice(0..0, addrs);
             kept.peers.truncate(PEERS_MAX);
         });
     }
@@ -113,7 +135,7 @@ mod tests {
     #[test]
     fn a_restart_finds_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut memory = Memory::open(dir.path());
+        let mut memory = Memory::open(dir.path(), "n");
         let wanted = [TCP.to_owned(), QUIC.to_owned(), "/ip4/127.0.0.1/tcp/4001".to_owned()];
         assert_eq!(memory.listen(&wanted), wanted, "nothing is known yet");
         let free = |socket: std::net::SocketAddr| socket.port();
@@ -124,14 +146,21 @@ mod tests {
             format!("/ip4/127.0.0.1/tcp/{tcp}/p2p/16Uiu2A"),
         ]);
         memory.provides(true);
-        (0..40).for_each(|n| memory.met(format!("/ip4/127.0.0.1/tcp/{n}/p2p/peer{n}")));
-        memory.met("/ip4/127.0.0.1/tcp/9/p2p/peer30".to_owned());
-        let memory = Memory::open(dir.path());
+        (0..40).for_each(|n| memory.met(vec![format!("/ip4/127.0.0.1/tcp/{n}/p2p/peer{n}")]));
+        memory.met(vec!["/ip4/127.0.0.1/tcp/9/p2p/peer30".to_owned()]);
+        memory.met((0..9).map(|n| format!("/ip4/127.0.0.1/tcp/{n}/p2p/many")).collect());
+        memory.met(vec!["/ip4/127.0.0.1/tcp/9/p2p/peer30".to_owned()]);
+        let memory = Memory::open(dir.path(), "n");
         assert!(memory.providing());
-        assert_eq!((memory.peers().len(), memory.peers()[0].as_str()), (32, "/ip4/127.0.0.1/tcp/9/p2p/peer30"));
+        assert_eq!((memory.peers().len(), memory.peers()[4].as_str()), (32, "/ip4/127.0.0.1/tcp/9/p2p/peer30"));
+        assert_eq!(memory.peers().iter().filter(|p| p.ends_with("many")).count(), ADDRESSES_PER_PEER);
+        assert_eq!(Memory::open(dir.path(), "other").peers().len(), 0, "peers of another network are none");
         assert_eq!(memory.peers().iter().filter(|p| p.ends_with("peer30")).count(), 1);
         let (tcp_addr, udp_addr) = (format!("/ip4/127.0.0.1/tcp/{tcp}"), format!("/ip4/127.0.0.1/udp/{udp}/quic-v1"));
         assert_eq!(memory.listen(&wanted), [tcp_addr, udp_addr.clone(), wanted[2].clone()]);
+        let everywhere = ["/ip4/0.0.0.0/tcp/0".to_owned(), "/ip6/::/tcp/0".to_owned()];
+        let again = [format!("/ip4/0.0.0.0/tcp/{tcp}"), everywhere[1].clone()];
+        assert_eq!(memory.listen(&everywhere), again, "it was told each of its addresses");
         let taken = TcpListener::bind(("127.0.0.1", tcp)).unwrap();
         assert_eq!(memory.listen(&wanted), [TCP.to_owned(), udp_addr, wanted[2].clone()], "somebody else has it");
         drop(taken);
@@ -141,9 +170,9 @@ mod tests {
     fn a_damaged_file_is_as_none() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("network.json"), "{").unwrap();
-        let mut memory = Memory::open(dir.path());
+        let mut memory = Memory::open(dir.path(), "n");
         assert!(memory.peers().is_empty() && !memory.providing());
         memory.provides(true);
-        assert!(Memory::open(dir.path()).providing());
+        assert!(Memory::open(dir.path(), "n").providing());
     }
 }

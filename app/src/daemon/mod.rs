@@ -214,13 +214,11 @@ impl Daemon {
             NetEvent::Listening(addr) => info!(%addr, "listening"),
             NetEvent::PeerUp { peer, addr } => {
                 info!(?peer, %addr, "peer up");
-                if let Some(name) = talkoo_net::peer_id_of(&peer) {
-                    let at = addr.to_string();
-                    self.memory.met(if at.contains("/p2p/") { at } else { format!("{at}/p2p/{name}") });
-                }
                 self.tell(&json!({"type": "peer.up", "node": peer.to_string()}));
                 self.pending.push(Input::PeerUp(peer));
             }
+            // The address of an incoming connection leads nowhere; these do.
+            NetEvent::Dialable { addrs, .. } => self.memory.met(addrs.iter().map(ToString::to_string).collect()),
             NetEvent::PeerDown { peer } => {
                 info!(?peer, "peer down");
                 self.tell(&json!({"type": "peer.down", "node": peer.to_string()}));

@@ -68,7 +68,7 @@ pub(crate) async fn run(
     let (calls, calls_in) = mpsc::channel(64);
     let (events, _) = broadcast::channel(4_096);
     let tasks = TaskTracker::new();
-    let mut memory = Memory::open(dir.path());
+    let mut memory = Memory::open(dir.path(), &config.network);
     let mut bootstrap = parse_all(&config.bootstrap)?;
     bootstrap.extend(memory.peers().iter().filter_map(|addr| addr.parse::<talkoo_net::Multiaddr>().ok()));
     let net_config = NetConfig {

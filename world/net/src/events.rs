@@ -46,6 +46,15 @@ pub enum NetEvent {
         /// Where.
         addr: Multiaddr,
     },
+    /// Where a connected peer can be dialled, as far as is known: the address that answered us, then
+    /// those that it says it listens on. Its name is at the end of each, so that a false one leads
+    /// nowhere. Told again when it says more.
+    Dialable {
+        /// Who.
+        peer: NodeId,
+        /// Where; the best first.
+        addrs: Vec<Multiaddr>,
+    },
     /// A node is gone. Messages that were queued for it are lost.
     PeerDown {
         /// Who.

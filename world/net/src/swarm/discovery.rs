@@ -2,6 +2,8 @@
 //! are lost; the DHT is asked for our neighbours, often at first and rarely later.
 
 use super::{Behaviour, Task, at_once, peer_in};
+use crate::events::NetEvent;
+use crate::ident::node_of;
 use crate::limits::{ADDRESSES_PER_PEER, BOOTSTRAP_FIRST, BOOTSTRAP_LAST, DISCOVERY_FIRST, DISCOVERY_LAST, MESH_PEERS};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
@@ -122,10 +124,20 @@ impl Task {
         // Who is not on this machine has no use for naming its loopback addresses to us.
         let is_near = self.shared.link_addr(&peer).is_some_and(|addr| is_loopback(&addr));
         let usable = info.listen_addrs.into_iter().filter(|addr| is_near || !is_loopback(addr));
+        let mut addrs: Vec<Multiaddr> = self.answered.get(&peer).cloned().into_iter().collect();
         for addr in usable.take(ADDRESSES_PER_PEER) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, addr);
+            self.swarm.behaviour_mut().kad.add_address(&peer, addr.clone());
+            addrs.push(addr);
         }
         self.discovery.gained();
+        // An address that names somebody else at its end is no address of this peer.
+        let mut addrs: Vec<_> = addrs.into_iter().filter_map(|addr| addr.with_p2p(peer).ok()).collect();
+        addrs.dedup();
+        if let Some(peer) = node_of(&peer)
+            && !addrs.is_empty()
+        {
+            self.pending.push_back(NetEvent::Dialable { peer, addrs });
+        }
     }
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Task {
     discovery: Discovery,
     dials: BTreeMap<ConnectionId, Dial>,
     lookups: HashMap<kad::QueryId, Lookup>,
+    /// Addresses at which connected peers answered our dials.
+    answered: BTreeMap<PeerId, Multiaddr>,
     /// Events that the node has not taken yet.
     pending: VecDeque<NetEvent>,
 }
@@ -82,7 +84,8 @@ enum Woken {
 impl Task {
     pub(crate) fn new(swarm: Swarm<Behaviour>, shared: Arc<Shared>, bootstrap: Vec<Multiaddr>) -> Self {
         let discovery = Discovery::new(bootstrap);
-        Self { swarm, shared, discovery, dials: BTreeMap::new(), lookups: HashMap::new(), pending: VecDeque::new() }
+        let (dials, lookups, answered) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
+        Self { swarm, shared, discovery, dials, lookups, answered, pending: VecDeque::new() }
     }
 
     /// Polls the swarm until every listener has an address.
@@ -222,11 +225,17 @@ impl Task {
                     self.shared.remove_address(&address);
                 }
             }
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.discovery.connected(connection_id, peer_id);
+                if endpoint.is_dialer() {
+                    self.answered.insert(peer_id, endpoint.get_remote_address().clone());
+                }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, num_established, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                if num_established == 0 {
+                    self.answered.remove(&peer_id);
+                }
                 self.answer_dial(connection_id, |addr| {
                     let why = cause.map_or_else(|| "closed".to_owned(), |cause| cause.to_string());
                     Err(DialError::Unreachable { addr, why })

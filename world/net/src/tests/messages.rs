@@ -172,3 +172,16 @@ async fn a_lost_bootstrap_node_is_found_again() {
     let _server = Node::start_with(NetConfig { listen: vec![plain], ..server_config }, Memory::new(), 64).await;
     node.peer_up(id).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_learn_where_to_dial_the_other() {
+    let mut server = Node::start(Memory::new(), &[]).await;
+    let mut node = Node::start(Memory::new(), &[server.tcp()]).await;
+    let (ids, addrs) = ((server.net.id(), node.net.id()), (server.tcp(), node.tcp()));
+    for (here, who, addr) in [(&mut node, ids.0, addrs.0), (&mut server, ids.1, addrs.1)] {
+        here.until("an address", |event| {
+            matches!(event, NetEvent::Dialable { peer, addrs } if peer == who && addrs.contains(&addr)).then_some(())
+        })
+        .await;
+    }
+}
