@@ -154,6 +154,8 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
         assert!(error["hint"].as_str().unwrap().contains(&hint), "{error}");
     }
     folder.json(&["job", "cancel", &job]);
+    let (error, status) = folder.error(&["job", "cancel", &job]);
+    assert_eq!((status, &error["message"]), (Some(1), &json!("the job is cancelled already")));
     assert_eq!(folder.json(&["job", "show", &job, "--follow"])["status"], json!("cancelled"));
     folder.json(&["provide", "start"]);
     let (error, _) = folder.error(&["rm", "smollm2"]);
@@ -232,6 +234,14 @@ fn a_killed_node_finds_its_network_again() {
         }
     };
     connected(&first);
+    // The one that was dialled, too, knows where to dial: not the port that the other came from.
+    let other = second.json(&["status"])["listen"].as_array().unwrap().clone();
+    let known = || std::fs::read_to_string(first.0.join("network.json")).unwrap();
+    let deadline = std::time::Instant::now() + SILENCE_MAX;
+    while !other.iter().all(|addr| known().contains(addr.as_str().unwrap())) {
+        assert!(std::time::Instant::now() < deadline, "{other:?} are not in {}", known());
+        std::thread::yield_now();
+    }
     // `Running` kills with SIGKILL. Nobody is told an address again.
     drop(b);
     let b = up(&second, &["--network", "again"]);

@@ -1,21 +1,23 @@
 //! `batch`: a file of prompts on the network.
 
 use super::follow::{Followed, follow};
-use super::{Show, failure, print, say};
+use super::target::Target;
+use super::{Failure, Show, failure, print, say};
 use crate::cli::BatchArgs;
 use crate::client::Client;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use talkoo_base::RefusalCode;
 
 /// How long a second Ctrl-C counts as one that cancels.
 const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show: &Show) -> Result<ExitCode> {
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let part = output.map(part_of).transpose()?;
+    let target = output.map(Target::check).transpose()?;
     let client = Client::of(data_dir)?;
     let events = client.events()?;
     let order = json!({
@@ -39,12 +41,11 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
     follow(&client, events, &Followed { job: &job, steps, over: 0 }, show)?;
     let done = client.get(&format!("/jobs/{job}/output"))?;
     let text = done["output"].as_str().unwrap_or_default();
-    match output.zip(part) {
-        Some((path, part)) => {
-            let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
-            let hint = show.hint(&format!("talkoo job output {job} -o FILE"));
-            written.with_context(|| format!("cannot write {}; the results are kept: {hint}", path.display()))?;
-        }
+    match &target {
+        Some(target) => target.write(text).map_err(|why| {
+            let hint = format!("the job keeps its results: `talkoo job output {job} -o FILE`");
+            Failure::new(RefusalCode::Other, format!("{why:#}"), hint)
+        })?,
         None if !show.json() => print(text.trim_end()),
         None => {}
     }
@@ -58,17 +59,6 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
         say(&format!("receipts: {}", data_dir.join("receipts").join(&job).display()));
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(2) })
-}
-
-/// Where results are written before they get their name. Tried before anything is run and paid.
-fn part_of(path: &Path) -> Result<PathBuf> {
-    let refused = || format!("cannot write {}", path.display());
-    ensure!(!path.is_dir(), "{}: it is a folder", refused());
-    let mut name = path.file_name().with_context(refused)?.to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    std::fs::write(&part, b"").and_then(|()| std::fs::remove_file(&part)).with_context(refused)?;
-    Ok(part)
 }
 
 /// The first Ctrl-C detaches and says how to come back; a second one within two seconds cancels.

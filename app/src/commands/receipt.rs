@@ -5,6 +5,7 @@ use crate::cli::ReceiptCommand;
 use crate::models::{Shelf, catalog};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +50,9 @@ pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: &Show) -> Resu
             verify(&files, rerun || scalar, scalar, model.as_deref(), data_dir, show)
         }
         ReceiptCommand::Strip { file, to } => {
-            let same = file.canonicalize().ok().is_some_and(|file| to.canonicalize().is_ok_and(|to| to == file));
+            // Also by another name or a hard link.
+            let inode = |path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+            let same = inode(&file).is_some_and(|id| inode(&to) == Some(id));
             let hint = "name another file: the disclosure would be gone for good";
             ensure!(!same, Failure::new(RefusalCode::Malformed, "the stripped copy would replace the receipt", hint));
             std::fs::write(&to, read(&file)?.stripped().to_bytes())

@@ -50,11 +50,9 @@ impl Daemon {
         let job = self.job(args)?;
         let id = job.spec.id;
         if job.status != JobStatus::Open {
-            return Err(Refusal::new(
-                RefusalCode::UnknownId,
-                "the job is over already",
-                format!("talkoo job show {id}"),
-            ));
+            let how = if job.status == JobStatus::Finished { "finished" } else { "cancelled" };
+            let hint = format!("talkoo job show {id}");
+            return Err(Refusal::new(RefusalCode::UnknownId, format!("the job is {how} already"), hint));
         }
         self.pending.push(Input::Cancel(id));
         Ok(json!({"job": id.to_string(), "cancelled": true}))

@@ -5,6 +5,7 @@ use super::{Answer, Daemon, bad, optional, required, yes_or_no};
 use crate::batch::{self, BadLine};
 use crate::daemon::Event;
 use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
+use crate::models::catalog;
 use serde_json::{Value, json};
 use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode};
 use talkoo_engine::Vocabulary;
@@ -80,8 +81,7 @@ impl Daemon {
             return Err(self::bad(format!("no line can be run: {first}"), "see the format in docs/API.md"));
         };
         let Some(held) = self.shelf.find(&name) else {
-            let message = format!("the model `{name}` is not here");
-            return Err(Refusal::new(RefusalCode::UnknownModel, message, format!("talkoo pull {name}")));
+            return Err(not_here(&name, &self.shelf.all().iter().map(|h| h.name.as_str()).collect::<Vec<_>>()));
         };
         let mut id = [0; 32];
         getrandom::fill(&mut id).map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes"))?;
@@ -120,6 +120,22 @@ impl Daemon {
         });
         reply.send(answer).ok();
     }
+}
+
+/// Why a model cannot run a job, and which could.
+pub(super) fn not_here(name: &str, here: &[&str]) -> Refusal {
+    let hint = match catalog::find(name) {
+        Ok(_) => format!("talkoo pull {name}"),
+        Err(_) if here.is_empty() => {
+            let known: Vec<&str> = catalog::all().iter().map(|e| e.name.as_str()).collect();
+            format!(
+                "nor is it in the catalogue, which has {}; pull one, and run all lines with it: `--model NAME`",
+                known.join(", ")
+            )
+        }
+        Err(_) => format!("here are {} (`talkoo ls`); run all lines with one: `--model NAME`", here.join(", ")),
+    };
+    Refusal::new(RefusalCode::UnknownModel, format!("the model `{name}` is not here"), hint)
 }
 
 /// A batch on its way to a job, away from the loop.

@@ -29,6 +29,20 @@ fn a_job_is_posted_under_terms_that_make_sense() {
 }
 
 #[test]
+fn a_model_that_is_not_here_has_a_way_out() {
+    let cases: [(&str, &[&str], &str); 3] = [
+        ("smollm2", &["mine"], "talkoo pull smollm2"),
+        ("gpt-4o", &[], "smollm2-135m"),
+        ("gpt-4o", &["mine"], "here are mine"),
+    ];
+    for (name, here, hint) in cases {
+        let no = post::not_here(name, here);
+        assert!(no.code == RefusalCode::UnknownModel && no.hint.contains(hint), "{no}");
+        assert_eq!(no.hint.contains("--model NAME"), name == "gpt-4o", "{no}");
+    }
+}
+
+#[test]
 fn a_model_in_use_stays() {
     let job = JobId(talkoo_base::Digest([7; 32]));
     assert_eq!(unused("m", false, None), Ok(()));
