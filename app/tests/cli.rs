@@ -184,6 +184,34 @@ fn a_pull_from_peers_ends_soon_if_there_are_none() {
     assert!(said.contains("no peer is connected; waiting") && said.contains("join CODE"), "{said}");
 }
 
+#[test]
+fn two_files_of_one_name_are_two_models() {
+    let folder = Folder::new();
+    let _node = up(&folder, &[]);
+    folder.json(&["pull", "smollm2"]);
+    let shelf = folder.0.join("models");
+    let held = || folder.json(&["ls"])["models"].as_array().unwrap().clone();
+    let file = |row: &Value| shelf.join(row["file"].as_str().unwrap());
+    let first = file(&held()[0]);
+    let whole = std::fs::read(&first).unwrap();
+    // A file onto itself, by another way to it.
+    let again = folder.json(&["pull", shelf.join("../models").join(first.file_name().unwrap()).to_str().unwrap()]);
+    assert_eq!(again["already_here"], json!(true));
+    // Another model in a file of the same name: one byte of its last weights differs.
+    let other = folder.0.join(first.file_name().unwrap());
+    let mut bytes = whole.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&other, &bytes).unwrap();
+    let pulled = folder.json(&["pull", other.to_str().unwrap()]);
+    let rows = held();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let second = rows.iter().find(|row| row["name"] == pulled["name"]).unwrap();
+    assert_ne!((rows[0]["root"].clone(), file(&rows[0])), (rows[1]["root"].clone(), file(&rows[1])));
+    assert_eq!((std::fs::read(&first).unwrap() == whole, std::fs::read(file(second)).unwrap() == bytes), (true, true));
+    folder.json(&["rm", pulled["name"].as_str().unwrap()]);
+    assert!(!file(second).exists() && std::fs::read(&first).unwrap() == whole);
+}
+
 /// Runs a batch until its talk has a text; answers the job's id. The job goes on.
 fn batch_until_it_says(folder: &Folder, file: &Path, text: &str) -> String {
     let mut child = Running(

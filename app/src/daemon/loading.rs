@@ -3,7 +3,7 @@
 use super::{Daemon, Event};
 use crate::commands::{Failure, refusal_of};
 use crate::models::{self, Held, Sources, catalog};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +42,9 @@ struct Pull {
 impl Daemon {
     /// Tells executor and network of the models that are here, and pulls what the configuration asks for.
     pub(super) fn shelve(&mut self) {
+        if let Err(why) = self.shelf.sweep() {
+            warn!(%why, "halves of model files could not be removed");
+        }
         for held in self.shelf.all().to_vec() {
             self.shelved(&held);
         }
@@ -72,8 +75,13 @@ impl Daemon {
         let file = Path::new(name);
         let is_file = file.extension().is_some_and(|e| e == "gguf");
         let name = if is_file { name.to_owned() } else { catalog::find(name)?.name.clone() };
-        if self.shelf.find(&name).is_some() {
+        if self.shelf.find(&name).is_some() || is_file && self.shelf.at(file).is_some() {
             return Ok(false);
+        }
+        let same_name = |other: &&String| Path::new(*other).file_name() == file.file_name() && **other != name;
+        if is_file && let Some(other) = self.pulling.iter().find(same_name) {
+            let message = format!("{other} is being pulled, a file of the same name");
+            return Err(Refusal::new(RefusalCode::Busy, message, "wait for its end, then pull this one"));
         }
         if !self.pulling.insert(name.clone()) {
             return Ok(true);
@@ -131,9 +139,12 @@ impl Daemon {
                 "see `talkoo ls`",
             ));
         };
-        self.executor.remove_model(&held.root());
-        if self.offers.remove(&held.root()).is_some() {
-            self.offer();
+        // Another name of the same model goes on serving it.
+        if self.shelf.all().iter().all(|h| h.root() != held.root()) {
+            self.executor.remove_model(&held.root());
+            if self.offers.remove(&held.root()).is_some() {
+                self.offer();
+            }
         }
         let blocks = self.blocks.clone();
         self.tasks.spawn_blocking(move || {
@@ -159,7 +170,9 @@ impl Pull {
     /// A catalogue model: cache, peers, hub, package.
     async fn run(self) -> Result<Held> {
         let entry = catalog::find(&self.name).map_err(|no| anyhow::anyhow!("{no}"))?;
-        let path = self.dir.join(&entry.file);
+        // A user's file may have the name since before the catalogue's names were kept free.
+        let is_taken = self.held.iter().any(|h| h.file == entry.file && h.name != entry.name);
+        let path = self.dir.join(if is_taken { format!("{}.gguf", entry.root().short()) } else { entry.file.clone() });
         let cached = models::cache_dir().join(&entry.file);
         let use_cache = self.sources == Sources::All && cached.exists();
         let mut from_peers = Err(anyhow::anyhow!("no peer was asked"));
@@ -203,6 +216,7 @@ impl Pull {
         blocking(move || {
             blocks.flush()?;
             if models::export(&blocks, &root, &path)? != entry.sha256() {
+                std::fs::remove_file(&path).ok();
                 bail!("the file that the catalogue's CID names has another digest than the catalogue says");
             }
             blocks.pin(&name, &root)?;
@@ -226,12 +240,15 @@ impl Pull {
                     events.send(event.to_string().into()).ok();
                 }
             })?;
-            std::fs::copy(&cached, &path).with_context(|| format!("cannot copy to {}", path.display()))?;
-            let cid = models::import(&blocks, &path, &name)?;
-            if cid != entry.cid() {
-                bail!("the file's root is {cid}, the catalogue says {}", entry.cid());
+            models::copy(&cached, &path)?;
+            let imported = models::import(&blocks, &path, &name).and_then(|cid| {
+                ensure!(cid == entry.cid(), "the file's root is {cid}, the catalogue says {}", entry.cid());
+                Ok(())
+            });
+            if imported.is_err() {
+                std::fs::remove_file(&path).ok();
             }
-            Ok(())
+            imported
         })
         .await
     }

@@ -103,6 +103,23 @@ impl Shelf {
         self.save()
     }
 
+    /// Finds the model whose file stands at `path`, whatever way leads there.
+    pub(crate) fn at(&self, path: &Path) -> Option<&Held> {
+        let path = fs::canonicalize(path).ok()?;
+        self.held.iter().find(|h| fs::canonicalize(self.path(h)).is_ok_and(|p| p == path))
+    }
+
+    /// Removes the halves of files that a crash left. Only for the node itself, at its start.
+    pub(crate) fn sweep(&self) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "part") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a model off the index and removes its file.
     pub(crate) fn remove(&mut self, name: &str) -> Result<Option<Held>> {
         let Some(held) = self.find(name).cloned() else { return Ok(None) };
@@ -222,33 +239,42 @@ pub(crate) fn export(blocks: &Blocks, root: &Cid, path: &Path) -> Result<Digest>
 pub(crate) fn adopt(blocks: &Blocks, dir: &Path, held: &[Held], source: &Path) -> Result<Held> {
     let stem = source.file_stem().and_then(|s| s.to_str()).context("the file's name is not UTF-8")?;
     let pin = format!("pull {stem}");
-    let cid = import(blocks, source, &pin)?;
+    let imported = import(blocks, source, &pin);
+    if imported.is_err() {
+        // Over the quota, say: what was cut so far has no use.
+        blocks.collect()?;
+    }
+    let cid = imported?;
     let text = cid.to_string();
     let end = &text[text.len() - 8..];
-    let is_free = |name: &str| held.iter().all(|h| h.name != name || h.cid == text);
-    let name =
-        Some(stem.to_lowercase()).filter(|n| is_free(n)).unwrap_or_else(|| format!("{}-{end}", stem.to_lowercase()));
+    if let Some(here) = held.iter().find(|h| h.cid == text && dir.join(&h.file).exists()) {
+        blocks.unpin(&pin)?;
+        return Ok(here.clone());
+    }
+    let entry = catalog::all().iter().find(|e| e.cid() == cid);
+    // Names of the catalogue belong to its files alone: whoever asks for one means those weights.
+    let is_free = |name: &str| held.iter().all(|h| h.name != name) && catalog::find(name).is_err();
+    let own = Some(stem.to_lowercase()).filter(|n| is_free(n));
+    let name = match entry {
+        Some(entry) => entry.name.clone(),
+        None => own.unwrap_or_else(|| format!("{}-{end}", stem.to_lowercase())),
+    };
     let free = |file: String| {
+        let is_others = entry.is_none() && catalog::all().iter().any(|e| e.file.eq_ignore_ascii_case(&file));
         let path = dir.join(file);
         // A file that another model is in, or that nobody knows, is not written over.
-        let ours = held.iter().any(|h| h.cid == text && path == dir.join(&h.file));
-        (ours || !path.exists()).then_some((path, ours))
+        (!is_others && !path.exists()).then_some(path)
     };
     let found = free(format!("{stem}.gguf")).or_else(|| free(format!("{stem}-{end}.gguf")));
-    let (path, is_here) = found.with_context(|| format!("{} is taken in {}", stem, dir.display()))?;
+    let path = found.with_context(|| format!("{} is taken in {}", stem, dir.display()))?;
     let take = || {
-        if !is_here {
-            let part = path.with_extension("part");
-            fs::copy(source, &part).with_context(|| format!("cannot copy {}", source.display()))?;
-            fs::rename(&part, &path)?;
-        }
+        copy(source, &path)?;
         let described = describe(&name, &path, &cid)?;
         blocks.pin(&name, &cid)?;
         Ok(described)
     };
     let taken = take();
-    if taken.is_err() && !is_here {
-        fs::remove_file(path.with_extension("part")).ok();
+    if taken.is_err() {
         fs::remove_file(&path).ok();
     }
     blocks.unpin(&pin)?;
@@ -256,6 +282,16 @@ pub(crate) fn adopt(blocks: &Blocks, dir: &Path, held: &[Held], source: &Path) -
         blocks.collect()?;
     }
     taken
+}
+
+/// Copies a file so that `to` is there whole or not at all.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let part = to.with_extension("part");
+    let copied = fs::copy(from, &part).and_then(|_| fs::rename(&part, to));
+    if copied.is_err() {
+        fs::remove_file(&part).ok();
+    }
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 /// Describes a model file that is on the shelf's folder. A catalogue model's root is known; any

@@ -32,6 +32,7 @@ fn a_users_file_overwrites_no_other_model() {
     };
     let first = adopt(&mut shelf, &original).unwrap();
     assert_eq!((first.root(), first.file.as_str()), (entry.root(), entry.file.as_str()));
+    assert_eq!(first.name, entry.name, "the catalogue's file is the catalogue's model");
     // The same name, other weights.
     let elsewhere = folder.path().join(&entry.file);
     let mut bytes = fs::read(&original).unwrap();
@@ -45,13 +46,36 @@ fn a_users_file_overwrites_no_other_model() {
     let onto_itself = shelf.path(&first);
     assert_eq!(adopt(&mut shelf, &onto_itself).unwrap().name, first.name);
     assert_eq!((sha256_of(&onto_itself).unwrap(), shelf.all().len()), (entry.sha256(), 2));
+    let squatter = folder.path().join(format!("{}.gguf", entry.name));
+    fs::rename(&elsewhere, &squatter).unwrap();
+    shelf.remove(&second.name).unwrap();
+    shelf.remove(&first.name).unwrap();
+    let second = adopt(&mut shelf, &squatter).unwrap();
+    assert_ne!(second.name, entry.name, "a name of the catalogue is given to its own file only");
+    let first = adopt(&mut shelf, &original).unwrap();
+    // Halves that a crash left go at the next start.
+    fs::write(shelf.dir().join("x.part"), b"half").unwrap();
+    shelf.sweep().unwrap();
+    assert_eq!((shelf.dir().join("x.part").exists(), shelf.path(&first).exists()), (false, true));
     // What is no model leaves nothing behind.
     let files = || fs::read_dir(folder.path().join("models")).unwrap().count();
-    let (before, used) = (files(), blocks.usage().unwrap().blocks);
+    let (before, used, pins) = (files(), blocks.usage().unwrap().blocks, blocks.pins().unwrap().len());
     fs::write(&elsewhere, b"GGUF no more").unwrap();
     assert!(adopt(&mut shelf, &elsewhere).is_err());
-    assert_eq!((files(), blocks.usage().unwrap().blocks, blocks.pins().unwrap().len()), (before, used, 2));
+    assert_eq!((files(), blocks.usage().unwrap().blocks, blocks.pins().unwrap().len()), (before, used, pins));
     assert!(
         shelf.remove(&second.name).unwrap().is_some() && shelf.path(&first).exists() && !shelf.path(&second).exists()
     );
+}
+
+#[test]
+fn a_file_over_the_quota_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = Blocks::open(folder.path(), talkoo_disk::BlocksConfig { quota_bytes: 3 << 20 }).unwrap();
+    let shelf = Shelf::open(folder.path()).unwrap();
+    let source = folder.path().join("x.gguf");
+    let bytes: Vec<u8> = (0..40_u32 << 18).flat_map(|i| (i / 7).to_le_bytes()).collect();
+    fs::write(&source, &bytes).unwrap();
+    assert!(super::adopt(&blocks, shelf.dir(), &[], &source).is_err());
+    assert_eq!((fs::read_dir(shelf.dir()).unwrap().count(), blocks.usage().unwrap().blocks), (0, 0));
 }
