@@ -64,16 +64,21 @@ pub(super) fn manifest(header: &Header, rope_divisors: Vec<u32>, vocabulary: Dig
     Manifest::new(architecture, features, &numbers, vocabulary).map_err(ModelError::import("the model's shape"))
 }
 
-/// Settings that would change what the model computes and that have no rule here.
+/// 1 as the bit pattern of an f32.
+const ONE: u32 = 0x3f80_0000;
+
+/// Settings that would change what the model computes and that have no rule here, with the one value
+/// that changes nothing.
 fn refuse(keys: &Keys<'_>) -> Result<(), ModelError> {
-    for key in ["expert_count", "final_logit_softcapping", "attn_logit_softcapping"] {
+    for (key, neutral) in [
+        ("expert_count", Value::Unsigned(0)),
+        ("final_logit_softcapping", Value::SingleBits(0)),
+        ("attn_logit_softcapping", Value::SingleBits(0)),
+        ("rope.scaling.attn_factor", Value::SingleBits(ONE)),
+        ("attention.causal", Value::Bool(true)),
+    ] {
         let key = keys.full(key);
-        let used = match keys.metadata.get(&key) {
-            Some(Value::SingleBits(bits)) => bits << 1 != 0,
-            Some(value) => value.as_i64() != Some(0),
-            None => false,
-        };
-        if used {
+        if keys.metadata.get(&key).is_some_and(|value| *value != neutral) {
             return Err(ModelError::unsupported(key, "a model without it"));
         }
     }

@@ -98,6 +98,34 @@ fn refusals_name_what_is_wrong() {
 }
 
 #[test]
+fn what_a_family_does_not_have_is_refused_by_name() {
+    let message = |family, prepare: &dyn Fn(&mut Writer)| {
+        let mut w =
+            Shape::of_family(3, family).writer(&["a".into(), "b".into(), "ab".into(), "c".into(), "abc".into()]);
+        prepare(&mut w);
+        load_bytes(&w.finish()).unwrap_err().to_string()
+    };
+    let softcap = |w: &mut Writer| w.single("gemma3.final_logit_softcapping", 0x41f0_0000);
+    assert!(message("gemma3", &softcap).contains("gemma3.final_logit_softcapping is not supported"));
+    let no_softcap = |w: &mut Writer| w.single("gemma3.final_logit_softcapping", 0);
+    assert!(message("gemma3", &no_softcap).contains("token_embd.weight is missing"));
+    assert!(message("qwen3", &|w| w.u32("qwen3.expert_count", 8)).contains("qwen3.expert_count"));
+    assert!(message("qwen2", &|w| w.text("qwen2.rope.scaling.type", "yarn")).contains("rope.scaling.type \"yarn\""));
+    let window = |w: &mut Writer| {
+        w.u32("qwen2.attention.sliding_window", 9);
+        w.tensor("token_embd.weight", &[64, 5], 8, vec![0; 340]);
+    };
+    assert!(message("qwen2", &window).contains("qwen2.attention.sliding_window"));
+    let factors = |w: &mut Writer| w.tensor("rope_freqs.weight", &[300], 0, vec![0; 1200]);
+    assert!(message("llama", &factors).contains("rope_freqs.weight is too long"));
+    let list = |w: &mut Writer| {
+        w.integers("gemma3.attention.sliding_window_pattern", &[1, 0]);
+        w.tensor("token_embd.weight", &[64, 5], 8, vec![0; 340]);
+    };
+    assert!(message("gemma3", &list).contains("has 2 entries for 3 layers"));
+}
+
+#[test]
 fn a_missing_file_is_a_read_error() {
     assert!(matches!(crate::Model::load("/no/such/file".as_ref()), Err(ModelError::Read { .. })));
 }

@@ -28,8 +28,8 @@ impl Style {
         match name {
             "gpt-2" => Some(Self::Gpt2),
             "smollm" => Some(Self::Smollm),
-            "llama-bpe" | "llama3" | "llama-v3" => Some(Self::LlamaBpe),
-            "qwen2" => Some(Self::Qwen2),
+            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" => Some(Self::LlamaBpe),
+            "qwen2" | "deepseek-r1-qwen" | "megrez" => Some(Self::Qwen2),
             _ => None,
         }
     }
