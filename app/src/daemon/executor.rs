@@ -38,7 +38,8 @@ struct State {
     /// Credit of runs that wait in the queue, and more for runs under way.
     credits: BTreeMap<Ticket, u32>,
     stops: Vec<Ticket>,
-    files: BTreeMap<Digest, PathBuf>,
+    /// Of each model its file and the root that it must turn out to have.
+    files: BTreeMap<Digest, (PathBuf, Digest)>,
     /// Counts what the loop asked, for a thread that waits for something new.
     asked: u64,
     ended: bool,
@@ -77,9 +78,9 @@ impl Executor {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Where the file of a model is.
-    pub(crate) fn add_model(&self, root: Digest, file: PathBuf) {
-        lock(&self.shared).files.insert(root, file);
+    /// Where the file of a model is, and the root that it must turn out to have.
+    pub(crate) fn add_model(&self, root: Digest, file: PathBuf, must_be: Digest) {
+        lock(&self.shared).files.insert(root, (file, must_be));
     }
 
     /// Forgets a model.
@@ -249,7 +250,7 @@ impl Worker {
         if self.loaded.as_ref().is_none_or(|loaded| loaded.root != root) {
             self.loaded = None;
             let file = lock(&self.shared).files.get(&root).cloned();
-            let file = file.ok_or_else(|| {
+            let (file, must_be) = file.ok_or_else(|| {
                 Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first")
             })?;
             let model = Model::load(&file).map_err(|e| {
@@ -257,7 +258,7 @@ impl Worker {
             })?;
             // A damaged or exchanged file computes other numbers: whoever ran it would look like a liar,
             // and call honest machines liars.
-            if model.root() != root {
+            if model.root() != must_be {
                 let message = format!("{} is not the model it was any more", file.display());
                 return Err(Refusal::new(RefusalCode::SelfTestFailed, message, "remove it and pull it again"));
             }

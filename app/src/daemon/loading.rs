@@ -56,8 +56,8 @@ impl Daemon {
     }
 
     fn shelved(&mut self, held: &Held) {
-        let file = self.rim.model_file(&self.shelf.path(held));
-        self.executor.add_model(held.root(), file);
+        let (file, must_be) = self.rim.model_file(held.root(), &self.shelf.path(held));
+        self.executor.add_model(held.root(), file, must_be);
         if self.providing {
             self.executor.load(held.name.clone(), held.root());
         }

@@ -2,6 +2,7 @@
 //! process of its own, attaches another rim.
 
 use std::path::{Path, PathBuf};
+use talkoo_base::Digest;
 use talkoo_node::{Effect, Input};
 
 /// Sees every input on its way in and every effect on its way out.
@@ -16,9 +17,9 @@ pub(crate) trait Rim: Send {
         effect
     }
 
-    /// The file that the engine loads for a model.
-    fn model_file(&mut self, honest: &Path) -> PathBuf {
-        honest.to_owned()
+    /// The file that the engine loads for the model `root`, and the root that it must turn out to have.
+    fn model_file(&mut self, root: Digest, honest: &Path) -> (PathBuf, Digest) {
+        (honest.to_owned(), root)
     }
 }
 

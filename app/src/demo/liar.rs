@@ -8,6 +8,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use talkoo_base::generate::ONE_Q16;
 use talkoo_base::{Digest, Finish};
+use talkoo_engine::Model;
 use talkoo_node::{Effect, Input, Message};
 use talkoo_proof::{self as proof, Ticket};
 
@@ -153,23 +154,24 @@ impl Rim for Liar {
         }
     }
 
-    fn model_file(&mut self, honest: &Path) -> PathBuf {
+    fn model_file(&mut self, root: Digest, honest: &Path) -> (PathBuf, Digest) {
         if self.lie != Lie::OtherWeights {
-            return honest.to_owned();
+            return (honest.to_owned(), root);
         }
         match forge(honest) {
-            Ok(path) => {
+            Ok(forged) => {
                 self.forged = true;
-                path
+                forged
             }
             // Without a forged file it stays honest, and the demo says that no lie was delivered.
-            Err(_) => honest.to_owned(),
+            Err(_) => (honest.to_owned(), root),
         }
     }
 }
 
-/// A copy of a model with other weights: the codes of one matrix are changed, its scales are not.
-fn forge(honest: &Path) -> anyhow::Result<PathBuf> {
+/// A copy of a model with other weights, and its root: the codes of one matrix are changed, its scales
+/// are not.
+fn forge(honest: &Path) -> anyhow::Result<(PathBuf, Digest)> {
     let forged = honest.with_extension("forged.gguf");
     std::fs::copy(honest, &forged)?;
     let header = talkoo_engine::Header::open(honest)?;
@@ -181,5 +183,6 @@ fn forge(honest: &Path) -> anyhow::Result<PathBuf> {
         file.write_all(&[0x5a; 16])?;
     }
     file.sync_all()?;
-    Ok(forged)
+    let root = Model::load(&forged)?.root();
+    Ok((forged, root))
 }
