@@ -49,7 +49,7 @@ impl Job {
         }
         let mut idle: Vec<(u64, NodeId, u32)> = Vec::new();
         for (node, worker) in &self.workers {
-            let free = worker.slots.saturating_sub(busy.get(node).copied().unwrap_or(0));
+            let free = worker.proven.saturating_sub(busy.get(node).copied().unwrap_or(0));
             if free > 0 {
                 idle.push((worker.decode_mtps.unwrap_or(0), *node, free));
             }

@@ -25,6 +25,9 @@ pub enum JobStatus {
 pub struct Worker {
     /// Leases it takes at once.
     pub slots: u32,
+    /// Of these, how many it gets: one more with every chunk that it delivers. Capacity is a claim, and
+    /// who agrees first must not draw all of a small job to itself.
+    pub proven: u32,
     /// Output tokens a second, in thousandths, as measured.
     pub decode_mtps: Option<u64>,
 }
@@ -178,6 +181,7 @@ impl Job {
         let (node, first) = (lease.node, lease.units == 0);
         let (fresh, took) = (units.saturating_sub(lease.units), now - lease.last);
         (lease.units, lease.last) = (units, now);
+        self.prove(&node);
         // The first chunk holds the prefill and the way there: it says little of decode speed.
         if !first && fresh > 0 {
             self.measure(node, fresh.saturating_mul(1_000_000) / took.max(1), out);
@@ -190,6 +194,12 @@ impl Job {
             lease.deadline = Some(deadline);
         }
         out.push(Effect::Notice(Notice::Progress { attempt, node, units }));
+    }
+
+    fn prove(&mut self, node: &NodeId) {
+        if let Some(worker) = self.workers.get_mut(node) {
+            worker.proven = worker.proven.saturating_add(1).min(worker.slots);
+        }
     }
 
     fn measure(&mut self, node: NodeId, sample: u64, out: &mut Vec<Effect>) {
@@ -213,6 +223,7 @@ impl Job {
         let (node, units) = (lease.node, tokens.len() as u64);
         (lease.units, lease.last, lease.deadline) = (units, now, None);
         lease.delivered = Some((tokens, finish));
+        self.prove(&node);
         out.push(Effect::Notice(Notice::Progress { attempt, node, units }));
     }
 

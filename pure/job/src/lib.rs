@@ -213,7 +213,7 @@ impl Jobs {
             Input::Forget(job) => self.forget(job, out),
             Input::Agreed { job, node, slots, decode_mtps } => {
                 if let Some(job) = self.open_job(&job) {
-                    job.workers.insert(node, Worker { slots, decode_mtps });
+                    job.workers.insert(node, Worker { slots, proven: slots.min(1), decode_mtps });
                 }
             }
             Input::Lost { job, node, refusal } => {

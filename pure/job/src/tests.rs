@@ -104,6 +104,13 @@ fn play(jobs: &mut Jobs, script: &[(u64, Input, &str)]) -> Vec<Event> {
     for (line, (time, input, want)) in script.iter().enumerate() {
         let mut out = Vec::new();
         jobs.handle(at(*time), input.clone(), &mut out);
+        // Workers of scripts have proved their slots; how they do has a test of its own.
+        if let Input::Agreed { job, node, slots, .. } = input
+            && let Some(worker) = jobs.jobs.get_mut(job).and_then(|job| job.workers.get_mut(node))
+        {
+            worker.proven = *slots;
+            jobs.handle(at(*time), Input::Tick, &mut out);
+        }
         let have: Vec<String> = out.iter().map(words).filter(|w| !w.is_empty()).collect();
         assert_eq!(have.join(", "), *want, "line {line}, at {time}: {input:?}");
         let wake = jobs.next_wake();
@@ -336,9 +343,26 @@ fn the_fastest_choose_first_and_take_what_they_agreed_to() {
     let (mut jobs, _) = check(&[(0, agreed(1, 1, None), ""), (0, post(3), "record 3 steps, want")]);
     let spec = jobs.jobs.get_mut(&JOB).unwrap();
     for (node, slots, decode_mtps) in [(1, 1, None), (2, 1, Some(5)), (3, 2, Some(9))] {
-        spec.workers.insert(n(node), Worker { slots, decode_mtps });
+        spec.workers.insert(n(node), Worker { slots, proven: slots, decode_mtps });
     }
     play(&mut jobs, &[(0, Input::Tick, "open 0.0@3, open 1.0@3, open 2.0@2")]);
+}
+
+#[test]
+fn a_worker_gets_one_lease_more_with_every_chunk_it_delivers() {
+    let (mut jobs, _) = check(&[(0, post(9), "record 9 steps, want")]);
+    let mut leases = |time, input| {
+        let mut out = Vec::new();
+        jobs.handle(at(time), input, &mut out);
+        out.iter().filter(|effect| matches!(effect, Effect::Open { .. })).count()
+    };
+    // Who agrees first leaves something for the others.
+    assert_eq!((leases(0, agreed(1, 3, None)), leases(0, agreed(2, 3, None))), (1, 1));
+    assert_eq!(leases(1, progress(0, 0, 32)), 1);
+    assert_eq!(leases(2, progress(0, 0, 64)), 1);
+    assert_eq!(leases(3, progress(0, 0, 96)), 0, "three slots, three leases");
+    assert_eq!(leases(4, delivered(0, 0)), 1, "the next step for the one that is done");
+    assert_eq!(leases(5, delivered(1, 0)), 2, "a short answer proves as much");
 }
 
 #[test]
