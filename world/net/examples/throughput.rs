@@ -1,40 +1,17 @@
 //! Bytes a second of a 96 MiB file from one node to another over loopback, both in memory.
 #![allow(clippy::print_stdout, reason = "this program's only purpose is to print")]
 
-use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod memory;
+
+use memory::Memory;
+use std::sync::Arc;
 use std::time::Instant;
-use talkoo_base::{Cid, NodeId};
 use talkoo_net::{BlockStore, Net, NetConfig};
 use talkoo_store::Block;
 use talkoo_store::unixfs::Importer;
 use tokio::sync::mpsc;
 
 const MIB: usize = 96;
-
-#[derive(Default)]
-struct Memory(Mutex<BTreeMap<Cid, Block>>);
-
-impl BlockStore for Memory {
-    fn serve(&self, _to: Option<&NodeId>, cid: &Cid) -> Option<Bytes> {
-        self.get(cid).map(|block| block.bytes().clone())
-    }
-    fn serves(&self, _to: Option<&NodeId>, cid: &Cid) -> bool {
-        self.get(cid).is_some()
-    }
-    fn held_bytes(&self, cid: &Cid) -> Option<u64> {
-        self.get(cid).map(|block| block.bytes().len() as u64)
-    }
-    fn get(&self, cid: &Cid) -> Option<Block> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(cid).cloned()
-    }
-    fn put(&self, blocks: &[Block]) -> Result<(), String> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.extend(blocks.iter().map(|block| (*block.cid(), block.clone())));
-        Ok(())
-    }
-}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
