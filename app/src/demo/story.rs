@@ -6,8 +6,14 @@ use crate::commands::{Watch, bar, say};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use talkoo_base::CHUNK_TOKENS;
+
+/// Longest silence of the client while its job runs.
+const SILENCE: Duration = Duration::from_secs(300);
+/// How long a verdict may take that is open when the last answer comes.
+const VERDICT: Duration = Duration::from_secs(60);
 
 /// What one node did, counted from events.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +40,8 @@ pub(crate) struct Story {
     pub(crate) convicted: BTreeMap<String, String>,
     /// Steps that leave one node for one reason, to be told in one line.
     leaving: Option<Leaving>,
+    /// Leases whose answer is being checked, and whether somebody found it to be false.
+    checked: BTreeMap<(u64, u64), bool>,
 }
 
 struct Leaving {
@@ -57,6 +65,7 @@ impl Story {
             streaming: BTreeMap::new(),
             convicted: BTreeMap::new(),
             leaving: None,
+            checked: BTreeMap::new(),
         }
     }
 
@@ -71,11 +80,20 @@ impl Story {
             bail!("a shipped prompt cannot be run: {bad}");
         }
         let (bar, mut watch, start) = (bar(steps, "steps"), Watch::default(), Instant::now());
-        for event in events {
+        let (sender, heard) = mpsc::channel();
+        std::thread::spawn(move || events.into_iter().try_for_each(|event| sender.send(event)));
+        let mut over: Option<Instant> = None;
+        while over.is_none_or(|at| !self.checked.is_empty() && at.elapsed() < VERDICT) {
+            let event = match heard.recv_timeout(if over.is_none() { SILENCE } else { VERDICT }) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Timeout) if over.is_some() => break,
+                Err(RecvTimeoutError::Timeout) => bail!("the client said nothing for {} s", SILENCE.as_secs()),
+                Err(RecvTimeoutError::Disconnected) => bail!("the client node stopped before the job was over"),
+            };
             let line = self.hear(&event, nodes)?;
             let left = if event["type"] == json!("lease.lost") { None } else { self.leave() };
             left.into_iter().chain(line).for_each(|line| bar.suspend(|| say(&line)));
-            if event["job"] != json!(job) {
+            if event["job"] != json!(job) || over.is_some() {
                 continue;
             }
             if watch.take(&event) {
@@ -86,10 +104,10 @@ impl Story {
                 bar.finish_and_clear();
                 self.seconds = start.elapsed().as_secs_f64();
                 say(&format!("{steps} answers in {:.1} s, {}", self.seconds, watch.line(start)));
-                return Ok(job);
+                over = Some(Instant::now());
             }
         }
-        bail!("the client node stopped before the job was over")
+        Ok(job)
     }
 
     /// What people call a node here.
@@ -115,12 +133,23 @@ impl Story {
                 deeds.tokens += event["units"].as_u64().unwrap_or(0);
                 return Ok(None);
             }
+            "audit.started" => {
+                self.checked.entry((step, lease)).or_default();
+                return Ok(None);
+            }
             "audit.ended" => {
                 let equal = event["equal"] == json!(true);
                 let worker = self.deeds.entry(node.to_owned()).or_default();
                 *(if equal { &mut worker.matched } else { &mut worker.refuted }) += 1;
                 if let Some(verifier) = event["verifier"].as_str() {
+                    let disputed = self.checked.entry((step, lease)).or_default();
+                    *disputed |= !equal;
+                    if !*disputed {
+                        self.checked.remove(&(step, lease));
+                    }
                     self.deeds.entry(verifier.to_owned()).or_default().audits += 1;
+                } else {
+                    self.checked.remove(&(step, lease));
                 }
                 return Ok(None);
             }

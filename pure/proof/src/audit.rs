@@ -15,12 +15,12 @@
 
 use crate::buyer::{Draft, Purchase, convict, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
-use crate::kept::{Disclosure, Kept, Link};
 use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PROBATION, VERIFIERS_MAX};
 use crate::machine::Context;
+use crate::verdict::{accept, keep, lie};
 use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Ticket};
 use std::collections::BTreeMap;
-use talkoo_base::wire::{Sealed, Typed};
+use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request,
     Signed,
@@ -46,16 +46,16 @@ pub fn chance_q32(clean: u64, value: Amount, stake: Amount) -> u64 {
 
 /// What somebody found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Finding {
+pub(crate) struct Finding {
     root: Digest,
-    finish: Finish,
+    pub(crate) finish: Finish,
 }
 
-struct Opinion {
+pub(crate) struct Opinion {
     verifier: Candidate,
-    finding: Finding,
-    request: Signed<Request>,
-    receipt: Signed<Receipt>,
+    pub(crate) finding: Finding,
+    pub(crate) request: Signed<Request>,
+    pub(crate) receipt: Signed<Receipt>,
 }
 
 enum Stage {
@@ -67,16 +67,16 @@ enum Stage {
     Own { until: Mono },
 }
 
-struct Audit {
-    purchase: Purchase,
+pub(crate) struct Audit {
+    pub(crate) purchase: Purchase,
     policy: AuditPolicy,
     stage: Stage,
     tried: Vec<NodeId>,
-    opinions: Vec<Opinion>,
+    pub(crate) opinions: Vec<Opinion>,
 }
 
 impl Audit {
-    fn claim(&self) -> Finding {
+    pub(crate) fn claim(&self) -> Finding {
         let (receipt, _) = self.purchase.receipts.last().expect("a delivery has at least one receipt");
         Finding { root: receipt.body.trace_root, finish: receipt.body.finish }
     }
@@ -273,8 +273,8 @@ impl Audits {
         let truth = Finding { root: trace_root(digests), finish };
         let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
         let equal = truth == audit.claim();
-        out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
         self.decide(cx, lease, Some(truth), out);
+        out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
     }
 
     /// Our own engine could not. Without its word nobody is convicted on strangers' words alone, and
@@ -365,10 +365,15 @@ impl Audits {
         }
     }
 
-    /// The job needs this answer no more.
+    /// The job needs this answer no more. It was paid all the same, and whoever lied must not get away
+    /// because another was faster: only a cancelled job ends an audit, and only while nobody has spoken.
     pub(crate) fn close(&mut self, attempt: Attempt, refusal: &Refusal, out: &mut Vec<Effect>) {
         let found = self.open.iter().find(|(_, a)| a.purchase.attempt == attempt).map(|(lease, _)| *lease);
         let Some(lease) = found else { return };
+        let spoken = self.open.get(&lease).is_some_and(|a| !a.opinions.is_empty());
+        if spoken || refusal.code != RefusalCode::Cancelled {
+            return;
+        }
         self.asked.retain(|_, of| *of != lease);
         let Some(audit) = self.open.remove(&lease) else { return };
         match audit.stage {
@@ -379,51 +384,5 @@ impl Audits {
             Stage::Own { .. } => out.push(Effect::Stop(Ticket::Own(lease))),
             Stage::Drawing => {}
         }
-    }
-}
-
-fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
-    let purchase = &audit.purchase;
-    let (attempt, node) = (purchase.attempt, purchase.worker.node);
-    cx.record(Event::Accepted { node, worth: purchase.worth, audited }, out);
-    out.push(Effect::Keep(Box::new(keep(cx, audit, own))));
-    out.push(Effect::Verdict { attempt, node, stands: true, audited });
-}
-
-/// The lie in words.
-fn lie(audit: &Audit, proven: Option<Finding>) -> String {
-    let step = audit.purchase.attempt.step;
-    match proven.map(|p| p.finish) {
-        Some(Finish::Diverged) => format!("its answer to step {step} has a token that the model does not give"),
-        _ => format!("its states for step {step} are not those of the model it claims"),
-    }
-}
-
-fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept {
-    let purchase = &audit.purchase;
-    let order = &purchase.order;
-    let links = purchase.receipts.iter().map(|(r, v)| Link { receipt: r.into(), voucher: v.into() }).collect();
-    // What our own engine refuted is a verifier's lie, and no word about this answer.
-    let honest = |o: &&Opinion| own_rerun.is_none_or(|equal| (o.finding == audit.claim()) == equal);
-    let sealed = |o: &Opinion| (Sealed::from(&o.request), Sealed::from(&o.receipt));
-    let (reruns, lies): (Vec<&Opinion>, Vec<&Opinion>) = audit.opinions.iter().partition(honest);
-    Kept {
-        version: talkoo_base::wire::VERSION,
-        network: cx.network.name.clone(),
-        chain_id: cx.network.chain_id,
-        step: purchase.attempt.step,
-        request: (&order.request).into(),
-        channel: order.channel.clone(),
-        digests: purchase.digests.clone(),
-        links,
-        disclosure: Some(Disclosure {
-            prompt_salt: order.prompt_salt,
-            trace_salt: order.trace_salt,
-            prompt: purchase.work.prompt.clone(),
-            output: purchase.tokens.clone(),
-        }),
-        reruns: reruns.into_iter().map(sealed).collect(),
-        lies: lies.into_iter().map(sealed).collect(),
-        own_rerun,
     }
 }

@@ -33,6 +33,7 @@ mod order;
 mod paid;
 mod purse;
 mod seller;
+mod verdict;
 pub mod wire;
 
 pub use audit::chance_q32;

@@ -60,7 +60,7 @@ fn verdicts() {
             "nobody there but us",
             &[],
             Some(Same),
-            "draw not CW, (asks own engine), (equal), accepted W 50 audited, keep, stands audited",
+            "draw not CW, (asks own engine), accepted W 50 audited, keep, stands audited, (equal)",
         ),
         case(
             "one against, no other",
@@ -90,25 +90,25 @@ fn verdicts() {
             "our own word against the worker's",
             &[('V', Other(1)), ('U', Other(1))],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), (different), keep, refuted W, convicted W, falls audited",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), keep, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our own word for the worker",
             &[('V', Other(1)), ('U', Diverged)],
             Some(Same),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), (equal), accepted W 50 audited, keep, stands audited, refuted V, convicted V, refuted U, convicted U",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), accepted W 50 audited, keep, stands audited, refuted V, convicted V, refuted U, convicted U, (equal)",
         ),
         case(
             "our own word against the worker and its friend",
             &[('V', Other(1)), ('U', Same)],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), (different), keep, refuted W, convicted W, falls audited, refuted U, convicted U",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
         ),
         case(
             "a token that no model gives",
             &[('V', Diverged)],
             Some(Diverged),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), (different), keep, refuted W, convicted W, falls audited",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our engine fails",
@@ -158,7 +158,7 @@ fn verdicts() {
                 "only we may",
                 &[('V', Other(1))],
                 Some(Same),
-                "(asks own engine), (equal), accepted W 50 audited, keep, stands audited",
+                "(asks own engine), accepted W 50 audited, keep, stands audited, (equal)",
             )
         },
         Case {
@@ -219,8 +219,8 @@ fn asked(nodes: &mut Nodes) -> LeaseId {
 }
 
 /// V's commitment and its answer.
-fn answer(nodes: &mut Nodes, lease: LeaseId) -> (Message, Answer) {
-    let out = nodes.tell('V', verified(Ticket::Sale(lease), Word::Same));
+fn answer(nodes: &mut Nodes, lease: LeaseId, word: Word) -> (Message, Answer) {
+    let out = nodes.tell('V', verified(Ticket::Sale(lease), word));
     let Effect::Send { message: commit, .. } = &out[0] else { unreachable!() };
     let out = nodes.send('C', 'V', Message::Reveal { lease });
     let Effect::Send { message: Message::Answer(answer), .. } = &out[0] else { unreachable!() };
@@ -248,7 +248,7 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
     for (name, edit) in cases {
         let mut nodes = Nodes::new(false);
         let lease = asked(&mut nodes);
-        let (commit, mut answer) = answer(&mut nodes, lease);
+        let (commit, mut answer) = answer(&mut nodes, lease, Word::Same);
         nodes.check('C', says('V', commit), "V<reveal");
         edit(&mut answer);
         sign(&mut answer, 'V');
@@ -258,14 +258,14 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
     // Too much money may be the word of an honest verifier whose client lost its journal.
     let mut nodes = Nodes::new(false);
     let lease = asked(&mut nodes);
-    let (commit, mut dear) = answer(&mut nodes, lease);
+    let (commit, mut dear) = answer(&mut nodes, lease, Word::Same);
     nodes.check('C', says('V', commit), "V<reveal");
     dear.receipt.body.cumulative = Amount(51);
     sign(&mut dear, 'V');
     nodes.check('C', says('V', Message::Answer(Box::new(dear))), "V<close bad_voucher, draw not VCW");
     let mut nodes = Nodes::new(false);
     let lease = asked(&mut nodes);
-    let (commit, mut answer) = answer(&mut nodes, lease);
+    let (commit, mut answer) = answer(&mut nodes, lease, Word::Same);
     nodes.check('C', says('V', commit), "V<reveal");
     sign(&mut answer, 'X');
     nodes.check('C', says('V', Message::Answer(Box::new(answer))), "refuted V, convicted V, draw not VCW");
@@ -275,7 +275,7 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
 fn an_audit_hears_its_verifier_in_order_and_nobody_else() {
     let mut nodes = Nodes::new(false);
     let lease = asked(&mut nodes);
-    let (commit, answer) = answer(&mut nodes, lease);
+    let (commit, answer) = answer(&mut nodes, lease, Word::Same);
     let answer = Message::Answer(Box::new(answer));
     let other = Message::Commit { lease, commit: Digest::ZERO };
     let close = Message::Close { lease, refusal: Refusal::new(RefusalCode::Busy, "busy", "") };
@@ -317,6 +317,28 @@ fn an_audit_that_nobody_needs_any_more_is_closed() {
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
 }
 
+/// Whoever lied was paid for it, and it is no excuse that a copy of the step was faster.
+#[test]
+fn an_answer_that_a_faster_one_replaced_is_still_checked() {
+    let refusal = |code| Refusal::new(code, "not needed", "");
+    let close = |code| Input::Close { attempt: ATTEMPT, refusal: refusal(code) };
+    let mut nodes = Nodes::new(true);
+    let asked = asked(&mut nodes);
+    nodes.check('C', close(RefusalCode::Superseded), "");
+    let (commit, other) = answer(&mut nodes, asked, Word::Other(1));
+    nodes.check('C', says('V', commit), "V<reveal");
+    let disputed = "paid V 50, accepted V 50, V<pay 0 50, (different), draw not VCW";
+    let out = nodes.check('C', says('V', Message::Answer(Box::new(other))), disputed);
+    let Some(Effect::Draw { lease, .. }) = out.last() else { unreachable!() };
+    // Once somebody has spoken against it, not even the end of the job ends it.
+    nodes.check('C', close(RefusalCode::Cancelled), "");
+    let own = Input::Candidates { lease: *lease, nodes: Vec::new() };
+    nodes.check('C', own, "re-run own, (asks own engine)");
+    let word = verified(Ticket::Own(*lease), Word::Other(1));
+    nodes.check('C', word, "keep, refuted W, convicted W, falls audited, (different)");
+    assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
+}
+
 #[test]
 fn a_late_verifier_is_told_so() {
     let mut nodes = Nodes::new(false);
@@ -325,7 +347,7 @@ fn a_late_verifier_is_told_so() {
     nodes.check('C', Input::Tick, "");
     nodes.at += 1;
     nodes.check('C', Input::Tick, "V<close silent, draw not VCW");
-    let (commit, answer) = answer(&mut nodes, lease);
+    let (commit, answer) = answer(&mut nodes, lease, Word::Same);
     nodes.check('C', says('V', commit), "");
     nodes.check('C', says('V', Message::Answer(Box::new(answer))), "");
 }
