@@ -14,12 +14,16 @@
 pub mod arith;
 pub mod attention;
 pub mod constants;
+pub mod embed;
+pub mod encoder;
 pub mod error;
 pub mod exp;
 pub mod features;
 mod fixed;
 pub mod forward;
+pub mod gelu;
 pub mod import;
+pub mod layernorm;
 pub mod limits;
 pub mod manifest;
 pub mod matrix;

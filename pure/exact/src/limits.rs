@@ -4,6 +4,8 @@
 pub const LINEAR_BITS: u32 = 40;
 /// Bits of the feed-forward product (Q20): |y| < 2^60, what the quantiser can take.
 pub const PRODUCT_BITS: u32 = 60;
+/// Bits of a number after LayerNorm (Q16): |y| < 2^31, so that states are 32-bit words. Real models need 2^24.
+pub const STATE_BITS: u32 = 31;
 /// Bits an attention score (Q20) is clamped to: differences then stay inside 64 bits.
 pub const SCORE_BITS: u32 = 60;
 /// Largest |mn| of a weight block: keeps a block's minimum term below 2^48.

@@ -1,6 +1,7 @@
 //! Golden values come from big-number arithmetic and from ggml's own Python reader, not from this code.
 #![allow(missing_docs)]
 
+mod encoder;
 mod import;
 mod operators;
 mod sample;
