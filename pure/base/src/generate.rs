@@ -7,6 +7,12 @@ pub const CHUNK_TOKENS: u32 = 32;
 /// One in Q16.
 pub const ONE_Q16: u32 = 1 << 16;
 
+/// Largest frequency and presence penalty, either way: 2 in Q16.
+pub const PENALTY_MAX_Q16: i32 = 2 << 16;
+
+/// The bias that bans a token: -100 in Q16. The largest is as far the other way.
+pub const BIAS_BAN_Q16: i32 = -100 << 16;
+
 /// Parameters of one generation. The seed is in the request itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerateParams {
@@ -20,9 +26,18 @@ pub struct GenerateParams {
     pub top_p_q16: u32,
     /// Drop tokens less probable than this fraction (Q16) of the most probable; 0 keeps all.
     pub min_p_q16: u32,
+    /// What the logit of a token of prompt or output is divided by, or multiplied if it is negative
+    /// (Q16); 65,536 is off.
+    pub repeat_penalty_q16: u32,
+    /// Taken off a token's logit for every time that the output has it (Q16).
+    pub frequency_penalty_q16: i32,
+    /// Taken off a token's logit if the output has it (Q16).
+    pub presence_penalty_q16: i32,
+    /// Added to the logits of these token ids (Q16), ids ascending; [`BIAS_BAN_Q16`] bans a token.
+    pub logit_bias: Vec<(u32, i32)>,
     /// Token ids that end the output, besides the model's own; the ending token is part of the output.
     pub stop_tokens: Vec<u32>,
-    /// Strings that end the output. A worker that cannot honour them refuses.
+    /// Strings that end the output; the token that completes one is part of it.
     pub stop: Vec<String>,
     /// Do not end at the model's own end-of-generation tokens.
     pub ignore_eos: bool,
@@ -36,6 +51,10 @@ impl Default for GenerateParams {
             top_k: 0,
             top_p_q16: ONE_Q16,
             min_p_q16: 0,
+            repeat_penalty_q16: ONE_Q16,
+            frequency_penalty_q16: 0,
+            presence_penalty_q16: 0,
+            logit_bias: Vec::new(),
             stop_tokens: Vec::new(),
             stop: Vec::new(),
             ignore_eos: false,

@@ -12,6 +12,8 @@ pub const CARD_MODELS_MAX: usize = 64;
 pub const STOPS_MAX: usize = 16;
 /// Bytes of one stop string.
 pub const STOP_BYTES_MAX: usize = 256;
+/// Tokens with a bias of their own, as OpenAI has it.
+pub const BIASES_MAX: usize = 300;
 /// How far a peer's wall clock may differ from ours, in seconds: NTP is far better, a laptop
 /// that woke up is usually within it.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;

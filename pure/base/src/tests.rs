@@ -162,6 +162,54 @@ fn other_spellings_and_versions_are_refused() {
 }
 
 #[test]
+fn parameters_have_one_spelling_and_bounds() {
+    type Change = fn(&mut GenerateParams);
+    let plain = GenerateParams::default().to_bytes();
+    let good: [Change; 6] = [
+        |p| p.repeat_penalty_q16 = 1,
+        |p| p.repeat_penalty_q16 = 2 << 16,
+        |p| p.frequency_penalty_q16 = -(2 << 16),
+        |p| p.presence_penalty_q16 = 2 << 16,
+        |p| p.logit_bias = vec![(0, -100 << 16), (7, 100 << 16)],
+        |p| p.logit_bias = (0..300).map(|id| (id, 0)).collect(),
+    ];
+    for (case, change) in good.iter().enumerate() {
+        let mut params = GenerateParams::default();
+        change(&mut params);
+        let bytes = params.to_bytes();
+        assert!(bytes.len() > plain.len(), "good case {case}");
+        assert_eq!(GenerateParams::from_bytes(&bytes), Ok(params), "good case {case}");
+    }
+    let bad: [Change; 10] = [
+        |p| p.max_tokens = 0,
+        |p| p.repeat_penalty_q16 = 0,
+        |p| p.repeat_penalty_q16 = (2 << 16) + 1,
+        |p| p.frequency_penalty_q16 = (2 << 16) + 1,
+        |p| p.presence_penalty_q16 = i32::MIN,
+        |p| p.logit_bias = vec![(7, (100 << 16) + 1)],
+        |p| p.logit_bias = vec![(7, i32::MIN)],
+        |p| p.logit_bias = vec![(7, 1), (7, 1)],
+        |p| p.logit_bias = vec![(8, 1), (7, 1)],
+        |p| p.logit_bias = (0..301).map(|id| (id, 0)).collect(),
+    ];
+    for (case, change) in bad.iter().enumerate() {
+        let mut params = GenerateParams::default();
+        change(&mut params);
+        let read = GenerateParams::from_bytes(&params.to_bytes());
+        assert!(matches!(read, Err(DecodeError::Rule(_))), "bad case {case}: {read:?}");
+    }
+    // Another field, known or not, that asks for nothing: maps are sorted by length of key, so it comes last.
+    for (key, value) in [("frequency_penalty_q16", 0), ("nobody_knows_such_key", 1)] {
+        let mut longer = plain.clone();
+        longer[0] += 1;
+        longer.push(0x60 + key.len() as u8);
+        longer.extend(key.as_bytes());
+        longer.push(value);
+        assert_eq!(GenerateParams::from_bytes(&longer), Err(DecodeError::NotCanonical), "{key}");
+    }
+}
+
+#[test]
 fn owed_rounds_up_once() {
     let price = Price { input: 100_000, output: 400_000 };
     assert_eq!(price.owed(1, 0), Amount(1));

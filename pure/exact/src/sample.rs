@@ -1,19 +1,101 @@
 //! Rule 10: the canonical sampler. The same logits, parameters, seed and index give the same token
-//! everywhere. Candidates are ordered by logit, largest first, ties by the lower id; every filter
-//! keeps a prefix of that order.
+//! everywhere. Biases and penalties change the logits first; then candidates are ordered by logit,
+//! largest first, ties by the lower id, and every filter keeps a prefix of that order.
 
+use crate::arith::rsh;
 use crate::exp::{LOG2_E, exp2neg};
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
 use talkoo_base::{GenerateParams, sha256};
 
 /// One in Q16.
 const ONE: u64 = 1 << 16;
 
+/// The logit of a token that must not come.
+pub const FORBIDDEN: i64 = i64::MIN;
+
+/// Which tokens an output may go on with.
+pub type Allowed<'a> = &'a dyn Fn(u32) -> bool;
+
 /// A candidate, ordered by logit, then by the lower id; its weight in Q30.
 type Candidate = (i64, Reverse<u32>, u64);
 
-/// Output token number `index` from `logits` (Q16, one per token id, not empty).
+/// The sampler of one run: what it was asked, and the tokens so far, counted.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    params: GenerateParams,
+    seed: u64,
+    /// How often the output has each token; 0 for a token of the prompt alone.
+    counts: BTreeMap<u32, u32>,
+    /// Output tokens so far.
+    index: u32,
+}
+
+impl Sampler {
+    /// A sampler before the first output token.
+    #[must_use]
+    pub fn new(params: &GenerateParams, seed: u64, prompt: &[u32]) -> Self {
+        let repeats = params.repeat_penalty_q16 != ONE_Q16;
+        let counts = prompt.iter().filter(|_| repeats).map(|token| (*token, 0)).collect();
+        Self { params: params.clone(), seed, counts, index: 0 }
+    }
+
+    /// The next output token from `logits` (Q16, below 2^41); `None` if none is allowed. `largest` finds the
+    /// largest logit, the lowest of equals, as [`argmax`] does.
+    pub fn next(&self, logits: &[i64], allowed: Option<Allowed<'_>>, largest: impl Fn(&[i64]) -> u32) -> Option<u32> {
+        let logits = self.shape(logits, allowed);
+        if self.params.temperature_q16 > 0 && logits.iter().any(|l| *l != FORBIDDEN) {
+            return Some(sample(&logits, &self.params, self.seed, self.index));
+        }
+        Some(largest(&logits)).filter(|token| logits[*token as usize] != FORBIDDEN)
+    }
+
+    /// Counts an output token.
+    pub fn push(&mut self, token: u32) {
+        self.index += 1;
+        *self.counts.entry(token).or_default() += 1;
+    }
+
+    /// The logits with what is not allowed forbidden, then biased, then penalised.
+    fn shape<'a>(&self, logits: &'a [i64], allowed: Option<Allowed<'_>>) -> Cow<'a, [i64]> {
+        let p = &self.params;
+        let penalises = p.repeat_penalty_q16 != ONE_Q16 || p.frequency_penalty_q16 != 0 || p.presence_penalty_q16 != 0;
+        if allowed.is_none() && p.logit_bias.is_empty() && !penalises {
+            return logits.into();
+        }
+        let mut out = logits.to_vec();
+        if let Some(allowed) = allowed {
+            (0..).zip(&mut out).filter(|(id, _)| !allowed(*id)).for_each(|(_, logit)| *logit = FORBIDDEN);
+        }
+        for (id, bias) in &p.logit_bias {
+            change(&mut out, *id, |logit| if *bias == BIAS_BAN_Q16 { FORBIDDEN } else { logit + i64::from(*bias) });
+        }
+        for (id, count) in self.counts.iter().filter(|_| penalises) {
+            change(&mut out, *id, |logit| penalised(logit, *count, p));
+        }
+        out.into()
+    }
+}
+
+/// Changes the logit of a token that may come.
+fn change(logits: &mut [i64], id: u32, to: impl Fn(i64) -> i64) {
+    if let Some(logit) = logits.get_mut(id as usize).filter(|logit| **logit != FORBIDDEN) {
+        *logit = to(*logit);
+    }
+}
+
+/// The logit of a token of prompt or output that the output has `count` times: divided by the repeat penalty,
+/// or multiplied if it is negative (<https://arxiv.org/abs/1909.05858>, section 4.1), less the others.
+fn penalised(logit: i64, count: u32, params: &GenerateParams) -> i64 {
+    let repeat = i64::from(params.repeat_penalty_q16.max(1));
+    let logit = if logit > 0 { (logit << 16) / repeat } else { rsh(logit * repeat, 16) };
+    let presence = if count > 0 { i64::from(params.presence_penalty_q16) } else { 0 };
+    logit - i64::from(count) * i64::from(params.frequency_penalty_q16) - presence
+}
+
+/// Output token number `index` from `logits` (Q16, one per token id, not all [`FORBIDDEN`]).
 #[must_use]
 pub fn sample(logits: &[i64], params: &GenerateParams, seed: u64, index: u32) -> u32 {
     if params.temperature_q16 == 0 {

@@ -1,6 +1,7 @@
 //! What can go wrong with a model file, a template and a run.
 
 use std::path::PathBuf;
+use talkoo_base::wire::DecodeError;
 use talkoo_exact::{ImportError, RangeError};
 
 /// A model file that cannot be used.
@@ -96,14 +97,13 @@ pub enum RunError {
         vocabulary: u32,
     },
     /// Parameters that ask for nothing or for something unknown.
-    #[error("parameter {name} is {have}, outside {need}; change it")]
-    Parameter {
-        /// Its name.
-        name: &'static str,
-        /// What is allowed.
-        need: &'static str,
-        /// What was given.
-        have: u32,
+    #[error("{0}; change the parameters")]
+    Parameters(#[from] DecodeError),
+    /// Constraint and bans leave no token to go on with: every honest machine ends here.
+    #[error("no token is allowed after {after} of output; loosen logit_bias")]
+    NoToken {
+        /// Output tokens before.
+        after: usize,
     },
     /// The model's numbers left the contract's range: every honest machine ends here.
     #[error(transparent)]

@@ -1,9 +1,10 @@
-//! `params` of a `generate` request: canonical DAG-CBOR of [`GenerateParams`].
+//! `params` of a `generate` request: canonical DAG-CBOR of [`GenerateParams`]. What came later than
+//! the first fields is left out where it asks for nothing, so that requests without it keep their bytes.
 
-use super::{Check, DecodeError, decode, encode};
+use super::{Check, DecodeError, decode_shape, encode};
 use crate::GenerateParams;
-use crate::generate::ONE_Q16;
-use crate::limits::{PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::generate::{BIAS_BAN_Q16, ONE_Q16, PENALTY_MAX_Q16};
+use crate::limits::{BIASES_MAX, PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -16,9 +17,29 @@ struct Wire {
     stop_tokens: Vec<u32>,
     stop: Vec<String>,
     ignore_eos: bool,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    repeat_penalty_q16: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    frequency_penalty_q16: i32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    presence_penalty_q16: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    logit_bias: Vec<(u32, i32)>,
 }
 
-impl Check for Wire {
+fn one() -> u32 {
+    ONE_Q16
+}
+
+fn is_one(value: &u32) -> bool {
+    *value == ONE_Q16
+}
+
+fn is_zero(value: &i32) -> bool {
+    *value == 0
+}
+
+impl Check for GenerateParams {
     fn check(&self) -> Result<(), DecodeError> {
         if self.max_tokens == 0 {
             return Err(DecodeError::Rule("max_tokens is 0: nothing to generate"));
@@ -31,6 +52,20 @@ impl Check for Wire {
         }
         if self.stop.iter().any(|s| s.is_empty() || s.len() > STOP_BYTES_MAX) {
             return Err(DecodeError::Rule("a stop string must have 1 to 256 bytes"));
+        }
+        if self.repeat_penalty_q16 == 0 || self.repeat_penalty_q16 > 2 * ONE_Q16 {
+            return Err(DecodeError::Rule("the repeat penalty must be in (0, 2]"));
+        }
+        let largest = PENALTY_MAX_Q16.unsigned_abs();
+        if [self.frequency_penalty_q16, self.presence_penalty_q16].iter().any(|p| p.unsigned_abs() > largest) {
+            return Err(DecodeError::Rule("frequency and presence penalties must be in [-2, 2]"));
+        }
+        let bias = &self.logit_bias;
+        if bias.len() > BIASES_MAX || bias.iter().any(|(_, b)| b.unsigned_abs() > BIAS_BAN_Q16.unsigned_abs()) {
+            return Err(DecodeError::Rule("at most 300 tokens may have a bias, each in [-100, 100]"));
+        }
+        if !bias.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(DecodeError::Rule("biased tokens must be in ascending order, each once"));
         }
         Ok(())
     }
@@ -50,6 +85,10 @@ impl GenerateParams {
             stop_tokens: p.stop_tokens,
             stop: p.stop,
             ignore_eos: p.ignore_eos,
+            repeat_penalty_q16: p.repeat_penalty_q16,
+            frequency_penalty_q16: p.frequency_penalty_q16,
+            presence_penalty_q16: p.presence_penalty_q16,
+            logit_bias: p.logit_bias,
         })
     }
 
@@ -61,8 +100,8 @@ impl GenerateParams {
         if bytes.len() > PARAMS_BYTES_MAX {
             return Err(DecodeError::TooLarge { have: bytes.len() });
         }
-        let w: Wire = decode(bytes)?;
-        Ok(Self {
+        let w: Wire = decode_shape(bytes)?;
+        let params = Self {
             max_tokens: w.max_tokens,
             temperature_q16: w.temperature_q16,
             top_k: w.top_k,
@@ -71,6 +110,12 @@ impl GenerateParams {
             stop_tokens: w.stop_tokens,
             stop: w.stop,
             ignore_eos: w.ignore_eos,
-        })
+            repeat_penalty_q16: w.repeat_penalty_q16,
+            frequency_penalty_q16: w.frequency_penalty_q16,
+            presence_penalty_q16: w.presence_penalty_q16,
+            logit_bias: w.logit_bias,
+        };
+        params.check()?;
+        Ok(params)
     }
 }

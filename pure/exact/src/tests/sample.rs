@@ -1,6 +1,7 @@
 use super::Random;
-use crate::sample::{argmax, draw, sample};
+use crate::sample::{FORBIDDEN, Sampler, argmax, draw, sample};
 use talkoo_base::GenerateParams;
+use talkoo_base::generate::BIAS_BAN_Q16;
 
 fn params(temperature_q16: u32) -> GenerateParams {
     GenerateParams { temperature_q16, ..GenerateParams::default() }
@@ -64,6 +65,77 @@ fn top_p_at_exactly_the_mass_keeps_no_more() {
     let p = GenerateParams { top_p_q16: 32_768, ..params(1 << 16) };
     let found = counts(&[5, 5, 5, 5], &p, 2000);
     assert!(found[0] > 900 && found[1] > 900 && found[2..] == [0, 0], "{found:?}");
+}
+
+#[test]
+fn biases_and_penalties_change_logits_in_order() {
+    type Change = fn(&mut GenerateParams);
+    const X: i64 = FORBIDDEN;
+    // Logits 3, -3, 0.5, 1; the prompt has tokens 1 and 2, the output tokens 0, 2 and 2.
+    let logits = [3 << 16, -3 << 16, 1 << 15, 1 << 16];
+    let cases: [(&str, Change, [i64; 4]); 9] = [
+        ("nothing", |_| (), logits),
+        ("repeat 1.5", |p| p.repeat_penalty_q16 = 3 << 15, [2 << 16, -9 << 15, 21_845, 1 << 16]),
+        ("repeat 0.5", |p| p.repeat_penalty_q16 = 1 << 15, [6 << 16, -3 << 15, 1 << 16, 1 << 16]),
+        ("frequency 0.5", |p| p.frequency_penalty_q16 = 1 << 15, [5 << 15, -3 << 16, -1 << 15, 1 << 16]),
+        ("presence -0.5", |p| p.presence_penalty_q16 = -1 << 15, [7 << 15, -3 << 16, 1 << 16, 1 << 16]),
+        ("bias", |p| p.logit_bias = vec![(1, 7 << 16), (3, -1 << 16)], [3 << 16, 4 << 16, 1 << 15, 0]),
+        ("ban", |p| p.logit_bias = vec![(0, -100 << 16), (99, 1)], [X, -3 << 16, 1 << 15, 1 << 16]),
+        (
+            "bias, then repeat, then the others",
+            |p| {
+                p.logit_bias = vec![(1, 7 << 16)];
+                (p.repeat_penalty_q16, p.frequency_penalty_q16, p.presence_penalty_q16) = (2 << 16, 1 << 16, 1 << 15);
+            },
+            [0, 2 << 16, -9 << 14, 1 << 16],
+        ),
+        (
+            "a ban stays one",
+            |p| {
+                p.logit_bias = vec![(0, -100 << 16), (2, -100 << 16)];
+                (p.repeat_penalty_q16, p.frequency_penalty_q16) = (1, -2 << 16);
+            },
+            [X, -3, X, 1 << 16],
+        ),
+    ];
+    for (name, change, want) in cases {
+        let mut params = params(0);
+        change(&mut params);
+        let mut sampler = Sampler::new(&params, 0, &[1, 2]);
+        [0, 2, 2].into_iter().for_each(|token| sampler.push(token));
+        let seen = std::cell::RefCell::new(Vec::new());
+        let token = sampler.next(&logits, None, |shaped| {
+            *seen.borrow_mut() = shaped.to_vec();
+            argmax(shaped)
+        });
+        assert_eq!(*seen.borrow(), want, "{name}");
+        assert_eq!(token, Some(argmax(&want)), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_allowed_does_not_come_however_hot() {
+    let logits = [1 << 40, 5, -(1 << 40), 4];
+    for temperature in [0, 1, 1 << 16, u32::MAX] {
+        let p = GenerateParams { logit_bias: vec![(1, BIAS_BAN_Q16)], ..params(temperature) };
+        let sampler = Sampler::new(&p, 3, &[]);
+        let next = |allowed: &dyn Fn(u32) -> bool| sampler.next(&logits, Some(allowed), argmax);
+        for only in [0, 2, 3] {
+            assert_eq!(next(&|id| id == only), Some(only), "temperature {temperature}");
+        }
+        assert_eq!((next(&|id| id == 1), next(&|_| false)), (None, None), "temperature {temperature}");
+    }
+}
+
+#[test]
+fn a_sampler_draws_by_number_of_token() {
+    let (logits, p) = ([9, 9, 9, 9], params(1 << 16));
+    let mut sampler = Sampler::new(&p, 7, &[1]);
+    for index in 0..50 {
+        let token = sampler.next(&logits, None, argmax).unwrap();
+        assert_eq!(token, sample(&logits, &p, 7, index));
+        sampler.push(token);
+    }
 }
 
 /// The same by sorting everything, as a reader of the rule would write it.

@@ -3,13 +3,11 @@
 use super::{Cache, Engine, Memory};
 use crate::kernels::{self, Isa, Pool};
 use crate::model::LayerWeights;
-use crate::run::Task;
 use talkoo_base::{Digest, sha256};
 use talkoo_exact::arith::rsh;
 use talkoo_exact::limits::HEAD_DIM_MAX;
 use talkoo_exact::matrix::embed_row;
 use talkoo_exact::quantize::Quantized;
-use talkoo_exact::sample::sample;
 use talkoo_exact::trace::push_cached_head;
 use talkoo_exact::{Extras, Manifest, RangeError, rope};
 
@@ -141,13 +139,9 @@ impl Engine {
         Ok(memory.logits.chunks_exact(manifest.architecture.vocabulary))
     }
 
-    /// Output token `index` of `task`.
-    pub(crate) fn sample(&self, logits: &[i64], task: &Task, index: u32) -> u32 {
-        if task.params.temperature_q16 == 0 {
-            kernels::argmax(self.isa, logits)
-        } else {
-            sample(logits, &task.params, task.seed, index)
-        }
+    /// The id of the largest logit; the lowest of equals.
+    pub(crate) fn argmax(&self, logits: &[i64]) -> u32 {
+        kernels::argmax(self.isa, logits)
     }
 }
 

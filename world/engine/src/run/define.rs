@@ -4,7 +4,7 @@ use super::{Outcome, Task};
 use crate::error::RunError;
 use crate::model::Model;
 use std::sync::Arc;
-use talkoo_exact::sample::sample;
+use talkoo_exact::sample::argmax;
 use talkoo_exact::trace::{ChunkBuilder, trace_root};
 use talkoo_exact::{Kv, forward, logits};
 
@@ -14,7 +14,7 @@ use talkoo_exact::{Kv, forward, logits};
 /// # Errors
 /// As [`Engine::generate`](crate::Engine::generate).
 pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunError> {
-    let mut ending = task.check(model)?;
+    let mut course = task.check(model)?;
     let definition = model.definition();
     let mut kv = Kv::new(&definition);
     let mut builder = ChunkBuilder::new(task.trace_id);
@@ -27,9 +27,9 @@ pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunEr
             last = Some(step.residual);
         }
         let residual = last.expect("the prompt has at least one token");
-        let token = sample(&logits(&definition, &residual)?, &task.params, task.seed, tokens.len() as u32);
+        let token = course.next(&logits(&definition, &residual)?, argmax)?;
         tokens.push(token);
-        let finish = ending.after(token);
+        let finish = course.after(token);
         if builder.push_token(token) || finish.is_some() {
             builder.close();
         }

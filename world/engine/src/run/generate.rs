@@ -1,6 +1,6 @@
 //! Generation with the fast engine.
 
-use super::ending::Ending;
+use super::course::Course;
 use super::{Chunk, Outcome, Task};
 use crate::engine::{Engine, Observer};
 use crate::error::RunError;
@@ -13,9 +13,8 @@ use talkoo_exact::trace::{ChunkBuilder, trace_root};
 /// A generation under way: what it makes of states and logits.
 pub(crate) struct Generator {
     task: Task,
-    ending: Ending,
+    course: Course,
     builder: ChunkBuilder,
-    count: u32,
 }
 
 /// What a new token brings.
@@ -28,7 +27,7 @@ pub(crate) struct Grown {
 
 impl Generator {
     pub(crate) fn new(model: &Arc<Model>, task: Task) -> Result<Self, RunError> {
-        Ok(Self { ending: task.check(model)?, builder: ChunkBuilder::new(task.trace_id), task, count: 0 })
+        Ok(Self { course: task.check(model)?, builder: ChunkBuilder::new(task.trace_id), task })
     }
 
     pub(crate) fn task(&self) -> &Task {
@@ -41,16 +40,15 @@ impl Generator {
     }
 
     /// Takes the logits after the last position fed; the token is the next one to feed.
-    pub(crate) fn logits(&mut self, sample: impl FnOnce(&Task, u32) -> u32) -> Grown {
-        let token = sample(&self.task, self.count);
-        self.count += 1;
-        let finish = self.ending.after(token);
+    pub(crate) fn logits(&mut self, logits: &[i64], engine: &Engine) -> Result<Grown, RunError> {
+        let token = self.course.next(logits, |logits| engine.argmax(logits))?;
+        let finish = self.course.after(token);
         let full = self.builder.push_token(token) || finish.is_some();
         let chunk = full.then(|| {
             let (index, tokens, digest) = self.builder.close().expect("a token was just pushed");
             Chunk { index, tokens, digest, finish }
         });
-        Grown { token, chunk, finish }
+        Ok(Grown { token, chunk, finish })
     }
 }
 
@@ -96,7 +94,7 @@ impl Engine {
             let mut recorder = Recorder { generator: &mut generator, last: next.len() - 1, logits };
             self.advance(&next, &mut recorder)?;
             logits = recorder.logits;
-            let grown = generator.logits(|task, index| self.sample(&logits, task, index));
+            let grown = generator.logits(&logits, self)?;
             tokens.push(grown.token);
             on_token(grown.token);
             if let Some(chunk) = &grown.chunk

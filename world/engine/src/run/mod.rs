@@ -1,5 +1,6 @@
 //! Tasks: generate, verify, and the same through the definition.
 
+mod course;
 mod define;
 mod ending;
 mod generate;
@@ -11,8 +12,9 @@ pub(crate) use verify::Checker;
 
 use crate::error::RunError;
 use crate::model::Model;
-use ending::Ending;
+use course::Course;
 use std::sync::Arc;
+use talkoo_base::wire::Check;
 use talkoo_base::{Digest, Finish, GenerateParams};
 
 /// One generation: what is fixed before it starts.
@@ -68,8 +70,8 @@ pub struct Verified {
 }
 
 impl Task {
-    /// Checks the task against the model; returns the rule that ends it.
-    fn check(&self, model: &Arc<Model>) -> Result<Ending, RunError> {
+    /// Checks the task against the model; returns the course that its output takes.
+    fn check(&self, model: &Arc<Model>) -> Result<Course, RunError> {
         let (context, prompt) = (model.context_max(), u32::try_from(self.prompt.len()).unwrap_or(u32::MAX));
         if prompt == 0 {
             return Err(RunError::EmptyPrompt);
@@ -78,10 +80,8 @@ impl Task {
             return Err(RunError::PromptTooLong { need: context - 1, have: prompt });
         }
         check_tokens(model, &self.prompt)?;
-        if self.params.max_tokens == 0 {
-            return Err(RunError::Parameter { name: "max_tokens", need: "1 or more", have: 0 });
-        }
-        Ok(Ending::new(Arc::clone(model), &self.params, context - prompt))
+        self.params.check()?;
+        Ok(Course::new(model, self, context - prompt))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Verification: one prefill over prompt and output, the sampler checked at every output token.
 
-use super::ending::Ending;
+use super::course::Course;
 use super::{Task, Verified, check_tokens};
 use crate::engine::{Engine, Observer};
 use crate::error::RunError;
 use crate::model::Model;
 use std::sync::Arc;
 use talkoo_base::{Digest, Finish};
-use talkoo_exact::sample::sample;
+use talkoo_exact::sample::argmax;
 use talkoo_exact::trace::ChunkBuilder;
 
 /// A verification under way: replays sampler, ending and chunks over states and logits as they come.
@@ -16,7 +16,7 @@ pub(crate) struct Checker {
     tokens: Vec<u32>,
     /// Tokens to feed: the prompt and what of the output can be.
     input: Vec<u32>,
-    ending: Ending,
+    course: Course,
     builder: ChunkBuilder,
     /// States of positions whose token has not been checked yet.
     waiting: std::collections::VecDeque<Vec<Digest>>,
@@ -27,7 +27,7 @@ pub(crate) struct Checker {
 
 impl Checker {
     pub(crate) fn new(model: &Arc<Model>, task: Task, tokens: Vec<u32>) -> Result<Self, RunError> {
-        let ending = task.check(model)?;
+        let course = task.check(model)?;
         // Tokens beyond the context, or unknown ones, diverge where they stand: what is before counts.
         let room = (model.context_max() as usize - task.prompt.len()).min(tokens.len());
         let known = tokens[..room].iter().position(|t| check_tokens(model, &[*t]).is_err()).unwrap_or(room);
@@ -41,7 +41,7 @@ impl Checker {
             task,
             tokens,
             input,
-            ending,
+            course,
             waiting: std::collections::VecDeque::new(),
             checked: 0,
             diverged: None,
@@ -91,13 +91,13 @@ impl Observer for Checker {
 
     fn logits(&mut self, _: usize, logits: &[i64]) -> bool {
         let token = self.tokens[self.checked];
-        if self.finish.is_some() || sample(logits, &self.task.params, self.task.seed, self.checked as u32) != token {
+        if self.finish.is_some() || self.course.next(logits, argmax) != Ok(token) {
             return self.diverge();
         }
         let states = self.waiting.pop_front().expect("states come before logits");
         self.builder.push_states(&states);
         self.checked += 1;
-        self.finish = self.ending.after(token);
+        self.finish = self.course.after(token);
         let full = self.builder.push_token(token);
         if full || self.finish.is_some() || self.checked == self.tokens.len() {
             self.builder.close();

@@ -51,7 +51,7 @@ pub enum Event {
         /// What an honest run says.
         verified: Verified,
     },
-    /// A run's numbers left the contract's range; its stream is gone.
+    /// A run cannot go on; its stream is gone.
     Failed {
         /// Its stream.
         stream: StreamId,

@@ -84,7 +84,13 @@ impl Stream {
             Role::Generate { generator, paid, .. } => {
                 generator.states(states);
                 let Some(logits) = logits else { return false };
-                let grown = generator.logits(|task, index| engine.sample(logits, task, index));
+                let grown = match generator.logits(logits, engine) {
+                    Ok(grown) => grown,
+                    Err(error) => {
+                        out.push(Event::Failed { stream: id, error });
+                        return true;
+                    }
+                };
                 out.push(Event::Token { stream: id, token: grown.token });
                 self.input.push(grown.token);
                 if let Some(chunk) = grown.chunk {

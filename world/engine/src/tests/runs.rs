@@ -3,6 +3,7 @@
 use crate::testing::Shape;
 use crate::{Chunk, Engine, Kernel, Outcome, RunError, Task, define_generate};
 use std::ops::ControlFlow;
+use talkoo_base::generate::BIAS_BAN_Q16;
 use talkoo_base::{Finish, GenerateParams, sha256};
 
 fn task(prompt: &[u32], params: GenerateParams) -> Task {
@@ -123,6 +124,43 @@ fn divergence_is_found_where_it_is() {
 }
 
 #[test]
+fn penalties_and_biases_are_replayed() {
+    let mut engine = Engine::new(Shape::small(9).load(), 2);
+    let greedy = GenerateParams { temperature_q16: 0, ..warm(70) };
+    let loops = generate(&mut engine, &task(&[5, 6], greedy.clone())).tokens;
+    let most = |tokens: &[u32]| (0..98).map(|id| tokens.iter().filter(|t| **t == id).count()).max().unwrap();
+    let cases = [
+        GenerateParams { repeat_penalty_q16: 3 << 15, ..greedy.clone() },
+        GenerateParams { frequency_penalty_q16: 2 << 16, ..greedy.clone() },
+        GenerateParams { presence_penalty_q16: 2 << 16, repeat_penalty_q16: 2 << 16, ..greedy.clone() },
+        GenerateParams { logit_bias: vec![(loops[0], BIAS_BAN_Q16)], ..greedy.clone() },
+        GenerateParams { frequency_penalty_q16: 1 << 16, repeat_penalty_q16: 5 << 14, ..warm(70) },
+    ];
+    for (case, params) in cases.into_iter().enumerate() {
+        let task = task(&[5, 6], params);
+        let honest = generate(&mut engine, &task);
+        if task.params.frequency_penalty_q16 > 0 {
+            assert!(most(&honest.tokens) < most(&loops) || most(&loops) == 1, "case {case}");
+        }
+        for token in task.params.logit_bias.iter().filter(|b| b.1 == BIAS_BAN_Q16).map(|b| b.0) {
+            assert!(!honest.tokens.contains(&token), "case {case}");
+        }
+        let without = Task { params: GenerateParams { max_tokens: 70, ..greedy.clone() }, ..task.clone() };
+        assert!(engine.verify(&without, &honest.tokens).unwrap().diverged.is_some(), "case {case} changes something");
+        for at in [1, 33, 69] {
+            let mut tokens = honest.tokens.clone();
+            tokens[at] = (tokens[at] + 1) % 90;
+            assert_eq!(engine.verify(&task, &tokens).unwrap().diverged, Some(at as u32), "case {case}, at {at}");
+        }
+    }
+    let all = (0..98).map(|id| (id, BIAS_BAN_Q16)).collect();
+    let task = task(&[5, 6], GenerateParams { logit_bias: all, ..greedy });
+    let error = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert_eq!((error.clone(), define_generate(engine.model(), &task)), (RunError::NoToken { after: 0 }, Err(error)));
+    assert_eq!(engine.verify(&task, &[3]).unwrap().diverged, Some(0), "no honest run gives a token");
+}
+
+#[test]
 fn a_receiver_may_end_a_run() {
     let mut engine = Engine::new(Shape::small(6).load(), 1);
     let task = task(&[5], warm(90));
@@ -145,7 +183,7 @@ fn impossible_tasks_are_refused() {
     assert_eq!(error(&[], warm(1)), RunError::EmptyPrompt);
     assert_eq!(error(&[1; 96], warm(1)), RunError::PromptTooLong { need: 95, have: 96 });
     assert_eq!(error(&[1, 98], warm(1)), RunError::UnknownToken { token: 98, vocabulary: 98 });
-    assert!(matches!(error(&[1], warm(0)), RunError::Parameter { name: "max_tokens", .. }));
+    assert!(matches!(error(&[1], warm(0)), RunError::Parameters(_)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::testing::{FAMILIES, Shape};
 use crate::{Engine, Event, Outcome, RunError, Server, StreamId, Task};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use talkoo_base::generate::BIAS_BAN_Q16;
 use talkoo_base::{Finish, GenerateParams, sha256};
 
 fn task(seed: u64, prompt: usize, max_tokens: u32) -> Task {
@@ -11,6 +12,11 @@ fn task(seed: u64, prompt: usize, max_tokens: u32) -> Task {
         max_tokens,
         temperature_q16: if seed.is_multiple_of(3) { 0 } else { 1 << 16 },
         ignore_eos: !seed.is_multiple_of(5),
+        repeat_penalty_q16: if seed.is_multiple_of(2) { 3 << 15 } else { 1 << 16 },
+        frequency_penalty_q16: (seed as i32 % 5 - 2) << 16,
+        presence_penalty_q16: (seed as i32 % 3) << 15,
+        logit_bias: if seed.is_multiple_of(7) { vec![(3, 2 << 16), (9, BIAS_BAN_Q16)] } else { Vec::new() },
+        stop: if seed.is_multiple_of(4) { vec!["ab".into(), "!!".into()] } else { Vec::new() },
         ..GenerateParams::default()
     };
     let prompt = (0..prompt as u64).map(|i| ((seed * 31 + i * 17) % 90) as u32).collect();
