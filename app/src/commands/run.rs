@@ -3,16 +3,16 @@
 use super::{Failure, Show, say};
 use crate::batch::q16;
 use crate::cli::RunArgs;
+use crate::models::image::Opened;
 use crate::models::{self, Shelf, catalog};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::io::{IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams, RefusalCode};
-use talkoo_engine::{ChatMessage, Engine, Model, Task};
+use talkoo_engine::{ChatMessage, Engine, Task};
 
 /// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
 pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
@@ -48,10 +48,18 @@ fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
 }
 
 /// The model of this name, or in this file; checked against its name.
-pub(crate) fn load(name: &str, data_dir: &Path) -> Result<Arc<Model>> {
+pub(crate) fn load(name: &str, data_dir: &Path) -> Result<Opened> {
+    let root = root_of(name, data_dir);
+    // What is in the cache is not read twice: a damaged file has another root, and is fetched again.
+    if let Some(file) = catalog::find(name).ok().and_then(models::in_cache)
+        && let Ok(model) = Opened::open(&file, data_dir)
+        && root == Some(model.root())
+    {
+        return Ok(model);
+    }
     let file = model_file(name, data_dir)?;
-    let model = Arc::new(Model::load(&file)?);
-    if let Some(root) = root_of(name, data_dir) {
+    let model = Opened::open(&file, data_dir)?;
+    if let Some(root) = root {
         let damaged = format!("{} is not the model it was any more", file.display());
         let hint = "remove it and pull it again";
         ensure!(model.root() == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
@@ -63,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let mut prompt = args.prompt.join(" ");
     if prompt.is_empty() {
         if std::io::stdin().is_terminal() && !show.json() {
-            return super::chat::run(args, &load(&args.model, data_dir)?);
+            return super::chat::run(args, &*load(&args.model, data_dir)?);
         }
         std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
     }

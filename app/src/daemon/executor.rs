@@ -1,5 +1,6 @@
 //! The engine's own thread: runs side by side what the node asks, each within its credit.
 
+use super::loaded::Loaded;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,19 +9,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode};
-use talkoo_engine::{Chunk, Engine, Event, Kernel, Model, RunError, Server, StreamId, Task};
+use talkoo_engine::{Chunk, Engine, Event, Kernel, RunError, StreamId, Task};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
 const QUEUE_MAX: usize = 1_024;
 /// A model that nobody used for so long is unloaded.
 const IDLE: Duration = Duration::from_secs(300);
+/// An engine that had nothing to do for so long writes its model's image.
+const IMAGE_AFTER: Duration = Duration::from_secs(30);
 /// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
 const SELF_TEST_TOKENS: u32 = 2;
 /// Longest wait for credit before a run is given up: its memory is for others, too.
 const CREDIT_WAIT: Duration = Duration::from_secs(6);
-/// Memory for keys and values of all runs together.
-const CACHE_BYTES_MAX: usize = 1 << 30;
 
 /// What the executor tells the node's loop.
 pub(crate) enum Report {
@@ -138,16 +139,6 @@ impl Executor {
     }
 }
 
-/// The model in memory and the runs on it.
-struct Loaded {
-    root: Digest,
-    server: Server,
-    runs: BTreeMap<Ticket, StreamId>,
-    tickets: BTreeMap<StreamId, Ticket>,
-    /// Since when a run waits for credit.
-    parked: BTreeMap<StreamId, Instant>,
-}
-
 struct Worker {
     shared: Shared,
     threads: usize,
@@ -169,7 +160,11 @@ impl Worker {
                 continue;
             }
             self.rest(asked);
-            if self.loaded.as_ref().is_some_and(|l| l.server.is_empty()) && idle_since.elapsed() >= IDLE {
+            let Some(loaded) = self.loaded.as_mut().filter(|l| l.server.is_empty()) else { continue };
+            if idle_since.elapsed() >= IMAGE_AFTER {
+                loaded.save_image();
+            }
+            if idle_since.elapsed() >= IDLE {
                 self.loaded = None;
             }
         }
@@ -253,19 +248,7 @@ impl Worker {
             let (file, must_be) = file.ok_or_else(|| {
                 Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first")
             })?;
-            let model = Model::load(&file).map_err(|e| {
-                Refusal::new(RefusalCode::RunFailed, format!("cannot load the model: {e}"), "pull it again")
-            })?;
-            // A damaged or exchanged file computes other numbers: whoever ran it would look like a liar,
-            // and call honest machines liars.
-            if model.root() != must_be {
-                let message = format!("{} is not the model it was any more", file.display());
-                return Err(Refusal::new(RefusalCode::SelfTestFailed, message, "remove it and pull it again"));
-            }
-            let positions = CACHE_BYTES_MAX / model.cache_bytes_per_position().max(1);
-            let server = Server::new(Engine::new(Arc::new(model), self.threads), positions);
-            let (runs, tickets, parked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-            self.loaded = Some(Loaded { root, server, runs, tickets, parked });
+            self.loaded = Some(Loaded::open(root, file, must_be, self.threads)?);
         }
         Ok(self.loaded.as_mut().expect("loaded just above"))
     }
@@ -339,27 +322,14 @@ impl Worker {
 
     /// Waits until more than `asked` is asked.
     fn rest(&self, asked: u64) {
-        let parked = self.loaded.as_ref().is_some_and(|l| !l.parked.is_empty());
-        let longest = if parked { CREDIT_WAIT / 4 } else { IDLE };
+        let longest = match &self.loaded {
+            Some(loaded) if !loaded.parked.is_empty() => CREDIT_WAIT / 4,
+            Some(loaded) if !loaded.is_saved => IMAGE_AFTER,
+            _ => IDLE,
+        };
         let state = lock(&self.shared);
         let waited = self.shared.1.wait_timeout_while(state, longest, |state| state.asked == asked);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl Loaded {
-    fn stop(&mut self, ticket: &Ticket) {
-        if let Some(stream) = self.runs.get(ticket).copied() {
-            self.server.stop(stream);
-            self.forget(stream);
-        }
-    }
-
-    fn forget(&mut self, stream: StreamId) {
-        self.parked.remove(&stream);
-        if let Some(ticket) = self.tickets.remove(&stream) {
-            self.runs.remove(&ticket);
-        }
     }
 }
 

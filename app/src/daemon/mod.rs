@@ -7,6 +7,7 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
+mod loaded;
 mod loading;
 mod memory;
 mod notices;

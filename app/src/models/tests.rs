@@ -1,5 +1,6 @@
 //! The catalogue parses, and names lead somewhere.
 
+use super::image::Opened;
 use super::*;
 
 #[test]
@@ -54,9 +55,15 @@ fn a_users_file_overwrites_no_other_model() {
     assert_ne!(second.name, entry.name, "a name of the catalogue is given to its own file only");
     let first = adopt(&mut shelf, &original).unwrap();
     // Halves that a crash left go at the next start.
-    fs::write(shelf.dir().join("x.part"), b"half").unwrap();
+    let kept = image::image_of(&shelf.path(&first));
+    let orphan = image::image_of(&shelf.dir().join("x.gguf"));
+    [&shelf.dir().join("x.part"), &orphan, &kept].map(|path| fs::write(path, b"half").unwrap());
     shelf.sweep().unwrap();
-    assert_eq!((shelf.dir().join("x.part").exists(), shelf.path(&first).exists()), (false, true));
+    let there = [shelf.dir().join("x.part"), orphan, kept.clone(), shelf.path(&first)].map(|path| path.exists());
+    assert_eq!(there, [false, false, true, true]);
+    // A damaged image is no obstacle, and is replaced.
+    assert_eq!(Opened::open(&shelf.path(&first), folder.path()).unwrap().root(), entry.root());
+    assert_ne!(fs::read(&kept).unwrap(), b"half");
     // What is no model leaves nothing behind.
     let files = || fs::read_dir(folder.path().join("models")).unwrap().count();
     let (before, used, pins) = (files(), blocks.usage().unwrap().blocks, blocks.pins().unwrap().len());

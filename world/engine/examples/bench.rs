@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf speed [THREADS]
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf image FILE
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf compare THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf streams THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
@@ -9,6 +10,7 @@
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf tokenize TEXT-FILE > IDS-PER-LINE
 //! ```
+//! With MODEL_IMAGE=FILE in the environment the model is loaded with the help of what `image` wrote.
 //! `compare`, `perplexity` and `greedy` print `key value` lines for `cargo xtask bench llama`, and take the
 //! same steps as `xtask/bench/llama.c`. Floating point is used only here, on finished logits.
 #![allow(clippy::print_stdout)]
@@ -38,9 +40,13 @@ fn main() -> Result<(), Failure> {
         return tokenize(&Vocabulary::open(Path::new(argument(0)))?, argument(2));
     }
     let start = Instant::now();
-    let model = Arc::new(Model::load(Path::new(argument(0)))?);
+    let model = Arc::new(match std::env::var_os("MODEL_IMAGE") {
+        Some(image) => Model::load_with(Path::new(argument(0)), Path::new(&image))?,
+        None => Model::load(Path::new(argument(0)))?,
+    });
     println!("loaded in {:.2} s, root {}", start.elapsed().as_secs_f64(), model.root());
     match argument(1) {
+        "image" => Ok(model.save_image(Path::new(argument(2)))?),
         "speed" => speed(&model, argument(2).parse().unwrap_or(1)),
         "compare" => compare(&model, argument(2).parse()?, start),
         "streams" => streams(&model, argument(2).parse()?),

@@ -35,6 +35,7 @@ unsafe fn run(w: &Packed, group: usize, half: usize, x: &Activations, token: usi
     let x_sums = if size == 16 { &x.half_sums } else { &x.sums };
     let zero_point = i32::from(w.format.zero_point());
     let (low_bits, ones, sixteens) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1), _mm256_set1_epi16(16));
+    let (all_codes, all_scales, all_minimums) = (w.codes.as_ptr(), w.scales.as_ptr(), w.minimums.as_ptr());
     let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
     for b in 0..blocks {
         let plain = x_sums[token * blocks + b];
@@ -44,7 +45,7 @@ unsafe fn run(w: &Packed, group: usize, half: usize, x: &Activations, token: usi
         // SAFETY: every address stays inside its vector: the codes of this block of the group, eight
         // scales (and minimums) from `at` on, quads of this token's block of activation codes.
         let (scales, minimums) = unsafe {
-            let codes = w.codes.as_ptr().add((group * blocks + b) * block_bytes + half * 32);
+            let codes = all_codes.add((group * blocks + b) * block_bytes + half * 32);
             let x_codes = x.codes.as_ptr().add(token * w.columns + b * size);
             for quad in 0..block_bytes / 64 {
                 let v = _mm256_loadu_si256(codes.add(quad * 64).cast());
@@ -56,9 +57,9 @@ unsafe fn run(w: &Packed, group: usize, half: usize, x: &Activations, token: usi
                 dots = _mm256_add_epi32(dots, _mm256_madd_epi16(_mm256_maddubs_epi16(low, first), ones));
                 dots = _mm256_add_epi32(dots, _mm256_madd_epi16(_mm256_maddubs_epi16(high, second), weight));
             }
-            let scales = _mm256_cvtepi16_epi32(_mm_loadu_si128(w.scales.as_ptr().add(at).cast()));
+            let scales = _mm256_cvtepi16_epi32(_mm_loadu_si128(all_scales.add(at).cast()));
             let minimums = if w.format.has_min() {
-                _mm256_loadu_si256(w.minimums.as_ptr().add(at).cast())
+                _mm256_loadu_si256(all_minimums.add(at).cast())
             } else {
                 _mm256_setzero_si256()
             };

@@ -4,6 +4,7 @@
 //! to a byte, the block's first half in the low nibbles. Then per block 16 scales and 16 minimums.
 //! Rows beyond the last are zero. Packing loses nothing: [`Packed::row`] gives the canonical row back.
 
+use super::numbers::Numbers;
 use talkoo_exact::import::{Format, Row};
 use talkoo_exact::matrix::Matrix;
 
@@ -17,12 +18,12 @@ pub(crate) struct Packed {
     pub(crate) format: Format,
     /// Two codes to a byte.
     pub(super) nibbles: bool,
-    pub(super) codes: Vec<u8>,
-    pub(super) scales: Vec<i16>,
+    pub(crate) codes: Numbers<u8>,
+    pub(crate) scales: Numbers<i16>,
     /// Empty for formats without minimums.
-    pub(super) minimums: Vec<i32>,
+    pub(crate) minimums: Numbers<i32>,
     /// One per row, padded to whole groups.
-    pub(super) exponents: Vec<i32>,
+    pub(crate) exponents: Numbers<i32>,
 }
 
 /// The memory of some consecutive groups, to be filled by one thread.
@@ -69,20 +70,34 @@ impl Shape {
 impl Packed {
     /// An all-zero matrix of this shape.
     pub(crate) fn new(format: Format, rows: usize, columns: usize) -> Self {
-        let groups = rows.div_ceil(GROUP_ROWS);
-        let nibbles = format.block() == 32 && format.code_max() <= 15;
-        let shape = Shape { columns, block: format.block(), nibbles, has_min: format.has_min() };
-        let scales = groups * shape.blocks() * GROUP_ROWS;
+        let mut matrix = Self::empty(format, rows, columns);
+        let [codes, scales, minimums, exponents] = matrix.lengths();
+        matrix.codes = Numbers::Owned(vec![0; codes]);
+        matrix.scales = Numbers::Owned(vec![0; scales]);
+        matrix.minimums = Numbers::Owned(vec![0; minimums]);
+        matrix.exponents = Numbers::Owned(vec![0; exponents]);
+        matrix
+    }
+
+    /// A matrix of this shape whose numbers are yet to come.
+    pub(crate) fn empty(format: Format, rows: usize, columns: usize) -> Self {
         Self {
             rows,
             columns,
             format,
-            nibbles,
-            codes: vec![0; groups * shape.group_bytes()],
-            scales: vec![0; scales],
-            minimums: vec![0; if shape.has_min { scales } else { 0 }],
-            exponents: vec![0; groups * GROUP_ROWS],
+            nibbles: format.block() == 32 && format.code_max() <= 15,
+            codes: Numbers::Owned(Vec::new()),
+            scales: Numbers::Owned(Vec::new()),
+            minimums: Numbers::Owned(Vec::new()),
+            exponents: Numbers::Owned(Vec::new()),
         }
+    }
+
+    /// How many codes (bytes), scales, minimums and exponents it has.
+    pub(crate) fn lengths(&self) -> [usize; 4] {
+        let (shape, groups) = (self.shape(), self.groups());
+        let scales = groups * shape.blocks() * GROUP_ROWS;
+        [groups * shape.group_bytes(), scales, if shape.has_min { scales } else { 0 }, groups * GROUP_ROWS]
     }
 
     /// Bytes that one pass over the matrix reads.
@@ -101,25 +116,27 @@ impl Packed {
 
     /// Groups of 16 rows.
     pub(super) fn groups(&self) -> usize {
-        self.exponents.len() / GROUP_ROWS
+        self.rows.div_ceil(GROUP_ROWS)
     }
 
     /// Cuts the matrix into `parts` pieces of whole groups, for as many threads.
     pub(crate) fn parts(&mut self, parts: usize) -> Vec<PackedPart<'_>> {
         let shape = self.shape();
         let size = self.groups().div_ceil(parts.max(1)).max(1);
-        let per_group = shape.blocks() * GROUP_ROWS;
-        let mut minimums = self.minimums.chunks_mut(size * per_group);
-        self.codes
-            .chunks_mut(size * shape.group_bytes())
-            .zip(self.scales.chunks_mut(size * per_group))
-            .zip(self.exponents.chunks_mut(size * GROUP_ROWS))
+        let (rows, per_group) = (self.rows, shape.blocks() * GROUP_ROWS);
+        let mut minimums = self.minimums.to_mut().chunks_mut(size * per_group);
+        let scales = self.scales.to_mut().chunks_mut(size * per_group);
+        let exponents = self.exponents.to_mut().chunks_mut(size * GROUP_ROWS);
+        let codes = self.codes.to_mut().chunks_mut(size * shape.group_bytes());
+        codes
+            .zip(scales)
+            .zip(exponents)
             .enumerate()
             .map(|(i, ((codes, scales), exponents))| {
                 let first_row = i * size * GROUP_ROWS;
                 PackedPart {
                     first_row,
-                    rows: exponents.len().min(self.rows - first_row),
+                    rows: exponents.len().min(rows - first_row),
                     shape,
                     codes,
                     scales,

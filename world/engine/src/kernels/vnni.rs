@@ -68,6 +68,7 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
     // quads of which block * SIZE + SIZE <= columns; loads are unaligned ones.
     unsafe {
         let codes = w.codes.as_ptr().add(group * blocks * block_bytes);
+        let (all_scales, all_minimums) = (w.scales.as_ptr(), w.minimums.as_ptr());
         for b in 0..blocks {
             let mut dots = [zero; C];
             let mut plain = [0i32; C];
@@ -95,10 +96,10 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
             }
             let at = (group * blocks + b) * GROUP_ROWS;
             if C == 1 {
-                fetch_ahead(w, block_codes, block_bytes, at);
+                fetch_ahead(block_codes, block_bytes, all_scales.wrapping_add(at), all_minimums.wrapping_add(at));
             }
-            let scales = _mm512_cvtepi16_epi32(_mm256_loadu_si256(w.scales.as_ptr().add(at).cast()));
-            let minimums = if MIN { _mm512_loadu_si512(w.minimums.as_ptr().add(at).cast()) } else { zero };
+            let scales = _mm512_cvtepi16_epi32(_mm256_loadu_si256(all_scales.add(at).cast()));
+            let minimums = if MIN { _mm512_loadu_si512(all_minimums.add(at).cast()) } else { zero };
             let odd_minimums = _mm512_srli_epi64(minimums, 32);
             for c in 0..C {
                 let mantissa = *x.mantissas.get_unchecked(((token + c) * columns + b * SIZE) / BLOCK);
@@ -123,13 +124,12 @@ unsafe fn run<const C: usize, const NIBBLES: bool, const MIN: bool, const SIZE: 
 /// Addresses beyond the end are harmless: a prefetch reads nothing.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fetch_ahead(w: &Packed, codes: *const u8, block_bytes: usize, at: usize) {
-    let at = at + AHEAD * GROUP_ROWS;
+fn fetch_ahead(codes: *const u8, block_bytes: usize, scales: *const i16, minimums: *const i32) {
     for line in (0..block_bytes).step_by(64) {
         _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD * block_bytes + line).cast());
     }
-    _mm_prefetch::<_MM_HINT_T0>(w.scales.as_ptr().wrapping_add(at).cast());
-    _mm_prefetch::<_MM_HINT_T0>(w.minimums.as_ptr().wrapping_add(at).cast());
+    _mm_prefetch::<_MM_HINT_T0>(scales.wrapping_add(AHEAD * GROUP_ROWS).cast());
+    _mm_prefetch::<_MM_HINT_T0>(minimums.wrapping_add(AHEAD * GROUP_ROWS).cast());
 }
 
 /// Four activation codes in every lane.

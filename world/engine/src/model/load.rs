@@ -1,5 +1,6 @@
 //! From a GGUF file to packed integers.
 
+use super::image::{Image, Origin};
 use super::{LayerWeights, Model, family};
 use crate::error::ModelError;
 use crate::gguf::{Header, Tensor};
@@ -19,34 +20,81 @@ use talkoo_exact::{Extras, ImportError, Manifest, constants};
 /// ggml's type number of f32.
 const F32: u32 = 0;
 
-pub(super) fn load(path: &Path) -> Result<Model, ModelError> {
+/// Loads from the image if it is there, whole and of this file; from the file otherwise.
+pub(super) fn load(path: &Path, image: Option<&Path>) -> Result<Model, ModelError> {
     let header = Header::open(path)?;
-    let vocabulary = Vocabulary::from_header(&header)?;
-    let file = File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
-    let mut loader = Loader { path, file, header: &header, tensors: Vec::new(), used: BTreeSet::new() };
-    let manifest = family::manifest(&header, loader.rope_divisors()?, vocabulary.id())?;
-    let shape = &manifest.architecture;
-    if shape.vocabulary != vocabulary.len() {
-        let what = format!("{} embeddings for {} tokens", shape.vocabulary, vocabulary.len());
-        return Err(ModelError::damaged(what));
-    }
-    let embedding = loader.matrix("token_embd.weight", shape.vocabulary, shape.embedding)?;
-    let layers = (0..shape.layers).map(|i| loader.layer(i, &manifest)).collect::<Result<_, _>>()?;
-    let output_norm = loader.gains("output_norm.weight", shape.embedding)?;
-    let output =
-        if shape.tied { None } else { Some(loader.matrix("output.weight", shape.vocabulary, shape.embedding)?) };
-    loader.check_all_used()?;
-    let root = model_root(&manifest, &loader.tensors);
-    Ok(Model { manifest, embedding, layers, output_norm, output, vocabulary, root })
+    // The vocabulary takes as long as mapping an image, and needs nothing of it.
+    std::thread::scope(|scope| {
+        let vocabulary = scope.spawn(|| Vocabulary::from_header(&header));
+        let mut loader = Loader::open(path, &header)?;
+        loader.image = image.zip(loader.origin).and_then(|(image, origin)| Image::open(image, origin));
+        let weights = match loader.weights() {
+            Err(_) if loader.image.is_some() => {
+                loader = Loader::open(path, &header)?;
+                loader.weights()
+            }
+            weights => weights,
+        };
+        let vocabulary = vocabulary.join().expect("reading a vocabulary does not panic")?;
+        loader.model(weights?, vocabulary)
+    })
+}
+
+/// What the matrices and vectors of a file make.
+struct Weights {
+    manifest: Manifest,
+    embedding: Packed,
+    layers: Vec<LayerWeights>,
+    output_norm: Vec<i32>,
+    output: Option<Packed>,
 }
 
 struct Loader<'a> {
     path: &'a Path,
     file: File,
     header: &'a Header,
+    origin: Option<Origin>,
+    image: Option<Image>,
     /// Digests in canonical order: the order of loading.
     tensors: Vec<Digest>,
+    /// Those of the matrices.
+    matrices: Vec<Digest>,
     used: BTreeSet<String>,
+}
+
+impl<'a> Loader<'a> {
+    fn open(path: &'a Path, header: &'a Header) -> Result<Self, ModelError> {
+        let file = File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+        let (origin, image) = (Origin::of(&file), None);
+        let (tensors, matrices, used) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Ok(Self { path, file, header, origin, image, tensors, matrices, used })
+    }
+
+    fn weights(&mut self) -> Result<Weights, ModelError> {
+        // The vocabulary's digest takes its place at the end.
+        let manifest = family::manifest(self.header, self.rope_divisors()?, Digest::ZERO)?;
+        let shape = &manifest.architecture;
+        let tokens = self.header.metadata.strings("tokenizer.ggml.tokens").map_or(0, <[_]>::len);
+        if shape.vocabulary != tokens {
+            return Err(ModelError::damaged(format!("{} embeddings for {tokens} tokens", shape.vocabulary)));
+        }
+        let embedding = self.matrix("token_embd.weight", shape.vocabulary, shape.embedding)?;
+        let layers = (0..shape.layers).map(|i| self.layer(i, &manifest)).collect::<Result<_, _>>()?;
+        let output_norm = self.gains("output_norm.weight", shape.embedding)?;
+        let output =
+            if shape.tied { None } else { Some(self.matrix("output.weight", shape.vocabulary, shape.embedding)?) };
+        self.check_all_used()?;
+        Ok(Weights { manifest, embedding, layers, output_norm, output })
+    }
+
+    fn model(self, weights: Weights, vocabulary: Vocabulary) -> Result<Model, ModelError> {
+        let Weights { mut manifest, embedding, layers, output_norm, output } = weights;
+        manifest.vocabulary = vocabulary.id();
+        let root = model_root(&manifest, &self.tensors);
+        let origin = self.origin.filter(|_| self.image.is_none());
+        let matrices = self.matrices;
+        Ok(Model { manifest, embedding, layers, output_norm, output, vocabulary, root, matrices, origin })
+    }
 }
 
 impl Loader<'_> {
@@ -151,10 +199,19 @@ impl Loader<'_> {
             ModelError::unsupported(format!("{name} of ggml type {}", tensor.kind), format!("one of {known}"))
         })?;
         let row_bytes = check_shape(format, rows, columns).map_err(ModelError::import(name))?;
-        let bytes = self.bytes(name, &tensor, rows * row_bytes)?;
-        let mut packed = Packed::new(format, rows, columns);
-        let digest = import(&mut packed, &bytes, row_bytes).map_err(ModelError::import(name))?;
+        let (packed, digest) = match &mut self.image {
+            Some(image) => image
+                .matrix(format, rows, columns)
+                .ok_or_else(|| ModelError::damaged("the image is of another model"))?,
+            None => {
+                let bytes = self.bytes(name, &tensor, rows * row_bytes)?;
+                let mut packed = Packed::new(format, rows, columns);
+                let digest = import(&mut packed, &bytes, row_bytes).map_err(ModelError::import(name))?;
+                (packed, digest)
+            }
+        };
         self.tensors.push(digest);
+        self.matrices.push(digest);
         Ok(packed)
     }
 

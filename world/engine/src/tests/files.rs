@@ -1,7 +1,7 @@
 //! Whatever the file, loading ends with a model or a typed error.
 
 use crate::testing::{Random, Shape, Writer, load_bytes};
-use crate::{Engine, Header, ModelError, Task, define_generate};
+use crate::{Engine, Header, Model, ModelError, Task, define_generate};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -128,4 +128,42 @@ fn what_a_family_does_not_have_is_refused_by_name() {
 #[test]
 fn a_missing_file_is_a_read_error() {
     assert!(matches!(crate::Model::load("/no/such/file".as_ref()), Err(ModelError::Read { .. })));
+}
+
+#[test]
+fn an_image_gives_the_same_model_or_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (file, image, other) = (path("model.gguf"), path("image"), path("other"));
+    for family in ["llama", "gemma3", "qwen2"] {
+        std::fs::write(&file, Shape::of_family(7, family).gguf()).unwrap();
+        let model = Model::load(&file).unwrap();
+        model.save_image(&image).unwrap();
+        let whole = std::fs::read(&image).unwrap();
+        // Only a model that was imported has an image to write.
+        let check = |bytes: &[u8], is_used: bool, what: &str| {
+            std::fs::write(&image, bytes).unwrap();
+            std::fs::remove_file(&other).ok();
+            let again = Model::load_with(&file, &image).unwrap();
+            assert_eq!(again.root(), model.root(), "{family}, {what}");
+            assert_eq!(again.definition().root(), model.root(), "{family}, {what}");
+            again.save_image(&other).unwrap();
+            assert_eq!(other.exists(), !is_used, "{family}, {what}");
+        };
+        check(&whole, true, "whole");
+        check(b"", false, "empty");
+        check(&whole[..whole.len() - 1], false, "cut");
+        check(&[&whole[..], b"\0"].concat(), false, "longer");
+        for at in [0, 8, 16, 24, 32, 64, 80, 96, 128, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            check(&bytes, false, &format!("byte {at} changed"));
+        }
+        // Another file of the same length under the same name.
+        std::fs::write(&image, &whole).unwrap();
+        std::fs::write(&file, Shape::of_family(8, family).gguf()).unwrap();
+        let changed = Model::load(&file).unwrap().root();
+        assert_ne!(changed, model.root());
+        assert_eq!(Model::load_with(&file, &image).unwrap().root(), changed);
+    }
 }
