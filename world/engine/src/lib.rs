@@ -11,6 +11,7 @@
 //! enters a result is an integer: on any machine, with any kernel, thread count or batch, a task
 //! gives the same tokens and the same digests. It deliberately knows nothing of jobs and money.
 
+mod embed;
 mod engine;
 mod error;
 mod gguf;
@@ -21,6 +22,7 @@ mod run;
 mod serve;
 mod vocabulary;
 
+pub use embed::{Embedded, Embedder, Encoded, Encoder, Folder, gguf_of_folder};
 pub use engine::{Engine, Speed};
 pub use error::{ModelError, RunError, TemplateError};
 pub use gguf::{Header, Metadata, Tensor, Value};

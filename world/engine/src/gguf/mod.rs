@@ -6,9 +6,11 @@
 
 mod read;
 mod value;
+mod write;
 
 use read::Reader;
 pub use value::{Metadata, Value};
+pub(crate) use write::Writer;
 
 use crate::error::ModelError;
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ pub(super) struct Query {
 }
 
 /// Working memory of one thread.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Scratch {
     scores: Vec<i64>,
     weights: Vec<i64>,

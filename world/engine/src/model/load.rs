@@ -227,7 +227,7 @@ impl Loader<'_> {
 }
 
 /// Imports all rows with one thread per core, and hashes them in order.
-fn import(packed: &mut Packed, bytes: &[u8], row_bytes: usize) -> Result<Digest, ImportError> {
+pub(crate) fn import(packed: &mut Packed, bytes: &[u8], row_bytes: usize) -> Result<Digest, ImportError> {
     let (format, columns) = (packed.format, packed.columns);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let parts = packed.parts(threads);

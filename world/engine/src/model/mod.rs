@@ -4,6 +4,7 @@ mod family;
 mod image;
 mod load;
 
+pub(crate) use load::import as import_matrix;
 
 use crate::error::ModelError;
 use crate::kernels::Packed;

@@ -1,6 +1,7 @@
 #![allow(missing_docs)]
 
 mod bits;
+mod embed;
 mod files;
 mod real;
 mod runs;
