@@ -2,22 +2,18 @@
 //! "response"}` out. The output depends on nothing but the input and the answers: two honest runs
 //! give the same bytes.
 
+mod fields;
+
+pub(crate) use fields::{q16, signed_q16};
+
+use crate::answer::text_of;
+use fields::Fields;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use talkoo_base::generate::ONE_Q16;
 use talkoo_base::{Finish, GenerateParams, Refusal, RefusalCode, sha256};
 use talkoo_engine::{ChatMessage, Vocabulary};
-
-/// Lines of one file at most.
-const LINES_MAX: usize = talkoo_job::limits::STEPS_MAX;
-/// Output tokens of a line that does not say.
-const MAX_TOKENS_DEFAULT: u32 = 128;
-/// Keys of a body that change the answer and that we can honour.
-const KNOWN: [&str; 9] =
-    ["model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stream", "n"];
-/// Keys of a body that change nothing about the answer.
-const IGNORED: [&str; 5] = ["user", "metadata", "store", "safety_identifier", "service_tier"];
+use talkoo_job::limits::STEPS_MAX;
 
 /// What one good line asks for.
 #[derive(Clone, Debug)]
@@ -29,6 +25,8 @@ pub(crate) struct Ask {
     pub(crate) messages: Vec<ChatMessage>,
     pub(crate) params: GenerateParams,
     pub(crate) seed: Option<u64>,
+    /// How many answers.
+    pub(crate) choices: u32,
 }
 
 /// A line that cannot be run.
@@ -60,19 +58,22 @@ struct WireMessage {
 pub(crate) fn parse(text: &str) -> (Vec<Ask>, Vec<BadLine>) {
     // Some editors begin a file with a byte-order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut asks, mut bad, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut asks, mut bad, mut seen, mut steps) = (Vec::new(), Vec::new(), BTreeSet::new(), 0);
     for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let id = || serde_json::from_str::<Value>(line).ok()?.get("custom_id")?.as_str().map(str::to_owned);
         let fresh = |ask: Ask| match seen.insert(ask.custom_id.clone()) {
             true => Ok(ask),
             false => Err(malformed("its custom_id was used by an earlier line", "make every custom_id different")),
         };
-        let room = match asks.len() < LINES_MAX {
-            true => Ok(()),
-            false => Err(Refusal::new(RefusalCode::TooLarge, "the file has more than 50,000 lines", "split it")),
+        let fits = |ask: Ask| match steps + ask.choices as usize <= STEPS_MAX {
+            true => Ok(ask),
+            false => Err(Refusal::new(RefusalCode::TooLarge, "the file asks for more than 50,000 answers", "split it")),
         };
-        match room.and_then(|()| parse_line(line)).and_then(fresh) {
-            Ok(ask) => asks.push(Ask { line: index + 1, ..ask }),
+        match parse_line(line).and_then(fits).and_then(fresh) {
+            Ok(ask) => {
+                steps += ask.choices as usize;
+                asks.push(Ask { line: index + 1, ..ask });
+            }
             Err(refusal) => bad.push(BadLine { line: index + 1, custom_id: id(), refusal }),
         }
     }
@@ -105,13 +106,7 @@ fn parse_line(line: &str) -> Result<Ask, Refusal> {
 
 /// Reads the body of a chat completion.
 pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
-    let Some(fields) = body.as_object() else { return Err(malformed("its body is not an object", "see the format")) };
-    if let Some(key) = fields.keys().find(|k| !KNOWN.contains(&k.as_str()) && !IGNORED.contains(&k.as_str())) {
-        return Err(unsupported(format!("`{key}` is not supported"), "leave it out"));
-    }
-    if fields.get("n").is_some_and(|n| *n != json!(1)) {
-        return Err(unsupported("`n` other than 1 is not supported", "send the line n times"));
-    }
+    let fields = Fields::of(body)?;
     let model = fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
     let messages = fields.get("messages").cloned().unwrap_or(Value::Null);
     let messages: Vec<WireMessage> = serde_json::from_value(messages)
@@ -120,38 +115,8 @@ pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
         return Err(malformed("it has no messages", "send at least one"));
     }
     let messages = messages.into_iter().map(message_of).collect::<Result<_, _>>()?;
-    let number = |key: &str, low: f64, high: f64| match fields.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_f64().filter(|v| (low..=high).contains(v)) {
-            Some(v) => Ok(Some(v)),
-            None => Err(malformed(format!("`{key}` is not a number from {low} to {high}"), "")),
-        },
-    };
-    let whole = |key: &str| match number(key, 1.0, 131_072.0)? {
-        Some(v) if v.fract() != 0.0 => Err(malformed(format!("`{key}` is not a whole number"), "")),
-        v => Ok(v),
-    };
-    let max = whole("max_completion_tokens")?.or(whole("max_tokens")?);
-    let params = GenerateParams {
-        max_tokens: max.map_or(MAX_TOKENS_DEFAULT, |v| v as u32),
-        temperature_q16: q16(number("temperature", 0.0, 2.0)?.unwrap_or(0.0)),
-        top_p_q16: q16(number("top_p", 0.0, 1.0)?.unwrap_or(1.0)).max(1),
-        ..GenerateParams::default()
-    };
-    let seed = match fields.get("seed") {
-        None | Some(Value::Null) => None,
-        Some(Value::Number(n)) => match n.as_u64().or(n.as_i64().map(i64::cast_unsigned)) {
-            Some(seed) => Some(seed),
-            None => return Err(malformed("`seed` is not a whole number", "")),
-        },
-        Some(_) => return Err(malformed("`seed` is not a whole number", "")),
-    };
-    Ok(Ask { line: 0, custom_id, model, messages, params, seed })
-}
-
-/// A fraction of the API in Q16, rounded to the nearest.
-pub(crate) fn q16(value: f64) -> u32 {
-    (value * f64::from(ONE_Q16)).round() as u32
+    let (params, seed, choices) = (fields.params()?, fields.seed()?, fields.choices()?);
+    Ok(Ask { line: 0, custom_id, model, messages, params, seed, choices })
 }
 
 fn message_of(wire: WireMessage) -> Result<ChatMessage, Refusal> {
@@ -182,6 +147,9 @@ pub(crate) fn tokenize(vocabulary: &Vocabulary, context: u32, ask: &Ask) -> Resu
     let text =
         vocabulary.render_chat(&ask.messages).map_err(|e| malformed(e.to_string(), "see the model's template"))?;
     let tokens = vocabulary.encode_prompt(&text);
+    if let Some((id, _)) = ask.params.logit_bias.iter().find(|(id, _)| *id as usize >= vocabulary.len()) {
+        return Err(malformed(format!("`logit_bias` names token {id}, which the model does not have"), "leave it out"));
+    }
     let (need, have) = (tokens.len() as u64 + u64::from(ask.params.max_tokens), u64::from(context));
     if need > have {
         let hint = "shorten the prompt or lower max_tokens";
@@ -191,105 +159,72 @@ pub(crate) fn tokenize(vocabulary: &Vocabulary, context: u32, ask: &Ask) -> Resu
     Ok(tokens)
 }
 
-/// Seed of a line that names none: first 8 bytes of SHA-256(job ‖ custom id ‖ 0).
-pub(crate) fn seed_of(job: &talkoo_base::JobId, custom_id: &str) -> u64 {
-    sha256(&[&job.0.0, custom_id.as_bytes(), &0u32.to_be_bytes()]).first_u64()
+/// Seed of an answer to a line: the line's seed and the answer's number, wrapping; of a line that names none
+/// the first 8 bytes of SHA-256(job ‖ custom id ‖ number u32 BE).
+pub(crate) fn seed_of(seed: Option<u64>, job: &talkoo_base::JobId, custom_id: &str, choice: u32) -> u64 {
+    match seed {
+        Some(seed) => seed.wrapping_add(u64::from(choice)),
+        None => sha256(&[&job.0.0, custom_id.as_bytes(), &choice.to_be_bytes()]).first_u64(),
+    }
 }
 
-/// One line of output.
-pub(crate) fn result_line(
-    vocabulary: &Vocabulary,
-    model: &str,
-    custom_id: &str,
-    prompt_tokens: usize,
-    outcome: Result<(&[u32], Finish), &Refusal>,
-) -> String {
-    let id = sha256(&[b"talkoo batch line", custom_id.as_bytes()]).to_string();
-    let line = match outcome {
-        Err(refusal) => json!({
-            "id": format!("batch_req_{}", &id[..24]),
-            "custom_id": custom_id,
-            "response": null,
-            "error": {"code": refusal.code.as_str(), "message": refusal.to_string()},
-        }),
-        Ok((tokens, finish)) => json!({
-            "id": format!("batch_req_{}", &id[..24]),
-            "custom_id": custom_id,
-            "response": {"status_code": 200, "request_id": &id[..32], "body": {
-                "id": format!("chatcmpl-{}", &id[..24]),
-                "object": "chat.completion",
-                "created": 0,
-                "model": model,
-                "choices": [{
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text_of(vocabulary, tokens)},
-                    "logprobs": null,
-                    "finish_reason": finish.openai(),
-                }],
-                "usage": {
-                    "prompt_tokens": prompt_tokens,
-                    "completion_tokens": tokens.len(),
-                    "total_tokens": prompt_tokens + tokens.len(),
-                },
-            }},
-            "error": null,
-        }),
-    };
-    line.to_string()
+/// An answer: its tokens, and why it ended.
+pub(crate) type Choice<'a> = (&'a [u32], Finish);
+
+/// What a line of output says of its line of input.
+pub(crate) struct Line<'a> {
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) model: &'a str,
+    pub(crate) custom_id: &'a str,
+    pub(crate) prompt_tokens: usize,
+    pub(crate) params: &'a GenerateParams,
 }
 
-/// The text of an output, without its end token.
-pub(crate) fn text_of(vocabulary: &Vocabulary, tokens: &[u32]) -> String {
-    let body = match tokens.split_last() {
-        Some((last, body)) if vocabulary.eos().contains(last) => body,
-        _ => tokens,
-    };
-    let mut decoder = vocabulary.decoder();
-    let mut text: String = body.iter().map(|t| decoder.push(*t)).collect();
-    text.push_str(&decoder.finish());
-    text
+impl Line<'_> {
+    /// The line of output, for the answers in their order or the reason why there are none.
+    pub(crate) fn result(&self, outcome: Result<&[Choice<'_>], &Refusal>) -> String {
+        let id = sha256(&[b"talkoo batch line", self.custom_id.as_bytes()]).to_string();
+        let line = match outcome {
+            Err(refusal) => json!({
+                "id": format!("batch_req_{}", &id[..24]),
+                "custom_id": self.custom_id,
+                "response": null,
+                "error": {"code": refusal.code.as_str(), "message": refusal.to_string()},
+            }),
+            Ok(choices) => json!({
+                "id": format!("batch_req_{}", &id[..24]),
+                "custom_id": self.custom_id,
+                "response": {"status_code": 200, "request_id": &id[..32], "body": self.completion(&id[..24], choices)},
+                "error": null,
+            }),
+        };
+        line.to_string()
+    }
+
+    fn completion(&self, id: &str, choices: &[Choice<'_>]) -> Value {
+        let choice = |(index, (tokens, finish)): (usize, &Choice<'_>)| {
+            json!({
+                "index": index,
+                "message": {"role": "assistant", "content": text_of(self.vocabulary, tokens, &self.params.stop)},
+                "logprobs": null,
+                "finish_reason": finish.openai(),
+            })
+        };
+        let tokens: usize = choices.iter().map(|(tokens, _)| tokens.len()).sum();
+        json!({
+            "id": format!("chatcmpl-{id}"),
+            "object": "chat.completion",
+            "created": 0,
+            "model": self.model,
+            "choices": choices.iter().enumerate().map(choice).collect::<Vec<_>>(),
+            "usage": {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": tokens,
+                "total_tokens": self.prompt_tokens + tokens,
+            },
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bad_lines_are_named_and_good_ones_run() {
-        let good = r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":5,"temperature":0.5,"seed":-1}}"#;
-        let cases = [
-            ("not json", None, "not a batch line"),
-            (r#"{"custom_id":"b","body":{"messages":[]}}"#, Some("b"), "no messages"),
-            (
-                r#"{"custom_id":"c","body":{"messages":[{"role":"user","content":"x"}],"tools":[]}}"#,
-                Some("c"),
-                "`tools`",
-            ),
-            (r#"{"custom_id":"d","url":"/v1/embeddings","body":{}}"#, Some("d"), "url"),
-            (
-                r#"{"custom_id":"e","body":{"messages":[{"role":"user","content":"x"}],"temperature":9}}"#,
-                Some("e"),
-                "0 to 2",
-            ),
-            (
-                r#"{"custom_id":"f","body":{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}}"#,
-                Some("f"),
-                "not text",
-            ),
-            (
-                r#"{"custom_id":"g","body":{"messages":[{"role":"user","content":"x"}],"max_tokens":1.5}}"#,
-                Some("g"),
-                "whole number",
-            ),
-            (good, Some("a"), "used by an earlier line"),
-        ];
-        let file: Vec<&str> = std::iter::once(good).chain(cases.iter().map(|c| c.0)).collect();
-        let (asks, bad) = parse(&format!("\u{feff}{}", file.join("\n")));
-        assert_eq!((asks.len(), asks[0].seed, asks[0].params.temperature_q16), (1, Some(u64::MAX), 32_768));
-        assert_eq!(bad.len(), cases.len());
-        for ((line, bad), (_, id, text)) in (2..).zip(&bad).zip(cases) {
-            assert_eq!((bad.line, bad.custom_id.as_deref()), (line, id));
-            assert!(bad.refusal.message.contains(text), "{}", bad.refusal);
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,9 @@
 //! The command line. Every flag has its one home here.
 
+mod sampling;
+
+pub(crate) use sampling::Sampling;
+
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
@@ -125,15 +129,8 @@ pub(crate) struct RunArgs {
     pub(crate) model: String,
     /// The prompt; left out, a conversation begins, or the prompt is read from a pipe.
     pub(crate) prompt: Vec<String>,
-    /// Output tokens at most.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=131_072))]
-    pub(crate) max_tokens: u32,
-    /// How freely tokens are drawn, from 0 (always the likeliest) to 2.
-    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
-    pub(crate) temperature: f64,
-    /// Seed of the sampler: the same seed draws the same tokens.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
@@ -335,12 +332,6 @@ fn workers() -> RangedI64ValueParser<u32> {
 fn price(text: &str) -> Result<f64, String> {
     let tokens = number(text)?;
     price_of(tokens).map(|_| tokens).map_err(|no| no.to_string())
-}
-
-fn temperature(text: &str) -> Result<f64, String> {
-    let value = number(text)?;
-    let is_meant = (0.0..=2.0).contains(&value);
-    is_meant.then_some(value).ok_or_else(|| "it has to be a number from 0 to 2".to_owned())
 }
 
 fn number(text: &str) -> Result<f64, String> {

@@ -1,5 +1,6 @@
 //! `talkoo`: a peer-to-peer AI computer in one binary.
 
+mod answer;
 mod batch;
 mod cli;
 mod client;

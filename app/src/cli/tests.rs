@@ -18,6 +18,12 @@ fn numbers_that_mean_nothing_are_refused() {
         "run m p --temperature NaN",
         "run m p --temperature 2.1",
         "run m p --temperature=-1",
+        "run m p --top-p 1.1",
+        "run m p --min-p=-1",
+        "run m p --repeat-penalty 0",
+        "run m p --frequency-penalty 3",
+        "run m p --presence-penalty NaN",
+        "run m p --stop=",
         "run m p --threads 0",
         "run m p --max-tokens 0",
         "batch f --max-price NaN",
@@ -35,6 +41,43 @@ fn numbers_that_mean_nothing_are_refused() {
     }
     for line in ["up --price 0 --threads 1024 --quota 1", "batch f --nodes 1 --max-price 0.4 --verify own"] {
         assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn parameters_are_set_by_name_or_refused() {
+    let run = Cli::try_parse_from(["talkoo", "run", "m", "p"]).unwrap_or_else(|e| panic!("{e}"));
+    let Command::Run(RunArgs { mut sampling, .. }) = run.command else { panic!("`run` is another command") };
+    let good = [
+        ("temperature", "0.5"),
+        ("top_k", "40"),
+        ("top_p", "0.9"),
+        ("min_p", "0.1"),
+        ("repeat_penalty", "1.1"),
+        ("frequency_penalty", "-2"),
+        ("presence_penalty", "1"),
+        ("num_predict", "7"),
+        ("seed", "9"),
+        ("stop", "\"a b\""),
+        ("stop", "c"),
+    ];
+    for (name, value) in good {
+        let before = sampling.params();
+        assert_eq!(sampling.set(name, value), Ok(()), "{name}");
+        assert!(name == "seed" || sampling.params() != before, "{name} changes something");
+    }
+    assert_eq!((sampling.params().stop, sampling.seed), (vec!["a b".to_owned(), "c".to_owned()], 9));
+    let bad = [
+        ("temperature", "nan", "a number from 0 to 2"),
+        ("top_k", "-1", "a whole number from 0 to 131072"),
+        ("num_predict", "0", "a whole number from 1 to 131072"),
+        ("repeat_penalty", "0", "a number from 0.01 to 2"),
+        ("seed", "-1", "a whole number"),
+        ("stop", "", "a text of 1 to 256 bytes"),
+        ("mood", "good", "a name that exists; /? lists them"),
+    ];
+    for (name, value, need) in bad {
+        assert_eq!(sampling.set(name, value), Err(need.to_owned()), "{name} {value}");
     }
 }
 

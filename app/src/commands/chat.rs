@@ -1,20 +1,19 @@
 //! `run MODEL` without a prompt: a conversation on this machine, with the words people know.
 
 use super::{print, say};
-use crate::batch::{q16, text_of};
-use crate::cli::RunArgs;
+use crate::answer::{Answer, text_of};
+use crate::cli::{RunArgs, Sampling};
 use anyhow::{Context, Result};
 use std::io::{BufRead, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use talkoo_base::{Digest, GenerateParams};
+use talkoo_base::Digest;
 use talkoo_engine::{ChatMessage, Engine, Model, Task};
 
 const HELP: &str = "\
 /set system TEXT        what the model is told before everything
-/set temperature T      from 0 (always the likeliest) to 2
-/set seed N             the same seed draws the same tokens
-/set max_tokens N       output tokens at most
+/set parameter NAME V   temperature, seed, num_predict, top_k, top_p, min_p, repeat_penalty,
+                        frequency_penalty, presence_penalty, or one more stop; see `talkoo run --help`
 /show                   the model and these settings
 /clear                  forget the conversation
 /bye                    leave, as does Ctrl-D
@@ -37,9 +36,8 @@ enum Word {
 #[derive(Clone, Debug, PartialEq)]
 enum Setting {
     System(String),
-    Temperature(f64),
-    Seed(u64),
-    MaxTokens(u32),
+    /// One of [`Sampling`], by its name.
+    Parameter(String, String),
 }
 
 impl Word {
@@ -60,21 +58,18 @@ impl Word {
     }
 
     fn set(rest: &str) -> Self {
-        let (name, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        let value = value.trim();
-        let wrong = |need: &str| Self::Wrong(format!("/set {name} needs {need}"));
-        match name {
+        let split = |text: &str| {
+            let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            (name.to_owned(), value.trim().to_owned())
+        };
+        // Ollama's word comes before the name; without it, it is as clear.
+        let (name, value) = match split(rest) {
+            (name, rest) if name == "parameter" => split(&rest),
+            pair => pair,
+        };
+        match name.as_str() {
             "system" => Self::Set(Setting::System(value.trim_matches('"').to_owned())),
-            "temperature" => match value.parse() {
-                Ok(t) if (0.0..=2.0).contains(&t) => Self::Set(Setting::Temperature(t)),
-                _ => wrong("a number from 0 to 2"),
-            },
-            "seed" => value.parse().map_or_else(|_| wrong("a whole number"), |n| Self::Set(Setting::Seed(n))),
-            "max_tokens" => match value.parse() {
-                Ok(n) if n > 0 => Self::Set(Setting::MaxTokens(n)),
-                _ => wrong("a whole number from 1"),
-            },
-            other => Self::Wrong(format!("there is no setting `{other}`; /? lists them")),
+            _ => Self::Set(Setting::Parameter(name, value)),
         }
     }
 }
@@ -85,21 +80,16 @@ struct Chat {
     name: String,
     system: Option<String>,
     turns: Vec<ChatMessage>,
-    params: GenerateParams,
-    seed: u64,
+    sampling: Sampling,
 }
 
 /// Talks until the user leaves.
 pub(super) fn run(args: &RunArgs, model: &Arc<Model>) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let params = GenerateParams {
-        max_tokens: args.max_tokens,
-        temperature_q16: q16(args.temperature),
-        ..GenerateParams::default()
-    };
     let engine = Engine::new(Arc::clone(model), args.threads.unwrap_or(cores));
     let name = args.model.clone();
-    let mut chat = Chat { engine, name, system: None, turns: Vec::new(), params, seed: args.seed };
+    let sampling = args.sampling.clone();
+    let mut chat = Chat { engine, name, system: None, turns: Vec::new(), sampling };
     say("/? for help, /bye to leave");
     let mut lines = std::io::stdin().lock().lines();
     while let Some(line) = next(&mut lines)? {
@@ -147,31 +137,41 @@ impl Chat {
     fn set(&mut self, setting: Setting) {
         match setting {
             Setting::System(text) => self.system = Some(text).filter(|t| !t.is_empty()),
-            Setting::Temperature(t) => self.params.temperature_q16 = q16(t),
-            Setting::Seed(seed) => self.seed = seed,
-            Setting::MaxTokens(n) => self.params.max_tokens = n,
+            Setting::Parameter(name, value) => {
+                if let Err(need) = self.sampling.set(&name, &value) {
+                    say(&format!("/set {name} needs {need}"));
+                }
+            }
         }
     }
 
     fn settings(&self) -> String {
-        format!(
-            "model        {}\nroot         {}\ncontext      {} tokens\nsystem       {}\ntemperature  {}\nseed         {}\nmax_tokens   {}\nkernels      {}, {} threads",
-            self.name,
-            self.engine.model().root(),
-            self.engine.model().context_max(),
-            self.system.as_deref().unwrap_or("the model's own"),
-            f64::from(self.params.temperature_q16) / 65_536.0,
-            self.seed,
-            self.params.max_tokens,
-            self.engine.kernel_name(),
-            self.engine.threads(),
-        )
+        let Sampling { max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, .. } = &self.sampling;
+        let (frequency, presence) = (self.sampling.frequency_penalty, self.sampling.presence_penalty);
+        let rows: [(&str, String); 15] = [
+            ("model", self.name.clone()),
+            ("root", self.engine.model().root().to_string()),
+            ("context", format!("{} tokens", self.engine.model().context_max())),
+            ("system", self.system.clone().unwrap_or_else(|| "the model's own".into())),
+            ("temperature", temperature.to_string()),
+            ("seed", seed.to_string()),
+            ("num_predict", max_tokens.to_string()),
+            ("top_k", top_k.to_string()),
+            ("top_p", top_p.to_string()),
+            ("min_p", min_p.to_string()),
+            ("repeat_penalty", repeat_penalty.to_string()),
+            ("frequency_penalty", frequency.to_string()),
+            ("presence_penalty", presence.to_string()),
+            ("stop", format!("{stop:?}")),
+            ("kernels", format!("{}, {} threads", self.engine.kernel_name(), self.engine.threads())),
+        ];
+        rows.map(|(name, value)| format!("{name:<18} {value}")).join("\n")
     }
 
     /// The prompt of the whole conversation; its oldest turns go if it gets too long.
     fn prompt(&mut self) -> Result<Vec<u32>> {
         let room =
-            self.engine.model().context_max() - self.params.max_tokens.min(self.engine.model().context_max() / 2);
+            self.engine.model().context_max() - self.sampling.max_tokens.min(self.engine.model().context_max() / 2);
         loop {
             let system = self.system.iter().map(|text| ChatMessage { role: "system".into(), content: text.clone() });
             let messages: Vec<ChatMessage> = system.chain(self.turns.iter().cloned()).collect();
@@ -187,20 +187,18 @@ impl Chat {
 
     fn answer(&mut self, text: String) -> Result<()> {
         self.turns.push(ChatMessage { role: "user".into(), content: text });
-        let task =
-            Task { prompt: self.prompt()?, params: self.params.clone(), seed: self.seed, trace_id: Digest::ZERO };
+        let (params, seed) = (self.sampling.params(), self.sampling.seed);
+        let task = Task { prompt: self.prompt()?, params, seed, trace_id: Digest::ZERO };
         let vocabulary = self.engine.model().vocabulary().clone();
-        let (mut decoder, mut stdout) = (vocabulary.decoder(), std::io::stdout());
+        let (mut answer, mut stdout) = (Answer::new(&vocabulary, &task.params.stop), std::io::stdout());
         let mut on_token = |token: u32| {
-            if !vocabulary.eos().contains(&token) {
-                // A terminal that is gone ends the conversation at the next line.
-                stdout.write_all(decoder.push(token).as_bytes()).and_then(|()| stdout.flush()).ok();
-            }
+            // A terminal that is gone ends the conversation at the next line.
+            stdout.write_all(answer.push(token).as_bytes()).and_then(|()| stdout.flush()).ok();
         };
         match self.engine.generate(&task, &mut on_token, &mut |_| ControlFlow::Continue(())) {
             Ok(outcome) => {
-                print(&decoder.finish());
-                let content = text_of(&vocabulary, &outcome.tokens);
+                print(&answer.finish());
+                let content = text_of(&vocabulary, &outcome.tokens, &task.params.stop);
                 self.turns.push(ChatMessage { role: "assistant".into(), content });
             }
             Err(why) => {
@@ -220,6 +218,7 @@ mod tests {
     fn lines_are_words_or_said() {
         let set = Word::Set;
         let wrong = |text: &str| Word::Wrong(text.to_owned());
+        let parameter = |name: &str, value: &str| set(Setting::Parameter(name.into(), value.into()));
         let cases = [
             ("", Word::Nothing),
             ("  hello /bye ", Word::Say("hello /bye".into())),
@@ -228,12 +227,8 @@ mod tests {
             ("/show", Word::Show),
             ("/clear", Word::Clear),
             ("/set system \"Be brief.\"", set(Setting::System("Be brief.".into()))),
-            ("/set temperature 0.5", set(Setting::Temperature(0.5))),
-            ("/set temperature nan", wrong("/set temperature needs a number from 0 to 2")),
-            ("/set seed 7", set(Setting::Seed(7))),
-            ("/set seed -1", wrong("/set seed needs a whole number")),
-            ("/set max_tokens 0", wrong("/set max_tokens needs a whole number from 1")),
-            ("/set mood good", wrong("there is no setting `mood`; /? lists them")),
+            ("/set temperature 0.5", parameter("temperature", "0.5")),
+            ("/set parameter stop \"a b\"", parameter("stop", "\"a b\"")),
             ("/dance", wrong("there is no /dance; /? lists the words")),
         ];
         for (line, want) in cases {

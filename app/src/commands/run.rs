@@ -1,7 +1,7 @@
 //! `run`: one prompt on this machine, no network.
 
 use super::{Failure, Show, say};
-use crate::batch::q16;
+use crate::answer::{Answer, text_of};
 use crate::cli::RunArgs;
 use crate::models::image::Opened;
 use crate::models::{self, Shelf, catalog};
@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use talkoo_base::{Digest, GenerateParams, RefusalCode};
+use talkoo_base::{Digest, RefusalCode};
 use talkoo_engine::{ChatMessage, Engine, Task};
 
 /// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
@@ -82,21 +82,18 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {
         prompt: vocabulary.encode_prompt(&text),
-        params: GenerateParams {
-            max_tokens: args.max_tokens,
-            temperature_q16: q16(args.temperature),
-            ..GenerateParams::default()
-        },
-        seed: args.seed,
+        params: args.sampling.params(),
+        seed: args.sampling.seed,
         trace_id: Digest::ZERO,
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut engine = Engine::new(model.clone(), args.threads.unwrap_or(cores));
-    let (mut decoder, mut stdout, start) = (vocabulary.decoder(), std::io::stdout(), Instant::now());
+    let stop = &task.params.stop;
+    let (mut answer, mut stdout, start) = (Answer::new(&vocabulary, stop), std::io::stdout(), Instant::now());
     let mut broken = None;
     let mut on_token = |token: u32| {
-        if !show.json() && !vocabulary.eos().contains(&token) {
-            let piece = decoder.push(token);
+        if !show.json() {
+            let piece = answer.push(token);
             broken = broken.take().or(stdout.write_all(piece.as_bytes()).and_then(|()| stdout.flush()).err());
         }
     };
@@ -104,7 +101,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let rate = outcome.tokens.len() as f64 / start.elapsed().as_secs_f64();
     if show.json() {
         show.value(&json!({
-            "text": crate::batch::text_of(&vocabulary, &outcome.tokens),
+            "text": text_of(&vocabulary, &outcome.tokens, stop),
             "finish": outcome.finish.openai(),
             "tokens": outcome.tokens.len(),
             "tokens_per_second": (rate * 10.0).round() / 10.0,
@@ -113,7 +110,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
         }));
         return Ok(());
     }
-    stdout.write_all(decoder.finish().as_bytes()).ok();
+    stdout.write_all(answer.finish().as_bytes()).ok();
     writeln!(stdout).ok();
     if let Some(why) = broken {
         return Err(why).context("stdout was closed");

@@ -1,12 +1,12 @@
 //! The honest reference: the same batch on one engine, in a process without any network.
 
-use crate::batch;
+use crate::batch::{self, Choice, Line};
 use crate::cli::DemoReferenceArgs;
 use anyhow::{Context, Result, ensure};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
-use talkoo_base::Digest;
+use talkoo_base::{Digest, JobId};
 use talkoo_engine::{Engine, Model, Task};
 
 /// Runs it and writes the results.
@@ -22,11 +22,17 @@ pub(crate) fn run(args: &DemoReferenceArgs) -> Result<()> {
     for ask in asks {
         let prompt = batch::tokenize(&vocabulary, model.context_max(), &ask).map_err(|no| anyhow::anyhow!("{no}"))?;
         let seed = ask.seed.context("a reference needs a seed on every line")?;
-        let task = Task { prompt, params: ask.params, seed, trace_id: Digest::ZERO };
-        let outcome = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(()))?;
-        tokens += outcome.tokens.len();
-        let result = Ok((outcome.tokens.as_slice(), outcome.finish));
-        lines.push_str(&batch::result_line(&vocabulary, &args.name, &ask.custom_id, task.prompt.len(), result));
+        let mut outcomes = Vec::new();
+        for choice in 0..ask.choices {
+            let seed = batch::seed_of(Some(seed), &JobId(Digest::ZERO), &ask.custom_id, choice);
+            let task = Task { prompt: prompt.clone(), params: ask.params.clone(), seed, trace_id: Digest::ZERO };
+            outcomes.push(engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(()))?);
+        }
+        let choices: Vec<Choice<'_>> = outcomes.iter().map(|o| (o.tokens.as_slice(), o.finish)).collect();
+        tokens += choices.iter().map(|c| c.0.len()).sum::<usize>();
+        let (model, custom_id, prompt_tokens) = (args.name.as_str(), ask.custom_id.as_str(), prompt.len());
+        let line = Line { vocabulary: &vocabulary, model, custom_id, prompt_tokens, params: &ask.params };
+        lines.push_str(&line.result(Ok(&choices)));
         lines.push('\n');
     }
     let seconds = start.elapsed().as_secs_f64();

@@ -21,8 +21,7 @@ pub(crate) fn check(
     terms: Option<Terms>,
 ) -> Result<Work, Refusal> {
     use RefusalCode::{
-        BadSignature, BadVoucher, Busy, ContextExceeded, DeadlinePassed, Malformed, NotProviding, PriceTooLow,
-        TooLarge, UnsupportedParameter,
+        BadSignature, BadVoucher, Busy, ContextExceeded, DeadlinePassed, Malformed, NotProviding, PriceTooLow, TooLarge,
     };
     let request = &order.request.body;
     let Some(terms) = terms else {
@@ -55,9 +54,6 @@ pub(crate) fn check(
     let Ok(params) = GenerateParams::from_bytes(&request.params) else {
         return Err(no(Malformed, "the parameters do not parse", "update one of the two nodes"));
     };
-    if !params.stop.is_empty() {
-        return Err(no(UnsupportedParameter, "stop strings are not supported", "use stop tokens"));
-    }
     let rerun = order.rerun.as_deref();
     let tokens = order.prompt.len() + rerun.map_or(0, <[u32]>::len);
     if tokens > ORDER_TOKENS_MAX {

@@ -1,11 +1,11 @@
 //! Calls about jobs: how they stand, who works for them, what came of them.
 
 use super::{Answer, Daemon, required};
-use crate::batch;
+use crate::batch::{Choice, Line};
 use serde_json::{Value, json};
-use talkoo_base::{Amount, NodeId, Refusal, RefusalCode};
+use talkoo_base::{Amount, GenerateParams, NodeId, Refusal, RefusalCode};
 use talkoo_engine::Vocabulary;
-use talkoo_job::{Job, JobStatus, StepStatus};
+use talkoo_job::{Job, JobStatus, Step, StepStatus};
 use talkoo_market::{Market, Standing};
 use talkoo_node::Input;
 
@@ -111,16 +111,29 @@ impl Daemon {
             .map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again"))?;
         let cancelled = Refusal::new(RefusalCode::Cancelled, "the job was cancelled before this step was done", "");
         let mut lines = String::new();
-        for (step, spec) in job.steps().iter().zip(&job.spec.steps) {
-            let outcome = match step.done() {
-                Some(done) => Ok((done.tokens.as_slice(), done.finish)),
-                None => Err(step.failed().unwrap_or(&cancelled)),
+        let mut steps = job.steps().iter();
+        // The answers to one line are neighbours, and no two lines have the same id.
+        for specs in job.spec.steps.chunk_by(|a, b| a.custom_id == b.custom_id) {
+            let answers = steps.by_ref().take(specs.len()).map(|step| answer(step, &cancelled));
+            let answers: Result<Vec<Choice<'_>>, &Refusal> = answers.collect();
+            let line = Line {
+                vocabulary: &vocabulary,
+                model: &job.spec.name,
+                custom_id: &specs[0].custom_id,
+                prompt_tokens: specs[0].prompt.len(),
+                params: &GenerateParams::from_bytes(&specs[0].params).unwrap_or_default(),
             };
-            let (model, id, prompt) = (&job.spec.name, &spec.custom_id, spec.prompt.len());
-            lines.push_str(&batch::result_line(&vocabulary, model, id, prompt, outcome));
+            lines.push_str(&line.result(answers.as_deref().map_err(|no| *no)));
             lines.push('\n');
         }
         Ok(json!({"job": job.spec.id.to_string(), "output": lines}))
+    }
+}
+
+fn answer<'a>(step: &'a Step, cancelled: &'a Refusal) -> Result<Choice<'a>, &'a Refusal> {
+    match step.done() {
+        Some(done) => Ok((done.tokens.as_slice(), done.finish)),
+        None => Err(step.failed().unwrap_or(cancelled)),
     }
 }
 

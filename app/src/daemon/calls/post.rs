@@ -162,8 +162,8 @@ impl Prepare {
         };
         for ask in std::mem::take(&mut self.asks) {
             let (line, custom_id) = (ask.line, ask.custom_id.clone());
-            match self.step(&vocabulary, ask) {
-                Ok(step) => self.spec.steps.push(step),
+            match self.steps(&vocabulary, ask) {
+                Ok(steps) => self.spec.steps.extend(steps),
                 Err(refusal) => self.bad.push(BadLine { line, custom_id: Some(custom_id), refusal }),
             }
         }
@@ -179,15 +179,21 @@ impl Prepare {
         (Ok(Box::new(self.spec)), self.bad)
     }
 
-    fn step(&mut self, vocabulary: &Vocabulary, ask: batch::Ask) -> Result<StepSpec, Refusal> {
+    /// The steps of a line: one for each answer.
+    fn steps(&mut self, vocabulary: &Vocabulary, ask: batch::Ask) -> Result<Vec<StepSpec>, Refusal> {
         if !ask.model.is_empty() && self.names.as_ref().is_some_and(|names| !names.contains(&ask.model)) {
             let message = format!("the line asks for `{}`, the job runs `{}`", ask.model, self.model);
             return Err(bad(message, "one model for each file, or one for all lines (`--model`)"));
         }
         let prompt = batch::tokenize(vocabulary, self.context, &ask)?;
-        let seed = ask.seed.unwrap_or_else(|| batch::seed_of(&self.spec.id, &ask.custom_id));
         let need = u32::try_from(prompt.len()).unwrap_or(u32::MAX).saturating_add(ask.params.max_tokens);
         self.spec.context = self.spec.context.max(need);
-        Ok(StepSpec { custom_id: ask.custom_id, prompt, params: ask.params.to_bytes(), seed })
+        let step = |choice| StepSpec {
+            custom_id: ask.custom_id.clone(),
+            prompt: prompt.clone(),
+            params: ask.params.to_bytes(),
+            seed: batch::seed_of(ask.seed, &self.spec.id, &ask.custom_id, choice),
+        };
+        Ok((0..ask.choices).map(step).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The worker's side: what it refuses, how far it runs ahead of the money, when it gives up.
 
-use super::{ATTEMPT, Nodes, PRICE, Word, digest, id, key, net, now, open, produced, show, verified, work};
+use super::{ATTEMPT, Nodes, PRICE, Word, candidate, digest, id, key, net, now, open, produced, show, verified, work};
 use crate::limits::{
     CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MTPS, DEBT_TOKENS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX,
     RESEND_MS, RESENDS_MAX, SALES_MAX,
@@ -10,7 +10,7 @@ use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, Kind, LeaseId, NodeId, Price, Refusal, RefusalCode,
-    Request, Signed, Unix, Voucher,
+    Request, Signed, Unix, Voucher, Work,
 };
 
 fn order(nodes: &mut Nodes, attempt: Attempt) -> Order {
@@ -36,7 +36,7 @@ fn params(order: &mut Order, params: &GenerateParams) {
 fn an_order_is_refused_with_its_reason() {
     use RefusalCode::{
         BadSignature, BadVoucher, Busy, ClockSkew, ContextExceeded, DeadlinePassed, Malformed, NotProviding,
-        PriceTooLow, TooLarge, UnsupportedParameter,
+        PriceTooLow, TooLarge,
     };
     type Change = fn(&mut Order, &mut Option<Terms>);
     let cases: &[(&str, RefusalCode, Change)] = &[
@@ -61,8 +61,8 @@ fn an_order_is_refused_with_its_reason() {
             sign(o, |r| r.deadline = Unix(now(0).unix.0 + REQUEST_S + CLOCK_SKEW_S_MAX + 1));
         }),
         ("parameters are no parameters", Malformed, |o, _| sign(o, |r| r.params = vec![0xa0])),
-        ("stop strings", UnsupportedParameter, |o, _| {
-            params(o, &GenerateParams { stop: vec!["\n".into()], ..work(40).params });
+        ("an empty stop string", Malformed, |o, _| {
+            params(o, &GenerateParams { stop: vec![String::new()], ..work(40).params });
         }),
         ("too many tokens", TooLarge, |o, _| o.prompt = vec![0; ORDER_TOKENS_MAX + 1]),
         ("another prompt", Malformed, |o, _| o.prompt[0] ^= 1),
@@ -88,6 +88,17 @@ fn an_order_is_refused_with_its_reason() {
         let order = order(&mut nodes, Attempt { number, ..ATTEMPT });
         nodes.check('W', Input::Message { from: id('C'), message: Message::Lease(Box::new(order)) }, want);
     }
+}
+
+#[test]
+fn a_worker_takes_stop_strings() {
+    let mut nodes = Nodes::new(false);
+    let params = GenerateParams { stop: vec!["\n".into()], ..work(40).params };
+    let work = Box::new(Work { params, ..work(40) });
+    let open = Input::Open { attempt: ATTEMPT, worker: candidate('W'), work, audit: AuditPolicy::Drawn };
+    let out = nodes.tell('C', open);
+    let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { panic!("{}", show(&out)) };
+    assert_eq!(lease_with(&mut nodes, order, 64), "used C, run sale, credit 2");
 }
 
 #[test]

@@ -62,6 +62,13 @@ fn stop_tokens_and_strings_end_with_themselves() {
     let stopped = generate(&mut engine, &task(&[8, 20], params));
     assert_eq!(stopped.finish, Finish::Stop);
     assert!(engine.model().vocabulary().decode(&stopped.tokens).ends_with(&text));
+
+    // From the first chunk into the second.
+    let text = engine.model().vocabulary().decode(&free.tokens[28..35]);
+    let params = GenerateParams { stop: vec![text], ..warm(40) };
+    let stopped = generate(&mut engine, &task(&[8, 20], params));
+    assert_eq!((&stopped.tokens[..], stopped.finish), (&free.tokens[..35], Finish::Stop));
+    assert_eq!(stopped.chunk_digests.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,153 @@
+//! The fields of a chat completion's body that say how to sample, as OpenAI, vLLM and OpenRouter name
+//! them. `null` counts as left out.
+
+use super::{malformed, unsupported};
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
+use talkoo_base::limits::{BIASES_MAX, STOP_BYTES_MAX};
+use talkoo_base::{GenerateParams, Refusal};
+
+/// Output tokens of a line that does not say.
+const MAX_TOKENS_DEFAULT: u32 = 128;
+/// Largest `max_tokens`: the longest context there is.
+const TOKENS_MAX: i64 = 131_072;
+/// Stop strings of one line, as OpenAI has it.
+const STOPS_MAX: usize = 4;
+/// Answers to one line, as OpenAI has it.
+const CHOICES_MAX: i64 = 128;
+/// Keys that change the answer and that are honoured.
+const KNOWN: [&str; 16] = [
+    "model",
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "stop",
+    "seed",
+    "stream",
+    "n",
+];
+/// Keys that change nothing about the answer.
+const IGNORED: [&str; 5] = ["user", "metadata", "store", "safety_identifier", "service_tier"];
+
+/// A body, read field by field.
+pub(super) struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    /// Refuses a field that is not known.
+    pub(super) fn of(body: &'a Value) -> Result<Self, Refusal> {
+        let Some(fields) = body.as_object() else {
+            return Err(malformed("its body is not an object", "see the format"));
+        };
+        match fields.keys().find(|k| !KNOWN.contains(&k.as_str()) && !IGNORED.contains(&k.as_str())) {
+            Some(key) => Err(unsupported(format!("`{key}` is not supported"), "leave it out")),
+            None => Ok(Self(fields)),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn number(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let no = || malformed(format!("`{key}` is not a number from {} to {}", range.start(), range.end()), "");
+        value.as_f64().filter(|v| range.contains(v)).map(Some).ok_or_else(no)
+    }
+
+    fn whole(&self, key: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let no = || malformed(format!("`{key}` is not a whole number from {} to {}", range.start(), range.end()), "");
+        // JSON knows one kind of number: 5.0 is as whole as 5.
+        let whole = value.as_i64().or_else(|| value.as_f64().filter(|v| v.fract() == 0.0).map(|v| v as i64));
+        whole.filter(|v| range.contains(v)).map(Some).ok_or_else(no)
+    }
+
+    /// How to generate.
+    pub(super) fn params(&self) -> Result<GenerateParams, Refusal> {
+        let tokens = |key| self.whole(key, 1..=TOKENS_MAX);
+        let max = tokens("max_completion_tokens")?.or(tokens("max_tokens")?);
+        let fraction = |key| self.number(key, 0.0..=1.0);
+        let penalty = |key| Ok(self.number(key, -2.0..=2.0)?.map_or(0, signed_q16));
+        let repeat = self.number("repetition_penalty", 0.0..=2.0)?.map_or(ONE_Q16, q16);
+        if repeat == 0 {
+            return Err(malformed("`repetition_penalty` is not above 0", "1 is off"));
+        }
+        Ok(GenerateParams {
+            max_tokens: max.map_or(MAX_TOKENS_DEFAULT, |v| v as u32),
+            temperature_q16: q16(self.number("temperature", 0.0..=2.0)?.unwrap_or(0.0)),
+            top_p_q16: q16(fraction("top_p")?.unwrap_or(1.0)).max(1),
+            // -1 is vLLM's word for all.
+            top_k: self.whole("top_k", -1..=i64::from(u32::MAX))?.map_or(0, |k| k.max(0) as u32),
+            min_p_q16: q16(fraction("min_p")?.unwrap_or(0.0)),
+            repeat_penalty_q16: repeat,
+            frequency_penalty_q16: penalty("frequency_penalty")?,
+            presence_penalty_q16: penalty("presence_penalty")?,
+            logit_bias: self.logit_bias()?,
+            stop: self.stop()?,
+            ..GenerateParams::default()
+        })
+    }
+
+    pub(super) fn seed(&self) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.get("seed") else { return Ok(None) };
+        let seed = value.as_u64().or(value.as_i64().map(i64::cast_unsigned));
+        seed.map(Some).ok_or_else(|| malformed("`seed` is not a whole number", ""))
+    }
+
+    /// How many answers.
+    pub(super) fn choices(&self) -> Result<u32, Refusal> {
+        Ok(self.whole("n", 1..=CHOICES_MAX)?.map_or(1, |n| n as u32))
+    }
+
+    fn stop(&self) -> Result<Vec<String>, Refusal> {
+        let stop: Option<Vec<String>> = match self.get("stop") {
+            None => Some(Vec::new()),
+            Some(Value::String(stop)) => Some(vec![stop.clone()]),
+            Some(Value::Array(stops)) => stops.iter().map(|stop| stop.as_str().map(str::to_owned)).collect(),
+            Some(_) => None,
+        };
+        let good = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
+        let no = || malformed("`stop` is not a text of 1 to 256 bytes, or up to 4 of them", "");
+        stop.filter(|stop| stop.len() <= STOPS_MAX && stop.iter().all(good)).ok_or_else(no)
+    }
+
+    fn logit_bias(&self) -> Result<Vec<(u32, i32)>, Refusal> {
+        let largest = f64::from(BIAS_BAN_Q16.unsigned_abs()) / f64::from(ONE_Q16);
+        let one = |(id, bias): (&String, &Value)| {
+            let bias = bias.as_f64().filter(|b| b.abs() <= largest)?;
+            Some((id.parse().ok()?, signed_q16(bias)))
+        };
+        let biases = match self.get("logit_bias") {
+            None => Some(Vec::new()),
+            Some(Value::Object(biases)) => biases.iter().map(one).collect::<Option<Vec<(u32, i32)>>>(),
+            Some(_) => None,
+        };
+        let no =
+            || malformed("`logit_bias` is not {\"TOKEN ID\": number from -100 to 100, …} for up to 300 tokens", "");
+        let mut biases = biases.filter(|biases| biases.len() <= BIASES_MAX).ok_or_else(no)?;
+        biases.sort_unstable();
+        match biases.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(malformed(format!("`logit_bias` names token {} twice", pair[0].0), "")),
+            None => Ok(biases),
+        }
+    }
+}
+
+/// A fraction of the API in Q16, rounded to the nearest.
+pub(crate) fn q16(value: f64) -> u32 {
+    (value * f64::from(ONE_Q16)).round() as u32
+}
+
+/// The same of a number that may be negative.
+pub(crate) fn signed_q16(value: f64) -> i32 {
+    (value * f64::from(ONE_Q16)).round() as i32
+}
