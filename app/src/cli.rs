@@ -63,6 +63,8 @@ pub(crate) enum Command {
     },
     /// Answer one prompt on this machine, no network needed.
     Run(RunArgs),
+    /// Turn texts into vectors on this machine, no network needed: one JSON line for each text.
+    Embed(EmbedArgs),
     /// Run a file of OpenAI batch lines on the network.
     Batch(BatchArgs),
     /// Measure what this machine does with a model.
@@ -131,6 +133,21 @@ pub(crate) struct RunArgs {
     pub(crate) prompt: Vec<String>,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+    /// Threads of the engine; all cores unless told otherwise.
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Flags of `embed`.
+#[derive(Args)]
+pub(crate) struct EmbedArgs {
+    /// A name of the catalogue, a BERT as GGUF file, or a sentence-transformers folder or zip.
+    pub(crate) model: String,
+    /// The texts; left out, every line of a pipe is one.
+    pub(crate) text: Vec<String>,
+    /// A file of which every line is a text.
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub(crate) file: Option<PathBuf>,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,

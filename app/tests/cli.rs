@@ -282,3 +282,28 @@ fn a_killed_node_finds_its_network_again() {
     assert_eq!(first.json(&["invite"])["at"][0], json!(at), "an invite outlives a restart");
     connected(&first);
 }
+
+#[test]
+fn texts_become_vectors() {
+    let folder = Folder::new();
+    let output = folder.run(&["embed", "minilm", "a cat", "a kitten", "the stock market", &"word ".repeat(300)]);
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && stderr.contains("text 3 has 302 tokens, the model reads 256"), "{stderr}");
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let vector = |i: usize| -> Vec<f64> {
+        lines[i]["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let cosine = |a: usize, b: usize| vector(a).iter().zip(vector(b)).map(|(x, y)| x * y).sum::<f64>();
+    assert!((cosine(0, 0) - 1.0).abs() < 1e-5 && cosine(0, 1) > 0.7 && cosine(0, 2) < 0.3, "{}", cosine(0, 1));
+    let sizes: Vec<_> = lines.iter().map(|line| (line["tokens"].clone(), line["cut"].clone())).collect();
+    assert_eq!(sizes, [(4, 0), (4, 0), (5, 0), (256, 46)].map(|(tokens, cut)| (json!(tokens), json!(cut))));
+    let file = folder.0.with_extension("txt");
+    std::fs::write(&file, "a kitten\n").unwrap();
+    let one = folder.json(&["embed", "minilm", "--file", file.to_str().unwrap(), "--threads", "1"]);
+    assert_eq!((&one["digest"], &one["embedding"]), (&lines[1]["digest"], &lines[1]["embedding"]));
+    std::fs::remove_file(&file).unwrap();
+    let (error, code) = folder.error(&["embed", "smollm2", "hi"]);
+    assert_eq!((error["code"].as_str(), code), (Some("unknown_model"), Some(1)));
+    let (error, _) = folder.error(&["run", "minilm", "hi"]);
+    assert!(error["hint"].as_str().unwrap().contains("embed minilm"), "{error}");
+}

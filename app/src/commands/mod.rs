@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod chat;
+mod embed;
 mod failure;
 mod follow;
 mod receipt;
@@ -45,6 +46,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::DemoReference(args) => demo::reference(&args)?,
         Command::Up(args) => serve(config_of(args, data_dir)?, Box::new(daemon::rim::Honest), show)?,
         Command::Run(args) => run::run(&args, &data_dir, show)?,
+        Command::Embed(args) => embed::run(&args, show)?,
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),

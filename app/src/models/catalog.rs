@@ -32,7 +32,8 @@ pub(crate) struct Entry {
     cid: String,
     root: String,
     pub(crate) licence: String,
-    pub(crate) hub: Hub,
+    /// Where the hub has it as one file.
+    pub(crate) hub: Option<Hub>,
     pub(crate) package: Package,
 }
 
@@ -56,19 +57,51 @@ impl Entry {
 #[derive(Deserialize)]
 struct Catalog {
     models: Vec<Entry>,
+    /// Those that make embeddings; their file may be made from a zip of the package.
+    encoders: Vec<Entry>,
 }
 
-/// All models of the catalogue.
-pub(crate) fn all() -> &'static [Entry] {
+fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
     let read = || serde_json::from_str(include_str!("catalog.json")).expect("the shipped catalogue parses");
-    &CATALOG.get_or_init(read).models
+    CATALOG.get_or_init(read)
 }
 
-/// Finds a model by name or alias.
+/// All models of the catalogue that generate text.
+pub(crate) fn all() -> &'static [Entry] {
+    &catalog().models
+}
+
+/// All that make embeddings.
+pub(crate) fn encoders() -> &'static [Entry] {
+    &catalog().encoders
+}
+
+fn named<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    let name = name.to_ascii_lowercase();
+    entries.iter().find(|e| e.name == name || e.aliases.contains(&name))
+}
+
+/// Finds a model that makes embeddings by name or alias.
+pub(crate) fn find_encoder(name: &str) -> Result<&'static Entry, Refusal> {
+    named(encoders(), name).ok_or_else(|| {
+        let known: Vec<&str> = encoders().iter().map(|e| e.name.as_str()).collect();
+        let other = if named(all(), name).is_some() { ", only one that generates text" } else { "" };
+        let message = format!("the catalogue has no model `{name}` for embeddings{other}");
+        let hint =
+            format!("it has {}; a BERT as GGUF file, sentence-transformers folder or zip works too", known.join(", "));
+        Refusal::new(RefusalCode::UnknownModel, message, hint)
+    })
+}
+
+/// Finds a model that generates text by name or alias.
 pub(crate) fn find(name: &str) -> Result<&'static Entry, Refusal> {
     let name = name.to_ascii_lowercase();
-    all().iter().find(|e| e.name == name || e.aliases.contains(&name)).ok_or_else(|| {
+    if named(encoders(), &name).is_some() {
+        let message = format!("`{name}` makes embeddings and generates no text");
+        return Err(Refusal::new(RefusalCode::UnknownModel, message, format!("use `talkoo embed {name} \"…\"`")));
+    }
+    named(all(), &name).ok_or_else(|| {
         let known: Vec<&str> = all().iter().map(|e| e.name.as_str()).collect();
         let hint = format!("the catalogue has {}; a GGUF file works too: `talkoo pull ./FILE.gguf`", known.join(", "));
         Refusal::new(RefusalCode::UnknownModel, format!("the catalogue has no model `{name}`"), hint)

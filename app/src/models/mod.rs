@@ -5,6 +5,7 @@
 //! a Python package that ships the file.
 
 pub(crate) mod catalog;
+pub(crate) mod encoder;
 pub(crate) mod image;
 mod outside;
 

