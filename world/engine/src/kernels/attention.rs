@@ -38,7 +38,7 @@ pub(crate) fn attend(
     scratch: &mut Scratch,
     out: &mut [i64],
 ) {
-    let query = split_query(query);
+    let query = split_query(isa, query);
     // Whole segments before the first position seen are passed over; all memory is relative to `base`.
     let base = seen.start / SEGMENT * SEGMENT;
     let (positions, unseen) = (seen.end - base, seen.start - base);
@@ -77,7 +77,8 @@ pub(crate) fn attend(
     }
 }
 
-fn split_query(query: &[i64]) -> Query {
+#[inline(always)]
+fn split_query_body(query: &[i64]) -> Query {
     let mut codes = [0i16; HEAD_DIM_MAX];
     let codes = &mut codes[..query.len()];
     let exponent = quantize_query(query, 16, codes);
@@ -110,6 +111,9 @@ fn mix(isa: Isa, cache: &HeadCache, block: usize, segment: usize, low: &[u8], hi
     }
 }
 
+for_each_level! {
+    split_query(query: &[i64]) -> Query = split_query_body
+}
 for_each_level! {
     dots_portable(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) = dots_body
 }

@@ -44,6 +44,7 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: &Activations, out
     let first = group * GROUP_ROWS;
     let rows = GROUP_ROWS.min(weights.rows - first);
     let exponents = &weights.exponents[first..first + GROUP_ROWS];
+    let span = exponents.iter().fold((i32::MAX, i32::MIN), |(low, high), e| (low.min(*e), high.max(*e)));
     let mut sums: Sums = [[0; GROUP_ROWS]; TOKENS];
     let (mut token, mut fits) = (0, true);
     while token < x.tokens {
@@ -56,7 +57,7 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: &Activations, out
         for (c, sums) in sums[..count].iter().enumerate() {
             // SAFETY: this group's rows of this token are written by this call alone.
             let out = unsafe { out.range((token + c) * weights.rows + first, rows) };
-            fits &= finish_group(isa, sums, exponents, x.exponents[token + c], out);
+            fits &= finish_group(isa, sums, exponents, span, x.exponents[token + c], out);
         }
         token += count;
     }
@@ -113,13 +114,19 @@ fn tile_portable(weights: &Packed, group: usize, x: &Activations, token: usize) 
 }
 
 for_each_level! {
-    /// Sums to Q16; `false` if one reaches 2^40.
-    finish_group(sums: &[i64; GROUP_ROWS], rows: &[i32], token: i32, out: &mut [i64]) -> bool = finish_group_body
+    /// Sums to Q16; `false` if one reaches 2^40. `span`: the least and the largest exponent of the rows.
+    finish_group(sums: &[i64; GROUP_ROWS], rows: &[i32], span: (i32, i32), token: i32, out: &mut [i64]) -> bool
+        = finish_group_body
 }
 
 #[inline(always)]
-fn finish_group_body(sums: &[i64; GROUP_ROWS], rows: &[i32], token: i32, out: &mut [i64]) -> bool {
-    let (low, high) = rows.iter().fold((i32::MAX, i32::MIN), |(low, high), e| (low.min(*e), high.max(*e)));
+fn finish_group_body(
+    sums: &[i64; GROUP_ROWS],
+    rows: &[i32],
+    (low, high): (i32, i32),
+    token: i32,
+    out: &mut [i64],
+) -> bool {
     // Shifts are -(row + token + 16); all of them right shifts of at most 62 is the usual case.
     if high + token + 16 >= 0 || low + token + 16 < -62 {
         return out.iter_mut().zip(sums).zip(rows).all(|((out, sum), row)| match finish(*sum, row + token) {
