@@ -75,7 +75,8 @@ fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], first: usize) -> [
             *sum += rsh(partial, grid - shift);
         }
     }
-    sums.map(|sum| normalise(sum, total, grid + exponent))
+    let reciprocal = reciprocal(total);
+    sums.map(|sum| normalise(sum, reciprocal, grid + exponent))
 }
 
 /// Aligns a weight (below 2^46) to the largest value exponent of the range.
@@ -106,12 +107,19 @@ pub fn grid_shift(largest: i64) -> i32 {
     (bit_length(largest as u64) - 32).max(0)
 }
 
-/// Divides a sum by the un-rounded total of the probabilities (Q30): the result is in Q20.
+/// floor(2^(bits + 30) / total) and bits, the bit length of the un-rounded total of the probabilities (Q30);
+/// the first is in 2^30..=2^31.
+#[inline(always)]
+#[must_use]
+pub fn reciprocal(total: i64) -> (i64, i32) {
+    let bits = bit_length(total as u64);
+    (((1i128 << (bits + 30)) / i128::from(total)) as i64, bits)
+}
+
+/// Divides a sum by the total whose [`reciprocal`] is given: the result is in Q20.
 /// `exponent` = grid shift + value exponent.
 #[inline(always)]
 #[must_use]
-pub fn normalise(sum: i64, total: i64, exponent: i32) -> i64 {
-    let bits = bit_length(total as u64);
-    let reciprocal = (1i128 << (bits + 30)) / i128::from(total);
-    rsh128(i128::from(sum) * reciprocal, bits + 30 - exponent - 20) as i64
+pub fn normalise(sum: i64, (reciprocal, bits): (i64, i32), exponent: i32) -> i64 {
+    rsh128(i128::from(sum) * i128::from(reciprocal), bits + 30 - exponent - 20) as i64
 }

@@ -5,16 +5,19 @@ use super::cache::{HeadCache, KEY_TILE, VALUE_GROUP};
 use super::{Isa, Level, for_each_level};
 use std::ops::Range;
 use talkoo_exact::arith::max_abs;
-use talkoo_exact::attention::{grid_shift, normalise, score, segment_shift};
+use talkoo_exact::attention::{grid_shift, normalise, reciprocal, score, segment_shift};
 use talkoo_exact::exp::exp2neg;
 use talkoo_exact::limits::{BLOCK, HEAD_DIM_MAX, SEGMENT};
 use talkoo_exact::quantize::quantize_query;
+
+/// Blocks of the longest head.
+const SUMS: usize = HEAD_DIM_MAX / BLOCK;
 
 /// A query as two signed bytes per number (code = 256 * high + low) and the sums of its codes per block.
 pub(super) struct Query {
     pub(super) low: [i8; HEAD_DIM_MAX],
     pub(super) high: [i8; HEAD_DIM_MAX],
-    pub(super) sums: [i32; HEAD_DIM_MAX / BLOCK],
+    pub(super) sums: [i32; SUMS],
     exponent: i32,
 }
 
@@ -38,7 +41,9 @@ pub(crate) fn attend(
     scratch: &mut Scratch,
     out: &mut [i64],
 ) {
-    let query = split_query(isa, query);
+    let mut split = Query { low: [0; HEAD_DIM_MAX], high: [0; HEAD_DIM_MAX], sums: [0; SUMS], exponent: 0 };
+    split_query(isa, query, &mut split);
+    let query = split;
     // Whole segments before the first position seen are passed over; all memory is relative to `base`.
     let base = seen.start / SEGMENT * SEGMENT;
     let (positions, unseen) = (seen.end - base, seen.start - base);
@@ -52,7 +57,7 @@ pub(crate) fn attend(
     dots(isa, cache, &query, base / KEY_TILE, &mut scratch.scores[..positions.next_multiple_of(KEY_TILE)]);
     let p = &mut scratch.scores[unseen..positions];
     scale_scores(isa, p, &cache.key_exponents[seen.clone()], query.exponent, scale);
-    let total = soften(isa, p);
+    let reciprocal = reciprocal(soften(isa, p));
     let exponents = &cache.value_exponents[seen.clone()];
     let exponent = exponents.iter().copied().fold(i32::MIN, i32::max);
     scratch.weights[..unseen].fill(0);
@@ -71,24 +76,8 @@ pub(crate) fn attend(
                 *sum += talkoo_exact::arith::rsh(i64::from(partial), grid - shift);
             }
         }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = normalise(sum, total, grid + exponent);
-        }
+        normalise_all(isa, &sums, reciprocal, grid + exponent, out);
     }
-}
-
-#[inline(always)]
-fn split_query_body(query: &[i64]) -> Query {
-    let mut codes = [0i16; HEAD_DIM_MAX];
-    let codes = &mut codes[..query.len()];
-    let exponent = quantize_query(query, 16, codes);
-    let mut out = Query { low: [0; HEAD_DIM_MAX], high: [0; HEAD_DIM_MAX], sums: [0; HEAD_DIM_MAX / BLOCK], exponent };
-    for (i, code) in codes.iter().enumerate() {
-        out.high[i] = ((code + 128) >> 8) as i8;
-        out.low[i] = *code as i8;
-        out.sums[i / BLOCK] += i32::from(*code);
-    }
-    out
 }
 
 /// The raw dot products with all positions of whole tiles, from tile `first` on.
@@ -112,7 +101,10 @@ fn mix(isa: Isa, cache: &HeadCache, block: usize, segment: usize, low: &[u8], hi
 }
 
 for_each_level! {
-    split_query(query: &[i64]) -> Query = split_query_body
+    split_query(query: &[i64], out: &mut Query) = split_query_body
+}
+for_each_level! {
+    normalise_all(sums: &[i64; BLOCK], reciprocal: (i64, i32), exponent: i32, out: &mut [i64]) = normalise_all_body
 }
 for_each_level! {
     dots_portable(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) = dots_body
@@ -131,6 +123,38 @@ for_each_level! {
 }
 for_each_level! {
     limbs(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u8]) -> i32 = limbs_body
+}
+
+#[inline(always)]
+fn split_query_body(query: &[i64], out: &mut Query) {
+    let mut codes = [0i16; HEAD_DIM_MAX];
+    let codes = &mut codes[..query.len()];
+    out.exponent = quantize_query(query, 16, codes);
+    for ((high, low), code) in out.high.iter_mut().zip(&mut out.low).zip(codes.iter()) {
+        *high = ((code + 128) >> 8) as i8;
+        *low = *code as i8;
+    }
+    for (sum, codes) in out.sums.iter_mut().zip(codes.chunks_exact(BLOCK)) {
+        *sum = codes.iter().map(|code| i32::from(*code)).sum();
+    }
+}
+
+/// The definition on 128 bits, or in two halves of 64: with s = 32 + n, floor((h * 2^32 + l) / 2^s) is
+/// floor((h + floor(l / 2^32)) / 2^n).
+#[inline(always)]
+fn normalise_all_body(sums: &[i64; BLOCK], reciprocal: (i64, i32), exponent: i32, out: &mut [i64]) {
+    let shift = reciprocal.1 + 30 - exponent - 20;
+    if !(33..=94).contains(&shift) || max_abs(sums) >> 62 != 0 {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = normalise(*sum, reciprocal, exponent);
+        }
+        return;
+    }
+    let half = 1i64 << (shift - 33);
+    for (out, sum) in out.iter_mut().zip(sums) {
+        let low = ((sum & 0xffff_ffff) as u64 * reciprocal.0 as u64) >> 32;
+        *out = ((sum >> 32) * reciprocal.0 + half + low as i64) >> (shift - 32);
+    }
 }
 
 #[inline(always)]

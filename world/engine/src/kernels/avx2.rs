@@ -3,50 +3,49 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::wildcard_imports)] // the intrinsics
 
-use super::Activations;
-use super::matmul::Sums;
-use super::packed::{GROUP_ROWS, Packed};
+use super::activations::place;
+use super::matmul::Product;
+use super::packed::GROUP_ROWS;
 use std::arch::x86_64::*;
 use talkoo_exact::limits::BLOCK;
 
-/// One tile of a matrix product: `count` tokens from `token` on.
+/// The sums of one group of rows for one token.
 ///
 /// # Safety
-/// The CPU must have AVX2, `group` be one of the matrix's, token + count <= x.tokens, and matrix and
-/// batch have the same number of columns.
+/// The CPU must have AVX2, `group` be one of the matrix's, `token` one of the batch, and matrix and batch
+/// have the same number of columns.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn tile(w: &Packed, group: usize, x: &Activations, token: usize, count: usize, sums: &mut Sums) {
-    for (c, sums) in sums[..count].iter_mut().enumerate() {
-        for half in 0..2 {
-            // SAFETY: passes on this function's own contract.
-            let rows = unsafe { run(w, group, half, x, token + c) };
-            sums[half * 8..][..8].copy_from_slice(&rows);
-        }
+pub(super) unsafe fn sums(product: &Product<'_>, group: usize, token: usize) -> [i64; GROUP_ROWS] {
+    let mut sums = [0; GROUP_ROWS];
+    for (half, sums) in sums.chunks_exact_mut(8).enumerate() {
+        // SAFETY: passes on this function's own contract.
+        sums.copy_from_slice(&unsafe { run(product, group, half, token) });
     }
+    sums
 }
 
 /// Eight rows of one group against one token.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn run(w: &Packed, group: usize, half: usize, x: &Activations, token: usize) -> [i64; 8] {
+unsafe fn run(product: &Product<'_>, group: usize, half: usize, token: usize) -> [i64; 8] {
+    let Product { weights: w, x, offsets } = product;
     let size = w.format.block();
     let blocks = w.columns / size;
     let block_bytes = GROUP_ROWS * size / if w.nibbles { 2 } else { 1 };
-    let x_sums = if size == 16 { &x.half_sums } else { &x.sums };
-    let zero_point = i32::from(w.format.zero_point());
+    let has_min = w.format.has_min();
     let (low_bits, ones, sixteens) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1), _mm256_set1_epi16(16));
     let (all_codes, all_scales, all_minimums) = (w.codes.as_ptr(), w.scales.as_ptr(), w.minimums.as_ptr());
     let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
     for b in 0..blocks {
-        let plain = x_sums[token * blocks + b];
-        let mantissa = x.mantissas[(token * w.columns + b * size) / BLOCK];
-        let mut dots = _mm256_set1_epi32(-zero_point * plain);
+        let (column, offset) = (b * size, offsets[place(token, b, blocks)]);
+        let mantissa = x.mantissa(token, column / BLOCK);
+        let mut dots = _mm256_set1_epi32(if has_min { 0 } else { offset });
         let at = (group * blocks + b) * GROUP_ROWS + half * 8;
         // SAFETY: every address stays inside its vector: the codes of this block of the group, eight
         // scales (and minimums) from `at` on, quads of this token's block of activation codes.
         let (scales, minimums) = unsafe {
             let codes = all_codes.add((group * blocks + b) * block_bytes + half * 32);
-            let x_codes = x.codes.as_ptr().add(token * w.columns + b * size);
+            let x_codes = x.block(token, column / BLOCK).as_ptr().add(column % BLOCK);
             for quad in 0..block_bytes / 64 {
                 let v = _mm256_loadu_si256(codes.add(quad * 64).cast());
                 let low = _mm256_and_si256(v, low_bits);
@@ -58,15 +57,12 @@ unsafe fn run(w: &Packed, group: usize, half: usize, x: &Activations, token: usi
                 dots = _mm256_add_epi32(dots, _mm256_madd_epi16(_mm256_maddubs_epi16(high, second), weight));
             }
             let scales = _mm256_cvtepi16_epi32(_mm_loadu_si128(all_scales.add(at).cast()));
-            let minimums = if w.format.has_min() {
-                _mm256_loadu_si256(all_minimums.add(at).cast())
-            } else {
-                _mm256_setzero_si256()
-            };
+            let minimums =
+                if has_min { _mm256_loadu_si256(all_minimums.add(at).cast()) } else { _mm256_setzero_si256() };
             (scales, minimums)
         };
         let scale = _mm256_mullo_epi32(scales, _mm256_set1_epi32(mantissa));
-        let plain = _mm256_set1_epi32(mantissa * plain);
+        let plain = _mm256_set1_epi32(offset);
         even = _mm256_add_epi64(even, _mm256_mul_epi32(dots, scale));
         even = _mm256_add_epi64(even, _mm256_mul_epi32(minimums, plain));
         odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(dots, 32), _mm256_srli_epi64(scale, 32)));

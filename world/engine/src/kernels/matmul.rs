@@ -1,18 +1,22 @@
 //! Rule 3: matrix times batch. Sixteen rows at a time, several tokens at a time, one i64 per output.
 
+use super::activations::place;
 use super::packed::{GROUP_ROWS, Packed};
 use super::pool::{Pool, SharedSlice};
-use super::{Activations, Isa, Level, for_each_level};
+use super::{Activations, Isa, Level};
 use std::sync::atomic::{AtomicBool, Ordering};
 use talkoo_exact::RangeError;
 use talkoo_exact::limits::{BLOCK, LINEAR_BITS};
 use talkoo_exact::matrix::finish;
 
-/// Tokens in one tile; the weights are loaded and unpacked once for all of them.
-pub(super) const TOKENS: usize = 8;
-
-/// Sums of one tile: per token, per row.
-pub(super) type Sums = [[i64; GROUP_ROWS]; TOKENS];
+/// One product: matrix, batch, and what both need of each other.
+pub(super) struct Product<'a> {
+    pub(super) weights: &'a Packed,
+    pub(super) x: &'a Activations,
+    /// Per tile, block of weights and token: mantissa * sum of codes if the weights have minimums, and
+    /// -(zero point) * sum of codes if they have not.
+    pub(super) offsets: Vec<i32>,
+}
 
 /// `out` becomes tokens x rows in Q16.
 ///
@@ -27,12 +31,13 @@ pub(crate) fn multiply(
 ) -> Result<(), RangeError> {
     assert_eq!(weights.columns, x.columns, "a matrix and a batch of different widths");
     out.resize(x.tokens * weights.rows, 0);
+    let product = Product { weights, x, offsets: offsets(weights, x) };
     let failed = AtomicBool::new(false);
     let shared = SharedSlice::new(out);
     let groups = weights.groups();
     pool.run(groups, groups.div_ceil(pool.threads() * 8), &|range| {
         for group in range {
-            if !multiply_group(isa, weights, group, x, &shared) {
+            if !multiply_group(isa, &product, group, &shared) {
                 failed.store(true, Ordering::Relaxed);
             }
         }
@@ -40,59 +45,52 @@ pub(crate) fn multiply(
     if failed.into_inner() { Err(RangeError { operator: "linear output", bits: LINEAR_BITS }) } else { Ok(()) }
 }
 
-fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: &Activations, out: &SharedSlice<'_, i64>) -> bool {
+fn offsets(weights: &Packed, x: &Activations) -> Vec<i32> {
+    let sums = x.sums_of(weights.format.block());
+    if weights.format.has_min() {
+        return sums.iter().zip(&x.mantissas).map(|(sum, mantissa)| sum * mantissa).collect();
+    }
+    let zero_point = i32::from(weights.format.zero_point());
+    sums.iter().map(|sum| -zero_point * sum).collect()
+}
+
+/// All tokens with one group of rows; `false` if an output reaches 2^40.
+fn multiply_group(isa: Isa, product: &Product<'_>, group: usize, out: &SharedSlice<'_, i64>) -> bool {
+    // SAFETY: only `Isa::detect` makes this level, after asking the CPU; this group's rows of `out` are
+    // written by this call alone.
+    #[cfg(target_arch = "x86_64")]
+    if isa.level == Level::Vnni {
+        return unsafe { super::product::multiply_group(product, group, out) };
+    }
+    let Product { weights, x, .. } = product;
     let first = group * GROUP_ROWS;
     let rows = GROUP_ROWS.min(weights.rows - first);
-    let exponents = &weights.exponents[first..first + GROUP_ROWS];
-    let span = exponents.iter().fold((i32::MAX, i32::MIN), |(low, high), e| (low.min(*e), high.max(*e)));
-    let mut sums: Sums = [[0; GROUP_ROWS]; TOKENS];
-    let (mut token, mut fits) = (0, true);
-    while token < x.tokens {
-        let count = match x.tokens - token {
-            left if left >= TOKENS => TOKENS,
-            left if left >= 4 => 4,
-            _ => 1,
+    (0..x.tokens).fold(true, |fits, token| {
+        let sums = match isa.level {
+            // SAFETY: as above, and the token is one of the batch.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { super::avx2::sums(product, group, token) },
+            _ => sums_portable(product, group, token),
         };
-        tile(isa, weights, group, x, token, count, &mut sums);
-        for (c, sums) in sums[..count].iter().enumerate() {
-            // SAFETY: this group's rows of this token are written by this call alone.
-            let out = unsafe { out.range((token + c) * weights.rows + first, rows) };
-            fits &= finish_group(isa, sums, exponents, span, x.exponents[token + c], out);
-        }
-        token += count;
-    }
-    fits
-}
-
-/// The sums of `count` tokens from `token` on: 8, 4 or 1.
-fn tile(isa: Isa, weights: &Packed, group: usize, x: &Activations, token: usize, count: usize, sums: &mut Sums) {
-    match isa.level {
-        // SAFETY: only `Isa::detect` makes this level, after asking the CPU; token + count <= x.tokens.
-        #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { super::vnni::tile(weights, group, x, token, count, sums) },
         // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { super::avx2::tile(weights, group, x, token, count, sums) },
-        _ => {
-            for (c, sums) in sums[..count].iter_mut().enumerate() {
-                *sums = tile_portable(weights, group, x, token + c);
-            }
-        }
-    }
+        let out = unsafe { out.range(token * weights.rows + first, rows) };
+        finish_group(&sums, &weights.exponents[first..], x.exponents[token], out) && fits
+    })
 }
 
-fn tile_portable(weights: &Packed, group: usize, x: &Activations, token: usize) -> [i64; GROUP_ROWS] {
-    let block = weights.format.block();
+/// The sums of one group of rows for one token.
+fn sums_portable(product: &Product<'_>, group: usize, token: usize) -> [i64; GROUP_ROWS] {
+    let Product { weights, x, offsets } = product;
+    let (block, has_min) = (weights.format.block(), weights.format.has_min());
     let blocks = weights.columns / block;
     let block_bytes = weights.codes.len() / weights.groups() / blocks;
     let codes = &weights.codes[group * blocks * block_bytes..][..blocks * block_bytes];
-    let zero_point = i32::from(weights.format.zero_point());
     let mut out = [0i64; GROUP_ROWS];
     for (b, codes) in codes.chunks_exact(block_bytes).enumerate() {
-        let x_codes = &x.codes[token * x.columns + b * block..][..block];
-        let sum: i32 = if block == BLOCK { x.sums[token * blocks + b] } else { x.half_sums[token * blocks + b] };
-        let mantissa = i64::from(x.mantissas[(token * x.columns + b * block) / BLOCK]);
-        let mut dots = [-zero_point * sum; GROUP_ROWS];
+        let column = b * block;
+        let x_codes = &x.block(token, column / BLOCK)[column % BLOCK..][..block];
+        let (mantissa, offset) = (x.mantissa(token, column / BLOCK), offsets[place(token, b, blocks)]);
+        let mut dots = [if has_min { 0 } else { offset }; GROUP_ROWS];
         for (quad, codes) in codes.chunks_exact(64).enumerate() {
             for (lane, codes) in codes.chunks_exact(4).enumerate() {
                 for (j, code) in codes.iter().enumerate() {
@@ -106,42 +104,20 @@ fn tile_portable(weights: &Packed, group: usize, x: &Activations, token: usize) 
         }
         let at = (group * blocks + b) * GROUP_ROWS;
         for (lane, (out, dot)) in out.iter_mut().zip(dots).enumerate() {
-            let minimum = weights.minimums.get(at + lane).map_or(0, |m| i64::from(*m) * i64::from(sum));
-            *out += mantissa * (i64::from(weights.scales[at + lane]) * i64::from(dot) + minimum);
+            let minimum = weights.minimums.get(at + lane).map_or(0, |m| i64::from(*m) * i64::from(offset));
+            *out += i64::from(mantissa * i32::from(weights.scales[at + lane])) * i64::from(dot) + minimum;
         }
     }
     out
 }
 
-for_each_level! {
-    /// Sums to Q16; `false` if one reaches 2^40. `span`: the least and the largest exponent of the rows.
-    finish_group(sums: &[i64; GROUP_ROWS], rows: &[i32], span: (i32, i32), token: i32, out: &mut [i64]) -> bool
-        = finish_group_body
-}
-
-#[inline(always)]
-fn finish_group_body(
-    sums: &[i64; GROUP_ROWS],
-    rows: &[i32],
-    (low, high): (i32, i32),
-    token: i32,
-    out: &mut [i64],
-) -> bool {
-    // Shifts are -(row + token + 16); all of them right shifts of at most 62 is the usual case.
-    if high + token + 16 >= 0 || low + token + 16 < -62 {
-        return out.iter_mut().zip(sums).zip(rows).all(|((out, sum), row)| match finish(*sum, row + token) {
-            Ok(y) => {
-                *out = y;
-                true
-            }
-            Err(_) => false,
-        });
-    }
-    let mut seen = 0u64;
-    for ((out, sum), row) in out.iter_mut().zip(sums).zip(rows) {
-        let shift = -(row + token + 16) as u32;
-        *out = (sum + (1i64 << (shift - 1))) >> shift;
-        seen |= out.unsigned_abs();
-    }
-    seen >> LINEAR_BITS == 0
+/// Sums to Q16, by the definition; `false` if one reaches 2^40.
+pub(super) fn finish_group(sums: &[i64], rows: &[i32], token: i32, out: &mut [i64]) -> bool {
+    out.iter_mut().zip(sums).zip(rows).all(|((out, sum), row)| match finish(*sum, row + token) {
+        Ok(y) => {
+            *out = y;
+            true
+        }
+        Err(_) => false,
+    })
 }

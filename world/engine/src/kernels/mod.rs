@@ -14,6 +14,7 @@ mod matmul;
 mod numbers;
 mod packed;
 mod pool;
+mod product;
 mod vectors;
 mod vnni;
 

@@ -1,11 +1,16 @@
 #![allow(missing_docs)]
 
+use super::attention::normalise_all;
 use super::pool::Pool;
 use super::vectors::divide_2_60;
-use super::{Isa, Kernel, gate_times, rotate};
+use super::{Activations, Isa, Kernel, Packed, gate_times, multiply, rotate};
 use crate::testing::Random;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use talkoo_exact::{Activation, Rotation, exp, rope};
+use talkoo_exact::import::{Format, Row};
+use talkoo_exact::limits::BLOCK;
+use talkoo_exact::matrix::Matrix;
+use talkoo_exact::quantize::quantize;
+use talkoo_exact::{Activation, Rotation, attention, exp, rope};
 
 const ALL: [Kernel; 3] = [Kernel::Scalar, Kernel::Avx2, Kernel::Vnni];
 
@@ -43,6 +48,66 @@ fn activations_and_rotations_equal_the_definition_at_every_size() {
     let mut wild = vec![(1 << 40) - 1; 3];
     let isa = Isa::detect(Kernel::Auto);
     assert!(gate_times(isa, Activation::Silu, &mut wild, &[(1 << 40) - 1; 3]).is_err());
+}
+
+/// A matrix of random codes, scales and exponents, in both forms.
+fn matrix(random: &mut Random, format: Format, rows: usize, columns: usize, exponent: i32) -> (Matrix, Packed) {
+    let (mut plain, mut packed) = (Matrix::empty(format, columns), Packed::new(format, rows, columns));
+    let blocks = columns / format.block();
+    for r in 0..rows {
+        let row = Row {
+            codes: (0..columns).map(|_| random.below(usize::from(format.code_max()) + 1) as u8).collect(),
+            sw: (0..blocks).map(|_| random.signed(15) as i16).collect(),
+            mn: (0..if format.has_min() { blocks } else { 0 }).map(|_| random.signed(20) as i32).collect(),
+            ew: exponent + random.below(4) as i32,
+        };
+        packed.parts(1)[0].write(r, &row);
+        plain.push(&row);
+    }
+    (plain, packed)
+}
+
+#[test]
+fn products_equal_the_definition_for_every_format_and_number_of_tokens() {
+    let mut random = Random(4);
+    for (i, format) in Format::ALL.into_iter().enumerate() {
+        for (tokens, bits) in (1..=21).map(|tokens| (tokens, 3 + (tokens * 2 + i) % 40)) {
+            let exponent = *[-60, -40, -20, -16, -4, 5].get(random.below(6)).unwrap();
+            let (rows, columns) = ([1, 16, 37][tokens % 3], 256 * (1 + tokens % 2));
+            let (plain, packed) = matrix(&mut random, format, rows, columns, exponent);
+            let x: Vec<Vec<i64>> =
+                (0..tokens).map(|_| (0..columns).map(|_| random.signed(bits as u32)).collect()).collect();
+            let expected: Result<Vec<i64>, _> =
+                x.iter().map(|x| plain.multiply(&quantize(x, 20))).collect::<Result<Vec<_>, _>>().map(|y| y.concat());
+            for kernel in ALL {
+                let (isa, mut pool) = (Isa::detect(kernel), Pool::new(1 + tokens % 2));
+                let (mut batch, mut found) = (Activations::default(), Vec::new());
+                batch.fill(&mut pool, tokens, columns, &|t, mut row| row.fill(isa, &x[t], 20));
+                let result = multiply(&mut pool, isa, &packed, &batch, &mut found).map(|()| found);
+                assert_eq!(result, expected, "{kernel:?}, {format:?}, {tokens} tokens, exponents from {exponent}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_are_normalised_as_the_definition_does_at_every_size() {
+    let mut random = Random(3);
+    for bits in 1..=62 {
+        let sums: [i64; BLOCK] = std::array::from_fn(|_| random.signed(bits));
+        for total in [1, 1 << 30, (1 << 47) - 1, 1 + random.signed(30).abs()] {
+            // Exponents for which the definition itself stays within 64 bits.
+            for exponent in -90..=42 - bits as i32 {
+                let reciprocal = attention::reciprocal(total);
+                let expected = sums.map(|sum| attention::normalise(sum, reciprocal, exponent));
+                for kernel in ALL {
+                    let mut found = [0; BLOCK];
+                    normalise_all(Isa::detect(kernel), &sums, reciprocal, exponent, &mut found);
+                    assert_eq!(found, expected, "{kernel:?}, {bits} bits over {total}, exponent {exponent}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
