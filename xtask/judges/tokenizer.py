@@ -1,12 +1,12 @@
 """Judge: the `tokenizers` package, built from a model file's own vocabulary and merges, against
 `talkoo-engine`'s tokenizer on lines of mixed text. usage: tokenizer.py PACKAGES"""
-import os, random, subprocess, sys
+import os, subprocess, sys
 
 sys.path.insert(0, sys.argv[1])
 from gguf import GGUFReader  # noqa: E402
+from lines import lines  # noqa: E402
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 
-LINES = 10_000
 path = os.path.expanduser("~/.cache/talkoo/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 if not os.path.exists(path):
     sys.exit(f"no model at {path}; run `talkoo run smollm2 hi` once")
@@ -19,12 +19,9 @@ judge.pre_tokenizer = pre_tokenizers.Sequence([
     pre_tokenizers.Digits(individual_digits=True),
     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
 ])
-random.seed(1)
-words = "the of fn main() { let x = 42; } naïve Ünïcödé 漢字 かな 한국어 🙂🚀 \t  \t 1234567 don't we'll ... !? @#$ Привет".split(" ")
-lines = ["".join(random.choice(words) + random.choice([" ", "  ", "", "\t"]) for _ in range(random.randint(1, 12))) for _ in range(LINES)]
-lines = [line for line in lines if line.strip()]
+lines = lines()
 file = os.path.join(sys.argv[1], "lines.txt")
-with open(file, "w") as out:
+with open(file, "w", newline="") as out:
     out.write("\n".join(lines))
 command = ["cargo", "run", "--release", "--quiet", "-p", "talkoo-engine", "--example", "bench", "--", path, "tokenize", file]
 ours = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

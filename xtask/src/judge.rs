@@ -33,6 +33,12 @@ const JUDGES: &[Judge] = &[
         run: tokenizer,
     },
     Judge {
+        name: "wordpiece",
+        what: "the `tokenizers` package gives our token ids of all-MiniLM-L6-v2 on 10,000 lines",
+        quick: false,
+        run: wordpiece,
+    },
+    Judge {
         name: "families",
         what: "llama.cpp gives our logits, up to rounding, on a made-up model of every family",
         quick: false,
@@ -108,18 +114,18 @@ fn eip712() -> Outcome {
 }
 
 fn tokenizer() -> Outcome {
-    let pip = [
-        "python3",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--target",
-        "target/judge/py",
-        "tokenizers==0.22.1",
-        "gguf==0.17.1",
-    ];
-    script("python3", &pip, &["xtask/judges/tokenizer.py", "target/judge/py"])
+    tokens("xtask/judges/tokenizer.py")
+}
+
+fn wordpiece() -> Outcome {
+    tokens("xtask/judges/wordpiece.py")
+}
+
+/// A judge that needs the `tokenizers` package and reads GGUF.
+fn tokens(judge: &str) -> Outcome {
+    let packages = ["tokenizers==0.22.1", "gguf==0.17.1"];
+    let pip = ["python3", "-m", "pip", "install", "--quiet", "--target", "target/judge/py"];
+    script("python3", &[&pip[..], &packages].concat(), &[judge, "target/judge/py"])
 }
 
 fn families() -> Outcome {
