@@ -4,7 +4,7 @@
 
 mod fields;
 
-pub(crate) use fields::{q16, signed_q16};
+pub(crate) use fields::{JSON_OBJECT, q16, signed_q16};
 
 use crate::answer::text_of;
 use fields::Fields;
@@ -149,6 +149,9 @@ pub(crate) fn tokenize(vocabulary: &Vocabulary, context: u32, ask: &Ask) -> Resu
     let tokens = vocabulary.encode_prompt(&text);
     if let Some((id, _)) = ask.params.logit_bias.iter().find(|(id, _)| *id as usize >= vocabulary.len()) {
         return Err(malformed(format!("`logit_bias` names token {id}, which the model does not have"), "leave it out"));
+    }
+    if let Some(constraint) = &ask.params.constraint {
+        vocabulary.check_constraint(constraint).map_err(|e| malformed(e.to_string(), "see docs/API.md"))?;
     }
     let (need, have) = (tokens.len() as u64 + u64::from(ask.params.max_tokens), u64::from(context));
     if need > have {

@@ -5,8 +5,8 @@ use super::{malformed, unsupported};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
-use talkoo_base::limits::{BIASES_MAX, STOP_BYTES_MAX};
-use talkoo_base::{GenerateParams, Refusal};
+use talkoo_base::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX};
+use talkoo_base::{Constraint, ConstraintForm, GenerateParams, Refusal};
 
 /// Output tokens of a line that does not say.
 const MAX_TOKENS_DEFAULT: u32 = 128;
@@ -17,7 +17,7 @@ const STOPS_MAX: usize = 4;
 /// Answers to one line, as OpenAI has it.
 const CHOICES_MAX: i64 = 128;
 /// Keys that change the answer and that are honoured.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 20] = [
     "model",
     "messages",
     "max_tokens",
@@ -30,6 +30,10 @@ const KNOWN: [&str; 16] = [
     "frequency_penalty",
     "presence_penalty",
     "logit_bias",
+    "response_format",
+    "guided_json",
+    "guided_regex",
+    "guided_grammar",
     "stop",
     "seed",
     "stream",
@@ -37,6 +41,9 @@ const KNOWN: [&str; 16] = [
 ];
 /// Keys that change nothing about the answer.
 const IGNORED: [&str; 5] = ["user", "metadata", "store", "safety_identifier", "service_tier"];
+
+/// The schema of any JSON object.
+pub(crate) const JSON_OBJECT: &str = r#"{"type":"object"}"#;
 
 /// A body, read field by field.
 pub(super) struct Fields<'a>(&'a Map<String, Value>);
@@ -92,6 +99,7 @@ impl<'a> Fields<'a> {
             frequency_penalty_q16: penalty("frequency_penalty")?,
             presence_penalty_q16: penalty("presence_penalty")?,
             logit_bias: self.logit_bias()?,
+            constraint: self.constraint()?,
             stop: self.stop()?,
             ..GenerateParams::default()
         })
@@ -106,6 +114,45 @@ impl<'a> Fields<'a> {
     /// How many answers.
     pub(super) fn choices(&self) -> Result<u32, Refusal> {
         Ok(self.whole("n", 1..=CHOICES_MAX)?.map_or(1, |n| n as u32))
+    }
+
+    /// What the answer has to be: as OpenAI says it, or as vLLM does.
+    fn constraint(&self) -> Result<Option<Constraint>, Refusal> {
+        let text = |key: &str| match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(malformed(format!("`{key}` is not a text"), "")),
+        };
+        let schema = self.get("guided_json").map(|schema| schema.as_str().map_or(schema.to_string(), str::to_owned));
+        let all = [
+            (ConstraintForm::JsonSchema, self.response_format()?),
+            (ConstraintForm::JsonSchema, schema),
+            (ConstraintForm::Regex, text("guided_regex")?),
+            (ConstraintForm::Lark, text("guided_grammar")?),
+        ];
+        let mut all = all.into_iter().filter_map(|(form, source)| Some(Constraint { form, source: source? }));
+        let first = all.next();
+        if all.next().is_some() {
+            return Err(malformed("two of `response_format` and `guided_…` say what the answer has to be", "give one"));
+        }
+        if first.as_ref().is_some_and(|c| !(1..=CONSTRAINT_BYTES_MAX).contains(&c.source.len())) {
+            return Err(malformed("what the answer has to be has not 1 to 32,768 bytes", "make it shorter"));
+        }
+        Ok(first)
+    }
+
+    /// The schema of a response format; none for plain text.
+    fn response_format(&self) -> Result<Option<String>, Refusal> {
+        let Some(format) = self.get("response_format") else { return Ok(None) };
+        match (format["type"].as_str(), &format["json_schema"]["schema"]) {
+            (Some("text"), _) => Ok(None),
+            (Some("json_object"), _) => Ok(Some(JSON_OBJECT.to_owned())),
+            (Some("json_schema"), schema) if schema.is_object() => Ok(Some(schema.to_string())),
+            _ => Err(malformed(
+                "`response_format` is no known format",
+                "its type is text, json_object, or json_schema with {\"json_schema\": {\"schema\": {…}}}",
+            )),
+        }
     }
 
     fn stop(&self) -> Result<Vec<String>, Refusal> {

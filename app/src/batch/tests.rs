@@ -39,12 +39,16 @@ fn bad_lines_are_named_and_good_ones_run() {
 
 #[test]
 fn a_body_says_how_to_sample() {
+    use talkoo_base::ConstraintForm::{self, JsonSchema, Lark, Regex};
+    fn is(params: &GenerateParams, form: ConstraintForm, source: &str) -> bool {
+        params.constraint.as_ref().is_some_and(|c| (c.form, c.source.as_str()) == (form, source))
+    }
     type Read = fn(&GenerateParams) -> bool;
     let params = |fields: &str| {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],{fields}}}"#);
         ask_of("a".into(), &serde_json::from_str(&body).expect(fields))
     };
-    let good: [(&str, Read); 13] = [
+    let good: [(&str, Read); 19] = [
         (r#""max_tokens":5.0,"max_completion_tokens":null"#, |p| p.max_tokens == 5),
         (r#""top_k":-1"#, |p| p.top_k == 0),
         (r#""top_k":40,"min_p":0.25,"top_p":0.5"#, |p| (p.top_k, p.min_p_q16, p.top_p_q16) == (40, 16_384, 32_768)),
@@ -60,6 +64,14 @@ fn a_body_says_how_to_sample() {
         (r#""stop":[]"#, |p| p.stop.is_empty()),
         (r#""stop":null"#, |p| p.stop.is_empty()),
         (r#""n":128,"user":"me""#, |_| true),
+        (r#""response_format":{"type":"text"}"#, |p| p.constraint.is_none()),
+        (r#""response_format":{"type":"json_object"}"#, |p| is(p, JsonSchema, r#"{"type":"object"}"#)),
+        (r#""response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"b":1,"a":2}}}"#, |p| {
+            is(p, JsonSchema, r#"{"b":1,"a":2}"#)
+        }),
+        (r#""guided_json":{"type":"null"}"#, |p| is(p, JsonSchema, r#"{"type":"null"}"#)),
+        (r#""guided_regex":"a+""#, |p| is(p, Regex, "a+")),
+        (r#""guided_grammar":"start: \"a\"""#, |p| is(p, Lark, "start: \"a\"")),
     ];
     for (fields, read) in good {
         let ask = params(fields).expect(fields);
@@ -67,6 +79,11 @@ fn a_body_says_how_to_sample() {
         assert_eq!(GenerateParams::from_bytes(&ask.params.to_bytes()), Ok(ask.params), "{fields}");
     }
     let bad = [
+        (r#""response_format":{"type":"xml"}"#, "`response_format`"),
+        (r#""response_format":{"type":"json_schema"}"#, "`response_format`"),
+        (r#""response_format":{"type":"json_object"},"guided_regex":"a""#, "two of"),
+        (r#""guided_regex":1"#, "`guided_regex` is not a text"),
+        (r#""guided_regex":"""#, "32,768 bytes"),
         (r#""top_k":-2"#, "`top_k` is not a whole number from -1"),
         (r#""min_p":1.1"#, "`min_p` is not a number from 0 to 1"),
         (r#""repetition_penalty":0"#, "`repetition_penalty`"),

@@ -1,10 +1,10 @@
 //! Flags that say how to sample, and the same parameters by name, as ollama has them.
 
 use super::number;
-use crate::batch::{q16, signed_q16};
+use crate::batch::{JSON_OBJECT, q16, signed_q16};
 use clap::Args;
-use talkoo_base::GenerateParams;
-use talkoo_base::limits::{STOP_BYTES_MAX, STOPS_MAX};
+use talkoo_base::limits::{CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use talkoo_base::{Constraint, ConstraintForm, GenerateParams};
 
 /// Flags that say how to sample.
 #[derive(Args, Clone)]
@@ -36,6 +36,9 @@ pub(crate) struct Sampling {
     /// End before this text; may be given several times.
     #[arg(long, value_name = "TEXT", value_parser = stop)]
     pub(crate) stop: Vec<String>,
+    /// What the answer has to be: `json`, or a JSON schema.
+    #[arg(long, value_name = "json|SCHEMA", value_parser = format)]
+    pub(crate) format: Option<Constraint>,
     /// Seed of the sampler: the same seed draws the same tokens.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -53,6 +56,7 @@ impl Sampling {
             repeat_penalty_q16: q16(self.repeat_penalty).max(1),
             frequency_penalty_q16: signed_q16(self.frequency_penalty),
             presence_penalty_q16: signed_q16(self.presence_penalty),
+            constraint: self.format.clone(),
             stop: self.stop.clone(),
             ..GenerateParams::default()
         }
@@ -76,6 +80,7 @@ impl Sampling {
             "presence_penalty" => self.presence_penalty = penalty(value)?,
             "stop" if self.stop.len() == STOPS_MAX => return Err("one of the 16 to be left out".to_owned()),
             "stop" => self.stop.push(stop(value.trim_matches('"'))?),
+            "format" => self.format = if value == "text" { None } else { Some(format(value)?) },
             "seed" => self.seed = value.parse().map_err(|_| "a whole number")?,
             _ => return Err("a name that exists; /? lists them".to_owned()),
         }
@@ -107,4 +112,11 @@ fn repeat(text: &str) -> Result<f64, String> {
 fn stop(text: &str) -> Result<String, String> {
     let fits = (1..=STOP_BYTES_MAX).contains(&text.len());
     fits.then(|| text.to_owned()).ok_or_else(|| format!("a text of 1 to {STOP_BYTES_MAX} bytes"))
+}
+
+fn format(text: &str) -> Result<Constraint, String> {
+    let source = if text == "json" { JSON_OBJECT } else { text };
+    let is_schema = source.starts_with('{') && source.len() <= CONSTRAINT_BYTES_MAX;
+    let constraint = Constraint { form: ConstraintForm::JsonSchema, source: source.to_owned() };
+    is_schema.then_some(constraint).ok_or_else(|| "`json`, or a JSON schema of at most 32,768 bytes".to_owned())
 }

@@ -13,7 +13,8 @@ use talkoo_engine::{ChatMessage, Engine, Model, Task};
 const HELP: &str = "\
 /set system TEXT        what the model is told before everything
 /set parameter NAME V   temperature, seed, num_predict, top_k, top_p, min_p, repeat_penalty,
-                        frequency_penalty, presence_penalty, or one more stop; see `talkoo run --help`
+                        frequency_penalty, presence_penalty, one more stop, or format (text, json or a
+                        JSON schema); see `talkoo run --help`
 /show                   the model and these settings
 /clear                  forget the conversation
 /bye                    leave, as does Ctrl-D
@@ -146,9 +147,10 @@ impl Chat {
     }
 
     fn settings(&self) -> String {
-        let Sampling { max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, .. } = &self.sampling;
+        let Sampling { max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, format, .. } =
+            &self.sampling;
         let (frequency, presence) = (self.sampling.frequency_penalty, self.sampling.presence_penalty);
-        let rows: [(&str, String); 15] = [
+        let rows: [(&str, String); 16] = [
             ("model", self.name.clone()),
             ("root", self.engine.model().root().to_string()),
             ("context", format!("{} tokens", self.engine.model().context_max())),
@@ -163,6 +165,7 @@ impl Chat {
             ("frequency_penalty", frequency.to_string()),
             ("presence_penalty", presence.to_string()),
             ("stop", format!("{stop:?}")),
+            ("format", format.as_ref().map_or("text", |f| &f.source).to_owned()),
             ("kernels", format!("{}, {} threads", self.engine.kernel_name(), self.engine.threads())),
         ];
         rows.map(|(name, value)| format!("{name:<18} {value}")).join("\n")

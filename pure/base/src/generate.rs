@@ -35,6 +35,8 @@ pub struct GenerateParams {
     pub presence_penalty_q16: i32,
     /// Added to the logits of these token ids (Q16), ids ascending; [`BIAS_BAN_Q16`] bans a token.
     pub logit_bias: Vec<(u32, i32)>,
+    /// What the output has to be, if it matters.
+    pub constraint: Option<Constraint>,
     /// Token ids that end the output, besides the model's own; the ending token is part of the output.
     pub stop_tokens: Vec<u32>,
     /// Strings that end the output; the token that completes one is part of it.
@@ -55,10 +57,56 @@ impl Default for GenerateParams {
             frequency_penalty_q16: 0,
             presence_penalty_q16: 0,
             logit_bias: Vec::new(),
+            constraint: None,
             stop_tokens: Vec::new(),
             stop: Vec::new(),
             ignore_eos: false,
         }
+    }
+}
+
+/// The program that turns a constraint into sets of tokens, and its version: part of what a constraint
+/// means, for another version may allow other tokens. `world/engine` checks that it is the one in use.
+pub const CONSTRAINT_DIALECT: &str = "llguidance/1.9.1";
+
+/// What an output has to be: a text of this language, whole when the output ends with a stop. The model's end
+/// tokens come only where the text may end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    /// How the language is written down.
+    pub form: ConstraintForm,
+    /// The language.
+    pub source: String,
+}
+
+/// How a language is written down, in [`CONSTRAINT_DIALECT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConstraintForm {
+    /// A JSON schema.
+    JsonSchema,
+    /// A regular expression for the whole text.
+    Regex,
+    /// A grammar in a dialect of Lark.
+    Lark,
+}
+
+impl ConstraintForm {
+    const ALL: [Self; 3] = [Self::JsonSchema, Self::Regex, Self::Lark];
+
+    /// Its name in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JsonSchema => "json_schema",
+            Self::Regex => "regex",
+            Self::Lark => "lark",
+        }
+    }
+
+    /// Reads the name used in records.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.name() == name)
     }
 }
 

@@ -39,7 +39,7 @@ mod time;
 pub mod wire;
 
 pub use cid::Cid;
-pub use generate::{CHUNK_TOKENS, Finish, GenerateParams};
+pub use generate::{CHUNK_TOKENS, Constraint, ConstraintForm, Finish, GenerateParams};
 pub use hash::{Digest, keccak256, sha256};
 pub use ids::{Attempt, JobId, LeaseId, Work};
 pub use keys::{Address, KeyError, NodeId, SecretKey, Signature, Signer, recover};

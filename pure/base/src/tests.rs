@@ -165,13 +165,18 @@ fn other_spellings_and_versions_are_refused() {
 fn parameters_have_one_spelling_and_bounds() {
     type Change = fn(&mut GenerateParams);
     let plain = GenerateParams::default().to_bytes();
-    let good: [Change; 6] = [
+    fn regex(length: usize) -> Constraint {
+        Constraint { form: ConstraintForm::Regex, source: "a".repeat(length) }
+    }
+    let good: [Change; 8] = [
         |p| p.repeat_penalty_q16 = 1,
         |p| p.repeat_penalty_q16 = 2 << 16,
         |p| p.frequency_penalty_q16 = -(2 << 16),
         |p| p.presence_penalty_q16 = 2 << 16,
         |p| p.logit_bias = vec![(0, -100 << 16), (7, 100 << 16)],
         |p| p.logit_bias = (0..300).map(|id| (id, 0)).collect(),
+        |p| p.constraint = Some(regex(1)),
+        |p| p.constraint = Some(Constraint { form: ConstraintForm::Lark, ..regex(limits::CONSTRAINT_BYTES_MAX) }),
     ];
     for (case, change) in good.iter().enumerate() {
         let mut params = GenerateParams::default();
@@ -180,7 +185,7 @@ fn parameters_have_one_spelling_and_bounds() {
         assert!(bytes.len() > plain.len(), "good case {case}");
         assert_eq!(GenerateParams::from_bytes(&bytes), Ok(params), "good case {case}");
     }
-    let bad: [Change; 10] = [
+    let bad: [Change; 13] = [
         |p| p.max_tokens = 0,
         |p| p.repeat_penalty_q16 = 0,
         |p| p.repeat_penalty_q16 = (2 << 16) + 1,
@@ -191,12 +196,22 @@ fn parameters_have_one_spelling_and_bounds() {
         |p| p.logit_bias = vec![(7, 1), (7, 1)],
         |p| p.logit_bias = vec![(8, 1), (7, 1)],
         |p| p.logit_bias = (0..301).map(|id| (id, 0)).collect(),
+        |p| p.constraint = Some(regex(0)),
+        |p| p.constraint = Some(regex(limits::CONSTRAINT_BYTES_MAX + 1)),
+        |p| (p.constraint, p.ignore_eos) = (Some(regex(1)), true),
     ];
     for (case, change) in bad.iter().enumerate() {
         let mut params = GenerateParams::default();
         change(&mut params);
         let read = GenerateParams::from_bytes(&params.to_bytes());
         assert!(matches!(read, Err(DecodeError::Rule(_))), "bad case {case}: {read:?}");
+    }
+    // Another dialect or form of a constraint; the words have the length of the right ones.
+    let bytes = GenerateParams { constraint: Some(regex(1)), ..Default::default() }.to_bytes();
+    for (right, wrong) in [("guidance/1.9", "guidance/1.8"), ("regex", "rogex")] {
+        let at = bytes.windows(right.len()).position(|w| w == right.as_bytes()).unwrap();
+        let other = [&bytes[..at], wrong.as_bytes(), &bytes[at + right.len()..]].concat();
+        assert!(matches!(GenerateParams::from_bytes(&other), Err(DecodeError::Rule(_))), "{wrong}");
     }
     // Another field, known or not, that asks for nothing: maps are sorted by length of key, so it comes last.
     for (key, value) in [("frequency_penalty_q16", 0), ("nobody_knows_such_key", 1)] {

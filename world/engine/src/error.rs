@@ -105,6 +105,9 @@ pub enum RunError {
         /// Output tokens before.
         after: usize,
     },
+    /// The constraint cannot be followed: it is none, it is too large, or it left no token to go on with.
+    #[error("the constraint cannot be followed: {0}; mend or simplify it")]
+    Constraint(String),
     /// The model's numbers left the contract's range: every honest machine ends here.
     #[error(transparent)]
     Range(#[from] RangeError),

@@ -11,6 +11,7 @@
 //! enters a result is an integer: on any machine, with any kernel, thread count or batch, a task
 //! gives the same tokens and the same digests. It deliberately knows nothing of jobs and money.
 
+mod constraint;
 mod embed;
 mod engine;
 mod error;

@@ -2,9 +2,9 @@
 //! the first fields is left out where it asks for nothing, so that requests without it keep their bytes.
 
 use super::{Check, DecodeError, decode_shape, encode};
-use crate::GenerateParams;
-use crate::generate::{BIAS_BAN_Q16, ONE_Q16, PENALTY_MAX_Q16};
-use crate::limits::{BIASES_MAX, PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::generate::{BIAS_BAN_Q16, CONSTRAINT_DIALECT, ONE_Q16, PENALTY_MAX_Q16};
+use crate::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::{Constraint, ConstraintForm, GenerateParams};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +25,31 @@ struct Wire {
     presence_penalty_q16: i32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     logit_bias: Vec<(u32, i32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    constraint: Option<WireConstraint>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireConstraint {
+    /// [`CONSTRAINT_DIALECT`].
+    dialect: String,
+    form: String,
+    source: String,
+}
+
+impl WireConstraint {
+    fn of(constraint: Constraint) -> Self {
+        let Constraint { form, source } = constraint;
+        Self { dialect: CONSTRAINT_DIALECT.to_owned(), form: form.name().to_owned(), source }
+    }
+
+    fn open(self) -> Result<Constraint, DecodeError> {
+        if self.dialect != CONSTRAINT_DIALECT {
+            return Err(DecodeError::Rule("the constraint is in another dialect; update one of the two nodes"));
+        }
+        let form = ConstraintForm::from_name(&self.form).ok_or(DecodeError::Rule("unknown form of a constraint"))?;
+        Ok(Constraint { form, source: self.source })
+    }
 }
 
 fn one() -> u32 {
@@ -67,6 +92,12 @@ impl Check for GenerateParams {
         if !bias.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(DecodeError::Rule("biased tokens must be in ascending order, each once"));
         }
+        if self.constraint.as_ref().is_some_and(|c| !(1..=CONSTRAINT_BYTES_MAX).contains(&c.source.len())) {
+            return Err(DecodeError::Rule("a constraint must have 1 to 32,768 bytes"));
+        }
+        if self.constraint.is_some() && self.ignore_eos {
+            return Err(DecodeError::Rule("a constraint ends with an end token: it cannot be ignored"));
+        }
         Ok(())
     }
 }
@@ -89,6 +120,7 @@ impl GenerateParams {
             frequency_penalty_q16: p.frequency_penalty_q16,
             presence_penalty_q16: p.presence_penalty_q16,
             logit_bias: p.logit_bias,
+            constraint: p.constraint.map(WireConstraint::of),
         })
     }
 
@@ -114,6 +146,7 @@ impl GenerateParams {
             frequency_penalty_q16: w.frequency_penalty_q16,
             presence_penalty_q16: w.presence_penalty_q16,
             logit_bias: w.logit_bias,
+            constraint: w.constraint.map(WireConstraint::open).transpose()?,
         };
         params.check()?;
         Ok(params)

@@ -3,6 +3,7 @@
 
 use super::Task;
 use super::ending::Ending;
+use crate::constraint::Text;
 use crate::error::RunError;
 use crate::model::Model;
 use std::sync::Arc;
@@ -12,26 +13,42 @@ use talkoo_exact::sample::Sampler;
 /// Follows an output token by token.
 pub(super) struct Course {
     sampler: Sampler,
+    constraint: Option<Text>,
     ending: Ending,
     count: usize,
 }
 
 impl Course {
     /// `room`: positions left in the context after the prompt.
-    pub(super) fn new(model: &Arc<Model>, task: &Task, room: u32) -> Self {
+    ///
+    /// # Errors
+    /// If the constraint is none.
+    pub(super) fn new(model: &Arc<Model>, task: &Task, room: u32) -> Result<Self, RunError> {
         let sampler = Sampler::new(&task.params, task.seed, &task.prompt);
-        Self { sampler, ending: Ending::new(Arc::clone(model), &task.params, room), count: 0 }
+        let compile = |constraint| model.vocabulary().compiler()?.compile(constraint);
+        let constraint = task.params.constraint.as_ref().map(compile).transpose()?;
+        Ok(Self { sampler, constraint, ending: Ending::new(Arc::clone(model), &task.params, room), count: 0 })
     }
 
     /// The next output token; `largest` as [`talkoo_exact::sample::argmax`].
     pub(super) fn next(&mut self, logits: &[i64], largest: impl Fn(&[i64]) -> u32) -> Result<u32, RunError> {
-        self.sampler.next(logits, None, largest).ok_or(RunError::NoToken { after: self.count })
+        let none = RunError::NoToken { after: self.count };
+        let Some(text) = &mut self.constraint else {
+            return self.sampler.next(logits, None, largest).ok_or(none);
+        };
+        let set = text.allowed()?;
+        self.sampler.next(logits, Some(&|token| set.is_allowed(token)), largest).ok_or(none)
     }
 
     /// Takes the token that came; says why the output ends with it, if it does.
-    pub(super) fn after(&mut self, token: u32) -> Option<Finish> {
+    pub(super) fn after(&mut self, token: u32) -> Result<Option<Finish>, RunError> {
         self.count += 1;
         self.sampler.push(token);
-        self.ending.after(token)
+        let finish = self.ending.after(token);
+        match &mut self.constraint {
+            Some(text) if finish.is_none() => text.push(token)?,
+            _ => {}
+        }
+        Ok(finish)
     }
 }

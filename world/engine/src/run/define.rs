@@ -29,7 +29,7 @@ pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunEr
         let residual = last.expect("the prompt has at least one token");
         let token = course.next(&logits(&definition, &residual)?, argmax)?;
         tokens.push(token);
-        let finish = course.after(token);
+        let finish = course.after(token)?;
         if builder.push_token(token) || finish.is_some() {
             builder.close();
         }

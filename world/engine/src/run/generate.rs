@@ -42,7 +42,7 @@ impl Generator {
     /// Takes the logits after the last position fed; the token is the next one to feed.
     pub(crate) fn logits(&mut self, logits: &[i64], engine: &Engine) -> Result<Grown, RunError> {
         let token = self.course.next(logits, |logits| engine.argmax(logits))?;
-        let finish = self.course.after(token);
+        let finish = self.course.after(token)?;
         let full = self.builder.push_token(token) || finish.is_some();
         let chunk = full.then(|| {
             let (index, tokens, digest) = self.builder.close().expect("a token was just pushed");

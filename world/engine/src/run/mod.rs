@@ -81,7 +81,7 @@ impl Task {
         }
         check_tokens(model, &self.prompt)?;
         self.params.check()?;
-        Ok(Course::new(model, self, context - prompt))
+        Course::new(model, self, context - prompt)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Checker {
     checked: usize,
     diverged: Option<u32>,
     finish: Option<Finish>,
+    /// Why it cannot go on: no word about the output.
+    failed: Option<RunError>,
 }
 
 impl Checker {
@@ -46,6 +48,7 @@ impl Checker {
             checked: 0,
             diverged: None,
             finish: None,
+            failed: None,
         })
     }
 
@@ -53,17 +56,24 @@ impl Checker {
         &self.input
     }
 
-    pub(crate) fn has_diverged(&self) -> bool {
-        self.diverged.is_some()
+    /// Whether what comes after says no more.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.diverged.is_some() || self.failed.is_some()
     }
 
     /// What was found, once all input was fed or a token diverged.
-    pub(crate) fn verified(mut self) -> Verified {
+    ///
+    /// # Errors
+    /// If its constraint cannot be followed to the end.
+    pub(crate) fn verified(mut self) -> Result<Verified, RunError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         if self.diverged.is_none() && self.checked < self.tokens.len() {
             self.diverge();
         }
         let finish = self.finish.filter(|_| self.diverged.is_none());
-        Verified { chunk_digests: self.builder.digests().to_vec(), diverged: self.diverged, finish }
+        Ok(Verified { chunk_digests: self.builder.digests().to_vec(), diverged: self.diverged, finish })
     }
 
     /// Index of the output token sampled after position `index`, if it is one.
@@ -74,6 +84,31 @@ impl Checker {
     fn diverge(&mut self) -> bool {
         self.diverged = Some(self.checked as u32);
         false
+    }
+
+    /// Whether the sampler gives `token` here; an honest run without any token gives none.
+    fn gives(&mut self, logits: &[i64], token: u32) -> Result<bool, RunError> {
+        match self.course.next(logits, argmax) {
+            Ok(honest) => Ok(honest == token),
+            Err(RunError::NoToken { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check(&mut self, logits: &[i64]) -> Result<bool, RunError> {
+        let token = self.tokens[self.checked];
+        if self.finish.is_some() || !self.gives(logits, token)? {
+            return Ok(self.diverge());
+        }
+        let states = self.waiting.pop_front().expect("states come before logits");
+        self.builder.push_states(&states);
+        self.checked += 1;
+        self.finish = self.course.after(token)?;
+        let full = self.builder.push_token(token);
+        if full || self.finish.is_some() || self.checked == self.tokens.len() {
+            self.builder.close();
+        }
+        Ok(true)
     }
 }
 
@@ -90,19 +125,10 @@ impl Observer for Checker {
     }
 
     fn logits(&mut self, _: usize, logits: &[i64]) -> bool {
-        let token = self.tokens[self.checked];
-        if self.finish.is_some() || self.course.next(logits, argmax) != Ok(token) {
-            return self.diverge();
-        }
-        let states = self.waiting.pop_front().expect("states come before logits");
-        self.builder.push_states(&states);
-        self.checked += 1;
-        self.finish = self.course.after(token);
-        let full = self.builder.push_token(token);
-        if full || self.finish.is_some() || self.checked == self.tokens.len() {
-            self.builder.close();
-        }
-        true
+        self.check(logits).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            false
+        })
     }
 }
 
@@ -117,6 +143,6 @@ impl Engine {
         self.reset();
         let input = checker.input.clone();
         self.advance(&input, &mut checker)?;
-        Ok(checker.verified())
+        checker.verified()
     }
 }

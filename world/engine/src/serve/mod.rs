@@ -274,7 +274,10 @@ impl Server {
                 && let Role::Verify(checker) = stream.role
             {
                 self.positions -= stream.positions;
-                out.push(Event::Verified { stream: *id, verified: checker.verified() });
+                out.push(match checker.verified() {
+                    Ok(verified) => Event::Verified { stream: *id, verified },
+                    Err(error) => Event::Failed { stream: *id, error },
+                });
             }
         }
     }

@@ -75,7 +75,7 @@ impl Stream {
     ) -> bool {
         match &mut self.role {
             Role::Verify(checker) => {
-                if !checker.has_diverged() {
+                if !checker.is_decided() {
                     checker.states(index, states);
                     logits.map(|logits| checker.logits(index, logits));
                 }
@@ -105,6 +105,6 @@ impl Stream {
 
     /// Whether a verification has its answer.
     pub(super) fn is_checked(&self) -> bool {
-        matches!(&self.role, Role::Verify(checker) if checker.has_diverged() || self.left() == 0)
+        matches!(&self.role, Role::Verify(checker) if checker.is_decided() || self.left() == 0)
     }
 }

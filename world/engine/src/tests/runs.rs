@@ -4,7 +4,7 @@ use crate::testing::Shape;
 use crate::{Chunk, Engine, Kernel, Outcome, RunError, Task, define_generate};
 use std::ops::ControlFlow;
 use talkoo_base::generate::BIAS_BAN_Q16;
-use talkoo_base::{Finish, GenerateParams, sha256};
+use talkoo_base::{Constraint, Finish, GenerateParams, sha256};
 
 fn task(prompt: &[u32], params: GenerateParams) -> Task {
     Task { prompt: prompt.to_vec(), params, seed: 42, trace_id: sha256(&[b"trace"]) }
@@ -197,4 +197,62 @@ fn impossible_tasks_are_refused() {
 fn speed_is_measured() {
     let speed = Engine::new(Shape::small(8).load(), 2).measure();
     assert!(speed.prefill_milli_tps > 0 && speed.decode_milli_tps > 0);
+}
+
+#[test]
+fn constraints_are_kept_and_replayed() {
+    use talkoo_base::ConstraintForm::{JsonSchema, Lark, Regex};
+    let mut engine = Engine::new(Shape::small(10).load(), 2);
+    let schema =
+        r#"{"type":"object","properties":{"a":{"enum":["x","yz"]}},"required":["a"],"additionalProperties":false}"#;
+    let cases = [
+        (Regex, "(ab|ca){3}", 60),
+        (Regex, "[a-z]{40}", 60),
+        (JsonSchema, schema, 60),
+        (Lark, "start: \"(\" start \")\" | \"x\"", 20),
+    ];
+    for (form, source, max_tokens) in cases {
+        let constraint = Some(Constraint { form, source: source.to_owned() });
+        for temperature_q16 in [0, 1 << 16, 60 << 16] {
+            let params = GenerateParams {
+                ignore_eos: false,
+                temperature_q16,
+                constraint: constraint.clone(),
+                ..warm(max_tokens)
+            };
+            let task = task(&[5, 6], params);
+            let honest = generate(&mut engine, &task);
+            let text = engine.model().vocabulary().decode(&honest.tokens);
+            let is_whole = match form {
+                JsonSchema => {
+                    serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|v| v["a"] == "x" || v["a"] == "yz")
+                }
+                Regex => regex::Regex::new(&format!("^{source}$")).unwrap().is_match(&text),
+                Lark => text.matches('(').count() == text.matches(')').count() && text.contains('x'),
+            };
+            assert_eq!(is_whole, honest.finish == Finish::Stop, "{source}: {text:?}");
+            assert!(is_whole || form == Lark, "{source}: {text:?}");
+            for at in [0, honest.tokens.len() - 1] {
+                let mut tokens = honest.tokens.clone();
+                tokens[at] = (tokens[at] + 1) % 90;
+                assert_eq!(engine.verify(&task, &tokens).unwrap().diverged, Some(at as u32), "{source} at {at}");
+            }
+        }
+    }
+    for (form, source) in [(Regex, "("), (JsonSchema, "{"), (JsonSchema, r#"{"type":"no"}"#), (Lark, "start: x")] {
+        let constraint = Some(Constraint { form, source: source.to_owned() });
+        let task = task(&[5], GenerateParams { ignore_eos: false, constraint, ..warm(9) });
+        let error = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(&error, RunError::Constraint(_)), "{source}: {error}");
+        assert_eq!(engine.verify(&task, &[1]), Err(error.clone()), "{source}");
+        assert_eq!(engine.model().vocabulary().check_constraint(task.params.constraint.as_ref().unwrap()), Err(error));
+    }
+}
+
+#[test]
+fn the_dialect_of_constraints_is_the_one_in_use() {
+    let lock = include_str!("../../../../Cargo.lock");
+    let has = |name: &str, version: &str| lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n"));
+    let (name, version) = talkoo_base::generate::CONSTRAINT_DIALECT.split_once('/').unwrap();
+    assert!(has(name, version) && has("toktrie", version) && has("derivre", "0.3.13"), "a new dialect");
 }

@@ -5,13 +5,17 @@ use crate::{Engine, Event, Outcome, RunError, Server, StreamId, Task};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use talkoo_base::generate::BIAS_BAN_Q16;
-use talkoo_base::{Finish, GenerateParams, sha256};
+use talkoo_base::{Constraint, ConstraintForm, Finish, GenerateParams, sha256};
 
 fn task(seed: u64, prompt: usize, max_tokens: u32) -> Task {
+    let languages = [(ConstraintForm::Regex, "[ab(]{5,30}"), (ConstraintForm::JsonSchema, r#"{"type":"array"}"#)];
+    let (form, source) = languages[seed as usize % 2];
+    let constraint = seed.is_multiple_of(3).then(|| Constraint { form, source: source.to_owned() });
     let params = GenerateParams {
         max_tokens,
-        temperature_q16: if seed.is_multiple_of(3) { 0 } else { 1 << 16 },
-        ignore_eos: !seed.is_multiple_of(5),
+        temperature_q16: if seed.is_multiple_of(4) { 0 } else { 1 << 16 },
+        ignore_eos: !seed.is_multiple_of(5) && constraint.is_none(),
+        constraint,
         repeat_penalty_q16: if seed.is_multiple_of(2) { 3 << 15 } else { 1 << 16 },
         frequency_penalty_q16: (seed as i32 % 5 - 2) << 16,
         presence_penalty_q16: (seed as i32 % 3) << 15,

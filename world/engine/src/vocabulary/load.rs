@@ -56,6 +56,7 @@ pub(super) fn load(metadata: &Metadata) -> Result<Inner, ModelError> {
         special: finder(raw.tokens, &is_special)?,
         user_defined: finder(raw.tokens, &|i| raw.types[i] == USER_DEFINED)?,
         control: finder(raw.tokens, &|i| raw.is_control(i))?,
+        compiler: std::sync::OnceLock::new(),
         bos,
         adds_bos: metadata.bool("tokenizer.ggml.add_bos_token").unwrap_or(adds_bos),
         eos,

@@ -14,14 +14,15 @@ mod template;
 pub use decode::Decoder;
 pub use template::ChatMessage;
 
-use crate::error::{ModelError, TemplateError};
+use crate::constraint::Compiler;
+use crate::error::{ModelError, RunError, TemplateError};
 use crate::gguf::Header;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use talkoo_base::Digest;
+use std::sync::{Arc, OnceLock};
+use talkoo_base::{Constraint, Digest};
 
 /// The tokenizer, chat template and end tokens of one model. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ struct Inner {
     bos_text: String,
     eos_text: String,
     template: Option<String>,
+    /// Made for the first constraint.
+    compiler: OnceLock<Result<Compiler, RunError>>,
 }
 
 #[derive(Debug)]
@@ -181,6 +184,18 @@ impl Vocabulary {
         let mut out: String = tokens.iter().map(|t| decoder.push(*t)).collect();
         out.push_str(&decoder.finish());
         out
+    }
+
+    /// Checks that a constraint can be followed with this vocabulary.
+    ///
+    /// # Errors
+    /// If it is none, or too large, or the model has no end token.
+    pub fn check_constraint(&self, constraint: &Constraint) -> Result<(), RunError> {
+        self.compiler()?.compile(constraint).map(drop)
+    }
+
+    pub(crate) fn compiler(&self) -> Result<&Compiler, RunError> {
+        self.inner.compiler.get_or_init(|| Compiler::new(self)).as_ref().map_err(Clone::clone)
     }
 
     /// Whether the file has a chat template.
