@@ -256,3 +256,23 @@ fn the_dialect_of_constraints_is_the_one_in_use() {
     let (name, version) = talkoo_base::generate::CONSTRAINT_DIALECT.split_once('/').unwrap();
     assert!(has(name, version) && has("toktrie", version) && has("derivre", "0.3.13"), "a new dialect");
 }
+
+#[test]
+fn a_constraint_of_a_stranger_costs_no_stack() {
+    use talkoo_base::ConstraintForm::{JsonSchema, Lark, Regex};
+    let vocabulary = Shape::small(10).load().vocabulary().clone();
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| open.repeat(depth) + inner + &close.repeat(depth);
+    let hostile = [
+        (Regex, nested("(", "a", ")", 16_000)),
+        (Regex, nested("(?:", "a", "){9}", 200)),
+        (Lark, format!("start: {}", nested("(", "\"a\"", ")", 16_000))),
+        (Lark, format!("start: {}", nested("[", "\"a\"", "]", 16_000))),
+        (Lark, format!("start: A\nA: {}", nested("(", "\"a\"", ")", 16_000))),
+        (JsonSchema, nested(r#"{"not":"#, "{}", "}", 4_000)),
+    ];
+    for (form, source) in hostile {
+        let start: String = source.chars().take(30).collect();
+        let checked = vocabulary.check_constraint(&Constraint { form, source });
+        assert!(matches!(checked, Err(RunError::Constraint(_))), "{start}");
+    }
+}
