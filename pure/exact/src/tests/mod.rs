@@ -6,6 +6,7 @@ mod import;
 mod operators;
 mod sample;
 mod trace;
+mod vectors;
 
 use crate::constants::{divisors, epsilon, frequencies, root, round_single, score_scale};
 use crate::error::ImportError;
