@@ -241,6 +241,7 @@ fn trace(v: &mut Vectors) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "what was found goes where it can be compared")]
 fn the_published_vectors_are_what_the_definition_gives() {
     let mut v = Vectors { random: Random(2_026), lines: String::new() };
     weights(&mut v);
