@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | judge [NAME|--list] | bench [engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | judge [NAME|--list] | bench [embed|engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -26,7 +26,7 @@ const MEASURES: [(&str, &str, f64, usize); 4] = [
 ];
 
 /// Lines of `key value` that a program printed.
-type Lines = BTreeMap<String, String>;
+pub(super) type Lines = BTreeMap<String, String>;
 
 /// `[--model FILE] [--rounds N]`; without a file, the usual model and what llama.cpp makes of it.
 pub(super) fn run(args: &[&str]) -> Result<()> {
@@ -177,7 +177,7 @@ fn refused(model: &str, who: &str, why: &anyhow::Error) -> Result<()> {
     Ok(())
 }
 
-fn ask(program: &str, args: &[&str]) -> Result<Lines> {
+pub(super) fn ask(program: &str, args: &[&str]) -> Result<Lines> {
     let said = output(program, args)?;
     let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.trim().to_owned()));
     Ok(said.lines().filter_map(pair).collect())
@@ -187,38 +187,38 @@ fn need<'a>(lines: &'a Lines, key: &str) -> Result<&'a str> {
     lines.get(key).map(String::as_str).with_context(|| format!("no line `{key}`"))
 }
 
-fn number(lines: &Lines, key: &str) -> Result<f64> {
+pub(super) fn number(lines: &Lines, key: &str) -> Result<f64> {
     need(lines, key)?.parse().with_context(|| format!("`{key}` is not a number"))
 }
 
-struct Spread {
+pub(super) struct Spread {
     least: f64,
-    median: f64,
+    pub(super) median: f64,
     most: f64,
 }
 
 impl Spread {
     /// Of at least one value.
-    fn of(values: &[f64], divisor: f64) -> Self {
+    pub(super) fn of(values: &[f64], divisor: f64) -> Self {
         let mut values: Vec<f64> = values.iter().map(|v| v / divisor).collect();
         values.sort_by(f64::total_cmp);
         Self { least: values[0], median: values[values.len() / 2], most: values[values.len() - 1] }
     }
 
-    fn show(&self, digits: usize) -> String {
+    pub(super) fn show(&self, digits: usize) -> String {
         format!("{:.digits$} [{:.digits$}–{:.digits$}]", self.median, self.least, self.most)
     }
 }
 
 /// CPU time in ticks: of the whole machine, and of the programs that ended under us.
-struct Cpu {
+pub(super) struct Cpu {
     all: u64,
     busy: u64,
     ours: u64,
 }
 
 impl Cpu {
-    fn now() -> Result<Self> {
+    pub(super) fn now() -> Result<Self> {
         let numbers = |text: &str| -> Vec<u64> { text.split_whitespace().filter_map(|n| n.parse().ok()).collect() };
         // user, nice, system, idle, iowait, irq, softirq, steal; see proc_stat(5).
         let machine = std::fs::read_to_string("/proc/stat")?;
@@ -231,7 +231,7 @@ impl Cpu {
         Ok(Self { all, busy: all - idle, ours: fields.iter().skip(12).take(2).sum() })
     }
 
-    fn others_percent(&self, before: &Self) -> f64 {
+    pub(super) fn others_percent(&self, before: &Self) -> f64 {
         let others = (self.busy - before.busy).saturating_sub(self.ours - before.ours);
         100.0 * others as f64 / (self.all - before.all).max(1) as f64
     }

@@ -1,5 +1,6 @@
 //! Benches: we and the peer in one run, as a ratio. `docs/BENCHMARKS.md` holds the figures.
 
+mod embed;
 mod llama;
 mod path;
 pub(crate) mod peer;
@@ -13,10 +14,11 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["engine", "llama", "net", "path", "sim"];
+    let all = ["embed", "engine", "llama", "net", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
+            "embed" => embed::run()?,
             "engine" => engine()?,
             "llama" => llama::run(&[])?,
             "net" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-net", "--example", "throughput"])?,
