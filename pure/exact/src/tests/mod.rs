@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod encoder;
+mod hostile;
 mod import;
 mod operators;
 mod sample;
