@@ -136,7 +136,7 @@ fn attention_over_equal_and_over_extreme_positions() {
             let query: Vec<i64> = (0..32).map(|_| random.signed(bits)).collect();
             let out = attend(&query, &refs, &refs, 0, 273_850_497);
             // A mean of equal values is that value, up to the weights' last bits.
-            let wide = |code: i8| i128::from(code) * i128::from(value.mantissas[0]) << 20;
+            let wide = |code: i8| (i128::from(code) * i128::from(value.mantissas[0])) << 20;
             for (out, code) in out.iter().zip(&value.codes) {
                 let want = crate::arith::rsh128(wide(*code), -value.exponent);
                 let slack = 4 + (want.abs() >> 12);
