@@ -1,6 +1,7 @@
 // What `cargo xtask bench llama` and `judge` ask of llama.cpp, through its C API alone. Prints `key value` lines.
 //
 //   llama speed MODEL THREADS               the same steps as `--example bench -- MODEL compare THREADS`
+//   llama more MODEL THREADS                the same steps as `--example bench -- MODEL more THREADS`
 //   llama perplexity MODEL IDS CONTEXT THREADS
 //   llama greedy MODEL IDS COUNT THREADS    the ids chosen, on one line
 //   llama tokenize MODEL TEXT IDS MAX       at most MAX ids of a text file
@@ -21,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BATCH = 512, PREFILL = 512, PROMPT = 16, DECODE = 128, REPEATS = 3, LINE_MAX = 4096 };
+enum { BATCH = 512, PREFILL = 512, PROMPT = 16, DECODE = 128, LONG = 4000, REPEATS = 3, LINE_MAX = 4096 };
 
 // A model on the CPU with one sequence.
 struct engine {
@@ -86,13 +87,16 @@ static struct llama_model * load(const char * path, bool vocab_only) {
 }
 
 // `outputs`: positions of one batch whose logits may be asked for; more would only cost memory.
-static struct engine start(const char * path, int context, int outputs, int threads) {
+// `streams`: sequences, each with its part of the context.
+static struct engine start_many(const char * path, int context, int outputs, int streams, int threads) {
     struct engine engine = { .model = load(path, false) };
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = (uint32_t) context;
     params.n_batch = BATCH;
     params.n_ubatch = BATCH;
     params.n_outputs_max = (uint32_t) outputs;
+    params.n_seq_max = (uint32_t) streams;
+    params.kv_unified = false;
     params.n_threads = threads;
     params.n_threads_batch = threads;
     params.type_k = GGML_TYPE_F16;
@@ -112,6 +116,10 @@ static struct engine start(const char * path, int context, int outputs, int thre
     return engine;
 }
 
+static struct engine start(const char * path, int context, int outputs, int threads) {
+    return start_many(path, context, outputs, 1, threads);
+}
+
 // Runs `count` tokens (at most BATCH) from where the context stands; the last one's logits are ready then.
 static void advance(const struct engine * engine, llama_token * tokens, int count) {
     if (llama_decode(engine->context, llama_batch_get_one(tokens, count)) != 0) fail("llama_decode failed");
@@ -121,13 +129,18 @@ static void reset(const struct engine * engine) {
     llama_memory_clear(llama_get_memory(engine->context), true);
 }
 
-static llama_token likeliest(const struct engine * engine) {
-    const float * logits = llama_get_logits_ith(engine->context, -1);
+// `row`: of the last batch; -1 is the last.
+static llama_token likeliest_of(const struct engine * engine, int row) {
+    const float * logits = llama_get_logits_ith(engine->context, row);
     int best = 0;
     for (int i = 1; i < engine->vocabulary; i++) {
         if (logits[i] > logits[best]) best = i;
     }
     return best;
+}
+
+static llama_token likeliest(const struct engine * engine) {
+    return likeliest_of(engine, -1);
 }
 
 static int by_size(const void * a, const void * b) {
@@ -196,6 +209,56 @@ static void speed(const char * path, int threads, double started) {
     printf("decode_tps %.2f\n", median(decode, REPEATS));
     print_peak();
     print_backend();
+}
+
+// Decode after LONG tokens: tokens per second.
+static double decode_long(const char * path, int threads) {
+    struct engine engine = start(path, LONG + 2 * DECODE, 1, threads);
+    llama_token ids[LONG];
+    for (int i = 0; i < LONG; i++) ids[i] = (i * 7919 + 13) % 40000;
+    for (int i = 0; i < LONG; i += BATCH) advance(&engine, ids + i, LONG - i < BATCH ? LONG - i : BATCH);
+    llama_token token = likeliest(&engine);
+    double begin = seconds();
+    for (int i = 0; i < DECODE; i++) {
+        advance(&engine, &token, 1);
+        token = likeliest(&engine);
+    }
+    return DECODE / (seconds() - begin);
+}
+
+// The next token of every stream in one batch; all at the same position.
+static void step(const struct engine * engine, struct llama_batch * batch, llama_token * tokens, int position) {
+    for (int s = 0; s < batch->n_tokens; s++) {
+        batch->token[s] = tokens[s];
+        batch->pos[s] = position;
+        batch->n_seq_id[s] = 1;
+        batch->seq_id[s][0] = s;
+        batch->logits[s] = 1;
+    }
+    if (llama_decode(engine->context, *batch) != 0) fail("llama_decode failed");
+    for (int s = 0; s < batch->n_tokens; s++) tokens[s] = likeliest_of(engine, s);
+}
+
+// Decode of several streams at once, prompts apart: tokens per second over all of them.
+static double decode_streams(const char * path, int streams, int threads) {
+    struct engine engine = start_many(path, streams * 2 * DECODE, streams, streams, threads);
+    struct llama_batch batch = llama_batch_init(streams, 0, 1);
+    batch.n_tokens = streams;
+    llama_token * tokens = allocate((size_t) streams, sizeof *tokens);
+    for (int i = 0; i < PROMPT; i++) {
+        for (int s = 0; s < streams; s++) tokens[s] = (i * 7919 + 13) % 40000;
+        step(&engine, &batch, tokens, i);
+    }
+    double begin = seconds();
+    // The first output token came with the prompt.
+    for (int i = 0; i + 1 < DECODE; i++) step(&engine, &batch, tokens, PROMPT + i);
+    return streams * (DECODE - 1) / (seconds() - begin);
+}
+
+static void more(const char * path, int threads) {
+    printf("long_tps %.2f\n", decode_long(path, threads));
+    printf("streams8_tps %.2f\n", decode_streams(path, 8, threads));
+    printf("streams32_tps %.2f\n", decode_streams(path, 32, threads));
 }
 
 // Negative log of the probability of `token`.
@@ -297,6 +360,8 @@ int main(int count, char ** arguments) {
     const char * mode = count > 3 ? arguments[1] : "";
     if (count == 4 && strcmp(mode, "speed") == 0) {
         speed(arguments[2], atoi(arguments[3]), started);
+    } else if (count == 4 && strcmp(mode, "more") == 0) {
+        more(arguments[2], atoi(arguments[3]));
     } else if (count == 6 && strcmp(mode, "perplexity") == 0) {
         perplexity(arguments[2], arguments[3], atoi(arguments[4]), atoi(arguments[5]));
     } else if (count == 6 && strcmp(mode, "greedy") == 0) {

@@ -4,14 +4,15 @@
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf speed [THREADS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf image FILE
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf compare THREADS
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf more THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf streams THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf greedy IDS.i32le TOKENS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf tokenize TEXT-FILE > IDS-PER-LINE
 //! ```
-//! With MODEL_IMAGE=FILE in the environment the model is loaded with the help of what `image` wrote.
-//! `compare`, `perplexity` and `greedy` print `key value` lines for `cargo xtask bench llama`, and take the
+//! With `--image FILE` at the end the model is loaded with the help of what `image` wrote.
+//! `compare`, `more`, `perplexity` and `greedy` print `key value` lines for `cargo xtask bench llama`, and take the
 //! same steps as `xtask/bench/llama.c`. Floating point is used only here, on finished logits.
 #![allow(clippy::print_stdout)]
 
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Server, Task, Vocabulary, define_generate};
+use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Scope, Server, Task, Vocabulary, define_generate};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -30,17 +31,20 @@ const PREFILL: u32 = 512;
 const PROMPT: usize = 16;
 /// Tokens of the measured decode.
 const DECODE: u32 = 128;
+/// Tokens before the long decode of `more`.
+const LONG: u32 = 4_000;
 /// How often `speed` and `compare` measure.
 const REPEATS: usize = 3;
 
 fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let image = arguments.iter().position(|a| a == "--image").map(|at| arguments.drain(at..).nth(1));
     let argument = |i: usize| arguments.get(i).map_or("", String::as_str);
     if argument(1) == "tokenize" {
         return tokenize(&Vocabulary::open(Path::new(argument(0)))?, argument(2));
     }
     let start = Instant::now();
-    let model = Arc::new(match std::env::var_os("MODEL_IMAGE") {
+    let model = Arc::new(match image.flatten() {
         Some(image) => Model::load_with(Path::new(argument(0)), Path::new(&image))?,
         None => Model::load(Path::new(argument(0)))?,
     });
@@ -49,6 +53,7 @@ fn main() -> Result<(), Failure> {
         "image" => Ok(model.save_image(Path::new(argument(2)))?),
         "speed" => speed(&model, argument(2).parse().unwrap_or(1)),
         "compare" => compare(&model, argument(2).parse()?, start),
+        "more" => more(&model, argument(2).parse()?),
         "streams" => streams(&model, argument(2).parse()?),
         "greedy" => greedy(&model, &read_ids(argument(2))?, argument(3).parse()?),
         "perplexity" => perplexity(&model, argument(2), argument(3).parse()?),
@@ -66,9 +71,13 @@ fn generate(engine: &mut Engine, task: &Task, on_token: &mut dyn FnMut(u32)) -> 
     engine.generate(task, on_token, &mut |_| ControlFlow::Continue(()))
 }
 
-/// Made-up tokens of the measured prefill.
+/// Made-up tokens of a measured prefill.
+fn made_up(count: u32) -> Vec<u32> {
+    (0..count).map(|i| (i * 7919 + 13) % 40_000).collect()
+}
+
 fn prefill_ids() -> Vec<u32> {
-    (0..PREFILL).map(|i| (i * 7919 + 13) % 40_000).collect()
+    made_up(PREFILL)
 }
 
 /// What is decoded: the first token comes with the prompt, the others are measured.
@@ -86,8 +95,12 @@ fn measure_prefill(engine: &mut Engine) -> Result<f64, RunError> {
 
 /// Tokens per second after the first one, and what came out.
 fn measure_decode(engine: &mut Engine) -> Result<(f64, Outcome), RunError> {
+    measure_decode_of(engine, &decode_task())
+}
+
+fn measure_decode_of(engine: &mut Engine, task: &Task) -> Result<(f64, Outcome), RunError> {
     let mut first = None;
-    let outcome = generate(engine, &decode_task(), &mut |_| {
+    let outcome = generate(engine, task, &mut |_| {
         first.get_or_insert_with(Instant::now);
     })?;
     let seconds = first.map_or(f64::NAN, |f| f.elapsed().as_secs_f64());
@@ -149,29 +162,41 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<(), Failure
 }
 
 /// Decode of several streams at once, prefill apart: tokens per second over all of them.
+fn measure_streams(model: &Arc<Model>, threads: usize, count: u64) -> Result<f64, RunError> {
+    let mut server = Server::new(Engine::new(Arc::clone(model), threads), usize::MAX);
+    for seed in 0..count {
+        server.generate(Task { seed, ..decode_task() }, Scope(Digest::ZERO), None)?;
+    }
+    let (mut events, mut tokens) = (Vec::new(), 0);
+    // All prompts first.
+    while events.len() < count as usize {
+        server.step(&mut events);
+    }
+    let start = Instant::now();
+    events.clear();
+    while server.step(&mut events) {
+        tokens += events.iter().filter(|e| matches!(e, talkoo_engine::Event::Token { .. })).count();
+        events.clear();
+    }
+    Ok(tokens as f64 / start.elapsed().as_secs_f64())
+}
+
 fn streams(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
     for count in [1, 4, 8, 16, 32, 64] {
         let mut best = 0f64;
         for _ in 0..REPEATS {
-            let mut server = Server::new(Engine::new(Arc::clone(model), threads), usize::MAX);
-            for seed in 0..count {
-                server.generate(Task { seed, ..decode_task() }, None)?;
-            }
-            let (mut events, mut tokens) = (Vec::new(), 0);
-            // All prompts first.
-            while events.len() < count as usize {
-                server.step(&mut events);
-            }
-            let start = Instant::now();
-            events.clear();
-            while server.step(&mut events) {
-                tokens += events.iter().filter(|e| matches!(e, talkoo_engine::Event::Token { .. })).count();
-                events.clear();
-            }
-            best = best.max(tokens as f64 / start.elapsed().as_secs_f64());
+            best = best.max(measure_streams(model, threads, count)?);
         }
         println!("streams {count} {best:.1} tokens/s, {threads} threads");
     }
+    Ok(())
+}
+
+fn more(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
+    let long = task(made_up(LONG), 1 + DECODE, true);
+    println!("long_tps {:.2}", measure_decode_of(&mut Engine::new(Arc::clone(model), threads), &long)?.0);
+    println!("streams8_tps {:.2}", measure_streams(model, threads, 8)?);
+    println!("streams32_tps {:.2}", measure_streams(model, threads, 32)?);
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 /// Rounds if none are asked for; each runs our engine, then llama.cpp, for every number of threads.
 const ROUNDS: usize = 5;
 const THREADS: [&str; 2] = ["1", "2"];
+/// Rounds of what takes long.
+const ROUNDS_OF_MORE: usize = 2;
 /// Tokens of the text that are scored, in contexts of 512.
 const SCORED: &str = "5120";
 const CONTEXT: &str = "512";
@@ -17,12 +19,15 @@ const ANSWER: &str = "64";
 const PROMPT: &str =
     "<|im_start|>user\nWhy do neighbours help one another with the harvest?<|im_end|>\n<|im_start|>assistant\n";
 
-/// What a `compare` or `speed` run prints: key, name, divisor, digits after the point.
-const MEASURES: [(&str, &str, f64, usize); 4] = [
+/// What `compare` or `speed`, then `more`, prints: key, name, divisor, digits after the point.
+const MEASURES: [(&str, &str, f64, usize); 7] = [
     ("prefill_tps", "prefill of 512 tokens, tokens/s", 1.0, 0),
     ("decode_tps", "decode of 128 tokens, tokens/s", 1.0, 0),
     ("first_token_seconds", "start to first token, s (less is better)", 1.0, 3),
     ("peak_kib", "peak memory, MiB (less is better)", 1024.0, 0),
+    ("long_tps", "decode of 128 after 4,000 tokens, tokens/s", 1.0, 0),
+    ("streams8_tps", "decode of 8 streams together, tokens/s", 1.0, 0),
+    ("streams32_tps", "decode of 32 streams together, tokens/s", 1.0, 0),
 ];
 
 /// Lines of `key value` that a program printed.
@@ -95,18 +100,25 @@ impl Bench {
     fn table(&self, model: &Path) -> Result<()> {
         let name = model.file_name().unwrap_or_default().to_string_lossy();
         let file = model.to_string_lossy();
+        let image = self.peer.dir.join(format!("{name}.image"));
+        let image = image.to_string_lossy();
         // The first run of each warms the page cache, and shows whether it takes the file.
-        let (ours, theirs) = match (self.run_ours(&file, "1"), self.run_theirs(&file, "1")) {
+        let (ours, theirs) = match (ask(&self.ours, &[&file, "compare", "1"]), self.run_theirs(&file, "speed", "1")) {
             (Ok(ours), Ok(theirs)) => (ours, theirs),
             (Err(why), _) => return refused(&name, "our engine", &why),
             (_, Err(why)) => return refused(&name, "llama.cpp", &why),
         };
         println!("\n{name}: llama.cpp {RELEASE} on {}, ours on {}", need(&theirs, "backend")?, need(&ours, "kernel")?);
         println!("llama.cpp says {}", need(&theirs, "system")?);
+        println!(
+            "our very first start takes {} s to the first token; later ones map the image that it leaves",
+            need(&ours, "first_token_seconds")?
+        );
         println!("medians of {} rounds, in brackets the least and the most", self.rounds);
         println!("{:54}{:>22}{:>22}{:>8}", "", "ours", "llama.cpp", "ratio");
+        output(&self.ours, &[&file, "image", &image])?;
         let before = Cpu::now()?;
-        let figures = self.rounds(&file)?;
+        let figures = self.rounds(&file, &image)?;
         let busy = Cpu::now()?.others_percent(&before);
         for ((threads, measure), [ours, theirs]) in &figures {
             let (_, what, divisor, digits) = MEASURES[*measure];
@@ -120,28 +132,26 @@ impl Bench {
     }
 
     /// The figures by number of threads and measure.
-    fn rounds(&self, model: &str) -> Result<BTreeMap<(&'static str, usize), Figures>> {
+    fn rounds(&self, model: &str, image: &str) -> Result<BTreeMap<(&'static str, usize), Figures>> {
         let mut figures: BTreeMap<_, Figures> = BTreeMap::new();
-        for _ in 0..self.rounds {
-            for threads in THREADS {
-                let sides = [self.run_ours(model, threads)?, self.run_theirs(model, threads)?];
-                for (measure, (key, ..)) in MEASURES.iter().enumerate() {
-                    let figures = figures.entry((threads, measure)).or_default();
-                    for (figures, lines) in figures.iter_mut().zip(&sides) {
-                        figures.push(number(lines, key)?);
-                    }
+        for (round, threads) in (0..self.rounds).flat_map(|round| THREADS.map(|threads| (round, threads))) {
+            let ours = |mode| ask(&self.ours, &[model, mode, threads, "--image", image]);
+            let mut sides = [ours("compare")?, self.run_theirs(model, "speed", threads)?];
+            if round < ROUNDS_OF_MORE {
+                sides[0].extend(ours("more")?);
+                sides[1].extend(self.run_theirs(model, "more", threads)?);
+            }
+            for (measure, (key, ..)) in MEASURES.iter().enumerate() {
+                for (side, lines) in sides.iter().enumerate().filter(|(_, lines)| lines.contains_key(*key)) {
+                    figures.entry((threads, measure)).or_default()[side].push(number(lines, key)?);
                 }
             }
         }
         Ok(figures)
     }
 
-    fn run_ours(&self, model: &str, threads: &str) -> Result<Lines> {
-        ask(&self.ours, &[model, "compare", threads])
-    }
-
-    fn run_theirs(&self, model: &str, threads: &str) -> Result<Lines> {
-        ask(&self.theirs, &["speed", model, threads])
+    fn run_theirs(&self, model: &str, mode: &str, threads: &str) -> Result<Lines> {
+        ask(&self.theirs, &[mode, model, threads])
     }
 
     /// What the numbers are worth: perplexity, and how long greedy answers stay the same.
