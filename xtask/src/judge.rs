@@ -27,6 +27,12 @@ const JUDGES: &[Judge] = &[
         run: eip712,
     },
     Judge {
+        name: "vectors",
+        what: "a twin in Python, written from docs/EXACT.md, gives all of docs/vectors.jsonl",
+        quick: true,
+        run: || script("python3", &[], &["xtask/judges/vectors.py"]),
+    },
+    Judge {
         name: "tokenizer",
         what: "the `tokenizers` package gives our token ids on 10,000 lines",
         quick: false,
