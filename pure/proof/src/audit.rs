@@ -149,6 +149,7 @@ impl Audits {
             audit.stage = Stage::Own { until: now.mono + OWN_AUDIT_MS_MAX + purchase.prefill_ms() };
             out.push(Effect::Run(Box::new(Run {
                 ticket: Ticket::Own(lease),
+                client: cx.me,
                 work: purchase.work.clone(),
                 trace_id: purchase.order.request.body.inputs[1],
                 rerun: Some(purchase.tokens.clone()),

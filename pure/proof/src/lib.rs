@@ -148,6 +148,8 @@ pub enum Ticket {
 pub struct Run {
     /// Which run.
     pub ticket: Ticket,
+    /// Who pays for it; our own node if it judges for us.
+    pub client: NodeId,
     /// What.
     pub work: Work,
     /// Mixed into every chunk digest.

@@ -80,7 +80,7 @@ impl Seller {
         // Until its first chunk nothing else says that the slot is in use.
         let for_ms = order.request.body.limits.input_units.saturating_mul(PREFILL_TOKEN_MS_MAX);
         out.push(Effect::Used { client, for_ms });
-        out.push(Effect::Run(Box::new(Run { ticket, work, trace_id, rerun: order.rerun.clone() })));
+        out.push(Effect::Run(Box::new(Run { ticket, client, work, trace_id, rerun: order.rerun.clone() })));
         if order.rerun.is_none() {
             out.push(Effect::Credit { ticket, chunks: CHUNKS_AHEAD_MAX });
         }

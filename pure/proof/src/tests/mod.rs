@@ -146,6 +146,7 @@ impl Nodes {
         let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { unreachable!() };
         let taken = self.send('C', worker, Message::Lease(order.clone()));
         assert_eq!(show(&taken), "used C, run sale, credit 2");
+        assert!(matches!(&taken[1], Effect::Run(run) if run.client == id('C')), "the client pays");
         (*order.clone(), LeaseId(order.request.body.digest(&net())))
     }
 
@@ -183,11 +184,14 @@ impl Nodes {
                 let nodes = self.drawn.pop_front().into_iter().collect();
                 (node, self.tell(node, Input::Candidates { lease, nodes }))
             }
-            Effect::Run(run) if run.rerun.is_some() => match self.words.get(&node).copied().unwrap_or(Word::Silent) {
-                Word::Silent => (node, Vec::new()),
-                Word::Down => ('C', self.tell('C', Input::PeerDown(id(node)))),
-                word => (node, self.tell(node, verified(run.ticket, word))),
-            },
+            Effect::Run(run) if run.rerun.is_some() => {
+                assert_eq!(run.client, id('C'), "the auditor's client pays, or it is the auditor itself");
+                match self.words.get(&node).copied().unwrap_or(Word::Silent) {
+                    Word::Silent => (node, Vec::new()),
+                    Word::Down => ('C', self.tell('C', Input::PeerDown(id(node)))),
+                    word => (node, self.tell(node, verified(run.ticket, word))),
+                }
+            }
             Effect::Keep(kept) => {
                 self.kept = Some(*kept);
                 (node, Vec::new())
