@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{Engine, Event, Model, Server, Task};
+use talkoo_engine::{Engine, Event, Model, Scope, Server, Task};
 
 /// Output tokens of each stream.
 const DECODE: u32 = 64;
@@ -77,7 +77,8 @@ fn decode(model: &Arc<Model>, threads: usize, count: u64) -> Result<f64> {
     let params = GenerateParams { max_tokens: DECODE, ignore_eos: true, ..GenerateParams::default() };
     for seed in 0..count {
         let prompt = (0..PROMPT).map(|i| (i * 7919 + 13) % vocabulary).collect();
-        server.generate(Task { prompt, params: params.clone(), seed, trace_id: Digest::ZERO }, None)?;
+        let task = Task { prompt, params: params.clone(), seed, trace_id: Digest::ZERO };
+        server.generate(task, Scope(Digest::ZERO), None)?;
     }
     let (mut events, mut first) = (Vec::new(), 0);
     while first < count && server.step(&mut events) {

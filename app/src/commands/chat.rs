@@ -5,10 +5,9 @@ use crate::answer::{Answer, text_of};
 use crate::cli::{RunArgs, Sampling};
 use anyhow::{Context, Result};
 use std::io::{BufRead, Write};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use talkoo_base::Digest;
-use talkoo_engine::{ChatMessage, Engine, Model, Task};
+use talkoo_engine::{ChatMessage, Engine, Event, Model, RunError, Scope, Server, Task};
 
 const HELP: &str = "\
 /set system TEXT        what the model is told before everything
@@ -77,7 +76,9 @@ impl Word {
 
 /// A conversation.
 struct Chat {
-    engine: Engine,
+    /// Keeps what was run of the conversation, so that a turn computes only what is new in it.
+    server: Server,
+    kernels: String,
     name: String,
     system: Option<String>,
     turns: Vec<ChatMessage>,
@@ -88,9 +89,10 @@ struct Chat {
 pub(super) fn run(args: &RunArgs, model: &Arc<Model>) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let engine = Engine::new(Arc::clone(model), args.threads.unwrap_or(cores));
-    let name = args.model.clone();
-    let sampling = args.sampling.clone();
-    let mut chat = Chat { engine, name, system: None, turns: Vec::new(), sampling };
+    let kernels = format!("{}, {} threads", engine.kernel_name(), engine.threads());
+    let (name, sampling) = (args.model.clone(), args.sampling.clone());
+    let server = Server::new(engine, model.context_max() as usize);
+    let mut chat = Chat { server, kernels, name, system: None, turns: Vec::new(), sampling };
     say("/? for help, /bye to leave");
     let mut lines = std::io::stdin().lock().lines();
     while let Some(line) = next(&mut lines)? {
@@ -152,8 +154,8 @@ impl Chat {
         let (frequency, presence) = (self.sampling.frequency_penalty, self.sampling.presence_penalty);
         let rows: [(&str, String); 16] = [
             ("model", self.name.clone()),
-            ("root", self.engine.model().root().to_string()),
-            ("context", format!("{} tokens", self.engine.model().context_max())),
+            ("root", self.server.model().root().to_string()),
+            ("context", format!("{} tokens", self.server.model().context_max())),
             ("system", self.system.clone().unwrap_or_else(|| "the model's own".into())),
             ("temperature", temperature.to_string()),
             ("seed", seed.to_string()),
@@ -166,7 +168,7 @@ impl Chat {
             ("presence_penalty", presence.to_string()),
             ("stop", format!("{stop:?}")),
             ("format", format.as_ref().map_or("text", |f| &f.source).to_owned()),
-            ("kernels", format!("{}, {} threads", self.engine.kernel_name(), self.engine.threads())),
+            ("kernels", self.kernels.clone()),
         ];
         rows.map(|(name, value)| format!("{name:<18} {value}")).join("\n")
     }
@@ -174,11 +176,11 @@ impl Chat {
     /// The prompt of the whole conversation; its oldest turns go if it gets too long.
     fn prompt(&mut self) -> Result<Vec<u32>> {
         let room =
-            self.engine.model().context_max() - self.sampling.max_tokens.min(self.engine.model().context_max() / 2);
+            self.server.model().context_max() - self.sampling.max_tokens.min(self.server.model().context_max() / 2);
         loop {
             let system = self.system.iter().map(|text| ChatMessage { role: "system".into(), content: text.clone() });
             let messages: Vec<ChatMessage> = system.chain(self.turns.iter().cloned()).collect();
-            let vocabulary = self.engine.model().vocabulary();
+            let vocabulary = self.server.model().vocabulary();
             let tokens = vocabulary.encode_prompt(&vocabulary.render_chat(&messages)?);
             if tokens.len() <= room as usize || self.turns.len() < 3 {
                 return Ok(tokens);
@@ -192,16 +194,16 @@ impl Chat {
         self.turns.push(ChatMessage { role: "user".into(), content: text });
         let (params, seed) = (self.sampling.params(), self.sampling.seed);
         let task = Task { prompt: self.prompt()?, params, seed, trace_id: Digest::ZERO };
-        let vocabulary = self.engine.model().vocabulary().clone();
-        let (mut answer, mut stdout) = (Answer::new(&vocabulary, &task.params.stop), std::io::stdout());
-        let mut on_token = |token: u32| {
+        let (vocabulary, stop) = (self.server.model().vocabulary().clone(), task.params.stop.clone());
+        let (mut answer, mut stdout) = (Answer::new(&vocabulary, &stop), std::io::stdout());
+        let on_token = |token: u32| {
             // A terminal that is gone ends the conversation at the next line.
             stdout.write_all(answer.push(token).as_bytes()).and_then(|()| stdout.flush()).ok();
         };
-        match self.engine.generate(&task, &mut on_token, &mut |_| ControlFlow::Continue(())) {
-            Ok(outcome) => {
+        match generate(&mut self.server, task, on_token) {
+            Ok(tokens) => {
                 print(&answer.finish());
-                let content = text_of(&vocabulary, &outcome.tokens, &task.params.stop);
+                let content = text_of(&vocabulary, &tokens, &stop);
                 self.turns.push(ChatMessage { role: "assistant".into(), content });
             }
             Err(why) => {
@@ -211,6 +213,23 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// The output of a task that has the server to itself.
+fn generate(server: &mut Server, task: Task, mut on_token: impl FnMut(u32)) -> Result<Vec<u32>, RunError> {
+    server.generate(task, Scope(Digest::ZERO), None)?;
+    let (mut tokens, mut events) = (Vec::new(), Vec::new());
+    while server.step(&mut events) {
+        for event in events.drain(..) {
+            match event {
+                Event::Token { token, .. } => on_token(token),
+                Event::Chunk { chunk, .. } => tokens.extend(chunk.tokens),
+                Event::Failed { error, .. } => return Err(error),
+                Event::Verified { .. } => {}
+            }
+        }
+    }
+    Ok(tokens)
 }
 
 #[cfg(test)]

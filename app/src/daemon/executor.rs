@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode};
-use talkoo_engine::{Chunk, Engine, Event, Kernel, RunError, StreamId, Task};
+use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode, sha256};
+use talkoo_engine::{Chunk, Engine, Event, Kernel, RunError, Scope, StreamId, Task};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
@@ -227,12 +227,13 @@ impl Worker {
     }
 
     fn open(&mut self, run: Run) -> Result<(), Refusal> {
-        let Run { ticket, work, trace_id, rerun } = run;
+        let Run { ticket, client, work, trace_id, rerun } = run;
         let loaded = self.load(work.program)?;
         let task = Task { prompt: work.prompt, params: work.params, seed: work.seed, trace_id };
+        let scope = Scope(sha256(&[client.as_bytes()]));
         let stream = match rerun {
-            Some(tokens) => loaded.server.verify(task, tokens),
-            None => loaded.server.generate(task, Some(0)),
+            Some(tokens) => loaded.server.verify(task, scope, tokens),
+            None => loaded.server.generate(task, scope, Some(0)),
         };
         let stream = stream.map_err(|e| run_failed(&e))?;
         loaded.runs.insert(ticket, stream);

@@ -30,7 +30,7 @@ pub use gguf::{Header, Metadata, Tensor, Value};
 pub use kernels::Kernel;
 pub use model::Model;
 pub use run::{Chunk, Outcome, Task, Verified, define_generate};
-pub use serve::{Event, Server, StreamId};
+pub use serve::{Event, Scope, Server, StreamId};
 pub use talkoo_exact::CONTRACT;
 pub use vocabulary::{ChatMessage, Decoder, Vocabulary};
 

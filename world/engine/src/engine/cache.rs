@@ -17,6 +17,17 @@ impl Cache {
         Self { layers: (0..shape.layers).map(|_| layer()).collect(), positions: 0 }
     }
 
+    /// How many it holds.
+    pub(crate) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// A copy of the first `positions`.
+    pub(crate) fn prefix(&self, positions: usize) -> Self {
+        let copy = |heads: &Vec<HeadCache>| heads.iter().map(|head| head.prefix(positions)).collect();
+        Self { layers: self.layers.iter().map(copy).collect(), positions }
+    }
+
     /// Forgets all but the first `positions`.
     pub(crate) fn truncate(&mut self, positions: usize) {
         self.layers.iter_mut().flatten().for_each(|head| head.truncate(positions));

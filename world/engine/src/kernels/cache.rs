@@ -69,6 +69,21 @@ impl HeadCache {
         self.length = self.length.min(length);
     }
 
+    /// A copy of the first `length` positions, with room for no more than their last segment.
+    pub(crate) fn prefix(&self, length: usize) -> Self {
+        let (room, blocks) = (length.next_multiple_of(GROWTH), self.dimensions / BLOCK);
+        Self {
+            dimensions: self.dimensions,
+            length,
+            keys: self.keys[..room * self.dimensions].to_vec(),
+            key_mantissas: self.key_mantissas[..room * blocks].to_vec(),
+            key_exponents: self.key_exponents[..room].to_vec(),
+            values: self.values[..room * self.dimensions].to_vec(),
+            value_mantissas: self.value_mantissas.iter().map(|m| m[..room].to_vec()).collect(),
+            value_exponents: self.value_exponents[..room].to_vec(),
+        }
+    }
+
     fn grow(&mut self) {
         let room = self.key_exponents.len() + GROWTH;
         let blocks = self.dimensions / BLOCK;

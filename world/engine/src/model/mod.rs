@@ -115,12 +115,13 @@ impl Model {
         self.all_matrices().map(Packed::bytes).sum::<usize>() - without
     }
 
-    /// Bytes of key-value cache that one position takes.
+    /// Bytes that one position of a run takes: keys and values, and a state digest for each layer.
     #[must_use]
     pub fn cache_bytes_per_position(&self) -> usize {
         let shape = &self.manifest.architecture;
         // Codes, a 32-bit mantissa per 32 of them, exponents; for keys and values.
-        shape.layers * shape.kv_heads * (2 * (shape.head_dim + shape.head_dim / 8) + 12)
+        let head = 2 * (shape.head_dim + shape.head_dim / 8) + 12;
+        shape.layers * (shape.kv_heads * head + size_of::<Digest>())
     }
 
     /// The model in the form of the definition: about twice the file in memory. Its root is

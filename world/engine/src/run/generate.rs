@@ -34,7 +34,7 @@ impl Generator {
         &self.task
     }
 
-    /// Takes the state digests of the next position.
+    /// Takes the state digests of the next positions, position outer, layer inner.
     pub(crate) fn states(&mut self, states: &[Digest]) {
         self.builder.push_states(states);
     }

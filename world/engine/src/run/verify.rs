@@ -56,6 +56,11 @@ impl Checker {
         &self.input
     }
 
+    /// Length of the prompt.
+    pub(crate) fn prompt(&self) -> usize {
+        self.task.prompt.len()
+    }
+
     /// Whether what comes after says no more.
     pub(crate) fn is_decided(&self) -> bool {
         self.diverged.is_some() || self.failed.is_some()

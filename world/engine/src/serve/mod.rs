@@ -9,17 +9,22 @@
 //! of it, the oldest first. Integer sums do not depend on who shares a batch, so no stream's bits do.
 //! A stream without credit is parked: it holds its memory and takes no turn. A batch whose numbers
 //! leave the contract's range is run again stream by stream, so that only the guilty one fails.
+//! A stream that begins as another of its [`Scope`] takes over what that one computed (`prefixes.rs`).
 
+mod prefixes;
 mod stream;
 
 use crate::engine::{BATCH, Cache, Engine, LOGITS_BATCH, Row};
 use crate::error::RunError;
 use crate::model::Model;
 use crate::run::{Checker, Chunk, Generator, Task, Verified};
+use prefixes::{Feed, Prefixes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stream::{Role, Stream};
 use talkoo_exact::RangeError;
+
+pub use prefixes::Scope;
 
 /// Rows of a batch while somebody decodes: a long prefill delays nobody's next token for long.
 const MIXED_BATCH: usize = 64;
@@ -65,17 +70,22 @@ pub struct Server {
     engine: Engine,
     streams: BTreeMap<StreamId, Stream>,
     next: StreamId,
-    /// Positions that streams may hold in all.
+    /// Positions that streams and prefixes may hold in all.
     positions_max: usize,
+    /// Positions that streams may come to hold.
     positions: usize,
+    prefixes: Prefixes,
+    reused: u64,
 }
 
 impl Server {
     /// A server on `engine` whose streams hold at most `positions_max` positions of keys and values
-    /// ([`Model::cache_bytes_per_position`] bytes each) at once.
+    /// ([`Model::cache_bytes_per_position`] bytes each) at once. What they leave of it keeps what ended
+    /// streams have run, the most recently used of it.
     #[must_use]
     pub fn new(engine: Engine, positions_max: usize) -> Self {
-        Self { engine, streams: BTreeMap::new(), next: 0, positions_max, positions: 0 }
+        let (streams, prefixes) = (BTreeMap::new(), Prefixes::default());
+        Self { engine, streams, next: 0, positions_max, positions: 0, prefixes, reused: 0 }
     }
 
     /// The engine. What it is used for otherwise does not disturb the streams.
@@ -96,35 +106,53 @@ impl Server {
         self.streams.is_empty() || self.positions + positions <= self.positions_max
     }
 
+    /// Positions that ended streams have left behind; they give way to new streams.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.prefixes.positions()
+    }
+
+    /// Positions that the open streams may come to hold.
+    #[must_use]
+    pub fn promised(&self) -> usize {
+        self.positions
+    }
+
+    /// Positions that streams took over instead of computing them, since the start.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
     /// Starts a generation that may make `credit` chunks; `None`: as many as it has.
     ///
     /// # Errors
     /// If the task does not fit the model.
-    pub fn generate(&mut self, task: Task, credit: Option<u32>) -> Result<StreamId, RunError> {
+    pub fn generate(&mut self, task: Task, scope: Scope, credit: Option<u32>) -> Result<StreamId, RunError> {
         let input = task.prompt.clone();
         let context = self.model().context_max() as usize;
         let positions = input.len().saturating_add(task.params.max_tokens as usize).min(context);
         let role = Role::Generate { generator: Box::new(Generator::new(self.model(), task)?), credit, paid: false };
-        Ok(self.open(role, input, positions))
+        Ok(self.open(role, scope, input, positions))
     }
 
     /// Starts a verification of `tokens` as the output of `task`.
     ///
     /// # Errors
     /// If the task does not fit the model.
-    pub fn verify(&mut self, task: Task, tokens: Vec<u32>) -> Result<StreamId, RunError> {
+    pub fn verify(&mut self, task: Task, scope: Scope, tokens: Vec<u32>) -> Result<StreamId, RunError> {
         let checker = Checker::new(self.model(), task, tokens)?;
         let input = checker.input().to_vec();
         let positions = input.len();
-        Ok(self.open(Role::Verify(Box::new(checker)), input, positions))
+        Ok(self.open(Role::Verify(Box::new(checker)), scope, input, positions))
     }
 
-    fn open(&mut self, role: Role, input: Vec<u32>, positions: usize) -> StreamId {
+    fn open(&mut self, role: Role, scope: Scope, input: Vec<u32>, positions: usize) -> StreamId {
         let id = self.next;
         self.next += 1;
         self.positions += positions;
-        let cache = Cache::new(&self.model().manifest.architecture);
-        self.streams.insert(id, Stream { role, cache, input, fed: 0, positions });
+        let feed = Feed::new(scope, input, Cache::new(&self.model().manifest.architecture));
+        self.streams.insert(id, Stream { role, feed, positions });
         id
     }
 
@@ -135,10 +163,34 @@ impl Server {
         }
     }
 
-    /// Ends a stream and frees its memory at once.
+    /// Ends a stream; its memory is free for others at once.
     pub fn stop(&mut self, stream: StreamId) {
-        if let Some(stream) = self.streams.remove(&stream) {
-            self.positions -= stream.positions;
+        self.close(stream);
+    }
+
+    fn close(&mut self, stream: StreamId) -> Option<Role> {
+        let Stream { role, feed, positions } = self.streams.remove(&stream)?;
+        self.positions -= positions;
+        self.prefixes.keep(feed);
+        self.make_room();
+        Some(role)
+    }
+
+    /// What ended streams left behind gives way to those that are open.
+    fn make_room(&mut self) {
+        self.prefixes.shrink(self.positions_max.saturating_sub(self.positions));
+    }
+
+    /// Lets a stream that is about to begin take over what another one has fed.
+    fn reuse(&mut self, id: StreamId) {
+        let stream = &self.streams[&id];
+        let (wanted, most) = (&stream.feed, stream.reusable());
+        let open = self.streams.values().map(|s| (s.feed.common(wanted, most), &s.feed));
+        let (common, other) = open.max_by_key(|(common, _)| *common).expect("it is open itself");
+        let taken = self.prefixes.take(wanted, common, most).or_else(|| other.beginning(common));
+        if let Some((cache, states)) = taken {
+            self.reused += cache.positions() as u64;
+            self.streams.get_mut(&id).expect("it was just looked at").begin(cache, states);
         }
     }
 
@@ -193,13 +245,17 @@ impl Server {
         // A whole audit waits for a verification, one client for a generation.
         let (checks, prompts): (Vec<_>, Vec<_>) =
             ready().filter(|(_, s)| !s.decodes()).partition(|(_, s)| matches!(s.role, Role::Verify(_)));
-        for (id, stream) in checks.into_iter().chain(prompts) {
-            let rows = stream.left().min(room);
+        for id in checks.into_iter().chain(prompts).map(|(id, _)| *id).collect::<Vec<_>>() {
+            if room > 0 && self.streams[&id].feed.fed == 0 {
+                self.reuse(id);
+            }
+            let rows = self.streams[&id].left().min(room);
             if rows > 0 {
-                plan.push((*id, rows));
+                plan.push((id, rows));
                 room -= rows;
             }
         }
+        self.make_room();
         plan
     }
 
@@ -209,8 +265,8 @@ impl Server {
         let (mut rows, mut places) = (Vec::new(), Vec::new());
         for (place, (id, count)) in plan.iter().enumerate() {
             let stream = &self.streams[id];
-            for index in stream.fed..stream.fed + count {
-                rows.push(Row { stream: place, token: stream.input[index] });
+            for index in stream.feed.fed..stream.feed.fed + count {
+                rows.push(Row { stream: place, token: stream.feed.tokens[index] });
                 places.push((place, index));
             }
         }
@@ -222,11 +278,11 @@ impl Server {
         for ((id, count), mut cache) in plan.iter().zip(caches) {
             let stream = self.streams.get_mut(id).expect("a planned stream is open");
             if logits.is_err() {
-                cache.truncate(stream.fed);
+                cache.truncate(stream.feed.fed);
             } else {
-                stream.fed += count;
+                stream.feed.fed += count;
             }
-            stream.cache = cache;
+            stream.feed.cache = cache;
         }
         let (states, logits) = logits?;
         self.hand_out(plan, &places, &states, &wanted, &logits, out);
@@ -234,7 +290,7 @@ impl Server {
     }
 
     fn take_cache(&mut self, id: &StreamId) -> Cache {
-        std::mem::take(&mut self.streams.get_mut(id).expect("a planned stream is open").cache)
+        std::mem::take(&mut self.streams.get_mut(id).expect("a planned stream is open").feed.cache)
     }
 
     /// The logits after all wanted rows, one after the other.
@@ -270,10 +326,8 @@ impl Server {
         }
         for (id, _) in plan {
             if self.streams.get(id).is_some_and(Stream::is_checked)
-                && let Some(stream) = self.streams.remove(id)
-                && let Role::Verify(checker) = stream.role
+                && let Some(Role::Verify(checker)) = self.close(*id)
             {
-                self.positions -= stream.positions;
                 out.push(match checker.verified() {
                     Ok(verified) => Event::Verified { stream: *id, verified },
                     Err(error) => Event::Failed { stream: *id, error },

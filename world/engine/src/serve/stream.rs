@@ -1,5 +1,6 @@
 //! One task among many.
 
+use super::prefixes::Feed;
 use super::{Event, StreamId};
 use crate::engine::{Cache, Engine, Observer};
 use crate::run::{Checker, Generator};
@@ -20,11 +21,8 @@ pub(super) enum Role {
 /// A task under way.
 pub(super) struct Stream {
     pub(super) role: Role,
-    pub(super) cache: Cache,
-    /// Tokens to feed: the prompt, then the output; the whole input of a verification.
-    pub(super) input: Vec<u32>,
-    /// How many of them were fed.
-    pub(super) fed: usize,
+    /// The prompt, then the output; the whole input of a verification.
+    pub(super) feed: Feed,
     /// Positions that it may come to hold.
     pub(super) positions: usize,
 }
@@ -32,12 +30,32 @@ pub(super) struct Stream {
 impl Stream {
     /// Rows that it could feed now.
     pub(super) fn left(&self) -> usize {
-        self.input.len() - self.fed
+        self.feed.tokens.len() - self.feed.fed
+    }
+
+    /// How many of its tokens it need not feed itself if another stream has: the logits after the
+    /// prompt's last one are wanted.
+    pub(super) fn reusable(&self) -> usize {
+        let prompt = match &self.role {
+            Role::Generate { generator, .. } => generator.task().prompt.len(),
+            Role::Verify(checker) => checker.prompt(),
+        };
+        prompt.min(self.feed.tokens.len()).saturating_sub(1)
+    }
+
+    /// Begins with what another stream made of the same tokens, all of them of the prompt.
+    pub(super) fn begin(&mut self, cache: Cache, states: Vec<Digest>) {
+        match &mut self.role {
+            Role::Generate { generator, .. } => generator.states(&states),
+            Role::Verify(checker) => checker.states(0, &states),
+        }
+        self.feed.fed = cache.positions();
+        (self.feed.cache, self.feed.states) = (cache, states);
     }
 
     /// Whether it makes one token after the other.
     pub(super) fn decodes(&self) -> bool {
-        matches!(&self.role, Role::Generate { generator, .. } if self.fed >= generator.task().prompt.len())
+        matches!(&self.role, Role::Generate { generator, .. } if self.feed.fed >= generator.task().prompt.len())
     }
 
     /// At the beginning of a chunk, takes the credit for it.
@@ -58,7 +76,7 @@ impl Stream {
     /// Whether the logits after input token `index` are wanted.
     pub(super) fn wants_logits(&self, index: usize) -> bool {
         match &self.role {
-            Role::Generate { .. } => index + 1 == self.input.len(),
+            Role::Generate { .. } => index + 1 == self.feed.tokens.len(),
             Role::Verify(checker) => checker.wants_logits(index),
         }
     }
@@ -73,6 +91,7 @@ impl Stream {
         engine: &Engine,
         out: &mut Vec<Event>,
     ) -> bool {
+        self.feed.states.extend_from_slice(states);
         match &mut self.role {
             Role::Verify(checker) => {
                 if !checker.is_decided() {
@@ -92,7 +111,7 @@ impl Stream {
                     }
                 };
                 out.push(Event::Token { stream: id, token: grown.token });
-                self.input.push(grown.token);
+                self.feed.tokens.push(grown.token);
                 if let Some(chunk) = grown.chunk {
                     debug_assert!(chunk.tokens.len() <= CHUNK_TOKENS as usize);
                     *paid = false;
