@@ -60,7 +60,7 @@ fn a_users_file_overwrites_no_other_model() {
     // Halves that a crash left go at the next start.
     let kept = image::image_of(&shelf.path(&first));
     let orphan = image::image_of(&shelf.dir().join("x.gguf"));
-    [&shelf.dir().join("x.part"), &orphan, &kept].map(|path| fs::write(path, b"half").unwrap());
+    [&shelf.dir().join("x.part"), &orphan, &kept].iter().for_each(|path| fs::write(path, b"half").unwrap());
     shelf.sweep().unwrap();
     let there = [shelf.dir().join("x.part"), orphan, kept.clone(), shelf.path(&first)].map(|path| path.exists());
     assert_eq!(there, [false, false, true, true]);
