@@ -92,6 +92,12 @@ impl Engine {
         self.pool.threads()
     }
 
+    /// Uses at most so many of its threads, at least one, until told otherwise. Costs next to nothing;
+    /// results do not depend on it.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.pool.set_threads(threads);
+    }
+
     /// Positions per batch of a prefill, for tests and benches: results do not depend on it.
     pub fn set_batch(&mut self, positions: usize) {
         self.batch = positions.max(1);

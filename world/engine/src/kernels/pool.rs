@@ -26,7 +26,7 @@ const SPINS: u32 = 4_000;
 /// Yields before sleeping: about a millisecond on an idle core.
 const YIELDS: u32 = 2_000;
 
-/// A fixed set of threads; the caller is one of them.
+/// A fixed set of threads; the caller is one of them. Some may be told to rest.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -50,6 +50,10 @@ struct Shared {
     sleepers: AtomicUsize,
     bed: Mutex<()>,
     bell: Condvar,
+    /// Threads that take part, the caller included; the others rest until it grows.
+    active: AtomicUsize,
+    /// Rung when `active` changes: threads at rest are not woken by loops.
+    recall: Condvar,
 }
 
 // SAFETY: `job` is the only field that is not already Sync. It is written by the one caller (`run`
@@ -78,26 +82,36 @@ impl Pool {
             sleepers: AtomicUsize::new(0),
             bed: Mutex::new(()),
             bell: Condvar::new(),
+            active: AtomicUsize::new(usize::MAX),
+            recall: Condvar::new(),
         });
         let spawn = |n| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name(format!("engine-{n}")).spawn(move || shared.serve())
+            std::thread::Builder::new().name(format!("engine-{n}")).spawn(move || shared.serve(n))
         };
         // A machine that refuses a thread gets a smaller pool, not an error.
         let workers = (1..threads.clamp(1, 1024)).map_while(|n| spawn(n).ok()).collect();
         Self { shared, workers }
     }
 
-    /// Number of threads, the caller's included.
+    /// Number of threads that take part, the caller's included.
     pub(crate) fn threads(&self) -> usize {
-        self.workers.len() + 1
+        self.shared.active.load(Ordering::Relaxed).min(self.workers.len() + 1)
+    }
+
+    /// Lets at most so many threads take part, at least the caller's; none is ended or spawned.
+    pub(crate) fn set_threads(&mut self, threads: usize) {
+        if self.shared.active.swap(threads.max(1), Ordering::SeqCst) != threads.max(1) {
+            drop(self.shared.bed.lock().unwrap_or_else(PoisonError::into_inner));
+            self.shared.recall.notify_all();
+        }
     }
 
     /// Calls `work` with disjoint ranges that together are 0..items, `grain` items at a time.
     /// Returns when all are done. A panic in `work` is raised again here.
     pub(crate) fn run(&mut self, items: usize, grain: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
         let grain = grain.max(1);
-        if self.workers.is_empty() || items <= grain {
+        if self.threads() == 1 || items <= grain {
             if items > 0 {
                 work(0..items);
             }
@@ -146,6 +160,7 @@ impl Drop for Pool {
         self.shared.stop.store(true, Ordering::SeqCst);
         drop(self.shared.bed.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.bell.notify_all();
+        self.shared.recall.notify_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of its jobs, so it ends normally.
             drop(worker.join());
@@ -185,9 +200,10 @@ impl Shared {
         }
     }
 
-    fn serve(&self) {
+    /// The life of worker `n`, from 1.
+    fn serve(&self, n: usize) {
         let mut seen = 0;
-        while let Some(state) = self.wait(seen) {
+        while let Some(state) = self.wait(n, seen) {
             seen = state & !(EPOCH - 1);
             let entered =
                 self.state.compare_exchange(state, state + INSIDE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -207,14 +223,20 @@ impl Shared {
         }
     }
 
-    /// The state once it is open in an epoch other than `seen`; `None` when the pool ends.
-    fn wait(&self, seen: u64) -> Option<u64> {
+    /// The state once it is open in an epoch other than `seen`, and worker `n` takes part; `None` when the
+    /// pool ends.
+    fn wait(&self, n: usize, seen: u64) -> Option<u64> {
         let mut looks = 0u32;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
             let state = self.state.load(Ordering::SeqCst);
+            // Looked at after the state: whoever sees a loop sees for how many it is.
+            if n >= self.active.load(Ordering::SeqCst) {
+                self.rest(n);
+                continue;
+            }
             if state & OPEN != 0 && state & !(EPOCH - 1) != seen {
                 return Some(state);
             }
@@ -228,6 +250,13 @@ impl Shared {
                 looks = 0;
             }
         }
+    }
+
+    /// Sleeps while worker `n` does not take part.
+    fn rest(&self, n: usize) {
+        let guard = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = |_: &mut ()| !self.stop.load(Ordering::SeqCst) && n >= self.active.load(Ordering::SeqCst);
+        drop(self.recall.wait_while(guard, rests).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Sleeps while the epoch is `at`.

@@ -5,7 +5,9 @@ use super::pool::Pool;
 use super::vectors::divide_2_60;
 use super::{Activations, Isa, Kernel, Packed, gate_times, multiply, rotate};
 use crate::testing::Random;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 use talkoo_exact::import::{Format, Row};
 use talkoo_exact::limits::BLOCK;
 use talkoo_exact::matrix::Matrix;
@@ -124,6 +126,24 @@ fn pools_hand_out_every_item_once() {
             });
             assert_eq!(sum.into_inner(), items * items.saturating_sub(1) / 2);
         }
+    }
+}
+
+#[test]
+fn as_many_threads_take_part_as_were_allowed() {
+    let mut pool = Pool::new(4);
+    for (allowed, active) in [(9, 4), (1, 1), (2, 2), (0, 1), (3, 3), (4, 4)] {
+        pool.set_threads(allowed);
+        assert_eq!(pool.threads(), active);
+        // Items are done when so many threads have one at the same time.
+        let (together, threads) = (Barrier::new(active), Mutex::new(HashSet::new()));
+        for _ in 0..50 {
+            pool.run(active * 3, 1, &|range| {
+                threads.lock().unwrap().insert(std::thread::current().id());
+                range.for_each(|_| drop(together.wait()));
+            });
+        }
+        assert_eq!(threads.into_inner().unwrap().len(), active, "{allowed} were allowed");
     }
 }
 

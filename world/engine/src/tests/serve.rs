@@ -70,7 +70,7 @@ fn random_arrivals_give_the_bits_of_solo_runs() {
         let model = shape.load();
         let positions_max = 600 + 200 * seed as usize;
         let mut solo = Engine::new(model.clone(), 1);
-        let mut server = Server::new(Engine::new(model, 1 + seed as usize % 2), positions_max);
+        let mut server = Server::new(Engine::new(model, 1 + seed as usize % 3), positions_max);
         let mut dice = seed;
         let mut roll = |below: u64| {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -101,6 +101,7 @@ fn random_arrivals_give_the_bits_of_solo_runs() {
                 }
             }
             let mut events = Vec::new();
+            server.engine().set_threads(1 + roll(2) as usize);
             let went = server.step(&mut events);
             told.hear(events);
             assert!(server.kept() <= positions_max.saturating_sub(server.promised()), "prefixes give way");
