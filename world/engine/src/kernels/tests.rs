@@ -140,7 +140,9 @@ fn as_many_threads_take_part_as_were_allowed() {
         for _ in 0..50 {
             pool.run(active * 3, 1, &|range| {
                 threads.lock().unwrap().insert(std::thread::current().id());
-                range.for_each(|_| drop(together.wait()));
+                for _ in range {
+                    together.wait();
+                }
             });
         }
         assert_eq!(threads.into_inner().unwrap().len(), active, "{allowed} were allowed");
