@@ -18,6 +18,7 @@ FAMILIES = {
     "qwen2": ("qwen2", 64, 3, {"bias", "F16"}),
     "qwen3": ("qwen3", 128, 3, {"head norms", "Q4_1"}),
     "gemma3": ("gemma3", 128, 7, {"head norms", "post norms", "window"}),
+    "phi3": ("phi3", 64, 3, {"fused"}),
     "gemma3-linear": ("gemma3", 128, 7, {"head norms", "post norms", "window", "linear"}),
 }
 
@@ -76,10 +77,12 @@ def write(path, arch, dim, layers, has, random):
         w.add_tensor("rope_freqs.weight", np.geomspace(1, 32, dim // 2).astype(np.float32))
     for l in range(layers):
         b = f"blk.{l}."
-        for name, rows, columns, size in [
-            ("attn_q", q, D, 1.3), ("attn_k", kv, D, 1.3), ("attn_v", kv, D, 1), ("attn_output", D, q, 1.5),
-            ("ffn_gate", FF, D, 1.5), ("ffn_up", FF, D, 1.5), ("ffn_down", D, FF, 1.5),
-        ]:
+        inner = [
+            ("attn_q", q, D, 1.3), ("attn_k", kv, D, 1.3), ("attn_v", kv, D, 1), ("ffn_gate", FF, D, 1.5), ("ffn_up", FF, D, 1.5),
+        ]
+        if "fused" in has:
+            inner = [("attn_qkv", q + 2 * kv, D, 1.3), ("ffn_up", 2 * FF, D, 1.5)]
+        for name, rows, columns, size in inner + [("attn_output", D, q, 1.5), ("ffn_down", D, FF, 1.5)]:
             matrix(b + name, rows, columns, size)
         vector(b + "attn_norm.weight", D, 1, 0.3)
         vector(b + "ffn_norm.weight", D, 1, 0.3)

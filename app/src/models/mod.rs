@@ -248,6 +248,11 @@ pub(crate) fn export(blocks: &Blocks, root: &Cid, path: &Path) -> Result<Digest>
 /// own name if that is free, otherwise with the end of its CID. Leaves nothing behind if it fails.
 pub(crate) fn adopt(blocks: &Blocks, dir: &Path, held: &[Held], source: &Path) -> Result<Held> {
     let stem = source.file_stem().and_then(|s| s.to_str()).context("the file's name is not UTF-8")?;
+    let is_part = talkoo_engine::Header::open(source).is_ok_and(|header| header.parts.len() > 1);
+    ensure!(
+        !is_part,
+        "a model in several files can be run but not kept; join them: `llama-gguf-split --merge FIRST OUT`"
+    );
     let pin = format!("pull {stem}");
     let imported = import(blocks, source, &pin);
     if imported.is_err() {

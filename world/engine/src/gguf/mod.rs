@@ -16,7 +16,7 @@ use crate::error::ModelError;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Metadata entries in one file: real ones have about 40.
 const ENTRIES_MAX: u64 = 65_536;
@@ -24,6 +24,8 @@ const ENTRIES_MAX: u64 = 65_536;
 const TENSORS_MAX: u64 = 65_536;
 /// Dimensions of a tensor, as in ggml.
 const DIMENSIONS_MAX: u32 = 4;
+/// Files of one model.
+const PARTS_MAX: u32 = 1_024;
 
 /// One tensor's place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +34,10 @@ pub struct Tensor {
     pub dimensions: [u64; 4],
     /// ggml type number.
     pub kind: u32,
-    /// Byte offset from the start of the file.
+    /// Byte offset from the start of its file.
     pub offset: u64,
+    /// Which of the model's files it is in.
+    pub part: usize,
 }
 
 impl Tensor {
@@ -51,20 +55,60 @@ pub struct Header {
     pub metadata: Metadata,
     /// Tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Length of the file in bytes.
-    pub file_bytes: u64,
+    /// The model's files with their lengths in bytes: one, or the parts of a split one in order.
+    pub parts: Vec<(PathBuf, u64)>,
 }
 
 impl Header {
-    /// Reads the header of the file at `path`; the tensor data is not touched.
+    /// Reads the header of the file at `path`; the tensor data is not touched. Of a model that is split over several
+    /// files (`NAME-00001-of-00003.gguf`), `path` is the first, and the headers of all are read.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a GGUF this reader understands.
+    /// If a file cannot be read or is not a GGUF this reader understands, or the parts do not belong together.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let mut header = Self::open_part(path)?;
+        let count = header.metadata.u32("split.count").unwrap_or(1);
+        match header.metadata.u32("split.no").unwrap_or(0) {
+            0 if count <= PARTS_MAX => {}
+            0 => return Err(ModelError::damaged(format!("a model of {count} files"))),
+            no => {
+                let what = format!("file {} of {count} by itself", no + 1);
+                return Err(ModelError::unsupported(what, "the first one, with all others beside it"));
+            }
+        }
+        for no in 1..count {
+            header.join(&part_path(path, no, count)?, no, count)?;
+        }
+        let whole = header.metadata.u32("split.tensors.count").unwrap_or(0) as usize;
+        if count > 1 && whole != header.tensors.len() {
+            return Err(ModelError::damaged(format!("{} tensors in all parts, not {whole}", header.tensors.len())));
+        }
+        Ok(header)
+    }
+
+    fn open_part(path: &Path) -> Result<Self, ModelError> {
         let read = |source| ModelError::Read { path: path.into(), source };
         let file = File::open(path).map_err(read)?;
         let bytes = file.metadata().map_err(read)?.len();
-        Self::parse(BufReader::with_capacity(1 << 18, file), bytes)
+        let mut header = Self::parse(BufReader::with_capacity(1 << 18, file), bytes)?;
+        header.parts[0].0 = path.into();
+        Ok(header)
+    }
+
+    /// Adds the tensors of part `no`, counted from 0.
+    fn join(&mut self, path: &Path, no: u32, count: u32) -> Result<(), ModelError> {
+        let part = Self::open_part(path)?;
+        let numbers = ["split.no", "split.count"].map(|key| part.metadata.u32(key));
+        if numbers != [Some(no), Some(count)] {
+            return Err(ModelError::damaged(format!("{} is not file {} of {count}", path.display(), no + 1)));
+        }
+        for (name, tensor) in part.tensors {
+            if self.tensors.insert(name.clone(), Tensor { part: self.parts.len(), ..tensor }).is_some() {
+                return Err(ModelError::damaged(format!("tensor {name} is in two files")));
+            }
+        }
+        self.parts.extend(part.parts);
+        Ok(())
     }
 
     /// Reads a header from a stream that belongs to a file of `file_bytes`.
@@ -91,7 +135,8 @@ impl Header {
             let value = reader.value(kind)?;
             metadata.insert(key, value);
         }
-        let mut header = Self { metadata, tensors: BTreeMap::new(), file_bytes };
+        let parts = vec![(PathBuf::new(), file_bytes)];
+        let mut header = Self { metadata, tensors: BTreeMap::new(), parts };
         for _ in 0..tensors {
             let (name, tensor) = read_tensor(&mut reader)?;
             header.tensors.insert(name, tensor);
@@ -106,9 +151,9 @@ impl Header {
         if !alignment.is_power_of_two() || alignment > 1 << 20 {
             return Err(ModelError::damaged(format!("an alignment of {alignment} bytes")));
         }
-        let data = header_end.next_multiple_of(alignment);
+        let (data, length) = (header_end.next_multiple_of(alignment), self.parts[0].1);
         for (name, tensor) in &mut self.tensors {
-            let offset = data.checked_add(tensor.offset).filter(|o| *o <= self.file_bytes);
+            let offset = data.checked_add(tensor.offset).filter(|o| *o <= length);
             tensor.offset =
                 offset.ok_or_else(|| ModelError::damaged(format!("tensor {name} lies outside the file")))?;
         }
@@ -129,10 +174,19 @@ impl Header {
     /// If it ends beyond the file.
     pub fn check_range(&self, name: &str, tensor: &Tensor, bytes: u64) -> Result<(), ModelError> {
         match tensor.offset.checked_add(bytes) {
-            Some(end) if end <= self.file_bytes => Ok(()),
+            Some(end) if end <= self.parts[tensor.part].1 => Ok(()),
             _ => Err(ModelError::damaged(format!("tensor {name} ends beyond the file"))),
         }
     }
+}
+
+/// The path of part `no`, counted from 0, beside the first one.
+fn part_path(first: &Path, no: u32, count: u32) -> Result<PathBuf, ModelError> {
+    let name = first.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let stem = name.strip_suffix(&format!("-00001-of-{count:05}.gguf"));
+    let hint = format!("the name that it was split under, NAME-00001-of-{count:05}.gguf");
+    let stem = stem.ok_or_else(|| ModelError::unsupported(format!("a part named {name:?}"), hint))?;
+    Ok(first.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", no + 1)))
 }
 
 fn read_tensor(reader: &mut Reader<impl Read>) -> Result<(String, Tensor), ModelError> {
@@ -145,5 +199,5 @@ fn read_tensor(reader: &mut Reader<impl Read>) -> Result<(String, Tensor), Model
     for d in &mut dimensions[..rank as usize] {
         *d = reader.u64()?;
     }
-    Ok((name, Tensor { dimensions, kind: reader.u32()?, offset: reader.u64()? }))
+    Ok((name, Tensor { dimensions, kind: reader.u32()?, offset: reader.u64()?, part: 0 }))
 }

@@ -5,8 +5,11 @@
 pub(crate) struct Writer {
     entries: u64,
     metadata: Vec<u8>,
-    tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
+    tensors: Vec<Entry>,
 }
+
+/// Name, dimensions, ggml type number and bytes of a tensor.
+type Entry = (String, Vec<u64>, u32, Vec<u8>);
 
 /// Bytes that tensors are aligned to.
 const ALIGNMENT: usize = 32;
@@ -58,6 +61,11 @@ impl Writer {
     pub(crate) fn tensor(&mut self, name: &str, dimensions: &[usize], kind: u32, bytes: Vec<u8>) {
         let dimensions = dimensions.iter().map(|d| *d as u64).collect();
         self.tensors.push((name.into(), dimensions, kind, bytes));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_tensors(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.tensors)
     }
 
     /// The file.

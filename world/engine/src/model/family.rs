@@ -24,11 +24,18 @@ pub(super) enum Family {
     Qwen3,
     /// Gemma 3, text.
     Gemma3,
+    /// Phi 3 with short contexts.
+    Phi3,
 }
 
 impl Family {
-    const ALL: [(&str, Self); 4] =
-        [("llama", Self::Llama), ("qwen2", Self::Qwen2), ("qwen3", Self::Qwen3), ("gemma3", Self::Gemma3)];
+    const ALL: [(&str, Self); 5] = [
+        ("llama", Self::Llama),
+        ("qwen2", Self::Qwen2),
+        ("qwen3", Self::Qwen3),
+        ("gemma3", Self::Gemma3),
+        ("phi3", Self::Phi3),
+    ];
 
     fn of(metadata: &Metadata) -> Result<(&'static str, Self), ModelError> {
         let name = metadata.string("general.architecture").unwrap_or("none");

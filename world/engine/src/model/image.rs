@@ -29,11 +29,14 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Of an open model file; `None` if the system keeps no time of change.
-    pub(super) fn of(file: &File) -> Option<Self> {
-        let metadata = file.metadata().ok()?;
-        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Self { bytes: metadata.len(), modified_ns: u64::try_from(modified.as_nanos()).ok()? })
+    /// Of a model's open files: their bytes in all, the last change; `None` if the system keeps no time of change.
+    pub(super) fn of(files: &[File]) -> Option<Self> {
+        files.iter().try_fold(Self { bytes: 0, modified_ns: 0 }, |sum, file| {
+            let metadata = file.metadata().ok()?;
+            let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+            let modified_ns = sum.modified_ns.max(u64::try_from(modified.as_nanos()).ok()?);
+            Some(Self { bytes: sum.bytes + metadata.len(), modified_ns })
+        })
     }
 
     fn header(self, body: u64, checksum: u32) -> Vec<u8> {

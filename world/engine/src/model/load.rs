@@ -9,7 +9,8 @@ use crate::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use talkoo_base::Digest;
 use talkoo_exact::import::{Format, Importer, Row};
 use talkoo_exact::limits::HEAD_DIM_MAX;
@@ -26,11 +27,11 @@ pub(super) fn load(path: &Path, image: Option<&Path>) -> Result<Model, ModelErro
     // The vocabulary takes as long as mapping an image, and needs nothing of it.
     std::thread::scope(|scope| {
         let vocabulary = scope.spawn(|| Vocabulary::from_header(&header));
-        let mut loader = Loader::open(path, &header)?;
+        let mut loader = Loader::open(&header)?;
         loader.image = image.zip(loader.origin).and_then(|(image, origin)| Image::open(image, origin));
         let weights = match loader.weights() {
             Err(_) if loader.image.is_some() => {
-                loader = Loader::open(path, &header)?;
+                loader = Loader::open(&header)?;
                 loader.weights()
             }
             weights => weights,
@@ -50,8 +51,8 @@ struct Weights {
 }
 
 struct Loader<'a> {
-    path: &'a Path,
-    file: File,
+    /// One per part of the model.
+    files: Vec<File>,
     header: &'a Header,
     origin: Option<Origin>,
     image: Option<Image>,
@@ -62,12 +63,23 @@ struct Loader<'a> {
     used: BTreeSet<String>,
 }
 
+/// The rows of a tensor that make a matrix.
+struct Piece {
+    name: String,
+    rows: Range<usize>,
+    /// Rows of the tensor.
+    all: usize,
+}
+
 impl<'a> Loader<'a> {
-    fn open(path: &'a Path, header: &'a Header) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
-        let (origin, image) = (Origin::of(&file), None);
+    fn open(header: &'a Header) -> Result<Self, ModelError> {
+        let open = |(path, _): &(PathBuf, u64)| {
+            File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })
+        };
+        let files: Vec<File> = header.parts.iter().map(open).collect::<Result<_, _>>()?;
+        let (origin, image) = (Origin::of(&files), None);
         let (tensors, matrices, used) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Ok(Self { path, file, header, origin, image, tensors, matrices, used })
+        Ok(Self { files, header, origin, image, tensors, matrices, used })
     }
 
     fn weights(&mut self) -> Result<Weights, ModelError> {
@@ -102,15 +114,25 @@ impl Loader<'_> {
         let shape = &manifest.architecture;
         let name = |part: &str| format!("blk.{i}.{part}.weight");
         let (d, ff, q, kv) = (shape.embedding, shape.feed_forward, shape.query(), shape.key());
+        let some = |part: &str, rows: Range<usize>, all: usize| Piece { name: name(part), rows, all };
+        let whole = |part: &str, rows: usize| some(part, 0..rows, rows);
+        // Phi 3 has queries, keys and values in one tensor, and gate and up in another.
+        let [query, key, value, gate, up] = if self.header.tensors.contains_key(&name("attn_qkv")) {
+            let three = |rows: Range<usize>| some("attn_qkv", rows, q + 2 * kv);
+            let two = |rows: Range<usize>| some("ffn_up", rows, 2 * ff);
+            [three(0..q), three(q..q + kv), three(q + kv..q + 2 * kv), two(0..ff), two(ff..2 * ff)]
+        } else {
+            [whole("attn_q", q), whole("attn_k", kv), whole("attn_v", kv), whole("ffn_gate", ff), whole("ffn_up", ff)]
+        };
         Ok(LayerWeights {
             attention_norm: self.gains(&name("attn_norm"), d)?,
-            query: self.matrix(&name("attn_q"), q, d)?,
-            key: self.matrix(&name("attn_k"), kv, d)?,
-            value: self.matrix(&name("attn_v"), kv, d)?,
+            query: self.piece(&query, d)?,
+            key: self.piece(&key, d)?,
+            value: self.piece(&value, d)?,
             attention_output: self.matrix(&name("attn_output"), d, q)?,
             feed_forward_norm: self.gains(&name("ffn_norm"), d)?,
-            gate: self.matrix(&name("ffn_gate"), ff, d)?,
-            up: self.matrix(&name("ffn_up"), ff, d)?,
+            gate: self.piece(&gate, d)?,
+            up: self.piece(&up, d)?,
             down: self.matrix(&name("ffn_down"), d, ff)?,
             extras: self.extras(i, manifest)?,
         })
@@ -163,12 +185,14 @@ impl Loader<'_> {
         Ok(tensor.clone())
     }
 
-    /// The bytes of a tensor; memory is reserved only after the range was checked against the file.
-    fn bytes(&mut self, name: &str, tensor: &Tensor, count: usize) -> Result<Vec<u8>, ModelError> {
-        self.header.check_range(name, tensor, count as u64)?;
-        let mut bytes = vec![0; count];
-        let read = self.file.seek(SeekFrom::Start(tensor.offset)).and_then(|_| self.file.read_exact(&mut bytes));
-        read.map_err(|source| ModelError::Read { path: self.path.into(), source })?;
+    /// Some of the bytes of a tensor; memory is reserved only after the range was checked against the file.
+    fn bytes(&mut self, name: &str, tensor: &Tensor, range: Range<usize>) -> Result<Vec<u8>, ModelError> {
+        self.header.check_range(name, tensor, range.end as u64)?;
+        let (mut bytes, file) = (vec![0; range.len()], &mut self.files[tensor.part]);
+        let read =
+            file.seek(SeekFrom::Start(tensor.offset + range.start as u64)).and_then(|_| file.read_exact(&mut bytes));
+        let path = &self.header.parts[tensor.part].0;
+        read.map_err(|source| ModelError::Read { path: path.into(), source })?;
         Ok(bytes)
     }
 
@@ -178,7 +202,7 @@ impl Loader<'_> {
         if tensor.kind != F32 {
             return Err(ModelError::unsupported(format!("{name} of type {}", tensor.kind), "f32 vectors"));
         }
-        let bytes = self.bytes(name, &tensor, length * 4)?;
+        let bytes = self.bytes(name, &tensor, 0..length * 4)?;
         Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
@@ -193,7 +217,12 @@ impl Loader<'_> {
     }
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Packed, ModelError> {
-        let tensor = self.tensor(name, rows, columns)?;
+        self.piece(&Piece { name: name.into(), rows: 0..rows, all: rows }, columns)
+    }
+
+    fn piece(&mut self, piece: &Piece, columns: usize) -> Result<Packed, ModelError> {
+        let (name, rows) = (piece.name.as_str(), piece.rows.len());
+        let tensor = self.tensor(name, piece.all, columns)?;
         let format = Format::from_ggml(tensor.kind).ok_or_else(|| {
             let known = Format::ALL.map(|f| format!("{f:?}")).join(", ");
             ModelError::unsupported(format!("{name} of ggml type {}", tensor.kind), format!("one of {known}"))
@@ -204,7 +233,7 @@ impl Loader<'_> {
                 .matrix(format, rows, columns)
                 .ok_or_else(|| ModelError::damaged("the image is of another model"))?,
             None => {
-                let bytes = self.bytes(name, &tensor, rows * row_bytes)?;
+                let bytes = self.bytes(name, &tensor, piece.rows.start * row_bytes..piece.rows.end * row_bytes)?;
                 let mut packed = Packed::new(format, rows, columns);
                 let digest = import(&mut packed, &bytes, row_bytes).map_err(ModelError::import(name))?;
                 (packed, digest)

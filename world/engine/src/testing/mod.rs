@@ -35,6 +35,23 @@ impl Random {
 }
 
 impl Writer {
+    /// The same model in `count` files, by turns.
+    pub(crate) fn split(mut self, count: usize) -> Vec<Vec<u8>> {
+        let tensors = self.take_tensors();
+        let whole = tensors.len() as u32;
+        let mut parts: Vec<Self> = std::iter::once(self).chain((1..count).map(|_| Self::default())).collect();
+        for (no, part) in parts.iter_mut().enumerate() {
+            part.u32("split.no", no as u32);
+            part.u32("split.count", count as u32);
+            part.u32("split.tensors.count", whole);
+        }
+        for (i, (name, dimensions, kind, bytes)) in tensors.into_iter().enumerate() {
+            let dimensions: Vec<usize> = dimensions.into_iter().map(|d| d as usize).collect();
+            parts[i % count].tensor(&name, &dimensions, kind, bytes);
+        }
+        parts.into_iter().map(Self::finish).collect()
+    }
+
     pub(crate) fn singles(&mut self, key: &str, bits: &[u32]) {
         let mut bytes = 6u32.to_le_bytes().to_vec();
         bytes.extend((bits.len() as u64).to_le_bytes());
@@ -44,7 +61,7 @@ impl Writer {
 }
 
 /// The architectures that are supported.
-pub(crate) const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "gemma3"];
+pub(crate) const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma3", "phi3"];
 
 /// The shape of a tiny model.
 #[derive(Clone, Debug)]
@@ -101,7 +118,7 @@ impl Shape {
 
     /// A tiny model with all that its family may have.
     pub(crate) fn of_family(seed: u64, family: &'static str) -> Self {
-        let windowed = matches!(family, "llama" | "gemma3");
+        let windowed = matches!(family, "llama" | "gemma3" | "phi3");
         Self {
             family,
             biases: family == "qwen2",
@@ -137,7 +154,7 @@ impl Shape {
             context: 256,
             tied: random.below(2) == 0,
             loudness: [5, 8, 8, 9, 12][random.below(5)] as u32,
-            family: FAMILIES[random.below(4)],
+            family: FAMILIES[random.below(FAMILIES.len())],
             sentences: random.below(4) == 0,
             biases: random.below(3) == 0,
             window: [0, 1, 5, 17][random.below(4)],
@@ -153,6 +170,7 @@ impl Shape {
         if self.family.starts_with("qwen") {
             self.window = 0;
         }
+        self.biases &= self.family != "phi3";
         self
     }
 
@@ -264,6 +282,11 @@ impl Shape {
 
     /// The model file.
     pub(crate) fn gguf(&self) -> Vec<u8> {
+        self.contents().finish()
+    }
+
+    /// What is in the model file.
+    pub(crate) fn contents(&self) -> Writer {
         let mut random = Random(self.seed ^ 0x5eed);
         let words = self.words();
         let mut w = self.writer(&words);
@@ -282,17 +305,15 @@ impl Shape {
         };
         add(&mut random, "token_embd", words.len(), d);
         for l in 0..self.layers {
-            for (name, rows, columns) in [
-                ("attn_q", q, d),
-                ("attn_k", kv, d),
-                ("attn_v", kv, d),
-                ("attn_output", d, q),
-                ("ffn_gate", self.feed_forward, d),
-                ("ffn_up", self.feed_forward, d),
-                ("ffn_down", d, self.feed_forward),
-            ] {
-                add(&mut random, &format!("blk.{l}.{name}"), rows, columns);
+            let ff = self.feed_forward;
+            let plain = [("attn_q", q), ("attn_k", kv), ("attn_v", kv), ("ffn_gate", ff), ("ffn_up", ff)];
+            let fused = [("attn_qkv", q + 2 * kv), ("ffn_up", 2 * ff)];
+            let inner = if self.family == "phi3" { &fused[..] } else { &plain };
+            for (name, rows) in inner {
+                add(&mut random, &format!("blk.{l}.{name}"), *rows, d);
             }
+            add(&mut random, &format!("blk.{l}.attn_output"), d, q);
+            add(&mut random, &format!("blk.{l}.ffn_down"), d, ff);
         }
         if !self.tied {
             add(&mut random, "output", words.len(), d);
@@ -313,7 +334,7 @@ impl Shape {
             let factors = (0..self.head_dim / 2).flat_map(|j| (0x3f80_0000 + j as u32 * 0x8_1234).to_le_bytes());
             w.tensor("rope_freqs.weight", &[self.head_dim / 2], 0, factors.collect());
         }
-        w.finish()
+        w
     }
 
     /// Names and lengths of the vectors that a layer of this family has beyond the plain llama's.

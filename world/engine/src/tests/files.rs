@@ -167,3 +167,42 @@ fn an_image_gives_the_same_model_or_is_not_used() {
         assert_eq!(Model::load_with(&file, &image).unwrap().root(), changed);
     }
 }
+
+#[test]
+fn a_split_model_is_the_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |no: usize, count: usize| folder.path().join(format!("m-{no:05}-of-{count:05}.gguf"));
+    let shape = Shape::of_family(3, "phi3");
+    let (root, image) = (load_bytes(&shape.gguf()).unwrap().root(), folder.path().join("image"));
+    for count in [1, 2, 5] {
+        let parts = shape.contents().split(count);
+        for (no, bytes) in parts.iter().enumerate() {
+            std::fs::write(part(no + 1, count), bytes).unwrap();
+        }
+        let model = Model::load(&part(1, count)).unwrap();
+        model.save_image(&image).unwrap();
+        assert_eq!((model.root(), Model::load_with(&part(1, count), &image).unwrap().root()), (root, root), "{count}");
+    }
+    let parts = shape.contents().split(2);
+    let load = |first: &std::path::Path| Model::load(first).unwrap_err().to_string();
+    assert!(load(&part(2, 2)).contains("file 2 of 2 by itself"));
+    let renamed = folder.path().join("renamed.gguf");
+    std::fs::write(&renamed, &parts[0]).unwrap();
+    assert!(load(&renamed).contains("NAME-00001-of-00002.gguf"));
+    // Parts that are the first again, of another model, empty, cut, not there.
+    let others = Shape::small(9).contents().split(2);
+    let mut empty = Writer::default();
+    empty.u32("split.no", 1);
+    empty.u32("split.count", 2);
+    for (what, bytes) in [
+        ("is not file 2 of 2", &parts[0]),
+        ("is in two files", &others[1]),
+        ("tensors in all parts", &empty.finish()),
+        ("damaged", &parts[1][..100].to_vec()),
+    ] {
+        std::fs::write(part(2, 2), bytes).unwrap();
+        assert!(load(&part(1, 2)).contains(what), "{what}: {}", load(&part(1, 2)));
+    }
+    std::fs::remove_file(part(2, 2)).unwrap();
+    assert!(load(&part(1, 2)).contains("m-00002-of-00002.gguf"));
+}
