@@ -121,11 +121,15 @@ pub(super) fn divide_2_60(d: i64) -> (i64, i64) {
         let error = ((1 << 60) - d * q) >> 30;
         q += (q * error) >> 30;
     }
+    let mut rest = (1 << 60) - d * q;
     for _ in 0..2 {
-        q -= i64::from((1 << 60) - d * q < 0);
+        // All ones if there is something to take back.
+        let over = rest >> 63;
+        (q, rest) = (q + over, rest + (d & over));
     }
     for _ in 0..2 {
-        q += i64::from((1 << 60) - d * q >= d);
+        let under = (d - 1 - rest) >> 63;
+        (q, rest) = (q - under, rest - (d & under));
     }
-    (q, (1 << 60) - d * q)
+    (q, rest)
 }
