@@ -116,6 +116,13 @@ pub(crate) struct UpArgs {
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
+    /// Keep all threads for others' work also while other programs need the cores.
+    #[arg(long)]
+    pub(crate) no_polite: bool,
+    /// Memory for models and what runs on them, in GiB; half of the machine's unless told otherwise. Models
+    /// that nobody uses make way for others.
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) memory_max: Option<u64>,
     /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
     #[arg(long, value_parser = price)]
     pub(crate) price: Option<f64>,

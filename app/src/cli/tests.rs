@@ -13,6 +13,7 @@ fn numbers_that_mean_nothing_are_refused() {
         "up --threads 0",
         "up --threads 1025",
         "up --quota 0",
+        "up --memory-max 0",
         "up --listen 127.0.0.1:1",
         "up --bootstrap /ip4/1.2.3",
         "run m p --temperature NaN",
@@ -40,7 +41,10 @@ fn numbers_that_mean_nothing_are_refused() {
         assert_eq!(error.exit_code(), 2, "{line}");
         assert!(error.to_string().contains("invalid value"), "{line}: {error}");
     }
-    for line in ["up --price 0 --threads 1024 --quota 1", "batch f --nodes 1 --max-price 0.4 --verify own"] {
+    for line in [
+        "up --price 0 --threads 1024 --quota 1 --memory-max 8 --no-polite",
+        "batch f --nodes 1 --max-price 0.4 --verify own",
+    ] {
         assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");
     }
 }

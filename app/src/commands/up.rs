@@ -2,7 +2,8 @@
 
 use super::{Failure, Show, say};
 use crate::cli::UpArgs;
-use crate::daemon::config::{LISTEN_DEFAULT, PRICE_DEFAULT, price_of};
+use crate::daemon::config::{LISTEN_DEFAULT, MEMORY_SHARE, PRICE_DEFAULT, price_of};
+use crate::daemon::executor::{Allowance, memory_bytes};
 use crate::daemon::rim::Rim;
 use crate::daemon::{self, Config};
 use crate::models::{Shelf, catalog};
@@ -19,6 +20,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     check_api(args.api, args.api_public, &data_dir)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let allowance = Allowance {
+        threads: args.threads.unwrap_or(cores),
+        memory_bytes_max: args.memory_max.map_or_else(|| memory_bytes() / MEMORY_SHARE, |gib| gib << 30),
+        is_polite: !args.no_polite,
+    };
     let price = args.price.map(price_of).transpose().map_err(Failure::from)?.unwrap_or(PRICE_DEFAULT);
     let listen = if args.listen.is_empty() { LISTEN_DEFAULT.map(str::to_owned).to_vec() } else { args.listen };
     Ok(Config {
@@ -29,7 +35,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         pull: wanted(args.pull, &data_dir)?,
         sources: args.sources,
         provide: args.provide,
-        threads: args.threads.unwrap_or(cores),
+        allowance,
         price,
         quota_bytes: args.quota << 30,
         data_dir,

@@ -1,5 +1,6 @@
 //! What a node is told at its start, checked once.
 
+use super::executor::Allowance;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -20,7 +21,8 @@ pub(crate) struct Config {
     pub(crate) sources: Sources,
     /// Models to offer as soon as they are here.
     pub(crate) provide: bool,
-    pub(crate) threads: usize,
+    /// What the engines may use of this machine.
+    pub(crate) allowance: Allowance,
     pub(crate) price: Price,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
@@ -36,6 +38,9 @@ pub(crate) const NETWORK_DEFAULT: &str = "local";
 pub(crate) const PRICE_DEFAULT: Price = Price { input: 100_000, output: 400_000 };
 /// What a job pays at most by default: ten times as much.
 pub(crate) const PRICE_MAX_DEFAULT: Price = Price { input: 1_000_000, output: 4_000_000 };
+
+/// Models take the machine's memory divided by this, unless told otherwise: it is their owner's, too.
+pub(crate) const MEMORY_SHARE: u64 = 2;
 
 /// Workers of a job that does not say how many.
 pub(crate) const NODES_DEFAULT: u32 = 64;

@@ -1,27 +1,35 @@
-//! The engine's own thread: runs side by side what the node asks, each within its credit.
+//! The handle to the engines' own thread, which runs side by side what the node asks, each within its
+//! credit. What is asked waits here in turn.
 
-use super::loaded::Loaded;
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
+mod loaded;
+mod machine;
+mod models;
+mod offer;
+mod worker;
+
+pub(crate) use machine::memory_bytes;
+
+use models::Models;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use talkoo_base::{Digest, Finish, GenerateParams, ModelOffer, Refusal, RefusalCode, sha256};
-use talkoo_engine::{Chunk, Engine, Event, Kernel, RunError, Scope, StreamId, Task};
+use talkoo_base::{Digest, ModelOffer, Refusal};
 use talkoo_proof::{Input, Run, Ticket};
+use worker::Worker;
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
 const QUEUE_MAX: usize = 1_024;
-/// A model that nobody used for so long is unloaded.
-const IDLE: Duration = Duration::from_secs(300);
-/// An engine that had nothing to do for so long writes its model's image.
-const IMAGE_AFTER: Duration = Duration::from_secs(30);
-/// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
-const SELF_TEST_TOKENS: u32 = 2;
-/// Longest wait for credit before a run is given up: its memory is for others, too.
-const CREDIT_WAIT: Duration = Duration::from_secs(6);
+/// What the engines may use of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) threads: usize,
+    /// Bytes of models in memory, the room for keys and values of their runs included.
+    pub(crate) memory_bytes_max: u64,
+    /// Whether paid runs leave the cores alone that other programs need.
+    pub(crate) is_polite: bool,
+}
 
 /// What the executor tells the node's loop.
 pub(crate) enum Report {
@@ -39,16 +47,85 @@ struct State {
     /// Credit of runs that wait in the queue, and more for runs under way.
     credits: BTreeMap<Ticket, u32>,
     stops: Vec<Ticket>,
-    /// Of each model its file and the root that it must turn out to have.
-    files: BTreeMap<Digest, (PathBuf, Digest)>,
+    files: BTreeMap<Digest, ModelFile>,
     /// Counts what the loop asked, for a thread that waits for something new.
     asked: u64,
     ended: bool,
 }
 
+/// Where a model comes from.
+#[derive(Clone)]
+struct ModelFile {
+    path: PathBuf,
+    /// The root that it must turn out to have.
+    must_be: Digest,
+    bytes: u64,
+}
+
 enum Order {
     Run(Box<Run>),
     Load { name: String, root: Digest },
+}
+
+impl Order {
+    fn root(&self) -> Digest {
+        match self {
+            Self::Run(run) => run.work.program,
+            Self::Load { root, .. } => *root,
+        }
+    }
+
+    fn is_rerun(&self) -> bool {
+        matches!(self, Self::Run(run) if run.rerun.is_some())
+    }
+
+    fn chance(&self, models: &Models, files: &BTreeMap<Digest, ModelFile>) -> Chance {
+        let (can, otherwise) = match (models.get(&self.root()), self) {
+            (Some(loaded), Self::Run(run)) => (loaded.has_room(run), Chance::NoRoom),
+            (Some(_), Self::Load { .. }) => (true, Chance::NoRoom),
+            (None, _) => (models.fits(files.get(&self.root()).map_or(0, |file| file.bytes)), Chance::NoMemory),
+        };
+        if can { Chance::Now } else { otherwise }
+    }
+}
+
+/// Whether an order can begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chance {
+    /// Perhaps after idle models have gone.
+    Now,
+    /// Its model has no room for one more run.
+    NoRoom,
+    /// Its model has to wait until others are idle.
+    NoMemory,
+}
+
+/// The place of the next order that can begin, of all that wait: model, whether it is a re-run, chance.
+/// A re-run goes first, for a whole audit hangs on it. Otherwise strictly in turn, so that no large run and
+/// no other model waits for ever: behind a run without room wait those of its model, behind one without
+/// memory all.
+fn turn<N: Ord + Copy>(waiting: &[(N, bool, Chance)]) -> Option<usize> {
+    if let Some(rerun) = waiting.iter().position(|(_, is_rerun, chance)| *is_rerun && *chance == Chance::Now) {
+        return Some(rerun);
+    }
+    let mut full = BTreeSet::new();
+    for (at, (model, _, chance)) in waiting.iter().enumerate() {
+        match chance {
+            Chance::Now if !full.contains(model) => return Some(at),
+            Chance::NoMemory => return None,
+            Chance::Now | Chance::NoRoom => drop(full.insert(*model)),
+        }
+    }
+    None
+}
+
+impl State {
+    /// The next order that can begin now.
+    fn next(&mut self, models: &Models) -> Option<Order> {
+        let ask = |order: &Order| (order.root(), order.is_rerun(), order.chance(models, &self.files));
+        let at = turn(&self.queue.iter().map(ask).collect::<Vec<_>>())?;
+        self.queue.remove(at)
+    }
 }
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
@@ -66,10 +143,13 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 
 impl Executor {
     /// Starts the thread. `report` may block: that is how a slow node slows its engine.
-    pub(crate) fn start(threads: usize, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        allowance: Allowance,
+        report: impl Fn(Report) + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let shared: Shared = Arc::default();
         let report: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(report);
-        let worker = Worker { shared: shared.clone(), threads, report: report.clone(), loaded: None };
+        let worker = Worker::new(shared.clone(), allowance, report.clone());
         let work = move || {
             if catch_unwind(AssertUnwindSafe(|| worker.work())).is_err() {
                 report(Report::Died);
@@ -80,8 +160,10 @@ impl Executor {
     }
 
     /// Where the file of a model is, and the root that it must turn out to have.
-    pub(crate) fn add_model(&self, root: Digest, file: PathBuf, must_be: Digest) {
-        lock(&self.shared).files.insert(root, (file, must_be));
+    pub(crate) fn add_model(&self, root: Digest, path: PathBuf, must_be: Digest) {
+        // A file that is gone is an error when it is loaded.
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        lock(&self.shared).files.insert(root, ModelFile { path, must_be, bytes });
     }
 
     /// Forgets a model.
@@ -139,228 +221,29 @@ impl Executor {
     }
 }
 
-struct Worker {
-    shared: Shared,
-    threads: usize,
-    report: Arc<dyn Fn(Report) + Send + Sync>,
-    loaded: Option<Loaded>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Worker {
-    fn work(mut self) {
-        let mut idle_since = Instant::now();
-        while let Some(asked) = self.settle() {
-            while let Some(order) = self.next() {
-                self.begin(order);
-                self.settle();
-            }
-            self.give_up_unpaid();
-            if self.step() {
-                idle_since = Instant::now();
-                continue;
-            }
-            self.rest(asked);
-            let Some(loaded) = self.loaded.as_mut().filter(|l| l.server.is_empty()) else { continue };
-            if idle_since.elapsed() >= IMAGE_AFTER {
-                loaded.save_image();
-            }
-            if idle_since.elapsed() >= IDLE {
-                self.loaded = None;
-            }
+    #[test]
+    fn orders_begin_in_turn() {
+        use Chance::{NoMemory, NoRoom, Now};
+        const RUN: bool = false;
+        const RERUN: bool = true;
+        type Case<'a> = (&'a [(char, bool, Chance)], Option<usize>);
+        let cases: [Case; 9] = [
+            (&[], None),
+            (&[('a', RUN, Now), ('b', RUN, Now)], Some(0)),
+            (&[('a', RUN, Now), ('b', RERUN, Now)], Some(1)),
+            (&[('a', RUN, NoRoom), ('a', RUN, Now)], None),
+            (&[('a', RUN, NoRoom), ('a', RUN, Now), ('b', RUN, Now)], Some(2)),
+            (&[('a', RUN, NoMemory), ('b', RUN, Now)], None),
+            (&[('a', RUN, NoMemory), ('b', RUN, Now), ('c', RERUN, Now)], Some(2)),
+            (&[('a', RERUN, NoMemory), ('b', RERUN, NoRoom), ('c', RERUN, Now)], Some(2)),
+            (&[('a', RUN, NoRoom), ('b', RUN, NoMemory), ('c', RUN, Now)], None),
+        ];
+        for (n, (waiting, want)) in cases.into_iter().enumerate() {
+            assert_eq!(turn(waiting), want, "case {n}");
         }
     }
-
-    /// Passes stops and credits on to the runs under way. What was asked so far; `None` at the end.
-    fn settle(&mut self) -> Option<u64> {
-        let mut state = lock(&self.shared);
-        let state = &mut *state;
-        if state.ended {
-            return None;
-        }
-        let stops = std::mem::take(&mut state.stops);
-        if let Some(loaded) = &mut self.loaded {
-            stops.iter().for_each(|ticket| loaded.stop(ticket));
-            let runs = &loaded.runs;
-            for (ticket, chunks) in state.credits.extract_if(.., |ticket, _| runs.contains_key(ticket)) {
-                loaded.server.credit(loaded.runs[&ticket], chunks);
-            }
-        }
-        // A run is queued before its credit comes: what is left over is of runs that are over.
-        let waits = |ticket: &Ticket| state.queue.iter().any(|o| matches!(o, Order::Run(run) if run.ticket == *ticket));
-        state.credits.retain(|ticket, _| waits(ticket));
-        Some(state.asked)
-    }
-
-    /// The next order that can begin now: a re-run first, for a whole audit hangs on it. Runs of
-    /// another model wait until nobody uses the one in memory.
-    fn next(&self) -> Option<Order> {
-        let mut state = lock(&self.shared);
-        let can = |order: &Order| match (order, &self.loaded) {
-            (Order::Load { root, .. }, Some(loaded)) => loaded.server.is_empty() || loaded.root == *root,
-            (Order::Run(run), Some(loaded)) if loaded.root == run.work.program => {
-                loaded.server.has_room(positions(run))
-            }
-            (Order::Run(_), Some(loaded)) => loaded.server.is_empty(),
-            (_, None) => true,
-        };
-        let rerun = |order: &Order| matches!(order, Order::Run(run) if run.rerun.is_some());
-        let at = state.queue.iter().position(|order| rerun(order) && can(order));
-        // Otherwise strictly in turn, so that no large run and no other model waits for ever.
-        let at = at.or_else(|| state.queue.front().filter(|order| can(order)).map(|_| 0))?;
-        state.queue.remove(at)
-    }
-
-    fn begin(&mut self, order: Order) {
-        match order {
-            Order::Load { name, root } => {
-                let offer = self.offer(root);
-                (self.report)(Report::Loaded { name, offer });
-            }
-            Order::Run(run) => {
-                let ticket = run.ticket;
-                if let Err(refusal) = self.open(*run) {
-                    lock(&self.shared).credits.remove(&ticket);
-                    (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
-                }
-            }
-        }
-    }
-
-    fn open(&mut self, run: Run) -> Result<(), Refusal> {
-        let Run { ticket, client, work, trace_id, rerun } = run;
-        let loaded = self.load(work.program)?;
-        let task = Task { prompt: work.prompt, params: work.params, seed: work.seed, trace_id };
-        let scope = Scope(sha256(&[client.as_bytes()]));
-        let stream = match rerun {
-            Some(tokens) => loaded.server.verify(task, scope, tokens),
-            None => loaded.server.generate(task, scope, Some(0)),
-        };
-        let stream = stream.map_err(|e| run_failed(&e))?;
-        loaded.runs.insert(ticket, stream);
-        loaded.tickets.insert(stream, ticket);
-        Ok(())
-    }
-
-    /// The model, loaded.
-    fn load(&mut self, root: Digest) -> Result<&mut Loaded, Refusal> {
-        if self.loaded.as_ref().is_none_or(|loaded| loaded.root != root) {
-            self.loaded = None;
-            let file = lock(&self.shared).files.get(&root).cloned();
-            let (file, must_be) = file.ok_or_else(|| {
-                Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first")
-            })?;
-            self.loaded = Some(Loaded::open(root, file, must_be, self.threads)?);
-        }
-        Ok(self.loaded.as_mut().expect("loaded just above"))
-    }
-
-    fn offer(&mut self, root: Digest) -> Result<ModelOffer, Refusal> {
-        let engine = self.load(root)?.server.engine();
-        self_test(engine)?;
-        let speed = engine.measure();
-        Ok(ModelOffer {
-            program: root,
-            context: engine.model().context_max(),
-            prefill_mtps: speed.prefill_milli_tps,
-            decode_mtps: speed.decode_milli_tps,
-        })
-    }
-
-    /// Runs one batch; `false` if there was nothing to run.
-    fn step(&mut self) -> bool {
-        let Some(loaded) = &mut self.loaded else { return false };
-        let mut events = Vec::new();
-        let went = loaded.server.step(&mut events);
-        for event in events {
-            let (stream, input, is_over) = match event {
-                Event::Token { .. } => continue,
-                Event::Chunk { stream, chunk } => {
-                    let is_over = chunk.finish.is_some();
-                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
-                    (stream, produced(*ticket, chunk), is_over)
-                }
-                Event::Verified { stream, verified } => {
-                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
-                    let input = Input::Verified {
-                        ticket: *ticket,
-                        digests: verified.chunk_digests,
-                        diverged: verified.diverged.map(u64::from),
-                        finish: verified.finish.unwrap_or(Finish::Running),
-                    };
-                    (stream, input, true)
-                }
-                Event::Failed { stream, error } => {
-                    let Some(ticket) = loaded.tickets.get(&stream) else { continue };
-                    (stream, Input::RunFailed { ticket: *ticket, refusal: run_failed(&error) }, true)
-                }
-            };
-            if is_over {
-                loaded.forget(stream);
-            }
-            (self.report)(Report::Run(input));
-        }
-        went
-    }
-
-    /// Ends runs that have waited too long for credit.
-    fn give_up_unpaid(&mut self) {
-        let Some(loaded) = &mut self.loaded else { return };
-        let waiting: Vec<StreamId> = loaded.server.parked().collect();
-        loaded.parked.retain(|stream, _| waiting.contains(stream));
-        for stream in waiting {
-            let since = *loaded.parked.entry(stream).or_insert_with(Instant::now);
-            let Some(ticket) = loaded.tickets.get(&stream).copied() else { continue };
-            if since.elapsed() < CREDIT_WAIT {
-                continue;
-            }
-            loaded.server.stop(stream);
-            loaded.forget(stream);
-            let message = format!("no payment for {} s", CREDIT_WAIT.as_secs());
-            let refusal = Refusal::new(RefusalCode::ExposureExceeded, message, "answer each chunk with a voucher");
-            (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
-        }
-    }
-
-    /// Waits until more than `asked` is asked.
-    fn rest(&self, asked: u64) {
-        let longest = match &self.loaded {
-            Some(loaded) if !loaded.parked.is_empty() => CREDIT_WAIT / 4,
-            Some(loaded) if !loaded.is_saved => IMAGE_AFTER,
-            _ => IDLE,
-        };
-        let state = lock(&self.shared);
-        let waited = self.shared.1.wait_timeout_while(state, longest, |state| state.asked == asked);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// Positions that a run may come to hold.
-fn positions(run: &Run) -> usize {
-    let output = run.rerun.as_ref().map_or(run.work.params.max_tokens as usize, Vec::len);
-    run.work.prompt.len().saturating_add(output)
-}
-
-fn produced(ticket: Ticket, chunk: Chunk) -> Input {
-    let Chunk { index, tokens, digest, finish } = chunk;
-    Input::Produced { ticket, index, tokens, digest, finish: finish.unwrap_or(Finish::Running) }
-}
-
-/// Runs a few tokens with the kernels that will be used and with the portable ones: a machine whose
-/// vector units or memory compute other numbers must not offer, for it would be convicted for them.
-fn self_test(engine: &mut Engine) -> Result<(), Refusal> {
-    let params = GenerateParams { max_tokens: SELF_TEST_TOKENS, ignore_eos: true, ..GenerateParams::default() };
-    let task = Task { prompt: (1..9).collect(), params, seed: 1, trace_id: Digest::ZERO };
-    let mut portable = Engine::with_kernel(engine.model().clone(), 1, Kernel::Scalar);
-    let run = |engine: &mut Engine| {
-        engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).map_err(|e| run_failed(&e))
-    };
-    if run(engine)? == run(&mut portable)? {
-        return Ok(());
-    }
-    let message = format!("the {} kernels and the portable ones give different numbers", engine.kernel_name());
-    Err(Refusal::new(RefusalCode::SelfTestFailed, message, "test this machine's memory; it offers nothing until then"))
-}
-
-fn run_failed(error: &RunError) -> Refusal {
-    Refusal::new(RefusalCode::RunFailed, error.to_string(), "see the message; another machine would fail too")
 }

@@ -7,7 +7,6 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
-mod loaded;
 mod loading;
 mod memory;
 mod notices;

@@ -87,7 +87,7 @@ pub(crate) async fn run(
     let api_addr = api.addr;
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
     let reports = inbox.clone();
-    let executor = Executor::start(config.threads, move |report| {
+    let executor = Executor::start(config.allowance, move |report| {
         // A closed inbox means the node is stopping.
         reports.blocking_send(Event::Report(report)).ok();
     })?;

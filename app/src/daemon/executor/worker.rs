@@ -1,0 +1,106 @@
+//! The engines' own thread: begins what can begin, then one batch of every model in turn.
+
+use super::loaded::{self, Loaded};
+use super::machine::Cores;
+use super::models::Models;
+use super::offer::offer;
+use super::{Allowance, Order, Report, Shared, lock};
+use std::sync::{Arc, PoisonError};
+use talkoo_base::{Digest, Refusal, RefusalCode};
+use talkoo_proof::{Input, Ticket};
+
+pub(super) struct Worker {
+    shared: Shared,
+    allowance: Allowance,
+    report: Arc<dyn Fn(Report) + Send + Sync>,
+    models: Models,
+    cores: Cores,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Shared, allowance: Allowance, report: Arc<dyn Fn(Report) + Send + Sync>) -> Self {
+        let models = Models::new(allowance.memory_bytes_max);
+        Self { shared, allowance, report, models, cores: Cores::new(allowance.threads) }
+    }
+
+    pub(super) fn work(mut self) {
+        while let Some(asked) = self.settle() {
+            while let Some(order) = self.next() {
+                self.begin(order);
+                self.settle();
+            }
+            if !self.step() {
+                self.rest(asked);
+            }
+            self.models.tidy();
+        }
+    }
+
+    /// Passes stops and credits on to the runs under way. What was asked so far; `None` at the end.
+    fn settle(&mut self) -> Option<u64> {
+        let mut state = lock(&self.shared);
+        let state = &mut *state;
+        if state.ended {
+            return None;
+        }
+        let stops = std::mem::take(&mut state.stops);
+        for loaded in self.models.iter_mut() {
+            stops.iter().for_each(|ticket| loaded.stop(ticket));
+            let granted: Vec<_> = state.credits.extract_if(.., |ticket, _| loaded.runs(ticket)).collect();
+            granted.iter().for_each(|(ticket, chunks)| loaded.credit(ticket, *chunks));
+        }
+        // A run is queued before its credit comes: what is left over is of runs that are over.
+        let waits = |ticket: &Ticket| state.queue.iter().any(|o| matches!(o, Order::Run(run) if run.ticket == *ticket));
+        state.credits.retain(|ticket, _| waits(ticket));
+        Some(state.asked)
+    }
+
+    fn next(&self) -> Option<Order> {
+        lock(&self.shared).next(&self.models)
+    }
+
+    fn begin(&mut self, order: Order) {
+        match order {
+            Order::Load { name, root } => {
+                let threads = self.allowance.threads;
+                let offer = self.load(root).and_then(|loaded| offer(root, loaded.engine(threads)));
+                (self.report)(Report::Loaded { name, offer });
+            }
+            Order::Run(run) => {
+                let ticket = run.ticket;
+                let begun = self.load(run.work.program).and_then(|loaded| loaded.begin(*run));
+                if let Err(refusal) = begun {
+                    lock(&self.shared).credits.remove(&ticket);
+                    (self.report)(Report::Run(Input::RunFailed { ticket, refusal }));
+                }
+            }
+        }
+    }
+
+    /// The model, loaded.
+    fn load(&mut self, root: Digest) -> Result<&mut Loaded, Refusal> {
+        let file = lock(&self.shared).files.get(&root).cloned();
+        let unknown = || Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first");
+        self.models.load(root, self.allowance.threads, || file.ok_or_else(unknown))
+    }
+
+    /// Runs one batch of every model; `false` if there was nothing to run.
+    fn step(&mut self) -> bool {
+        let left = if self.allowance.is_polite { self.cores.left() } else { self.allowance.threads };
+        let mut went = false;
+        for loaded in self.models.iter_mut() {
+            loaded.give_up_unpaid(&*self.report);
+            let threads = if loaded.is_for_others() { left } else { self.allowance.threads };
+            went |= loaded.step(threads, &*self.report);
+        }
+        went
+    }
+
+    /// Waits until more than `asked` is asked.
+    fn rest(&self, asked: u64) {
+        let longest = self.models.iter().map(Loaded::rests).min().unwrap_or(loaded::IDLE);
+        let state = lock(&self.shared);
+        let waited = self.shared.1.wait_timeout_while(state, longest, |state| state.asked == asked);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
