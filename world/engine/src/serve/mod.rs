@@ -215,7 +215,7 @@ impl Server {
     pub fn step(&mut self, out: &mut Vec<Event>) -> bool {
         let plan = self.plan();
         if plan.is_empty() {
-            return false;
+            return self.conclude(out);
         }
         if let Err(error) = self.run(&plan, out) {
             let alone = if plan.len() > 1 { plan } else { return self.fail(plan[0].0, error, out) };
@@ -324,15 +324,21 @@ impl Server {
                 self.stop(id);
             }
         }
-        for (id, _) in plan {
-            if self.streams.get(id).is_some_and(Stream::is_checked)
-                && let Some(Role::Verify(checker)) = self.close(*id)
-            {
+        self.conclude(out);
+    }
+
+    /// Ends the verifications that have their answer, also those that had nothing to feed; whether there
+    /// were any.
+    fn conclude(&mut self, out: &mut Vec<Event>) -> bool {
+        let checked: Vec<StreamId> = self.streams.iter().filter(|(_, s)| s.is_checked()).map(|(id, _)| *id).collect();
+        for id in &checked {
+            if let Some(Role::Verify(checker)) = self.close(*id) {
                 out.push(match checker.verified() {
                     Ok(verified) => Event::Verified { stream: *id, verified },
                     Err(error) => Event::Failed { stream: *id, error },
                 });
             }
         }
+        !checked.is_empty()
     }
 }

@@ -159,6 +159,10 @@ fn room_is_counted_and_freed() {
     let mut events = Vec::new();
     while server.step(&mut events) {}
     assert!(matches!(&events[..], [Event::Verified { stream, .. }] if *stream == id));
+    let nothing = server.verify(task(3, 10, 20), ONE, Vec::new()).unwrap();
+    events.clear();
+    assert!(server.step(&mut events) && !server.step(&mut events), "nothing to check is soon checked");
+    assert!(matches!(&events[..], [Event::Verified { stream, .. }] if *stream == nothing));
     assert!(server.is_empty() && server.has_room(50));
 }
 
