@@ -211,6 +211,20 @@ fn beginnings_are_taken_over_within_one_scope() {
 }
 
 #[test]
+fn beginnings_end_anywhere_in_a_segment() {
+    let shape = Shape { context: 400, ..Shape::of_family(16, "gemma3") };
+    let mut server = Server::new(Engine::new(shape.load(), 2), 2_000);
+    let task = |prompt: Vec<u32>| Task { prompt, ..task(1, 1, 3) };
+    let long: Vec<u32> = (0..330).map(|i| (i * 17 + 5) % 90).collect();
+    finish(&mut server, &task(long.clone()), ONE);
+    for common in [127, 128, 129, 255, 256, 257, 301] {
+        let before = server.reused();
+        finish(&mut server, &task([&long[..common], &[(long[common] + 1) % 90, 4, 4]].concat()), ONE);
+        assert_eq!(server.reused() - before, common as u64);
+    }
+}
+
+#[test]
 fn beginnings_are_taken_over_from_streams_under_way_and_give_way_to_them() {
     let prompt: Vec<u32> = (0..60).map(|i| 20 + i).collect();
     let task = |seed, max_tokens| Task { prompt: prompt.clone(), ..task(seed, 1, max_tokens) };
