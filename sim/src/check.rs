@@ -3,7 +3,7 @@
 use crate::engine::truth;
 use crate::liar::Strategy;
 use crate::world::{Pretended, World};
-use talkoo_base::{GenerateParams, NodeId, Work};
+use talkoo_base::{GenerateParams, NodeId, Tier, Work};
 use talkoo_job::JobStatus;
 use talkoo_proof::limits::{RERUNS_MAX, SALES_MAX};
 
@@ -57,12 +57,17 @@ fn jobs(world: &World<'_>, index: u32, client: &Pretended) -> Result<(), String>
                 return Err(format!("step {number} has no result: {:?}", step.failed()));
             };
             let params = GenerateParams::from_bytes(&asked.params).map_err(|e| e.to_string())?;
-            let work = Work { program: spec.program, prompt: asked.prompt.clone(), params, seed: asked.seed };
+            let work =
+                Work { program: spec.program, tier: spec.tier, prompt: asked.prompt.clone(), params, seed: asked.seed };
             let honest = truth(&spec.program, &work) == (done.tokens.clone(), done.finish);
             let worker = strategy_of(world, &done.node);
             // What no scheme can catch: a pair in league, and a patient liar that no coin hit.
             let excused = worker == Some(Strategy::Colluder) || worker == Some(Strategy::LongCon) && !done.audited;
-            if !honest && !excused {
+            // Nobody can check the float tier, and nobody may say that he did.
+            if spec.tier == Tier::Float && done.audited {
+                return Err(format!("step {number} is of the float tier and counts as audited"));
+            }
+            if !honest && !excused && spec.tier == Tier::Exact {
                 return Err(format!("step {number} has a false answer of {worker:?}, audited: {}", done.audited));
             }
         }

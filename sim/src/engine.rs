@@ -2,7 +2,7 @@
 
 use crate::liar::Strategy;
 use std::collections::VecDeque;
-use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Work, sha256};
+use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Tier, Work, float_chunk, sha256};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Stop token of the pretended model.
@@ -30,9 +30,13 @@ pub(crate) fn truth(program: &Digest, work: &Work) -> (Vec<u32>, Finish) {
     (tokens, Finish::Stop)
 }
 
-/// Digest of chunk `index` of a run of `program` that was fed `tokens`.
-fn chunk_digest(program: &Digest, trace_id: &Digest, index: u32, tokens: &[u32]) -> Digest {
+/// Digest of chunk `index` of a run of `program` that was fed `tokens`; in the float tier of its tokens alone.
+fn chunk_digest(tier: Tier, program: &Digest, trace_id: &Digest, index: u32, tokens: &[u32]) -> Digest {
+    let start = tokens.len().min((index * CHUNK_TOKENS) as usize);
     let end = tokens.len().min((index as usize + 1) * CHUNK_TOKENS as usize);
+    if tier == Tier::Float {
+        return float_chunk(trace_id, index, &tokens[start..end]);
+    }
     let fed: Vec<u8> = tokens[..end].iter().flat_map(|t| t.to_be_bytes()).collect();
     sha256(&[b"pretended states", &program.0, &trace_id.0, &index.to_be_bytes(), &fed])
 }
@@ -88,7 +92,7 @@ impl Engine {
     /// Prepares the answer to a client, true or false.
     fn answer(&mut self, run: Run) -> Active {
         let honest = truth(&run.work.program, &run.work);
-        let mut program = run.work.program;
+        let (mut program, tier) = (run.work.program, run.work.tier);
         self.answered += 1;
         let (mut answer, mut finish) = honest.clone();
         let mut copied = None;
@@ -113,12 +117,13 @@ impl Engine {
             (answer, finish) = truth(&program, &run.work);
         }
         let chunks = u32::try_from(answer.len()).expect("short").div_ceil(CHUNK_TOKENS);
-        let mut digests: Vec<Digest> = (0..chunks).map(|j| chunk_digest(&program, &run.trace_id, j, &answer)).collect();
+        let mut digests: Vec<Digest> =
+            (0..chunks).map(|j| chunk_digest(tier, &program, &run.trace_id, j, &answer)).collect();
         if let Some(old) = copied.filter(|c| c.0.len() <= run.work.params.max_tokens as usize) {
             (answer, finish, digests) = old;
             finish = if answer.len() == run.work.params.max_tokens as usize { Finish::Length } else { finish };
         }
-        let true_digest = chunk_digest(&run.work.program, &run.trace_id, 0, &honest.0);
+        let true_digest = chunk_digest(tier, &run.work.program, &run.trace_id, 0, &honest.0);
         self.lies += u32::from(answer != honest.0 || digests.first() != Some(&true_digest));
         self.previous = Some((answer.clone(), finish, digests.clone()));
         Active { run, credits: 0, answer, finish, digests, sent: 0 }
@@ -188,7 +193,7 @@ impl Engine {
             self.lies += 1;
         }
         let chunks = u32::try_from(given.len()).expect("short").div_ceil(CHUNK_TOKENS);
-        let digests = (0..chunks).map(|j| chunk_digest(&program, &run.trace_id, j, given)).collect();
+        let digests = (0..chunks).map(|j| chunk_digest(run.work.tier, &program, &run.trace_id, j, given)).collect();
         Input::Verified { ticket: run.ticket, digests, diverged, finish }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::liar::Strategy;
 use crate::rng::Dice;
+use talkoo_base::Tier;
 
 /// One pretended world, before it starts.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Scene {
     pub crashes: u32,
     /// Pairs of nodes that lose each other for a while.
     pub splits: u32,
+    /// How what the clients ask for can be checked.
+    pub tier: Tier,
     /// Whether clients can judge answers themselves.
     pub own_audits: bool,
     /// Whether keys, signatures and bytes are the real ones.
@@ -70,6 +73,7 @@ impl Scene {
             delay_ms_max: 1 + dice.below(300),
             crashes: u32::try_from(faults(&mut dice, 5)).expect("small"),
             splits: u32::try_from(faults(&mut dice, 4)).expect("small"),
+            tier: Tier::Exact,
             own_audits,
             real_bytes: seed % 100 == 7,
             calm_after_ms: 60_000,
@@ -93,6 +97,7 @@ impl Scene {
             delay_ms_max: 5,
             crashes: 0,
             splits: 0,
+            tier: Tier::Exact,
             own_audits: true,
             real_bytes: false,
             calm_after_ms: 60_000,

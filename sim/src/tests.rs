@@ -1,6 +1,7 @@
 //! Fixed seeds, quiet scenes for each lie, and the promise that a seed is a trace.
 
 use crate::{Report, Scene, Strategy, run};
+use talkoo_base::Tier;
 
 fn play(scene: &Scene) -> Report {
     let mut show = |line: &str| println!("{}", line.chars().take(400).collect::<String>());
@@ -32,6 +33,22 @@ fn every_lie_is_caught() {
             let report = play(&Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], 16));
             assert_eq!((report.convicted, report.done), (1, 16), "{lie:?}, seed {seed}");
         }
+    }
+}
+
+#[test]
+fn the_float_tier_is_paid_and_nobody_is_judged() {
+    let float = |scene| Scene { tier: Tier::Float, ..scene };
+    // What only a re-run could tell goes through; what signatures and digests tell does not.
+    let lies = [(Strategy::OtherWeights, 0), (Strategy::Truncated, 0), (Strategy::CopiedAnswer, 1)];
+    for (lie, convicted) in lies {
+        for seed in 0..10 {
+            let report = play(&float(Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], 16)));
+            assert_eq!((report.convicted, report.done), (convicted, 16), "{lie:?}, seed {seed}");
+        }
+    }
+    for seed in 0..200 {
+        play(&float(Scene::of(seed)));
     }
 }
 

@@ -475,8 +475,8 @@ impl<'a> World<'a> {
         n.node = Some(node);
         self.feed(index, Input::Restarted);
         if index >= self.scene.clients {
-            let models =
-                vec![ModelOffer { program: self.program, context: 4096, prefill_mtps: 1_000_000, decode_mtps: 1 }];
+            let (program, tier) = (self.program, self.scene.tier);
+            let models = vec![ModelOffer { program, tier, context: 4096, prefill_mtps: 1_000_000, decode_mtps: 1 }];
             let providing = Providing { models, slots: 1 + index % 3, price: Price { input: 100, output: 400 } };
             self.feed(index, Input::Provide(Some(providing)));
         }
@@ -504,6 +504,7 @@ impl<'a> World<'a> {
             id,
             name: "sim".into(),
             program: self.program,
+            tier: self.scene.tier,
             context: 512,
             steps,
             copies: true,

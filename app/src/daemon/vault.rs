@@ -156,7 +156,7 @@ fn job_of(event: &Event) -> Option<JobId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use talkoo_base::{Amount, AuditPolicy, Digest, Finish, NodeId, Price, SecretKey};
+    use talkoo_base::{Amount, AuditPolicy, Digest, Finish, NodeId, Price, SecretKey, Tier};
     use talkoo_disk::BlocksConfig;
     use talkoo_job::{Done, JobSpec, StepSpec};
 
@@ -169,6 +169,7 @@ mod tests {
             id: JOB,
             name: "model".into(),
             program: Digest([2; 32]),
+            tier: Tier::Exact,
             context: 512,
             steps: vec![step; steps],
             copies: true,

@@ -1,6 +1,6 @@
 //! Names of jobs, steps and leases.
 
-use crate::Digest;
+use crate::{Digest, Tier};
 use std::fmt;
 
 /// A job: random, chosen by the client's node.
@@ -43,8 +43,10 @@ impl fmt::Display for Attempt {
 /// What one step asks of a worker, whoever it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Root of the model.
+    /// Root of the model; of the float tier its name, see [`crate::float_program`].
     pub program: Digest,
+    /// How the answer can be checked.
+    pub tier: Tier,
     /// Prompt, as token ids.
     pub prompt: Vec<u32>,
     /// How to generate.

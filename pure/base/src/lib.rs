@@ -22,10 +22,12 @@
 //! | trace root | SHA-256 Merkle root over the chunk digests; two honest runs have the same |
 //! | audit | a re-run of a finished step by a verifier that has not seen the worker's root |
 //! | verdict | what an audit says of a receipt |
+//! | tier | how an answer can be checked: exact (bit for bit), float (not by recomputation) |
 //! | card | a worker's signed, expiring statement of what it offers |
 //! | CID, block, pin | as in IPFS |
 
 pub mod eip712;
+mod float;
 pub mod generate;
 mod hash;
 mod ids;
@@ -39,6 +41,7 @@ mod time;
 pub mod wire;
 
 pub use cid::Cid;
+pub use float::{float_chunk, float_program};
 pub use generate::{CHUNK_TOKENS, Constraint, ConstraintForm, Finish, GenerateParams};
 pub use hash::{Digest, keccak256, sha256};
 pub use ids::{Attempt, JobId, LeaseId, Work};

@@ -106,6 +106,29 @@ fn stored_bytes_are_golden() {
 }
 
 #[test]
+fn names_of_the_float_tier_are_golden() {
+    let cases = [
+        (float_program(&d(1), "a/b"), "97cc49e6c950df754ddeaa605722e48bf760a2ff9733de1d6fa2724b09dc73a3"),
+        (float_chunk(&d(1), 2, &[7, 70_000]), "a95c7272dc34f2940e281a95f55a48c5d76a85529e1d47c57e38bc0e723a6b77"),
+    ];
+    for (have, want) in cases {
+        assert_eq!(have.to_string().trim_start_matches("0x"), want);
+    }
+}
+
+#[test]
+fn a_card_offers_no_quorum() {
+    let offer = |tier| ModelOffer { program: d(1), tier, context: 1, prefill_mtps: 1, decode_mtps: 1 };
+    let node = key().node_id();
+    for (tier, fine) in [(Tier::Exact, true), (Tier::Float, true), (Tier::Quorum, false)] {
+        let models = vec![offer(Tier::Exact), offer(tier)];
+        let (price, expiry) = (Price { input: 1, output: 1 }, Unix(1));
+        let card = Card { version: 1, node, operator: a(1), build: d(2), models, slots: 1, price, expiry };
+        assert_eq!(decode::<Card>(&encode(&card)).is_ok(), fine, "{tier:?}");
+    }
+}
+
+#[test]
 fn signed_records_come_back_with_their_signer() {
     let net = Network::local("test");
     let signed = Signed::new(receipt(), &net, &key());

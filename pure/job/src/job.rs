@@ -169,7 +169,8 @@ impl Job {
     pub(crate) fn work(&self, step: u32) -> Option<Work> {
         let spec = self.spec.steps.get(step as usize)?;
         let params = GenerateParams::from_bytes(&spec.params).ok()?;
-        Some(Work { program: self.spec.program, prompt: spec.prompt.clone(), params, seed: spec.seed })
+        let (program, tier) = (self.spec.program, self.spec.tier);
+        Some(Work { program, tier, prompt: spec.prompt.clone(), params, seed: spec.seed })
     }
 
     fn lease(&mut self, attempt: Attempt) -> Option<&mut Lease> {

@@ -3,7 +3,7 @@
 
 use crate::limits::{FIRST_CHUNK_MS_MAX, LEASES_MAX, PATIENCE, PREFILL_TOKEN_MS_MAX, RUN_FAILURES_MAX, SLACK_MS};
 use crate::*;
-use talkoo_base::{Digest, GenerateParams, Price, Unix};
+use talkoo_base::{Digest, GenerateParams, Price, Tier, Unix};
 
 fn n(number: u32) -> NodeId {
     NodeId::pretended(number)
@@ -26,6 +26,7 @@ fn spec(steps: u32) -> JobSpec {
         id: JOB,
         name: "test".into(),
         program: Digest([7; 32]),
+        tier: Tier::Exact,
         context: 512,
         steps: (0..steps).map(step).collect(),
         copies: true,

@@ -1,7 +1,7 @@
 //! What jobs write into the journal.
 
 use serde::{Deserialize, Serialize};
-use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Price};
+use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Price, Tier};
 
 /// One step as posted. The program is the job's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,11 @@ pub struct JobSpec {
     pub id: JobId,
     /// What the user calls it.
     pub name: String,
-    /// Root of the model.
+    /// Root of the model; of the float tier its name, see [`talkoo_base::float_program`].
     pub program: Digest,
+    /// How its answers can be checked; a job that does not say is exact, and keeps its bytes.
+    #[serde(default = "exact", skip_serializing_if = "is_exact")]
+    pub tier: Tier,
     /// Longest context of a step, in tokens.
     pub context: u32,
     /// The steps, in the order of the results.
@@ -40,6 +43,14 @@ pub struct JobSpec {
     pub own: bool,
     /// Who may re-run its steps.
     pub audit: AuditPolicy,
+}
+
+fn exact() -> Tier {
+    Tier::Exact
+}
+
+fn is_exact(tier: &Tier) -> bool {
+    *tier == Tier::Exact
 }
 
 /// The accepted result of a step.

@@ -2,13 +2,13 @@
 
 use crate::limits::{CLIENTS_MAX, HOLD_MS, IDLE_MS, SLOTS_PER_CLIENT_MAX};
 use std::collections::BTreeMap;
-use talkoo_base::{Digest, Mono, NodeId, Price, Refusal, RefusalCode};
+use talkoo_base::{Digest, Mono, NodeId, Price, Refusal, RefusalCode, Tier};
 
 /// What this node offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Models that are loaded or can be, with their longest context.
-    pub programs: BTreeMap<Digest, u32>,
+    /// Models that are loaded or can be, with their tier and longest context.
+    pub programs: BTreeMap<Digest, (Tier, u32)>,
     /// Leases at once.
     pub slots: u32,
     /// Least price.
@@ -75,7 +75,7 @@ impl Offer {
         let Some(ask) = &self.ask else {
             return Err(Refusal::new(RefusalCode::NotProviding, "this node offers no compute now", "ask another"));
         };
-        let Some(longest) = ask.programs.get(&program) else {
+        let Some((_, longest)) = ask.programs.get(&program) else {
             return Err(Refusal::new(RefusalCode::UnknownModel, "this node does not have the model", "ask another"));
         };
         if context > *longest {

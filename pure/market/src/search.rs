@@ -5,7 +5,7 @@ use crate::limits::{ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, PAUSE_MS};
 use crate::offer::Offer;
 use crate::{Effect, Message};
 use std::collections::BTreeMap;
-use talkoo_base::{Digest, JobId, Mono, NodeId, Now, Price, Refusal, RefusalCode, Unix};
+use talkoo_base::{Digest, JobId, Mono, NodeId, Now, Price, Refusal, RefusalCode, Tier, Unix};
 
 /// What a job looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Wanted {
     pub job: JobId,
     /// The model.
     pub program: Digest,
+    /// How its answers have to be checkable.
+    pub tier: Tier,
     /// Longest context of its steps, in tokens.
     pub context: u32,
     /// Highest price it pays.
@@ -66,6 +68,10 @@ fn check_card(wanted: &Wanted, card: &talkoo_base::Card, now: Unix) -> Result<()
     let Some(offer) = card.models.iter().find(|m| m.program == wanted.program) else {
         return Err(Refusal::new(RefusalCode::UnknownModel, "it does not have the model", "it could pull it"));
     };
+    if offer.tier != wanted.tier {
+        let no = Refusal::new(RefusalCode::UnknownModel, "it offers the model in another tier", "ask for that tier");
+        return Err(no.with(wanted.tier.name(), offer.tier.name()));
+    }
     if offer.context < wanted.context {
         let no = Refusal::new(RefusalCode::ContextExceeded, "its context is too short", "shorten the prompts");
         return Err(no.with(wanted.context, offer.context));

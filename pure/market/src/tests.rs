@@ -6,7 +6,7 @@ use crate::limits::{
     SLOTS_PER_CLIENT_MAX,
 };
 use crate::*;
-use talkoo_base::{Address, ModelOffer, RefusalCode, Unix};
+use talkoo_base::{Address, ModelOffer, RefusalCode, Tier, Unix};
 
 const ME: u32 = 99;
 const MODEL: Digest = Digest([7; 32]);
@@ -34,7 +34,7 @@ fn card(node: u32) -> Card {
         node: n(node),
         operator: Address([1; 20]),
         build: Digest::ZERO,
-        models: vec![ModelOffer { program: MODEL, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }],
+        models: vec![ModelOffer { program: MODEL, tier: Tier::Exact, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }],
         slots: 2,
         price: PRICE,
         expiry: Unix(1_000_000),
@@ -42,11 +42,19 @@ fn card(node: u32) -> Card {
 }
 
 fn want(number: u8) -> Wanted {
-    Wanted { job: job(number), program: MODEL, context: 512, price_max: PRICE, nodes_max: 2, own: false }
+    Wanted {
+        job: job(number),
+        program: MODEL,
+        tier: Tier::Exact,
+        context: 512,
+        price_max: PRICE,
+        nodes_max: 2,
+        own: false,
+    }
 }
 
 fn ask(slots: u32) -> Option<Ask> {
-    Some(Ask { programs: [(MODEL, 2_048)].into(), slots, price: PRICE })
+    Some(Ask { programs: [(MODEL, (Tier::Exact, 2_048))].into(), slots, price: PRICE })
 }
 
 fn no(code: RefusalCode) -> Refusal {
@@ -145,6 +153,13 @@ fn rank_names_the_first_reason_against_a_peer() {
         ("expires next second", 1, |_, p| change(p, |c| c.expiry = Unix(1_001)), Ok(1_000)),
         ("offers nothing", 1, |_, p| change(p, |c| c.slots = 0), Err(NotProviding)),
         ("another model", 1, |w, _| w.program = Digest([8; 32]), Err(UnknownModel)),
+        ("another tier", 1, |w, _| w.tier = Tier::Float, Err(UnknownModel)),
+        (
+            "the float tier",
+            1,
+            |w, p| (w.tier = Tier::Float, change(p, |c| c.models[0].tier = Tier::Float)).1,
+            Ok(1_000),
+        ),
         ("no model", 1, |_, p| change(p, |c| c.models.clear()), Err(UnknownModel)),
         ("context just fits", 1, |w, _| w.context = 2_048, Ok(1_000)),
         ("context too short", 1, |w, _| w.context = 2_049, Err(ContextExceeded)),

@@ -27,7 +27,7 @@ pub struct Providing {
 
 impl Providing {
     pub(crate) fn ask(&self) -> Ask {
-        let programs = self.models.iter().map(|m| (m.program, m.context)).collect();
+        let programs = self.models.iter().map(|m| (m.program, (m.tier, m.context))).collect();
         Ask { programs, slots: self.slots, price: self.price }
     }
 }

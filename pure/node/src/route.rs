@@ -3,7 +3,7 @@
 
 use crate::card::genuine;
 use crate::{Effect, Event, Input, Message, Node, Notice};
-use talkoo_base::{JobId, NodeId, Now, Refusal, RefusalCode};
+use talkoo_base::{Digest, JobId, NodeId, Now, Refusal, RefusalCode, Tier};
 use talkoo_job as job;
 use talkoo_market as market;
 use talkoo_proof as proof;
@@ -106,14 +106,20 @@ impl Node {
             }
             Message::Market(message) => self.to(Inner::Market(market::Input::Message { from, message })),
             Message::Proof(message) => {
-                if matches!(message, proof::Message::Lease(_)) {
-                    let slots = self.market.holds(&from);
-                    let terms = self.market.offered().map(|(ask, _)| proof::Terms { price: ask.price, slots });
+                if let proof::Message::Lease(order) = &message {
+                    let terms = self.terms(&from, &order.request.body.program);
                     self.to(Inner::Proof(proof::Input::Terms(terms)));
                 }
                 self.to(Inner::Proof(proof::Input::Message { from, message }));
             }
         }
+    }
+
+    /// What we take of a client for a run of `program`.
+    fn terms(&self, client: &NodeId, program: &Digest) -> Option<proof::Terms> {
+        let (ask, _) = self.market.offered()?;
+        let tier = ask.programs.get(program).map_or(Tier::Exact, |(tier, _)| *tier);
+        Some(proof::Terms { price: ask.price, slots: self.market.holds(client), tier })
     }
 
     fn route_market(&mut self, now: Now, effect: market::Effect, out: &mut Vec<Effect>) {
@@ -191,6 +197,7 @@ impl Node {
         let wanted = market::Wanted {
             job: id,
             program: spec.program,
+            tier: spec.tier,
             context: spec.context,
             price_max: spec.price_max,
             nodes_max: spec.nodes_max,
@@ -217,16 +224,10 @@ impl Node {
     }
 
     /// Nodes that could re-run an answer, best first. A verifier costs no more than a worker may.
-    fn verifiers(
-        &self,
-        now: Now,
-        job: JobId,
-        program: talkoo_base::Digest,
-        context: u32,
-        not: &[NodeId],
-    ) -> Vec<proof::Candidate> {
+    fn verifiers(&self, now: Now, job: JobId, program: Digest, context: u32, not: &[NodeId]) -> Vec<proof::Candidate> {
         let Some(price_max) = self.jobs.get(&job).map(|job| job.spec.price_max) else { return Vec::new() };
-        let wanted = market::Wanted { job, program, context, price_max, nodes_max: u32::MAX, own: false };
+        let wanted =
+            market::Wanted { job, program, tier: Tier::Exact, context, price_max, nodes_max: u32::MAX, own: false };
         let ranked = self.market.peers().filter(|(node, _)| !not.contains(node));
         let mut fit: Vec<(u64, NodeId)> = ranked
             .filter_map(|(node, peer)| market::rank(&wanted, &self.me, node, peer, now).ok().map(|s| (s, *node)))

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request,
-    Signed,
+    Signed, Tier,
 };
 
 /// Chance of an audit, of 2³²: 1 below ten clean audits, then max(3 %, 1/(n+1), 1.5·v/(v+S)).
@@ -111,7 +111,8 @@ impl Audits {
         let chance = chance_q32(account.clean, audit.purchase.worth, account.deserved);
         let coin = coin_q32(&audit.purchase.coin, &receipt.body.digest(&cx.network));
         let own_work = audit.purchase.worker.node == cx.me;
-        if own_work || policy == AuditPolicy::None || coin >= chance {
+        let no_rerun_can = audit.purchase.work.tier == Tier::Float;
+        if own_work || no_rerun_can || policy == AuditPolicy::None || coin >= chance {
             return accept(cx, &audit, false, None, out);
         }
         self.open.insert(lease, audit);

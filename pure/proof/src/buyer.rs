@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, CHUNK_TOKENS, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now, Receipt, Refusal,
-    RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work,
+    RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work, float_chunk,
 };
 
 /// A lease of ours and what came of it.
@@ -285,16 +285,22 @@ impl Purchase {
             (receipt.operator == self.worker.operator, "names another operator"),
             (receipt.request == self.lease.0, "answers another request"),
             (receipt.channel == channel, "names another channel"),
-            (receipt.tier == Tier::Exact && receipt.unit == Unit::Token, "wrong tier or unit"),
+            (receipt.tier == self.work.tier && receipt.unit == Unit::Token, "wrong tier or unit"),
             (receipt.units == units && units <= max, "wrong number of tokens"),
             (full || !chunk.tokens.is_empty() && receipt.finish != Finish::Running, "short chunk"),
             (chunk.tokens.len() <= CHUNK_TOKENS as usize, "long chunk"),
             (receipt.finish != Finish::Running || units < max, "runs past its end"),
             (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
+            (self.work.tier != Tier::Float || chunk.digest == self.float_chunk(chunk), "wrong chunk digest"),
             (receipt.output_root == output.root(), "wrong output root"),
             (receipt.trace_root == trace_root(&digests), "wrong trace root"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(output), |(_, why)| Err(*why))
+    }
+
+    /// The digest that a chunk of the float tier has to have.
+    fn float_chunk(&self, chunk: &Chunk) -> Digest {
+        float_chunk(&self.order.request.body.inputs[1], chunk.index, &chunk.tokens)
     }
 
     fn within_price(&self, cx: &Context, chunk: &Chunk) -> bool {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use talkoo_base::wire::{Check, DecodeError, Sealed, Typed, decode, encode};
 use talkoo_base::{
-    Address, Amount, CHUNK_TOKENS, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Voucher,
-    Work,
+    Address, Amount, CHUNK_TOKENS, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Tier,
+    Voucher, Work, float_chunk,
 };
 use thiserror::Error;
 
@@ -75,6 +75,8 @@ pub struct Facts {
     pub worker: Address,
     /// Root of the model.
     pub program: Digest,
+    /// How the answer can be checked.
+    pub tier: Tier,
     /// Output tokens.
     pub units: u64,
     /// Why it ended.
@@ -194,6 +196,7 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         hold(receipt.request == lease, "a receipt answers another request")?;
         hold(receipt.channel == request.channel && voucher.channel == request.channel, "a link is on another channel")?;
         hold(receipt.operator == kept.channel.receiver_authorizer, "a receipt names another operator")?;
+        hold(receipt.tier == kept.links[0].receipt.body.tier, "receipts are of several tiers")?;
         hold(receipt.units > before.0, "units do not grow")?;
         let full = receipt.units - before.0 == u64::from(CHUNK_TOKENS);
         let is_last = index + 1 == kept.links.len();
@@ -214,6 +217,7 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         client,
         worker: request.worker,
         program: request.program,
+        tier: last.tier,
         units: last.units,
         finish: last.finish,
         paid: before.1,
@@ -228,7 +232,8 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
 fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError> {
     let request = &kept.request.body;
     let params = GenerateParams::from_bytes(&request.params)?;
-    let work = Work { program: request.program, prompt: open.prompt.clone(), params, seed: request.seed };
+    let tier = kept.links.last().map_or(Tier::Exact, |link| link.receipt.body.tier);
+    let work = Work { program: request.program, tier, prompt: open.prompt.clone(), params, seed: request.seed };
     let prompt = prompt_root(&open.prompt_salt, &open.prompt);
     let trace = trace_id(&open.trace_salt, &prompt, &work);
     hold(request.inputs == [prompt, trace], "the prompt is not the one that the request signs")?;
@@ -242,6 +247,8 @@ fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError
     }
     let units = kept.links.last().map_or(0, |l| l.receipt.body.units);
     hold(units == open.output.len() as u64, "the output is longer than the last receipt says")?;
+    let chunks = (0..).zip(open.output.chunks(CHUNK_TOKENS as usize)).map(|(index, c)| float_chunk(&trace, index, c));
+    hold(tier != Tier::Float || chunks.eq(kept.digests.iter().copied()), "a chunk digest is not that of its tokens")?;
     Ok(Rerun { work, trace_id: trace, output: open.output.clone(), digests: kept.digests.clone() })
 }
 

@@ -44,7 +44,7 @@ pub use wire::Event;
 
 use talkoo_base::{
     Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, NodeId, Price, Receipt, Refusal,
-    Request, Signed, Voucher, Work,
+    Request, Signed, Tier, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -165,6 +165,8 @@ pub struct Terms {
     pub price: Price,
     /// How many of our slots the client holds.
     pub slots: u32,
+    /// How answers of the program that it orders can be checked.
+    pub tier: Tier,
 }
 
 /// A node that could verify.

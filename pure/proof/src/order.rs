@@ -6,7 +6,7 @@ use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Order, Terms};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
-use talkoo_base::{GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Work};
+use talkoo_base::{GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Tier, Work};
 
 fn no(code: RefusalCode, message: &str, hint: &str) -> Refusal {
     Refusal::new(code, message, hint)
@@ -59,7 +59,9 @@ pub(crate) fn check(
     if tokens > ORDER_TOKENS_MAX {
         return Err(no(TooLarge, "the order has too many tokens", "split it").with(ORDER_TOKENS_MAX, tokens));
     }
-    let work = Work { program: request.program, prompt: order.prompt.clone(), params, seed: request.seed };
+    let (program, tier) = (request.program, terms.tier);
+    let work = Work { program, tier, prompt: order.prompt.clone(), params, seed: request.seed };
+    check_float(&work, rerun.is_some())?;
     let prompt = prompt_root(&order.prompt_salt, &order.prompt);
     let mut inputs = vec![prompt, trace_id(&order.trace_salt, &prompt, &work)];
     inputs.extend(rerun.map(|tokens| output_root(&order.trace_salt, tokens)));
@@ -70,4 +72,16 @@ pub(crate) fn check(
         return Err(no(ContextExceeded, "limits and parameters differ on the output's length", "make them equal"));
     }
     Ok(work)
+}
+
+/// The float tier has no re-runs, and only the parameters that every server knows.
+fn check_float(work: &Work, is_rerun: bool) -> Result<(), Refusal> {
+    match work.tier {
+        Tier::Exact | Tier::Quorum => Ok(()),
+        Tier::Float if is_rerun => {
+            let message = "an answer of the float tier cannot be checked by recomputation";
+            Err(no(RefusalCode::UnsupportedParameter, message, "ask for an exact model"))
+        }
+        Tier::Float => work.params.check_float(),
+    }
 }

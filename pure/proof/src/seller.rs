@@ -19,6 +19,7 @@ use talkoo_base::{
 struct Sale {
     client: NodeId,
     order: Order,
+    tier: Tier,
     units: u64,
     output: GrowingOutput,
     digests: Vec<Digest>,
@@ -75,7 +76,7 @@ impl Seller {
                 return;
             }
         };
-        let ticket = Ticket::Sale(lease);
+        let (ticket, tier) = (Ticket::Sale(lease), work.tier);
         let trace_id = order.request.body.inputs[1];
         // Until its first chunk nothing else says that the slot is in use.
         let for_ms = order.request.body.limits.input_units.saturating_mul(PREFILL_TOKEN_MS_MAX);
@@ -89,6 +90,7 @@ impl Seller {
             output: GrowingOutput::new(order.trace_salt),
             units: 0,
             order,
+            tier,
             digests: Vec::new(),
             paid: Amount::ZERO,
             unpaid: VecDeque::new(),
@@ -158,6 +160,7 @@ impl Seller {
             trace_root: trace_root(&sale.digests),
             cumulative: settled + worth.saturating_sub(sale.paid),
             finish,
+            tier: sale.tier,
             ..blank(cx, lease, request.channel)
         };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());

@@ -7,7 +7,7 @@ use crate::daemon::Event;
 use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
 use crate::models::catalog;
 use serde_json::{Value, json};
-use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode};
+use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode, Tier};
 use talkoo_engine::Vocabulary;
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
@@ -95,6 +95,7 @@ impl Daemon {
                 id: JobId(Digest(id)),
                 name: held.name.clone(),
                 program: held.root(),
+                tier: Tier::Exact,
                 context: 0,
                 steps: Vec::new(),
                 copies: true,

@@ -2,7 +2,7 @@
 
 use super::loaded::run_failed;
 use std::ops::ControlFlow;
-use talkoo_base::{Digest, GenerateParams, ModelOffer, Refusal, RefusalCode};
+use talkoo_base::{Digest, GenerateParams, ModelOffer, Refusal, RefusalCode, Tier};
 use talkoo_engine::{Engine, Kernel, Task};
 
 /// Output tokens of the self-test: every kernel runs, and it costs a fraction of a second.
@@ -17,6 +17,7 @@ pub(super) fn offer(root: Digest, engine: &mut Engine) -> Result<ModelOffer, Ref
     let speed = engine.measure();
     Ok(ModelOffer {
         program: root,
+        tier: Tier::Exact,
         context: engine.model().context_max(),
         prefill_mtps: speed.prefill_milli_tps,
         decode_mtps: speed.decode_milli_tps,

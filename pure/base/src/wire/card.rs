@@ -3,7 +3,7 @@
 use super::{Check, DecodeError, Typed, check_version, encode};
 use crate::eip712::StructHash;
 use crate::limits::CARD_MODELS_MAX;
-use crate::{Address, Digest, NodeId, Price, Unix};
+use crate::{Address, Digest, NodeId, Price, Tier, Unix};
 use serde::{Deserialize, Serialize};
 
 /// The owner key lets a node key act for it until `expiry`.
@@ -45,8 +45,10 @@ impl Typed for Delegation {
 /// Clients use the speed only until they have measured it themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelOffer {
-    /// Root of the model.
+    /// Root of the model; of the float tier its name, see [`crate::float_program`].
     pub program: Digest,
+    /// How the answers can be checked: exact or float.
+    pub tier: Tier,
     /// Longest context, in tokens.
     pub context: u32,
     /// Prompt tokens a second, in thousandths.
@@ -81,6 +83,9 @@ impl Check for Card {
         check_version(self.version)?;
         if self.models.len() > CARD_MODELS_MAX {
             return Err(DecodeError::Rule("a card has at most 64 models"));
+        }
+        if self.models.iter().any(|offer| offer.tier == Tier::Quorum) {
+            return Err(DecodeError::Rule("a card offers the exact or the float tier; a quorum takes several workers"));
         }
         Ok(())
     }

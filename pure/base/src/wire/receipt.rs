@@ -13,13 +13,23 @@ use serde::{Deserialize, Serialize};
 pub enum Tier {
     /// One honest answer, bit for bit.
     Exact = 0,
-    /// Floating point: checked by likeness only.
+    /// Floating point: answers of a foreign engine, not checked by recomputation.
     Float = 1,
     /// Several independent runs that agree.
     Quorum = 2,
 }
 
 impl Tier {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Float => "float",
+            Self::Quorum => "quorum",
+        }
+    }
+
     /// Reads the number used in records.
     #[must_use]
     pub fn from_u8(number: u8) -> Option<Self> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use talkoo_base::{
     AuditPolicy, Delegation, Digest, Finish, GenerateParams, JobId, ModelOffer, Mono, Network, NodeId, Now, Price,
-    SecretKey, Signed, Signer, Unix,
+    SecretKey, Signed, Signer, Tier, Unix, float_chunk,
 };
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_proof::{Input as Told, Kept, Run};
@@ -56,7 +56,11 @@ pub(super) fn node(name: u8) -> Node {
 }
 
 pub(super) fn providing(of: u128) -> Input {
-    let models = vec![ModelOffer { program: MODEL, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }];
+    providing_in(Tier::Exact, of)
+}
+
+pub(super) fn providing_in(tier: Tier, of: u128) -> Input {
+    let models = vec![ModelOffer { program: MODEL, tier, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }];
     Input::Provide(Some(Providing { models, slots: 1, price: price(of) }))
 }
 
@@ -67,6 +71,7 @@ pub(super) fn spec(steps: u32, audit: AuditPolicy) -> JobSpec {
         id: JOB,
         name: "test".into(),
         program: MODEL,
+        tier: Tier::Exact,
         context: 512,
         steps: (0..steps).map(step).collect(),
         copies: false,
@@ -158,9 +163,13 @@ impl World {
 
 /// Every engine says the same three tokens.
 fn answer(run: &Run) -> Told {
-    let (ticket, digest, finish) = (run.ticket, Digest(run.trace_id.0), Finish::Stop);
+    let (ticket, tokens, finish) = (run.ticket, vec![5, 6, 7], Finish::Stop);
+    let digest = match run.work.tier {
+        Tier::Float => float_chunk(&run.trace_id, 0, &tokens),
+        Tier::Exact | Tier::Quorum => Digest(run.trace_id.0),
+    };
     match run.rerun {
-        None => Told::Produced { ticket, index: 0, tokens: vec![5, 6, 7], digest, finish },
+        None => Told::Produced { ticket, index: 0, tokens, digest, finish },
         Some(_) => Told::Verified { ticket, digests: vec![digest], diverged: None, finish },
     }
 }

@@ -1,8 +1,8 @@
 //! What nodes do together: hello, a whole job, our own work, and prices that rise in between.
 
-use super::{JOB, MODEL, World, delegation, id, key, net, node, now, price, providing, spec};
+use super::{JOB, MODEL, World, delegation, id, key, net, node, now, price, providing, providing_in, spec};
 use crate::{Effect, Hello, Input, Message};
-use talkoo_base::{AuditPolicy, Card, Delegation, Digest, ModelOffer, RefusalCode, Signed, Signer, Unix};
+use talkoo_base::{AuditPolicy, Card, Delegation, Digest, ModelOffer, RefusalCode, Signed, Signer, Tier, Unix};
 use talkoo_job::{JobSpec, JobStatus};
 use talkoo_proof::verify_kept;
 
@@ -18,7 +18,7 @@ fn hello() -> Hello {
         node: id(WORKER),
         operator: me,
         build: Digest::ZERO,
-        models: vec![ModelOffer { program: MODEL, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }],
+        models: vec![ModelOffer { program: MODEL, tier: Tier::Exact, context: 2_048, prefill_mtps: 1, decode_mtps: 1 }],
         slots: 1,
         price: price(1),
         expiry: Unix(2_000_000),
@@ -95,6 +95,41 @@ fn a_job_of_strangers_is_done_checked_and_paid() {
     let signed: u128 = world.nodes[&CLIENT].proof().accounts().map(|(_, a)| a.signed.0).sum();
     let earned = |name: u8| world.nodes[&name].proof().earnings().map(|(_, e)| e.received.0).sum::<u128>();
     assert_eq!(signed, earned(WORKER) + earned(VERIFIER));
+}
+
+#[test]
+fn a_float_job_is_done_and_paid_and_nobody_checks_it() {
+    let mut world = World::of(&[CLIENT, WORKER, VERIFIER]);
+    world.tell(VERIFIER, providing_in(Tier::Float, 3));
+    world.tell(WORKER, providing_in(Tier::Float, 2));
+    world.tell(CLIENT, Input::Post(Box::new(JobSpec { tier: Tier::Float, ..spec(3, AuditPolicy::Drawn) })));
+    assert_eq!(job_status(&world), JobStatus::Finished);
+    assert_eq!((world.kept.len(), world.sent.iter().filter(|s| s.ends_with(" audit")).count()), (3, 0));
+    for kept in &world.kept {
+        let facts = verify_kept(kept).unwrap();
+        assert_eq!((facts.tier, facts.units, facts.matched), (Tier::Float, 3, 0));
+    }
+    let job = world.nodes[&CLIENT].jobs().get(&JOB).unwrap();
+    assert!(job.steps().iter().all(|step| step.done().is_some_and(|done| !done.audited)));
+    let earned = |name: u8| world.nodes[&name].proof().earnings().map(|(_, e)| e.received.0).sum::<u128>();
+    let signed: u128 = world.nodes[&CLIENT].proof().accounts().map(|(_, a)| a.signed.0).sum();
+    assert!(signed > 0 && signed == earned(WORKER) + earned(VERIFIER));
+}
+
+#[test]
+fn a_client_never_gets_another_tier_than_it_asked_for() {
+    for (asked, offered) in [(Tier::Exact, Tier::Float), (Tier::Float, Tier::Exact)] {
+        let mut world = World::of(&[CLIENT, WORKER]);
+        world.tell(WORKER, providing_in(offered, 1));
+        world.tell(CLIENT, Input::Post(Box::new(JobSpec { tier: asked, ..spec(1, AuditPolicy::Drawn) })));
+        let why = world.nodes[&CLIENT].market().explain(&JOB);
+        let no: Vec<_> = why.iter().map(|(_, no)| (no.code, no.have.as_deref())).collect();
+        assert_eq!(no, [(RefusalCode::UnknownModel, Some(offered.name()))]);
+        assert_eq!((job_status(&world), world.count("1>2 reserve")), (JobStatus::Open, 0));
+        // The tier it asked for is welcome as soon as it is there.
+        world.tell(WORKER, providing_in(asked, 1));
+        assert_eq!(job_status(&world), JobStatus::Finished);
+    }
 }
 
 fn job_status(world: &World) -> JobStatus {

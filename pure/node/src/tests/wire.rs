@@ -8,6 +8,7 @@ use talkoo_base::{
     Amount, AuditPolicy, Card, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, ModelOffer, Receipt, Refusal,
     RefusalCode, Request, Signed, Signer, Tier, Unit, Unix, Voucher,
 };
+use talkoo_job::JobSpec;
 use talkoo_job::wire::DoneWire;
 use talkoo_market::Message as M;
 use talkoo_proof::{Answer, Chunk, Message as P, Order};
@@ -21,7 +22,7 @@ fn lease() -> LeaseId {
 }
 
 fn hello() -> Message {
-    let models = vec![ModelOffer { program: MODEL, context: 1, prefill_mtps: 2, decode_mtps: 3 }];
+    let models = vec![ModelOffer { program: MODEL, tier: Tier::Exact, context: 1, prefill_mtps: 2, decode_mtps: 3 }];
     let operator = key(2).address();
     let (node, build, expiry) = (id(2), d(4), Unix(5));
     let card = Card { version: VERSION, node, operator, build, models, slots: 6, price: price(7), expiry };
@@ -91,7 +92,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let bare = Refusal::new(RefusalCode::Busy, "all slots are held", "");
     let owed = voucher.clone();
     vec![
-        ("bafyreia3wktnjsft3u4or5tfi663fseusadw6wusdfwofzl77mbvxxqos4", hello()),
+        ("bafyreiftkm2amnlkp4iiultkmz7mdy7stwyxumqw4c3le5qvg65f4hbydm", hello()),
         (
             "bafyreievrbde6zkhj6mptguifisjryysbreznrxukewaevvveobriuaotm",
             Message::Market(M::Reserve { program: MODEL, price: price(2), context: 512 }),
@@ -139,6 +140,10 @@ fn events() -> Vec<(&'static str, Event)> {
         (
             "bafyreickm52jymjkldby5zmgn7m5aygdqqvkm44l6iyg5dyjdk7m3yq5ji",
             Event::Job(J::Posted(spec(2, AuditPolicy::Drawn))),
+        ),
+        (
+            "bafyreifgeuejpzxhuv5zj2vbugcto2sl5o3ytlxjktgo3gxatg5mzkcnjm",
+            Event::Job(J::Posted(JobSpec { tier: Tier::Float, ..spec(2, AuditPolicy::None) })),
         ),
         ("bafyreiaja76xx2wxylapki5rhcldrfyxbje2jk64l3jxkt5qj4xodpzncu", Event::Job(J::Done { job, step, done })),
         (

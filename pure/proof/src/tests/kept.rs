@@ -5,7 +5,7 @@ use crate::kept::{Facts, Kept, Link, VerifyError, verify_kept};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 use talkoo_base::wire::{DecodeError, Sealed, Typed, cid_of};
-use talkoo_base::{Amount, AuditPolicy, Digest, Finish, Network, Receipt, Request, Signature, Signed, Voucher};
+use talkoo_base::{Amount, AuditPolicy, Digest, Finish, Network, Receipt, Request, Signature, Signed, Tier, Voucher};
 
 /// An honest record of 40 tokens in two chunks, re-run by V, which found the same.
 fn honest() -> Kept {
@@ -48,6 +48,7 @@ fn an_honest_record_says_what_happened() {
     assert_eq!(rerun.output, (0..40).collect::<Vec<u32>>());
     assert_eq!((rerun.work.prompt.len(), rerun.trace_id), (10, kept.request.body.inputs[1]));
     let want = Facts {
+        tier: Tier::Exact,
         client: id('C').address(),
         worker: id('W').address(),
         program: Digest([7; 32]),

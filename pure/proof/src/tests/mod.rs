@@ -3,6 +3,7 @@
 
 mod audit;
 mod buyer;
+mod float;
 mod kept;
 mod seller;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Address, Attempt, AuditPolicy, Digest, Finish, GenerateParams, JobId, LeaseId, Mono, Network, NodeId, Now, Price,
-    Refusal, RefusalCode, SecretKey, Signed, Unix, Work,
+    Refusal, RefusalCode, SecretKey, Signed, Tier, Unix, Work,
 };
 
 /// The client, its worker, two verifiers, a stranger.
@@ -47,7 +48,7 @@ pub(super) fn candidate(name: char) -> Candidate {
 /// Ten prompt tokens, at most `max_tokens` of output.
 pub(super) fn work(max_tokens: u32) -> Work {
     let params = GenerateParams { max_tokens, ..Default::default() };
-    Work { program: Digest([7; 32]), prompt: (0..10).collect(), params, seed: 5 }
+    Work { program: Digest([7; 32]), tier: Tier::Exact, prompt: (0..10).collect(), params, seed: 5 }
 }
 
 pub(super) fn digest(index: u32) -> Digest {
@@ -129,7 +130,7 @@ impl Nodes {
 
     pub(super) fn send(&mut self, from: char, to: char, message: Message) -> Vec<Effect> {
         if matches!(message, Message::Lease(_)) {
-            self.tell(to, Input::Terms(Some(Terms { price: PRICE, slots: 64 })));
+            self.tell(to, Input::Terms(Some(Terms { price: PRICE, slots: 64, tier: Tier::Exact })));
         }
         self.tell(to, Input::Message { from: id(from), message })
     }

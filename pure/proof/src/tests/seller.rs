@@ -10,7 +10,7 @@ use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, Kind, LeaseId, NodeId, Price, Refusal, RefusalCode,
-    Request, Signed, Unix, Voucher, Work,
+    Request, Signed, Tier, Unix, Voucher, Work,
 };
 
 fn order(nodes: &mut Nodes, attempt: Attempt) -> Order {
@@ -74,7 +74,8 @@ fn an_order_is_refused_with_its_reason() {
     ];
     for (name, code, edit) in cases {
         let mut nodes = Nodes::new(false);
-        let (mut order, mut terms) = (order(&mut nodes, ATTEMPT), Some(Terms { price: PRICE, slots: 64 }));
+        let (mut order, mut terms) =
+            (order(&mut nodes, ATTEMPT), Some(Terms { price: PRICE, slots: 64, tier: Tier::Exact }));
         edit(&mut order, &mut terms);
         nodes.tell('W', Input::Terms(terms));
         let out = nodes.tell('W', Input::Message { from: id('C'), message: Message::Lease(Box::new(order)) });
@@ -83,7 +84,7 @@ fn an_order_is_refused_with_its_reason() {
     }
     // Terms are good for one order.
     let mut nodes = Nodes::new(false);
-    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots: 64 })));
+    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots: 64, tier: Tier::Exact })));
     for (number, want) in [(0, "used C, run sale, credit 2"), (1, "C<close not_providing")] {
         let order = order(&mut nodes, Attempt { number, ..ATTEMPT });
         nodes.check('W', Input::Message { from: id('C'), message: Message::Lease(Box::new(order)) }, want);
@@ -109,7 +110,7 @@ fn an_order_that_comes_twice_runs_once() {
 }
 
 fn lease_with(nodes: &mut Nodes, order: &Order, slots: u32) -> String {
-    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots })));
+    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots, tier: Tier::Exact })));
     show(&nodes.tell('W', says(Message::Lease(Box::new(order.clone())))))
 }
 
