@@ -11,7 +11,7 @@ use fields::Fields;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use talkoo_base::{Finish, GenerateParams, Refusal, RefusalCode, sha256};
+use talkoo_base::{Finish, GenerateParams, Refusal, RefusalCode, Tier, sha256};
 use talkoo_engine::{ChatMessage, Vocabulary};
 use talkoo_job::limits::STEPS_MAX;
 
@@ -178,6 +178,7 @@ pub(crate) type Choice<'a> = (&'a [u32], Finish);
 pub(crate) struct Line<'a> {
     pub(crate) vocabulary: &'a Vocabulary,
     pub(crate) model: &'a str,
+    pub(crate) tier: Tier,
     pub(crate) custom_id: &'a str,
     pub(crate) prompt_tokens: usize,
     pub(crate) params: &'a GenerateParams,
@@ -187,7 +188,7 @@ impl Line<'_> {
     /// The line of output, for the answers in their order or the reason why there are none.
     pub(crate) fn result(&self, outcome: Result<&[Choice<'_>], &Refusal>) -> String {
         let id = sha256(&[b"talkoo batch line", self.custom_id.as_bytes()]).to_string();
-        let line = match outcome {
+        let mut line = match outcome {
             Err(refusal) => json!({
                 "id": format!("batch_req_{}", &id[..24]),
                 "custom_id": self.custom_id,
@@ -201,6 +202,9 @@ impl Line<'_> {
                 "error": null,
             }),
         };
+        if self.tier != Tier::Exact {
+            line["tier"] = json!(self.tier.name());
+        }
         line.to_string()
     }
 

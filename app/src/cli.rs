@@ -1,7 +1,9 @@
 //! The command line. Every flag has its one home here.
 
+mod engine;
 mod sampling;
 
+pub(crate) use engine::EngineArgs;
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -113,6 +115,8 @@ pub(crate) struct UpArgs {
     /// Offer compute as soon as a model is here.
     #[arg(long)]
     pub(crate) provide: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
@@ -188,6 +192,12 @@ pub(crate) struct BatchArgs {
     /// Who re-runs answers: `drawn` nodes, our `own` engine, or `none`.
     #[arg(long, value_name = "WHO", default_value = "drawn", value_parser = ["drawn", "own", "none"])]
     pub(crate) verify: String,
+    /// How the answers can be checked: `exact`, bit for bit, or `float`, by nobody: from any engine, of any model.
+    #[arg(long, value_name = "TIER", default_value = "exact", value_parser = ["exact", "float"])]
+    pub(crate) tier: String,
+    /// For `--tier float`: a GGUF file with the model's tokenizer, or a model that is here; workers have the same.
+    #[arg(long, value_name = "FILE", required_if_eq("tier", "float"))]
+    pub(crate) vocabulary: Option<PathBuf>,
     /// Run nothing if any line is bad.
     #[arg(long)]
     pub(crate) strict: bool,

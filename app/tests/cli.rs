@@ -1,6 +1,9 @@
 //! The program as a user meets it: real processes, one node on loopback.
 #![allow(clippy::unwrap_used, reason = "all of it is tests, helpers too")]
 
+mod openai;
+
+use openai::{OpenAi, Reply, Then, refusal, stream};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -306,4 +309,114 @@ fn texts_become_vectors() {
     assert_eq!((error["code"].as_str(), code), (Some("unknown_model"), Some(1)));
     let (error, _) = folder.error(&["run", "minilm", "hi"]);
     assert!(error["hint"].as_str().unwrap().contains("embed minilm"), "{error}");
+}
+
+/// Waits until a node sees so many offers of the float tier.
+fn wait_for_float_offers(folder: &Folder, count: u64) {
+    let deadline = std::time::Instant::now() + SILENCE_MAX;
+    let offers = |peers: &Value| {
+        peers["peers"].as_array().into_iter().flatten().filter_map(|peer| peer["offers_float"].as_u64()).sum::<u64>()
+    };
+    while offers(&folder.json(&["peers"])) != count {
+        assert!(std::time::Instant::now() < deadline, "waited {SILENCE_MAX:?} for {count} offers");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn another_programs_engine_works_for_the_network_in_the_float_tier() {
+    let (client, worker) = (Folder::new(), Folder::new());
+    let _client = up(&client, &["--network", "float"]);
+    client.json(&["pull", "smollm2"]);
+    let models = client.json(&["ls"]);
+    let held = client.0.join("models").join(models["models"][0]["file"].as_str().unwrap());
+    let (file, at) = (held.to_str().unwrap(), client.json(&["invite"])["at"][0].as_str().unwrap().to_owned());
+    // Of the requests of one job the first dies in mid-stream, the second fails; those that measure are answered.
+    let tries = AtomicU32::new(0);
+    let story = "Once upon a time there was a node, and it shared what it had with all its neighbours. ".repeat(5);
+    let told = story.clone();
+    let server = OpenAi::start(move |body| {
+        if body["max_tokens"] != json!(200) {
+            return stream(&["measured", " well"], "length");
+        }
+        let mut reply = stream(&[&told[..100], &told[100..]], "stop");
+        match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                reply.parts.truncate(1);
+                Reply { then: Then::Break, ..reply }
+            }
+            1 => refusal(500, "out of memory"),
+            _ => reply,
+        }
+    });
+    let engine = ["--engine", &server.url, "--engine-model", "tiny", "--engine-vocabulary", file];
+    let _worker = up(&worker, &[&["--network", "float", "--bootstrap", &at, "--provide"], &engine[..]].concat());
+    wait_for_float_offers(&client, 1);
+    let offer = worker.json(&["provide", "why"])["offers"][0].clone();
+    assert_eq!(offer["tier"], json!("float"), "{offer}");
+
+    let (batch, out) = (client.0.join("batch.jsonl"), client.0.join("out.jsonl"));
+    let line =
+        r#"{"custom_id":"a","body":{"model":"tiny","max_tokens":200,"messages":[{"role":"user","content":"hi"}]}}"#;
+    let bad = line.replace(r#""a""#, r#""b""#).replace(r#""max_tokens""#, r#""top_k":3,"max_tokens""#);
+    std::fs::write(&batch, format!("{line}\n{bad}\n")).unwrap();
+    let (name, results) = (batch.to_str().unwrap(), out.to_str().unwrap());
+    let float = ["--tier", "float", "--vocabulary", file];
+    let args = [&["-o", "json", "-o", results, "batch", name], &float[..]].concat();
+    let output = client.run(&args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "one line cannot be run: {stderr}");
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&done["tier"], &done["done"], &done["failed"]), (&json!("float"), &json!(1), &json!(0)), "{done}");
+    assert_eq!(done["bad"][0]["code"], json!("unsupported_parameter"), "{done}");
+    let result: Value = serde_json::from_str(std::fs::read_to_string(&out).unwrap().trim()).unwrap();
+    assert_eq!(result["tier"], json!("float"));
+    assert_eq!(result["response"]["body"]["choices"][0]["message"]["content"], json!(story));
+    let job = done["job"].as_str().unwrap();
+    let shown = client.json(&["job", "show", job]);
+    assert_eq!((&shown["tier"], &shown["rows"][0]["audited"]), (&json!("float"), &json!(false)));
+
+    let folder = client.0.join("receipts").join(job);
+    let receipts: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [receipt] = &receipts[..] else { panic!("one lease was delivered: {receipts:?}") };
+    let receipt = receipt.to_str().unwrap();
+    let row = client.json(&["receipt", "verify", receipt])["receipts"][0].clone();
+    assert_eq!((&row["holds"], &row["tier"]), (&json!(true), &json!("float")), "{row}");
+    assert_eq!(row["badge"], json!("float tier: not checked by recomputation"));
+    assert_eq!(client.json(&["receipt", "disclose", receipt])["answer"], json!(story));
+    let (error, status) = client.error(&["receipt", "verify", "--rerun", receipt]);
+    assert_eq!((status, &error["code"]), (Some(1), &json!("unsupported_parameter")), "{error}");
+    assert_ne!(worker.json(&["status"])["earned"], json!("0"), "it is paid");
+
+    let (error, _) = client.error(&["batch", name, "--vocabulary", file]);
+    assert!(error["hint"].as_str().unwrap().contains("--tier float"), "{error}");
+    // Nobody offers the model exactly, whatever the float engine calls itself.
+    let (error, _) = client.error(&["batch", name]);
+    assert_eq!(error["code"], json!("unknown_model"), "{error}");
+}
+
+#[test]
+fn an_engine_that_cannot_be_offered_says_why() {
+    let folder = Folder::new();
+    let nothing = folder.0.join("none.gguf");
+    let nothing = nothing.to_str().unwrap();
+    let engine = ["--engine", "http://127.0.0.1:1", "--engine-model", "m", "--engine-vocabulary", nothing];
+    let up = |args: &[&str]| folder.error(&[&["up", "--api", "127.0.0.1:0"], args].concat());
+    let cases: [(&[&str], i32, &str, &str); 4] = [
+        (&engine[..2], 2, "--engine-model", "--help"),
+        (&["--engine-model", "m"], 2, "--engine", "--help"),
+        (&engine, 1, "the vocabulary cannot be read", "GGUF"),
+        (
+            &["--engine", "https://gpu", "--engine-model", "m", "--engine-vocabulary", nothing],
+            1,
+            "plain HTTP",
+            "ssh -L",
+        ),
+    ];
+    for (args, exit, message, hint) in cases {
+        let (error, status) = up(args);
+        assert_eq!((status, &error["code"]), (Some(exit), &json!("malformed")), "{args:?}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{args:?}: {error}");
+    }
 }

@@ -20,8 +20,12 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
     let target = output.map(Target::check).transpose()?;
     let client = Client::of(data_dir)?;
     let events = client.events()?;
+    // The node opens it: from another folder, perhaps.
+    let vocabulary = args.vocabulary.as_ref().map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
     let order = json!({
         "file": text,
+        "tier": args.tier,
+        "vocabulary": vocabulary,
         "model": args.model,
         "nodes": args.nodes,
         "max_price": args.max_price,
@@ -56,6 +60,9 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
         show.value(&status);
     } else {
         say(&format!("{} done, {} failed, {} lines not run", status["done"], status["failed"], bad.len()));
+        if status["tier"] == json!("float") {
+            say("float tier: nobody has checked these answers, and nobody can");
+        }
         say(&format!("receipts: {}", data_dir.join("receipts").join(&job).display()));
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(2) })

@@ -2,7 +2,7 @@
 
 use super::{Failure, Show, run::model_file, say};
 use crate::cli::ReceiptCommand;
-use crate::models::{Shelf, catalog};
+use crate::models::{Shelf, catalog, foreign};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use talkoo_base::wire::DecodeError;
-use talkoo_base::{Digest, RefusalCode};
+use talkoo_base::{Digest, RefusalCode, Tier};
 use talkoo_engine::{Engine, Model, Task, Vocabulary, define_generate};
 use talkoo_proof::kept::{Facts, Rerun, VerifyError};
 use talkoo_proof::{Kept, verify_kept};
+
+/// What a receipt of the float tier is worth.
+const NOT_CHECKED: &str = "float tier: not checked by recomputation";
 
 /// Exit code if a receipt does not hold.
 const FALSE: u8 = 3;
@@ -76,6 +79,8 @@ fn verify(
     for file in files {
         let kept = read(file);
         let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| signed(k).map_err(|e| e.to_string()));
+        let is_float = checked.as_ref().is_ok_and(|facts| facts.tier == Tier::Float);
+        ensure!(!(rerun && is_float), no_rerun(file));
         let checked = checked.and_then(|facts| match &facts.rerun {
             // Whoever computes the answer again needs nobody's word, nor the client's accusation.
             Some(run) if rerun => {
@@ -105,6 +110,11 @@ fn verify(
         say(&format!("{} of {} receipts hold", files.len() - wrong, files.len()));
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(FALSE) })
+}
+
+fn no_rerun(file: &Path) -> Failure {
+    let message = format!("{} is of the {NOT_CHECKED}", file.display());
+    Failure::new(RefusalCode::UnsupportedParameter, message, "leave --rerun out: signatures, roots and sums still hold")
 }
 
 /// Everything that needs no model; evidence against a worker does not hold as a receipt.
@@ -190,6 +200,7 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
     let mut value = json!({
         "file": file,
         "model_root": kept.request.body.program.to_string(),
+        "tier": last.map(|r| r.tier.name()),
         "worker": kept.request.body.worker.to_string(),
         "units": last.map(|r| r.units),
         "finish": last.and_then(|r| r.finish.openai()),
@@ -207,6 +218,7 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
         value["client"] = json!(facts.client.to_string());
         value["voucher"] = json!(facts.paid.to_string());
         value["badge"] = json!(match (rerun, facts.matched) {
+            _ if facts.tier == Tier::Float => NOT_CHECKED.to_owned(),
             (true, _) if !facts.stands() => "re-run here: matched; its client's accusation is false".to_owned(),
             (true, _) => "re-run here: matched".to_owned(),
             (false, 0) if kept.disclosure.is_none() => "stripped: the answer is not disclosed".to_owned(),
@@ -224,7 +236,12 @@ fn disclose(file: &Path, data_dir: &Path, show: &Show) -> Result<ExitCode> {
         let message = format!("{} discloses nothing: it was stripped", file.display());
         return Err(Failure::new(RefusalCode::Other, message, "ask for the whole receipt").into());
     };
-    let vocabulary = Vocabulary::open(&find_model(kept.request.body.program, data_dir)?)?;
+    let program = kept.request.body.program;
+    let is_float = kept.links.iter().any(|link| link.receipt.body.tier == Tier::Float);
+    let vocabulary = match is_float {
+        true => foreign::vocabulary(data_dir, &program).map_err(Failure::from)?,
+        false => Vocabulary::open(&find_model(program, data_dir)?)?,
+    };
     show.value(&json!({
         "prompt": vocabulary.decode(&open.prompt),
         "answer": vocabulary.decode(&open.output),

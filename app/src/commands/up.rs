@@ -36,6 +36,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         sources: args.sources,
         provide: args.provide,
         allowance,
+        engine: args.engine.server()?,
         price,
         quota_bytes: args.quota << 30,
         data_dir,

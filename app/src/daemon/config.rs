@@ -1,6 +1,7 @@
 //! What a node is told at its start, checked once.
 
 use super::executor::Allowance;
+use super::remote::Server;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) provide: bool,
     /// What the engines may use of this machine.
     pub(crate) allowance: Allowance,
+    /// Another program's engine to offer.
+    pub(crate) engine: Option<Server>,
     pub(crate) price: Price,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,

@@ -7,6 +7,8 @@ mod models;
 mod offer;
 mod worker;
 
+pub(super) use loaded::CREDIT_WAIT;
+
 pub(crate) use machine::memory_bytes;
 
 use models::Models;
@@ -37,6 +39,8 @@ pub(crate) enum Report {
     Run(Input),
     /// A model was loaded and measured, or could not be.
     Loaded { name: String, offer: Result<ModelOffer, Refusal> },
+    /// Another program's engine does not answer; what was offered of it is not any more.
+    Withdrawn { name: String, program: Digest, refusal: Refusal },
     /// The engine's thread ended with a panic.
     Died,
 }

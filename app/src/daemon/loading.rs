@@ -1,5 +1,6 @@
 //! Getting models and offering them: slow, so it happens in tasks that come back to the loop.
 
+use super::remote::Remote;
 use super::{Daemon, Event};
 use crate::commands::{Failure, refusal_of};
 use crate::models::{self, Held, Sources, catalog};
@@ -47,6 +48,9 @@ impl Daemon {
         }
         for held in self.shelf.all().to_vec() {
             self.shelved(&held);
+        }
+        if self.providing {
+            self.remote.iter().for_each(Remote::load);
         }
         for name in self.config.pull.clone() {
             if let Err(refusal) = self.pull(&name) {

@@ -10,6 +10,7 @@ pub(crate) mod executor;
 mod loading;
 mod memory;
 mod notices;
+pub(crate) mod remote;
 pub(crate) mod rim;
 mod start;
 mod store;
@@ -25,6 +26,7 @@ use calls::Posted;
 use executor::{Executor, Report};
 use loading::Pulled;
 use memory::Memory;
+use remote::Remote;
 use rim::Rim;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use talkoo_api::Call;
-use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Unix};
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
@@ -46,7 +48,7 @@ use vault::Vault;
 /// Inputs handled before the journal is flushed and effects leave.
 const BATCH_MAX: usize = 256;
 /// Leases that a worker runs side by side: they share each pass over the weights.
-const SLOTS: u32 = 8;
+pub(crate) const SLOTS: u32 = 8;
 /// Refused messages of one peer before its connections are closed for a while, and again each time.
 const REFUSED_MAX: u64 = 32;
 /// Peers whose refused messages are counted.
@@ -73,6 +75,8 @@ pub(crate) struct Daemon {
     shelf: Shelf,
     net: Arc<Net>,
     executor: Executor,
+    /// Another program's engine, if we offer one.
+    remote: Option<Remote>,
     rim: Box<dyn Rim>,
     inbox: mpsc::Sender<Event>,
     events: broadcast::Sender<Arc<str>>,
@@ -194,9 +198,20 @@ impl Daemon {
                     debug!(peer = ?to, %why, "message not sent");
                 }
             }
-            Effect::Run(run) => self.executor.run(run),
-            Effect::Credit { ticket, chunks } => self.executor.credit(ticket, chunks),
-            Effect::Stop(ticket) => self.executor.stop(ticket),
+            Effect::Run(run) => match &mut self.remote {
+                Some(remote) if run.work.tier == Tier::Float => remote.run(*run),
+                _ => self.executor.run(run),
+            },
+            Effect::Credit { ticket, chunks } => {
+                if !self.remote.as_ref().is_some_and(|remote| remote.credit(&ticket, chunks)) {
+                    self.executor.credit(ticket, chunks);
+                }
+            }
+            Effect::Stop(ticket) => {
+                if !self.remote.as_mut().is_some_and(|remote| remote.stop(&ticket)) {
+                    self.executor.stop(ticket);
+                }
+            }
             // Written before the journal was.
             Effect::Keep(_) => {}
             Effect::Notice(notice) => self.tell(&notices::json_of(&notice)),
@@ -248,8 +263,16 @@ impl Daemon {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Report(Report::Run(input)) => self.pending.push(Input::Engine(input)),
+            Event::Report(Report::Run(input)) => {
+                self.remote.iter().for_each(|remote| remote.heed(&input));
+                self.pending.push(Input::Engine(input));
+            }
             Event::Report(Report::Loaded { name, offer }) => self.loaded(&name, offer),
+            Event::Report(Report::Withdrawn { name, program, refusal }) => {
+                self.offers.remove(&program);
+                self.offer();
+                self.loaded(&name, Err(refusal));
+            }
             Event::Report(Report::Died) => {
                 error!("the engine panicked: this node stops; its log says where, please report it");
                 self.stop.cancel();
@@ -279,7 +302,10 @@ impl Daemon {
     fn offer(&mut self) {
         let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
         let ready = self.providing && !models.is_empty();
-        let providing = ready.then_some(Providing { models, slots: SLOTS, price: self.config.price });
+        // A card has one number for all: a server may take more than our own engine.
+        let own = models.iter().any(|offer| offer.tier == Tier::Exact).then_some(SLOTS);
+        let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);
+        let providing = ready.then_some(Providing { models, slots, price: self.config.price });
         self.pending.push(Input::Provide(providing));
     }
 

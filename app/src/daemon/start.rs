@@ -2,6 +2,7 @@
 
 use super::executor::Executor;
 use super::memory::Memory;
+use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
@@ -102,6 +103,8 @@ pub(crate) async fn run(
     });
     fold(&mut node, &mut journal, &mut vault, &recovered)?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
+    let server = config.engine.clone();
+    let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
         operator: owner.address(),
@@ -115,6 +118,7 @@ pub(crate) async fn run(
         shelf,
         net: Arc::new(net),
         executor,
+        remote,
         rim,
         inbox,
         events,

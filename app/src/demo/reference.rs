@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
-use talkoo_base::{Digest, JobId};
+use talkoo_base::{Digest, JobId, Tier};
 use talkoo_engine::{Engine, Model, Task};
 
 /// Runs it and writes the results.
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &DemoReferenceArgs) -> Result<()> {
         let choices: Vec<Choice<'_>> = outcomes.iter().map(|o| (o.tokens.as_slice(), o.finish)).collect();
         tokens += choices.iter().map(|c| c.0.len()).sum::<usize>();
         let (model, custom_id, prompt_tokens) = (args.name.as_str(), ask.custom_id.as_str(), prompt.len());
-        let line = Line { vocabulary: &vocabulary, model, custom_id, prompt_tokens, params: &ask.params };
+        let tier = Tier::Exact;
+        let line = Line { vocabulary: &vocabulary, model, tier, custom_id, prompt_tokens, params: &ask.params };
         lines.push_str(&line.result(Ok(&choices)));
         lines.push('\n');
     }

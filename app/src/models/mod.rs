@@ -6,6 +6,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod encoder;
+pub(crate) mod foreign;
 pub(crate) mod image;
 mod outside;
 

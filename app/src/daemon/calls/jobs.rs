@@ -2,8 +2,9 @@
 
 use super::{Answer, Daemon, required};
 use crate::batch::{Choice, Line};
+use crate::models::foreign;
 use serde_json::{Value, json};
-use talkoo_base::{Amount, GenerateParams, NodeId, Refusal, RefusalCode};
+use talkoo_base::{Amount, GenerateParams, NodeId, Refusal, RefusalCode, Tier};
 use talkoo_engine::Vocabulary;
 use talkoo_job::{Job, JobStatus, Step, StepStatus};
 use talkoo_market::{Market, Standing};
@@ -103,12 +104,7 @@ impl Daemon {
             let no = Refusal::new(RefusalCode::Busy, "the job is not finished", hint);
             return Err(no.with(job.steps().len(), job.steps().iter().filter(|s| s.done().is_some()).count()));
         }
-        let Some(held) = self.shelf.find(&job.spec.name) else {
-            let hint = format!("talkoo pull {}", job.spec.name);
-            return Err(Refusal::new(RefusalCode::UnknownModel, "the tokenizer of the job's model is gone", hint));
-        };
-        let vocabulary = Vocabulary::open(&self.shelf.path(held))
-            .map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again"))?;
+        let vocabulary = self.vocabulary(job)?;
         let cancelled = Refusal::new(RefusalCode::Cancelled, "the job was cancelled before this step was done", "");
         let mut lines = String::new();
         let mut steps = job.steps().iter();
@@ -119,6 +115,7 @@ impl Daemon {
             let line = Line {
                 vocabulary: &vocabulary,
                 model: &job.spec.name,
+                tier: job.spec.tier,
                 custom_id: &specs[0].custom_id,
                 prompt_tokens: specs[0].prompt.len(),
                 params: &GenerateParams::from_bytes(&specs[0].params).unwrap_or_default(),
@@ -127,6 +124,22 @@ impl Daemon {
             lines.push('\n');
         }
         Ok(json!({"job": job.spec.id.to_string(), "output": lines}))
+    }
+}
+
+impl Daemon {
+    /// The tokenizer of a job's model.
+    fn vocabulary(&self, job: &Job) -> Result<Vocabulary, Refusal> {
+        let spec = &job.spec;
+        if spec.tier == Tier::Float {
+            return foreign::vocabulary_of(&self.config.data_dir, &spec.program, &spec.name);
+        }
+        let Some(held) = self.shelf.find(&spec.name) else {
+            let hint = format!("talkoo pull {}", spec.name);
+            return Err(Refusal::new(RefusalCode::UnknownModel, "the tokenizer of the job's model is gone", hint));
+        };
+        Vocabulary::open(&self.shelf.path(held))
+            .map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again"))
     }
 }
 
@@ -142,6 +155,7 @@ pub(super) fn summary(job: &Job) -> Value {
     json!({
         "job": job.spec.id.to_string(),
         "model": job.spec.name,
+        "tier": job.spec.tier.name(),
         "status": match job.status {
             JobStatus::Open => "open",
             JobStatus::Finished => "finished",

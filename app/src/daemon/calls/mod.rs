@@ -6,11 +6,12 @@ mod post;
 pub(crate) use post::Posted;
 
 use super::Daemon;
+use super::remote::Remote;
 use jobs::{detail, summary};
 use serde_json::{Value, json};
 use std::time::Duration;
 use talkoo_api::Call;
-use talkoo_base::{Amount, JobId, Refusal, RefusalCode};
+use talkoo_base::{Amount, JobId, Refusal, RefusalCode, Tier};
 use talkoo_job::JobStatus;
 use talkoo_market::Standing;
 use talkoo_net::DialError;
@@ -110,6 +111,8 @@ impl Daemon {
             .iter()
             .map(|info| {
                 let peer = book.peer(&info.id);
+                let offered = peer.and_then(|p| p.card.as_ref()).map_or(&[][..], |card| &card.models);
+                let offers = |tier| offered.iter().filter(|offer| offer.tier == tier).count();
                 let standing = match peer.map(|p| &p.standing) {
                     Some(Standing::Convicted(why)) => format!("liar: {why}"),
                     Some(Standing::Paused(_)) => "paused".into(),
@@ -120,7 +123,8 @@ impl Daemon {
                     "address": info.id.address().to_string(),
                     "at": info.addr.to_string(),
                     "rtt_us": info.rtt_us,
-                    "offers": peer.and_then(|p| p.card.as_ref()).map_or(0, |c| c.models.len()),
+                    "offers": offers(Tier::Exact),
+                    "offers_float": offers(Tier::Float),
                     "decode_tps": peer.and_then(talkoo_market::Peer::decode_mtps).map(|m| m / 1000),
                     "standing": standing,
                     "refused_messages": self.refused.get(&info.id).copied().unwrap_or(0),
@@ -177,6 +181,7 @@ impl Daemon {
             for held in self.shelf.all() {
                 self.executor.load(held.name.clone(), held.root());
             }
+            self.remote.iter().for_each(Remote::load);
         }
         self.offer();
         Ok(self.why())
@@ -191,7 +196,7 @@ impl Daemon {
         if !self.providing {
             reason("not_providing", "this node offers no compute", "talkoo provide start");
         }
-        if self.shelf.all().is_empty() {
+        if self.shelf.all().is_empty() && self.remote.is_none() {
             reason("unknown_model", "no model is here", "talkoo pull smollm2");
         } else if self.providing && self.offers.is_empty() {
             reason("busy", "the model is being loaded and measured", "wait a few seconds");
@@ -205,6 +210,7 @@ impl Daemon {
             "providing": self.providing,
             "offers": self.offers.values().map(|o| json!({
                 "program": o.program.to_string(),
+                "tier": o.tier.name(),
                 "prefill_tps": o.prefill_mtps / 1000,
                 "decode_tps": o.decode_mtps / 1000,
             })).collect::<Vec<_>>(),

@@ -5,13 +5,17 @@ use super::{Answer, Daemon, bad, optional, required, yes_or_no};
 use crate::batch::{self, BadLine};
 use crate::daemon::Event;
 use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
-use crate::models::catalog;
+use crate::models::{catalog, foreign};
 use serde_json::{Value, json};
-use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode, Tier};
+use std::path::PathBuf;
+use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode, Tier, float_program};
 use talkoo_engine::Vocabulary;
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
 use tokio::sync::oneshot;
+
+/// Longest context that a job may ask of engines that we do not know; each says its own.
+const FOREIGN_CONTEXT_MAX: u32 = 131_072;
 
 /// A batch that was read and tokenised.
 pub(crate) struct Posted {
@@ -29,11 +33,19 @@ pub(super) struct Terms {
     /// Whether our own node may work; if not said, whether it provides when the job is posted.
     own: Option<bool>,
     strict: bool,
+    tier: Tier,
 }
 
 impl Terms {
     pub(super) fn read(args: &Value) -> Result<Self, Refusal> {
+        let tier = match optional(args, "tier", |v| v.as_str().ok_or("a text"))? {
+            None | Some("exact") => Tier::Exact,
+            Some("float") => Tier::Float,
+            Some(other) => return Err(bad(format!("tier `{other}` is unknown"), "use exact or float")),
+        };
         let audit = match optional(args, "verify", |v| v.as_str().ok_or("a text"))? {
+            // Nobody can re-run what has no one answer.
+            _ if tier == Tier::Float => AuditPolicy::None,
             None | Some("drawn") => AuditPolicy::Drawn,
             Some("own") => AuditPolicy::Own,
             Some("none") => AuditPolicy::None,
@@ -48,6 +60,7 @@ impl Terms {
                 .unwrap_or(NODES_DEFAULT),
             own: optional(args, "own", yes_or_no)?,
             strict: optional(args, "strict", yes_or_no)?.unwrap_or(false),
+            tier,
         })
     }
 }
@@ -80,22 +93,27 @@ impl Daemon {
             let first = bad.first().map_or_else(|| "the file is empty".into(), |b| b.refusal.to_string());
             return Err(self::bad(format!("no line can be run: {first}"), "see the format in docs/API.md"));
         };
-        let Some(held) = self.shelf.find(&name) else {
-            return Err(not_here(&name, &self.shelf.all().iter().map(|h| h.name.as_str()).collect::<Vec<_>>()));
+        let source = match terms.tier {
+            Tier::Float => self.foreign(args, &name)?,
+            Tier::Exact | Tier::Quorum if args["vocabulary"].is_string() => {
+                return Err(self::bad("`vocabulary` is for the float tier", "add the tier: `--tier float`"));
+            }
+            Tier::Exact | Tier::Quorum => self.held(&name)?,
         };
         let mut id = [0; 32];
         getrandom::fill(&mut id).map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes"))?;
         Ok(Prepare {
             bad,
-            model: held.name.clone(),
-            names: model.is_none().then(|| [held.name.clone(), name]),
-            context: held.context,
-            path: self.shelf.path(held),
+            model: source.name.clone(),
+            names: model.is_none().then(|| [source.name.clone(), name]),
+            context: source.context,
+            path: source.path,
+            data_dir: self.config.data_dir.clone(),
             spec: JobSpec {
                 id: JobId(Digest(id)),
-                name: held.name.clone(),
-                program: held.root(),
-                tier: Tier::Exact,
+                name: source.name,
+                program: source.program,
+                tier: terms.tier,
                 context: 0,
                 steps: Vec::new(),
                 copies: true,
@@ -107,6 +125,23 @@ impl Daemon {
             strict: terms.strict,
             asks,
         })
+    }
+
+    /// A model of the shelf.
+    fn held(&self, name: &str) -> Result<Source, Refusal> {
+        let Some(held) = self.shelf.find(name) else {
+            return Err(not_here(name, &self.shelf.all().iter().map(|h| h.name.as_str()).collect::<Vec<_>>()));
+        };
+        let (name, program) = (held.name.clone(), held.root());
+        Ok(Source { name, program, context: held.context, path: self.shelf.path(held) })
+    }
+
+    /// A model that others run, with the tokenizer that is here. Its program is known when the tokenizer was read.
+    fn foreign(&self, args: &Value, name: &str) -> Result<Source, Refusal> {
+        let vocabulary = required(args, "vocabulary")?;
+        let held = self.shelf.find(vocabulary).map(|held| self.shelf.path(held));
+        let path = held.unwrap_or_else(|| PathBuf::from(vocabulary));
+        Ok(Source { name: name.to_owned(), program: Digest::ZERO, context: FOREIGN_CONTEXT_MAX, path })
     }
 
     pub(in crate::daemon) fn posted(&mut self, posted: Posted) {
@@ -139,6 +174,14 @@ pub(super) fn not_here(name: &str, here: &[&str]) -> Refusal {
     Refusal::new(RefusalCode::UnknownModel, format!("the model `{name}` is not here"), hint)
 }
 
+/// Where a job's model, or at least its tokenizer, is.
+struct Source {
+    name: String,
+    program: Digest,
+    context: u32,
+    path: PathBuf,
+}
+
 /// A batch on its way to a job, away from the loop.
 struct Prepare {
     asks: Vec<batch::Ask>,
@@ -148,7 +191,8 @@ struct Prepare {
     /// What a line may call the model; anything, if the caller named it.
     names: Option<[String; 2]>,
     context: u32,
-    path: std::path::PathBuf,
+    path: PathBuf,
+    data_dir: PathBuf,
     strict: bool,
 }
 
@@ -157,10 +201,20 @@ impl Prepare {
         let vocabulary = match Vocabulary::open(&self.path) {
             Ok(vocabulary) => vocabulary,
             Err(e) => {
-                let no = Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again");
-                return (Err(no), self.bad);
+                let hint = match self.spec.tier {
+                    Tier::Float => "give a GGUF file of the model; its header is enough",
+                    Tier::Exact | Tier::Quorum => "pull the model again",
+                };
+                return (Err(Refusal::new(RefusalCode::Other, e.to_string(), hint)), self.bad);
             }
         };
+        if self.spec.tier == Tier::Float {
+            self.spec.program = float_program(&vocabulary.id(), &self.spec.name);
+            if let Err(why) = foreign::remember(&self.data_dir, &self.spec.program, &self.path) {
+                let no = Refusal::new(RefusalCode::Other, format!("{why:#}"), "check the data folder");
+                return (Err(no), self.bad);
+            }
+        }
         for ask in std::mem::take(&mut self.asks) {
             let (line, custom_id) = (ask.line, ask.custom_id.clone());
             match self.steps(&vocabulary, ask) {
@@ -185,6 +239,9 @@ impl Prepare {
         if !ask.model.is_empty() && self.names.as_ref().is_some_and(|names| !names.contains(&ask.model)) {
             let message = format!("the line asks for `{}`, the job runs `{}`", ask.model, self.model);
             return Err(bad(message, "one model for each file, or one for all lines (`--model`)"));
+        }
+        if self.spec.tier == Tier::Float {
+            ask.params.check_float()?;
         }
         let prompt = batch::tokenize(vocabulary, self.context, &ask)?;
         let need = u32::try_from(prompt.len()).unwrap_or(u32::MAX).saturating_add(ask.params.max_tokens);

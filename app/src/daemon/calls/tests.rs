@@ -7,6 +7,8 @@ use super::*;
 fn a_job_is_posted_under_terms_that_make_sense() {
     assert!(Terms::read(&json!({"file": "", "max_price": null, "nodes": null, "strict": null})).is_ok());
     assert!(Terms::read(&json!({"max_price": 0, "nodes": 4096, "own": true, "verify": "own"})).is_ok());
+    let float = |verify| Terms::read(&json!({"tier": "float", "verify": verify})).unwrap();
+    assert_eq!(float("drawn"), float("none"), "nobody re-runs the float tier");
     let cases = [
         (json!({"max_price": -1}), "no price"),
         (json!({"max_price": 1e300}), "no price"),
@@ -19,6 +21,8 @@ fn a_job_is_posted_under_terms_that_make_sense() {
         (json!({"own": 1}), "`own`"),
         (json!({"verify": "maybe"}), "`maybe`"),
         (json!({"verify": 1}), "`verify`"),
+        (json!({"tier": "quorum"}), "tier `quorum`"),
+        (json!({"tier": 1}), "`tier`"),
     ];
     for (args, text) in cases {
         let no = Terms::read(&args).expect_err(text);

@@ -15,7 +15,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(300);
 /// A model that had nothing to do for so long has its image written.
 pub(super) const IMAGE_AFTER: Duration = Duration::from_secs(30);
 /// Longest wait for credit before a run is given up: its memory is for others, too.
-const CREDIT_WAIT: Duration = Duration::from_secs(6);
+pub(in crate::daemon) const CREDIT_WAIT: Duration = Duration::from_secs(6);
 
 /// A model in memory and the runs on it.
 pub(super) struct Loaded {

@@ -186,6 +186,18 @@ impl Vocabulary {
         out
     }
 
+    /// The text that a prompt was encoded from, names of control tokens included, for an engine that encodes it again:
+    /// without the beginning-of-text token where [`Self::encode_prompt`] puts it in front. Broken UTF-8 is replaced.
+    #[must_use]
+    pub fn prompt_text(&self, tokens: &[u32]) -> String {
+        let tokens = match tokens {
+            [first, rest @ ..] if self.inner.adds_bos && self.inner.bos == Some(*first) => rest,
+            tokens => tokens,
+        };
+        let pieces = tokens.iter().filter_map(|token| self.inner.pieces.get(*token as usize));
+        String::from_utf8_lossy(&pieces.flatten().copied().collect::<Vec<u8>>()).into_owned()
+    }
+
     /// Checks that a constraint can be followed with this vocabulary.
     ///
     /// # Errors
