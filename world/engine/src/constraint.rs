@@ -12,12 +12,16 @@ use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, SimpleVob, T
 use llguidance::{Matcher, ParserFactory};
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 use talkoo_base::{Constraint, ConstraintForm};
 
 /// What llguidance takes for the mark of a special token; no text in UTF-8 has this byte.
 const MARK: u8 = 0xff;
 
-/// Work for compiling and for each step, far below llguidance's own bounds: about 0.1 s and 10 ms.
+/// Bytes of stack for compiling: the deepest constraint of 32 KiB takes 8 to 32 MiB.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Work for compiling and for each step.
 fn limits() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 2_000,
@@ -70,7 +74,7 @@ impl Compiler {
             ConstraintForm::Regex => TopLevelGrammar::from_regex(source),
             ConstraintForm::Lark => TopLevelGrammar::from_lark(source.to_owned()),
         };
-        let matcher = Matcher::new(self.0.create_parser(grammar));
+        let matcher = deep(|| Matcher::new(self.0.create_parser(grammar)))?;
         match matcher.get_error() {
             Some(why) => Err(RunError::Constraint(one_line(&why))),
             None => Ok(Text(matcher)),
@@ -97,6 +101,14 @@ impl Text {
     pub(crate) fn push(&mut self, token: u32) -> Result<(), RunError> {
         self.0.consume_token(token).map_err(failed)
     }
+}
+
+/// Does work where rules that name rules that name rules find stack enough; a panic is an error.
+fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, RunError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).map_err(failed)?;
+        thread.join().map_err(|_| failed("its compiler failed"))
+    })
 }
 
 fn failed(error: impl fmt::Display) -> RunError {
