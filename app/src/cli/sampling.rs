@@ -28,10 +28,10 @@ pub(crate) struct Sampling {
     #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = repeat)]
     pub(crate) repeat_penalty: f64,
     /// Make tokens less likely each time that they come, from -2 to 2.
-    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = penalty)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true, value_parser = penalty)]
     pub(crate) frequency_penalty: f64,
     /// Make tokens less likely once they came, from -2 to 2.
-    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = penalty)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true, value_parser = penalty)]
     pub(crate) presence_penalty: f64,
     /// End before this text; may be given several times.
     #[arg(long, value_name = "TEXT", value_parser = stop)]

@@ -44,6 +44,7 @@ fn numbers_that_mean_nothing_are_refused() {
     for line in [
         "up --price 0 --threads 1024 --quota 1 --memory-max 8 --no-polite",
         "batch f --nodes 1 --max-price 0.4 --verify own",
+        "run m p --frequency-penalty -2 --presence-penalty -0.5",
     ] {
         assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");
     }
