@@ -67,7 +67,11 @@ fn failure_of(error: &Error) -> Failure {
             before.push(refusal.message.clone());
             return Failure { refusal: Refusal { message: before.join(": "), ..refusal.clone() }, exit: *exit };
         }
-        before.push(cause.to_string());
+        let said = cause.to_string();
+        // Some errors already say their cause before their own hint.
+        if !before.last().is_some_and(|last: &String| last.contains(&said)) {
+            before.push(said);
+        }
     }
     Failure::new(RefusalCode::Other, before.join(": "), "")
 }
@@ -131,5 +135,13 @@ mod tests {
         for line in ["up --price x", "batch json", "batch -o out.json"] {
             assert!(!asks_for_json(&args(line)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = std::io::Error::other("no disk");
+        let error = Error::from(talkoo_engine::ModelError::Read { path: "m".into(), source }).context("cannot start");
+        let said = "cannot start: cannot read m: no disk; check that the file exists and is readable";
+        assert_eq!(refusal_of(&error).message, said);
     }
 }
