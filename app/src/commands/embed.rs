@@ -52,7 +52,7 @@ pub(super) fn run(args: &EmbedArgs, show: &Show) -> Result<()> {
 
 /// The texts as they come: those given, the file's lines, or those of a pipe.
 fn texts(args: &EmbedArgs) -> Result<Box<dyn Iterator<Item = Result<String>>>> {
-    let lines = |reader: Box<dyn BufRead>| reader.lines().map(|line| line.context("the texts are not UTF-8"));
+    let lines = |reader: Box<dyn BufRead>| reader.lines().map(|line| line.context("cannot read the texts"));
     if let Some(path) = &args.file {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         return Ok(Box::new(lines(Box::new(BufReader::new(file)))));
