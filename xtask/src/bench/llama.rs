@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ROUNDS: usize = 5;
 const THREADS: [&str; 2] = ["1", "2"];
 /// Rounds of what takes long.
-const ROUNDS_OF_MORE: usize = 2;
+const ROUNDS_OF_MORE: usize = 1;
 /// Tokens of the text that are scored, in contexts of 512.
 const SCORED: &str = "5120";
 const CONTEXT: &str = "512";
