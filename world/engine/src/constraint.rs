@@ -5,6 +5,8 @@
 //! and vocabulary, hence the same on every machine that runs the version which the parameters name. All
 //! its bounds count work, not time.
 
+mod bounds;
+
 use crate::error::RunError;
 use crate::vocabulary::Vocabulary;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -18,7 +20,7 @@ use talkoo_base::{Constraint, ConstraintForm};
 /// What llguidance takes for the mark of a special token; no text in UTF-8 has this byte.
 const MARK: u8 = 0xff;
 
-/// Bytes of stack for compiling: the deepest constraint of 32 KiB takes 8 to 32 MiB.
+/// Bytes of stack for compiling: the deepest constraint of 32 KiB took 8 to 32 MiB.
 const STACK_BYTES: usize = 64 << 20;
 
 /// Work for compiling and for each step.
@@ -67,10 +69,12 @@ impl Compiler {
     /// If it is no constraint, or a too large one.
     pub(crate) fn compile(&self, constraint: &Constraint) -> Result<Text, RunError> {
         let source = constraint.source.as_str();
+        let schema = (constraint.form == ConstraintForm::JsonSchema).then(|| serde_json::from_str(source));
+        let schema: Option<serde_json::Value> =
+            schema.transpose().map_err(|e| RunError::Constraint(format!("it is no JSON ({e})")))?;
+        bounds::check(constraint, schema.as_ref()).map_err(|what| RunError::Constraint(format!("it has {what}")))?;
         let grammar = match constraint.form {
-            ConstraintForm::JsonSchema => TopLevelGrammar::from_json_schema(
-                serde_json::from_str(source).map_err(|e| RunError::Constraint(format!("it is no JSON ({e})")))?,
-            ),
+            ConstraintForm::JsonSchema => TopLevelGrammar::from_json_schema(schema.unwrap_or_default()),
             ConstraintForm::Regex => TopLevelGrammar::from_regex(source),
             ConstraintForm::Lark => TopLevelGrammar::from_lark(source.to_owned()),
         };
