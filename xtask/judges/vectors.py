@@ -1,4 +1,4 @@
-"""A twin of docs/EXACT.md in Python's integers, written from that page alone, against docs/vectors.jsonl.
+"""A second implementation of docs/EXACT.md, in Python's integers, rule by rule, against docs/vectors.jsonl.
 
 The layouts of GGUF's blocks are ggml's (ggml-common.h, ggml-quants.c). Prints one line; exits with 1 at the first vector
 that differs.

@@ -28,7 +28,7 @@ const JUDGES: &[Judge] = &[
     },
     Judge {
         name: "vectors",
-        what: "a twin in Python, written from docs/EXACT.md, gives all of docs/vectors.jsonl",
+        what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
         run: || script("python3", &[], &["xtask/judges/vectors.py"]),
     },

@@ -1,6 +1,6 @@
 //! The test vectors of `docs/vectors.jsonl`, for whoever writes these rules anew: one JSON object per line, with the
 //! rule of `docs/EXACT.md`, the operator, what goes in and what comes out. `cargo xtask judge vectors` gives them to
-//! a twin that was written from that page alone.
+//! a second implementation of that page, in Python.
 
 use super::Random;
 use crate::attention::attend;
