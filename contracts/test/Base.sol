@@ -97,6 +97,31 @@ abstract contract Base {
     }
 }
 
+/// An invariant test: forge calls the player's functions in any order, but for `drain`, which ends a game.
+abstract contract Game {
+    struct FuzzSelector {
+        address addr;
+        bytes4[] selectors;
+    }
+
+    address private immutable PLAYER;
+
+    constructor(address player) {
+        PLAYER = player;
+    }
+
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = PLAYER;
+    }
+
+    function excludeSelectors() external view returns (FuzzSelector[] memory excluded) {
+        excluded = new FuzzSelector[](1);
+        excluded[0] = FuzzSelector(PLAYER, new bytes4[](1));
+        excluded[0].selectors[0] = bytes4(keccak256("drain()"));
+    }
+}
+
 /// A token that calls its receiver's and its sender's hook on every transfer, as ERC-777 does.
 contract HookToken is TalkooToken {
     constructor(address minter) TalkooToken("Hook", "HOOK", minter, minter, 0) {}

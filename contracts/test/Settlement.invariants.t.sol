@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IBatchSettlement} from "../src/IBatchSettlement.sol";
+import {Base, Game} from "./Base.sol";
 import {Channels} from "./Channels.sol";
 
 /// Plays any order of calls on three channels.
@@ -56,7 +57,7 @@ contract ChannelPlayer is Channels {
     }
 
     /// Every channel to its end.
-    function finish() external {
+    function drain() external {
         settlement.settle(bob, address(token));
         for (uint256 i = 0; i < 3; i++) {
             (uint128 balance, uint128 claimed) = settlement.channels(settlement.getChannelId(open(i)));
@@ -81,26 +82,10 @@ contract ChannelPlayer is Channels {
     }
 }
 
-contract SettlementInvariants is Channels {
-    ChannelPlayer private player = new ChannelPlayer();
+contract SettlementInvariants is Base, Game {
+    ChannelPlayer private player;
 
-    function targetContracts() external view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(player);
-    }
-
-    struct FuzzSelector {
-        address addr;
-        bytes4[] selectors;
-    }
-
-    function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory selectors = new bytes4[](6);
-        (selectors[0], selectors[1], selectors[2]) = (player.put.selector, player.claim.selector, player.settle.selector);
-        (selectors[3], selectors[4], selectors[5]) = (player.refund.selector, player.ask.selector, player.take.selector);
-        targets = new FuzzSelector[](1);
-        targets[0] = FuzzSelector(address(player), selectors);
-    }
+    constructor() Game(address(player = new ChannelPlayer())) {}
 
     /// What is held is what channels and receivers are owed.
     function invariant_money_is_conserved() public view {
@@ -110,7 +95,7 @@ contract SettlementInvariants is Channels {
 
     /// From every state, waiting long enough empties the contract.
     function afterInvariant() public {
-        player.finish();
+        player.drain();
         (uint256 held, uint256 people) = player.left();
         vm.assertEq(held, 0, "money is stuck");
         vm.assertEq(people, 2 * uint256(FUNDS), "money is lost");
