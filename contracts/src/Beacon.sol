@@ -40,6 +40,7 @@ contract Beacon is Credits, DepositGate {
     error AlreadyCommitted(uint256 round);
     error WrongSecret(uint256 round);
     error NoRandomness(uint256 round);
+    error NoTreasury();
 
     struct Options {
         IERC20 token;
@@ -52,6 +53,7 @@ contract Beacon is Credits, DepositGate {
     }
 
     constructor(Options memory options) Credits(options.token) DepositGate(options.gate) {
+        require(options.treasury != address(0), NoTreasury());
         (COMMIT_S, REVEAL_S, BOND) = (options.commitS, options.revealS, options.bond);
         (REVEALS_MIN, treasury) = (options.revealsMin, options.treasury);
     }
