@@ -84,6 +84,19 @@ contract AllotmentsTest is Trees {
         allotments.claim(id, payees[i], leaves[i], total, signature);
     }
 
+    /// What Python's hashlib makes of the contract's words: three leaves of 10, 20 and 30.
+    function test_the_root_of_a_tree() public view {
+        (address[] memory who, uint128[] memory most) = (new address[](3), new uint128[](3));
+        for (uint160 i = 0; i < 3; i++) {
+            (who[i], most[i]) = (address((i + 1) * (type(uint160).max / 255)), uint128(10 * (i + 1)));
+        }
+        (bytes32 root, uint128 sum, Allotments.Leaf[] memory made) = tree(who, most);
+        vm.assertEq(root, 0x5745dd211841f519e19e6158dd4a1f60030041f8a8a264cd0ce6fb41ef3336aa);
+        for (uint256 i = 0; i < 3; i++) {
+            vm.assertEq(allotments.rootOf(who[i], made[i], sum), root);
+        }
+    }
+
     function test_everyone_claims_its_own() public {
         for (uint256 i = 0; i < 5; i++) {
             claim(i, caps[i] - 5);
