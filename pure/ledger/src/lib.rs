@@ -14,7 +14,9 @@ mod execute;
 mod genesis;
 mod kv;
 mod limits;
+mod mempool;
 mod state;
+pub mod store;
 mod trie;
 
 pub use block::{
@@ -26,6 +28,7 @@ pub use execute::{Ancestors, ApplyError, Executed, Head, InvalidBlock, SPEC, Sea
 pub use genesis::{Code, Contract, Genesis, GenesisError};
 pub use kv::{KvError, KvRead, Memory, Writes};
 pub use limits::{BASE_FEE_MIN, BLOCK_BYTES_MAX, BLOCK_GAS, CALL_GAS_MAX, TX_BYTES_MAX, TX_GAS_MAX};
+pub use mempool::{Mempool, PoolError, Standing};
 pub use revm::context::result::InvalidTransaction;
 pub use state::State;
 

@@ -18,3 +18,9 @@ pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const BASE_FEE_MIN: u64 = 7;
 /// Gas an `eth_call` may use.
 pub const CALL_GAS_MAX: u64 = 50_000_000;
+/// Transactions that wait, of all senders.
+pub(crate) const POOL_MAX: usize = 16_384;
+/// Their bytes.
+pub(crate) const POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Transactions of one sender that wait: a batch of a thousand workers' deposits takes a few blocks.
+pub(crate) const POOL_SENDER_MAX: usize = 1_024;

@@ -343,3 +343,90 @@ proptest! {
         }
     }
 }
+
+fn standing(nonce: u64) -> Standing {
+    Standing { nonce, balance: U256::from(10u64).pow(U256::from(18)) }
+}
+
+fn priced(who: u8, nonce: u64, fee: u128, tip: u128) -> SignedBy {
+    let plain = plain(nonce, address(2), 1, &[]);
+    sign(who, TxEip1559 { max_fee_per_gas: fee, max_priority_fee_per_gas: tip, ..plain })
+}
+
+#[test]
+fn a_pool_gives_who_tips_most_first_and_keeps_nonces_in_order() {
+    let mut pool = Mempool::default();
+    for (who, nonce, tip) in [(0, 1, 90), (0, 0, 10), (1, 0, 50), (1, 1, 60), (2, 3, 100)] {
+        pool.add(priced(who, nonce, 1_000, tip), standing(0), 7).unwrap();
+    }
+    let order = |pool: &Mempool| -> Vec<_> {
+        pool.best(7).map(|t| (t.signer(), alloy_consensus::Transaction::nonce(&*t))).collect()
+    };
+    let of = |list: &[(u8, u64)]| -> Vec<_> { list.iter().map(|(who, nonce)| (address(*who), *nonce)).collect() };
+    assert_eq!(order(&pool), of(&[(1, 0), (1, 1), (0, 0), (0, 1)]));
+    assert_eq!(
+        [pool.next_nonce(&address(0)), pool.next_nonce(&address(2)), pool.next_nonce(&address(3))],
+        [Some(2), Some(0), None]
+    );
+    pool.advance(&address(1), 1);
+    pool.advance(&address(2), 3);
+    assert_eq!(order(&pool), of(&[(2, 3), (1, 1), (0, 0), (0, 1)]));
+    // Whoever does not reach the base fee has to wait.
+    assert_eq!(pool.best(1_001).count(), 0);
+    for (who, nonce) in [(1, 2), (2, 4), (0, 2)] {
+        pool.advance(&address(who), nonce);
+    }
+    assert!(pool.is_empty() && !pool.is_ready());
+}
+
+#[test]
+fn a_pool_says_why_it_takes_a_transaction_or_not() {
+    let mut pool = Mempool::default();
+    pool.add(priced(0, 0, 1_000, 100), standing(0), 7).unwrap();
+    let poor = Standing { nonce: 0, balance: U256::from(199_999u64 * 1_000) };
+    let short = sign(1, TxEip1559 { gas_limit: 20_999, ..plain(0, address(2), 0, &[]) });
+    let cases = [
+        (priced(0, 0, 1_000, 100), standing(0), "already known"),
+        (priced(0, 0, 1_099, 200), standing(0), "replacement transaction underpriced"),
+        (priced(0, 0, 2_000, 109), standing(0), "replacement transaction underpriced"),
+        (priced(0, 1, 1_000, 0), standing(2), "nonce too low: next nonce 2, tx nonce 1"),
+        (priced(0, 2_000, 1_000, 0), standing(2), "nonce too high"),
+        (priced(1, 0, 6, 0), standing(0), "transaction underpriced"),
+        (priced(1, 0, 1_000, 1_001), standing(0), "higher than max fee"),
+        (priced(1, 0, 1_000, 0), poor, "insufficient funds for gas * price + value"),
+        (short, standing(0), "intrinsic gas too low: gas 20999, minimum needed 21000"),
+    ];
+    for (transaction, standing, want) in cases {
+        let error = pool.add(transaction, standing, 7).expect_err(want).to_string();
+        assert!(error.contains(want), "{want}: {error}");
+    }
+    let better = priced(0, 0, 1_100, 110);
+    let hash = pool.add(better.clone(), standing(0), 7).unwrap();
+    assert_eq!((pool.len(), pool.get(&hash)), (1, Some(&better)));
+    pool.refuse(&hash);
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn a_full_pool_keeps_who_pays_more() {
+    let mut pool = Mempool::default();
+    for nonce in 0..1_024 {
+        pool.add(priced(0, nonce, 1_000, 0), standing(0), 7).unwrap();
+    }
+    assert_eq!(pool.add(priced(0, 1_023 + 1, 1_000, 0), standing(1), 7), Err(PoolError::SenderFull));
+    // A stranger with big transactions fills what is left.
+    let big = |who: u8, nonce, fee| {
+        let transaction = plain(nonce, address(2), 0, &[0; 100_000]);
+        sign(who, TxEip1559 { gas_limit: 4_100_000, max_fee_per_gas: fee, ..transaction })
+    };
+    let mut taken = 0;
+    while pool.add(big(1, taken, 2_000), standing(0), 7).is_ok() {
+        taken += 1;
+    }
+    assert!(taken > 600);
+    // It drove out who paid less, not itself; who pays more still drives it out, from behind.
+    assert_eq!(pool.len() as u64, taken);
+    pool.add(big(2, 0, 3_000), standing(0), 7).unwrap();
+    assert_eq!((pool.len() as u64, pool.next_nonce(&address(1))), (taken, Some(taken - 1)));
+    assert_eq!(pool.add(big(3, 0, 1_000), standing(0), 7), Err(PoolError::Full));
+}
