@@ -3,8 +3,10 @@
 //! give the same bytes.
 
 mod fields;
+mod logprobs;
 
 pub(crate) use fields::{JSON_OBJECT, q16, signed_q16};
+pub(crate) use logprobs::shown as shown_logprobs;
 
 use crate::answer::text_of;
 use fields::Fields;
@@ -27,6 +29,17 @@ pub(crate) struct Ask {
     pub(crate) seed: Option<u64>,
     /// How many answers.
     pub(crate) choices: u32,
+}
+
+/// Log probabilities of one file: they are kept, and shown, in one piece.
+const LOGPROBS_MAX: u64 = 1 << 23;
+
+impl Ask {
+    /// How many log probabilities its answers may have.
+    fn logprobs(&self) -> u64 {
+        let each = self.params.top_logprobs.map_or(0, |top| u64::from(top) + 1);
+        each * u64::from(self.params.max_tokens) * u64::from(self.choices)
+    }
 }
 
 /// A line that cannot be run.
@@ -59,6 +72,7 @@ pub(crate) fn parse(text: &str) -> (Vec<Ask>, Vec<BadLine>) {
     // Some editors begin a file with a byte-order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut asks, mut bad, mut seen, mut steps) = (Vec::new(), Vec::new(), BTreeSet::new(), 0);
+    let mut logprobs = 0;
     for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let id = || serde_json::from_str::<Value>(line).ok()?.get("custom_id")?.as_str().map(str::to_owned);
         let fresh = |ask: Ask| match seen.insert(ask.custom_id.clone()) {
@@ -69,9 +83,17 @@ pub(crate) fn parse(text: &str) -> (Vec<Ask>, Vec<BadLine>) {
             true => Ok(ask),
             false => Err(Refusal::new(RefusalCode::TooLarge, "the file asks for more than 50,000 answers", "split it")),
         };
-        match parse_line(line).and_then(fits).and_then(fresh) {
+        let tells = |ask: Ask| match logprobs + ask.logprobs() <= LOGPROBS_MAX {
+            true => Ok(ask),
+            false => {
+                let message = "the file asks for more than 8,388,608 log probabilities";
+                Err(Refusal::new(RefusalCode::TooLarge, message, "split it, or lower max_tokens or top_logprobs"))
+            }
+        };
+        match parse_line(line).and_then(fits).and_then(tells).and_then(fresh) {
             Ok(ask) => {
                 steps += ask.choices as usize;
+                logprobs += ask.logprobs();
                 asks.push(Ask { line: index + 1, ..ask });
             }
             Err(refusal) => bad.push(BadLine { line: index + 1, custom_id: id(), refusal }),
@@ -171,8 +193,13 @@ pub(crate) fn seed_of(seed: Option<u64>, job: &talkoo_base::JobId, custom_id: &s
     }
 }
 
-/// An answer: its tokens, and why it ended.
-pub(crate) type Choice<'a> = (&'a [u32], Finish);
+/// An answer.
+pub(crate) struct Choice<'a> {
+    pub(crate) tokens: &'a [u32],
+    /// Canonical bytes of their log probabilities; empty if the line wants none.
+    pub(crate) logprobs: &'a [u8],
+    pub(crate) finish: Finish,
+}
 
 /// What a line of output says of its line of input.
 pub(crate) struct Line<'a> {
@@ -209,15 +236,16 @@ impl Line<'_> {
     }
 
     fn completion(&self, id: &str, choices: &[Choice<'_>]) -> Value {
-        let choice = |(index, (tokens, finish)): (usize, &Choice<'_>)| {
+        let choice = |(index, choice): (usize, &Choice<'_>)| {
+            let Choice { tokens, logprobs, finish } = choice;
             json!({
                 "index": index,
                 "message": {"role": "assistant", "content": text_of(self.vocabulary, tokens, &self.params.stop)},
-                "logprobs": null,
+                "logprobs": shown_logprobs(self.vocabulary, tokens, logprobs),
                 "finish_reason": finish.openai(),
             })
         };
-        let tokens: usize = choices.iter().map(|(tokens, _)| tokens.len()).sum();
+        let tokens: usize = choices.iter().map(|choice| choice.tokens.len()).sum();
         json!({
             "id": format!("chatcmpl-{id}"),
             "object": "chat.completion",

@@ -144,6 +144,9 @@ pub(crate) struct RunArgs {
     pub(crate) prompt: Vec<String>,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+    /// Tell the log probability of every token, and of so many of the likeliest; with `-o json`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub(crate) logprobs: Option<u32>,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,

@@ -2,7 +2,7 @@
 
 use crate::liar::Strategy;
 use std::collections::VecDeque;
-use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Tier, Work, float_chunk, sha256};
+use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Stop token of the pretended model.
@@ -39,6 +39,17 @@ fn chunk_digest(tier: Tier, program: &Digest, trace_id: &Digest, index: u32, tok
     }
     let fed: Vec<u8> = tokens[..end].iter().flat_map(|t| t.to_be_bytes()).collect();
     sha256(&[b"pretended states", &program.0, &trace_id.0, &index.to_be_bytes(), &fed])
+}
+
+/// The log probabilities that `work` wants of a chunk: those of the pretended model, or `off` by so much.
+fn told(work: &Work, inner: Digest, tokens: &[u32], off: i32) -> Option<Logprobs> {
+    let top = work.params.top_logprobs?;
+    let mut bytes = Vec::new();
+    for token in tokens {
+        let chosen = -1 - off - i32::try_from(token % 1_000).expect("small");
+        TokenLogprobs { chosen, top: vec![(*token, chosen); top as usize] }.push_bytes(&mut bytes);
+    }
+    Some(Logprobs { inner, bytes })
 }
 
 struct Active {
@@ -124,7 +135,8 @@ impl Engine {
             finish = if answer.len() == run.work.params.max_tokens as usize { Finish::Length } else { finish };
         }
         let true_digest = chunk_digest(tier, &run.work.program, &run.trace_id, 0, &honest.0);
-        self.lies += u32::from(answer != honest.0 || digests.first() != Some(&true_digest));
+        let false_logprobs = self.strategy == Strategy::FalseLogprobs && run.work.params.top_logprobs.is_some();
+        self.lies += u32::from(answer != honest.0 || digests.first() != Some(&true_digest) || false_logprobs);
         self.previous = Some((answer.clone(), finish, digests.clone()));
         Active { run, credits: 0, answer, finish, digests, sent: 0 }
     }
@@ -163,11 +175,14 @@ impl Engine {
         let to = active.answer.len().min(from + CHUNK_TOKENS as usize);
         (active.sent, active.credits) = (index + 1, active.credits - 1);
         let last = to == active.answer.len();
+        let (tokens, inner) = (active.answer[from..to].to_vec(), active.digests[index as usize]);
+        let logprobs = told(&active.run.work, inner, &tokens, i32::from(self.strategy == Strategy::FalseLogprobs));
         let input = Input::Produced {
             ticket: active.run.ticket,
             index,
-            tokens: active.answer[from..to].to_vec(),
-            digest: active.digests[index as usize],
+            tokens,
+            digest: logprobs.as_ref().map_or(inner, Logprobs::digest),
+            logprobs,
             finish: if last { active.finish } else { Finish::Running },
         };
         if last {
@@ -192,8 +207,11 @@ impl Engine {
         if program != run.work.program {
             self.lies += 1;
         }
-        let chunks = u32::try_from(given.len()).expect("short").div_ceil(CHUNK_TOKENS);
-        let digests = (0..chunks).map(|j| chunk_digest(run.work.tier, &program, &run.trace_id, j, given)).collect();
+        let digest = |(j, tokens): (u32, &[u32])| {
+            let inner = chunk_digest(run.work.tier, &program, &run.trace_id, j, given);
+            told(&run.work, inner, tokens, 0).map_or(inner, |told| told.digest())
+        };
+        let digests = (0..).zip(given.chunks(CHUNK_TOKENS as usize)).map(digest).collect();
         Input::Verified { ticket: run.ticket, digests, diverged, finish }
     }
 }

@@ -21,6 +21,8 @@ pub enum Strategy {
     CheatedSampler,
     /// Answers with a receipt it signed for another request.
     ReplayedReceipt,
+    /// Honest tokens, and log probabilities that no model gives.
+    FalseLogprobs,
     /// As a verifier: finds faults that are not there.
     FalseAccuser,
     /// Runs another model, and vouches for whoever does the same.
@@ -31,13 +33,14 @@ pub enum Strategy {
 
 impl Strategy {
     /// All that lie about results.
-    pub const LIARS: [Self; 9] = [
+    pub const LIARS: [Self; 10] = [
         Self::OtherWeights,
         Self::Truncated,
         Self::TamperedToken,
         Self::CopiedAnswer,
         Self::CheatedSampler,
         Self::ReplayedReceipt,
+        Self::FalseLogprobs,
         Self::FalseAccuser,
         Self::Colluder,
         Self::LongCon,

@@ -51,7 +51,7 @@ impl Scene {
         let mut nodes = vec![Strategy::Honest; clients as usize];
         for index in 0..workers {
             let strategy = if index < liars {
-                Strategy::LIARS[usize::try_from(dice.below(9)).expect("below 9")]
+                Strategy::LIARS[usize::try_from(dice.below(10)).expect("below 10")]
             } else if dice.chance(60) {
                 Strategy::Slow
             } else if index + 2 < workers && dice.chance(40) {

@@ -25,9 +25,19 @@ fn honest_worlds_accuse_nobody() {
 #[test]
 fn every_lie_is_caught() {
     use Strategy::{
-        CheatedSampler, CopiedAnswer, FalseAccuser, OtherWeights, ReplayedReceipt, TamperedToken, Truncated,
+        CheatedSampler, CopiedAnswer, FalseAccuser, FalseLogprobs, OtherWeights, ReplayedReceipt, TamperedToken,
+        Truncated,
     };
-    let lies = [OtherWeights, Truncated, TamperedToken, CopiedAnswer, CheatedSampler, ReplayedReceipt, FalseAccuser];
+    let lies = [
+        OtherWeights,
+        Truncated,
+        TamperedToken,
+        CopiedAnswer,
+        CheatedSampler,
+        ReplayedReceipt,
+        FalseLogprobs,
+        FalseAccuser,
+    ];
     for lie in lies {
         for seed in 0..10 {
             let report = play(&Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], 16));

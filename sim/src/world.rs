@@ -12,7 +12,7 @@ use std::sync::Arc;
 use talkoo_base::wire::Signed;
 use talkoo_base::{
     AuditPolicy, Delegation, Digest, GenerateParams, JobId, ModelOffer, Mono, Network, NodeId, Now, Price, Signer,
-    Unix, sha256,
+    Tier, Unix, sha256,
 };
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::{Effect, Event, Input, Message, Node, Notice, Providing, Setup};
@@ -495,7 +495,8 @@ impl<'a> World<'a> {
         let steps = (0..self.scene.steps)
             .map(|step| {
                 let max_tokens = 1 + u32::try_from(self.dice.below(200)).expect("small");
-                let params = GenerateParams { max_tokens, ..Default::default() };
+                let top_logprobs = (step % 2 == 1 && self.scene.tier == Tier::Exact).then_some(step % 4);
+                let params = GenerateParams { max_tokens, top_logprobs, ..Default::default() };
                 let prompt = (0..1 + self.dice.below(50)).map(|i| u32::try_from(i).expect("small")).collect();
                 StepSpec { custom_id: format!("s{step}"), prompt, params: params.to_bytes(), seed: self.dice.roll() }
             })

@@ -391,6 +391,30 @@ def sample(v):
             return {"token": i}
 
 
+def log2(x):
+    n = bl(x) - 1
+    y, log = (x << (63 - n)) >> 32, n
+    for _ in range(24):
+        y = y * y >> 31
+        log = 2 * log + (y >> 32)
+        y >>= y >> 32
+    return log
+
+
+def logprobs(v):
+    logits, largest, total = v["logits"], max(v["logits"]), 0
+    for logit in logits:
+        u = min(largest - logit, 1 << 22) * LOG2_E >> 26
+        total += exp2neg(u & ((1 << 20) - 1)) << 12 >> (u >> 20)
+    ln = rsh((log2(total) - (42 << 24)) * 744261118, 38)
+    p = [max(-(1 << 31), logit - largest - ln) for logit in logits]
+    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:v["top"]]
+    told = [p[v["token"]], len(order)] + [n for i in order for n in (i, p[i])]
+    inner = bytes.fromhex(v["inner"].removeprefix("0x"))
+    digest = sha(b"talkoo/logprobs/1", inner, *(u32(n % (1 << 32)) for n in told))
+    return {"chosen": told[0], "top": [[i, p[i]] for i in order], "digest": digest.hex()}
+
+
 def state(v):
     residual = struct.pack(f"<{len(v['residual'])}q", *v["residual"])
     return {"state": sha(residual, bytes.fromhex(v["key_row"]), bytes.fromhex(v["value_row"])).hex()}
@@ -421,6 +445,7 @@ OPERATORS = {
     "rotate": rotate, "exp2neg": lambda v: {"y": exp2neg(v["u"])}, "sigmoid": lambda v: {"y": sigmoid(v["g"])},
     "gate_times": gate_times, "gelu": lambda v: {"y": gelu(v["x"])}, "attention": attention,
     "draw": lambda v: {"r": draw(v["seed"], v["index"])}, "sample": sample, "state": state, "chunks": chunks,
+    "log2": lambda v: {"log2": log2(v["v"])}, "logprobs": logprobs,
 }
 
 

@@ -1,6 +1,6 @@
 //! The whole CI besides `cargo test --workspace`.
 
-use crate::{cargo, judge, tidy};
+use crate::{cargo, contracts, judge, tidy};
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
@@ -14,6 +14,7 @@ pub(crate) fn run() -> Result<()> {
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     docs()?;
     deny()?;
+    contracts::run(&[])?;
     demos()?;
     judge::run(&["--quick"])?;
     println!("ci: all good");

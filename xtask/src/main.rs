@@ -3,6 +3,7 @@
 
 mod bench;
 mod ci;
+mod contracts;
 mod judge;
 mod tidy;
 
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | judge [NAME|--list] | bench [embed|engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [embed|engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -19,6 +20,7 @@ fn main() -> Result<()> {
     match args.first().map(String::as_str) {
         Some("ci") => ci::run(),
         Some("tidy") => tidy::run(),
+        Some("contracts") => contracts::run(&rest),
         Some("judge") => judge::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("sim") => cargo(

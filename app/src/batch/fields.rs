@@ -5,7 +5,7 @@ use super::{malformed, unsupported};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
-use talkoo_base::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX};
+use talkoo_base::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX, TOP_LOGPROBS_MAX};
 use talkoo_base::{Constraint, ConstraintForm, GenerateParams, Refusal};
 
 /// Output tokens of a line that does not say.
@@ -17,7 +17,7 @@ const STOPS_MAX: usize = 4;
 /// Answers to one line, as OpenAI has it.
 const CHOICES_MAX: i64 = 128;
 /// Keys that change the answer and that are honoured.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 22] = [
     "model",
     "messages",
     "max_tokens",
@@ -35,6 +35,8 @@ const KNOWN: [&str; 20] = [
     "guided_regex",
     "guided_grammar",
     "stop",
+    "logprobs",
+    "top_logprobs",
     "seed",
     "stream",
     "n",
@@ -101,8 +103,22 @@ impl<'a> Fields<'a> {
             logit_bias: self.logit_bias()?,
             constraint: self.constraint()?,
             stop: self.stop()?,
+            top_logprobs: self.top_logprobs()?,
             ..GenerateParams::default()
         })
+    }
+
+    /// How many log probabilities besides a token's own, if any are wanted.
+    fn top_logprobs(&self) -> Result<Option<u32>, Refusal> {
+        let wanted = match self.get("logprobs") {
+            None => false,
+            Some(Value::Bool(wanted)) => *wanted,
+            Some(_) => return Err(malformed("`logprobs` is neither true nor false", "")),
+        };
+        match self.whole("top_logprobs", 0..=i64::from(TOP_LOGPROBS_MAX))? {
+            Some(_) if !wanted => Err(malformed("`top_logprobs` needs `logprobs`", "add \"logprobs\": true")),
+            top => Ok(wanted.then_some(top.map_or(0, |top| top as u32))),
+        }
     }
 
     pub(super) fn seed(&self) -> Result<Option<u64>, Refusal> {

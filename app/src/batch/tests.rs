@@ -48,7 +48,7 @@ fn a_body_says_how_to_sample() {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],{fields}}}"#);
         ask_of("a".into(), &serde_json::from_str(&body).expect(fields))
     };
-    let good: [(&str, Read); 19] = [
+    let good: [(&str, Read); 22] = [
         (r#""max_tokens":5.0,"max_completion_tokens":null"#, |p| p.max_tokens == 5),
         (r#""top_k":-1"#, |p| p.top_k == 0),
         (r#""top_k":40,"min_p":0.25,"top_p":0.5"#, |p| (p.top_k, p.min_p_q16, p.top_p_q16) == (40, 16_384, 32_768)),
@@ -64,6 +64,9 @@ fn a_body_says_how_to_sample() {
         (r#""stop":[]"#, |p| p.stop.is_empty()),
         (r#""stop":null"#, |p| p.stop.is_empty()),
         (r#""n":128,"user":"me""#, |_| true),
+        (r#""logprobs":false"#, |p| p.top_logprobs.is_none()),
+        (r#""logprobs":true"#, |p| p.top_logprobs == Some(0)),
+        (r#""logprobs":true,"top_logprobs":20"#, |p| p.top_logprobs == Some(20)),
         (r#""response_format":{"type":"text"}"#, |p| p.constraint.is_none()),
         (r#""response_format":{"type":"json_object"}"#, |p| is(p, JsonSchema, r#"{"type":"object"}"#)),
         (r#""response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"b":1,"a":2}}}"#, |p| {
@@ -100,12 +103,27 @@ fn a_body_says_how_to_sample() {
         (r#""n":0"#, "`n` is not a whole number from 1 to 128"),
         (r#""n":129"#, "`n`"),
         (r#""seed":1.5"#, "`seed`"),
-        (r#""logprobs":true"#, "`logprobs` is not supported"),
+        (r#""logprobs":1"#, "`logprobs` is neither true nor false"),
+        (r#""top_logprobs":3"#, "`top_logprobs` needs `logprobs`"),
+        (r#""logprobs":true,"top_logprobs":21"#, "`top_logprobs` is not a whole number from 0 to 20"),
+        (r#""suffix":"x""#, "`suffix` is not supported"),
     ];
     for (fields, text) in bad {
         let no = params(fields).expect_err(fields);
         assert!(no.message.contains(text), "{fields}: {no}");
     }
+}
+
+#[test]
+fn a_file_has_room_for_so_many_log_probabilities() {
+    let line = |id: &str, tokens: u32| {
+        format!(
+            r#"{{"custom_id":"{id}","body":{{"messages":[{{"role":"user","content":"x"}}],"max_tokens":{tokens},"n":64,"logprobs":true}}}}"#
+        )
+    };
+    let (asks, bad) = parse(&[line("a", 131_072), line("b", 1)].join("\n"));
+    assert_eq!((asks.len(), bad.len()), (1, 1));
+    assert_eq!(bad[0].refusal.code, RefusalCode::TooLarge);
 }
 
 #[test]

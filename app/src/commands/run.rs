@@ -2,6 +2,7 @@
 
 use super::{Failure, Show, say};
 use crate::answer::{Answer, text_of};
+use crate::batch::shown_logprobs;
 use crate::cli::RunArgs;
 use crate::models::image::Opened;
 use crate::models::{self, Shelf, catalog};
@@ -11,7 +12,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use talkoo_base::{Digest, RefusalCode};
+use talkoo_base::{Digest, GenerateParams, RefusalCode};
 use talkoo_engine::{ChatMessage, Engine, Task};
 
 /// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
@@ -68,6 +69,9 @@ pub(crate) fn load(name: &str, data_dir: &Path) -> Result<Opened> {
 }
 
 pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
+    let hint = "add `-o json`";
+    let no = || Failure::new(RefusalCode::Malformed, "log probabilities are told as JSON only", hint);
+    ensure!(args.logprobs.is_none() || show.json(), no());
     let mut prompt = args.prompt.join(" ");
     if prompt.is_empty() {
         if std::io::stdin().is_terminal() && !show.json() {
@@ -82,7 +86,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {
         prompt: vocabulary.encode_prompt(&text),
-        params: args.sampling.params(),
+        params: GenerateParams { top_logprobs: args.logprobs, ..args.sampling.params() },
         seed: args.sampling.seed,
         trace_id: Digest::ZERO,
     };
@@ -104,6 +108,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
             "text": text_of(&vocabulary, &outcome.tokens, stop),
             "finish": outcome.finish.openai(),
             "tokens": outcome.tokens.len(),
+            "logprobs": shown_logprobs(&vocabulary, &outcome.tokens, &outcome.logprobs),
             "tokens_per_second": (rate * 10.0).round() / 10.0,
             "model_root": model.root().to_string(),
             "trace_root": outcome.trace_root.to_string(),

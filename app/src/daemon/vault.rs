@@ -186,7 +186,8 @@ mod tests {
 
     fn done() -> Event {
         let node = node();
-        let done = Done { node, number: 0, tokens: SECRET.to_vec(), finish: Finish::Stop, audited: true };
+        let (tokens, logprobs) = (SECRET.to_vec(), Vec::new());
+        let done = Done { node, number: 0, tokens, logprobs, finish: Finish::Stop, audited: true };
         Event::Job(JobEvent::Done { job: JOB, step: 0, done })
     }
 

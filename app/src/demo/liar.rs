@@ -119,14 +119,16 @@ impl Liar {
 
 impl Rim for Liar {
     fn input(&mut self, input: Input) -> Option<Input> {
-        let Input::Engine(proof::Input::Produced { ticket, index, mut tokens, mut digest, mut finish }) = input else {
+        let Input::Engine(proof::Input::Produced { ticket, index, mut tokens, mut digest, logprobs, mut finish }) =
+            input
+        else {
             return Some(input);
         };
         if self.cut.contains(&ticket) {
             return None;
         }
         self.twist(ticket, index, &mut tokens, &mut digest, &mut finish);
-        Some(Input::Engine(proof::Input::Produced { ticket, index, tokens, digest, finish }))
+        Some(Input::Engine(proof::Input::Produced { ticket, index, tokens, digest, logprobs, finish }))
     }
 
     fn effect(&mut self, effect: Effect) -> Effect {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, JobId, Tier};
-use talkoo_engine::{Engine, Model, Task};
+use talkoo_engine::{Engine, Model, Outcome, Task};
 
 /// Runs it and writes the results.
 pub(crate) fn run(args: &DemoReferenceArgs) -> Result<()> {
@@ -28,8 +28,11 @@ pub(crate) fn run(args: &DemoReferenceArgs) -> Result<()> {
             let task = Task { prompt: prompt.clone(), params: ask.params.clone(), seed, trace_id: Digest::ZERO };
             outcomes.push(engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(()))?);
         }
-        let choices: Vec<Choice<'_>> = outcomes.iter().map(|o| (o.tokens.as_slice(), o.finish)).collect();
-        tokens += choices.iter().map(|c| c.0.len()).sum::<usize>();
+        fn choice(outcome: &Outcome) -> Choice<'_> {
+            Choice { tokens: &outcome.tokens, logprobs: &outcome.logprobs, finish: outcome.finish }
+        }
+        let choices: Vec<Choice<'_>> = outcomes.iter().map(choice).collect();
+        tokens += outcomes.iter().map(|o| o.tokens.len()).sum::<usize>();
         let (model, custom_id, prompt_tokens) = (args.name.as_str(), ask.custom_id.as_str(), prompt.len());
         let tier = Tier::Exact;
         let line = Line { vocabulary: &vocabulary, model, tier, custom_id, prompt_tokens, params: &ask.params };

@@ -34,6 +34,7 @@ impl GenerateParams {
             ("a constraint on the answer", self.constraint.is_some()),
             ("stop tokens", !self.stop_tokens.is_empty()),
             ("ignore_eos", self.ignore_eos),
+            ("logprobs", self.top_logprobs.is_some()),
         ];
         foreign.iter().find(|(_, asked)| *asked).map_or(Ok(()), |(name, _)| {
             let message = format!("the float tier does not have {name}");

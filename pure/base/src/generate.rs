@@ -43,6 +43,8 @@ pub struct GenerateParams {
     pub stop: Vec<String>,
     /// Do not end at the model's own end-of-generation tokens.
     pub ignore_eos: bool,
+    /// Tell the log probability of every output token, and of so many of the likeliest; `None`: tell none.
+    pub top_logprobs: Option<u32>,
 }
 
 impl Default for GenerateParams {
@@ -61,6 +63,7 @@ impl Default for GenerateParams {
             stop_tokens: Vec::new(),
             stop: Vec::new(),
             ignore_eos: false,
+            top_logprobs: None,
         }
     }
 }

@@ -33,6 +33,7 @@ mod hash;
 mod ids;
 mod keys;
 pub mod limits;
+mod logprobs;
 pub mod merkle;
 mod money;
 mod network;
@@ -46,6 +47,7 @@ pub use generate::{CHUNK_TOKENS, Constraint, ConstraintForm, Finish, GeneratePar
 pub use hash::{Digest, keccak256, sha256};
 pub use ids::{Attempt, JobId, LeaseId, Work};
 pub use keys::{Address, KeyError, NodeId, SecretKey, Signature, Signer, recover};
+pub use logprobs::{Logprobs, TokenLogprobs};
 pub use money::{Amount, Price};
 pub use network::Network;
 pub use refusal::{Refusal, RefusalCode};

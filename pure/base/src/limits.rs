@@ -14,6 +14,8 @@ pub const STOPS_MAX: usize = 16;
 pub const STOP_BYTES_MAX: usize = 256;
 /// Tokens with a bias of their own, as OpenAI has it.
 pub const BIASES_MAX: usize = 300;
+/// Likeliest tokens whose log probability an output token may come with, as OpenAI has it.
+pub const TOP_LOGPROBS_MAX: u32 = 20;
 /// Bytes of a constraint: a large schema fits, and what it costs to compile stays small.
 pub const CONSTRAINT_BYTES_MAX: usize = 32 * 1024;
 /// How far a peer's wall clock may differ from ours, in seconds: NTP is far better, a laptop

@@ -191,7 +191,7 @@ fn parameters_have_one_spelling_and_bounds() {
     fn regex(length: usize) -> Constraint {
         Constraint { form: ConstraintForm::Regex, source: "a".repeat(length) }
     }
-    let good: [Change; 8] = [
+    let good: [Change; 10] = [
         |p| p.repeat_penalty_q16 = 1,
         |p| p.repeat_penalty_q16 = 2 << 16,
         |p| p.frequency_penalty_q16 = -(2 << 16),
@@ -200,6 +200,8 @@ fn parameters_have_one_spelling_and_bounds() {
         |p| p.logit_bias = (0..300).map(|id| (id, 0)).collect(),
         |p| p.constraint = Some(regex(1)),
         |p| p.constraint = Some(Constraint { form: ConstraintForm::Lark, ..regex(limits::CONSTRAINT_BYTES_MAX) }),
+        |p| p.top_logprobs = Some(0),
+        |p| p.top_logprobs = Some(limits::TOP_LOGPROBS_MAX),
     ];
     for (case, change) in good.iter().enumerate() {
         let mut params = GenerateParams::default();
@@ -208,7 +210,7 @@ fn parameters_have_one_spelling_and_bounds() {
         assert!(bytes.len() > plain.len(), "good case {case}");
         assert_eq!(GenerateParams::from_bytes(&bytes), Ok(params), "good case {case}");
     }
-    let bad: [Change; 13] = [
+    let bad: [Change; 14] = [
         |p| p.max_tokens = 0,
         |p| p.repeat_penalty_q16 = 0,
         |p| p.repeat_penalty_q16 = (2 << 16) + 1,
@@ -222,6 +224,7 @@ fn parameters_have_one_spelling_and_bounds() {
         |p| p.constraint = Some(regex(0)),
         |p| p.constraint = Some(regex(limits::CONSTRAINT_BYTES_MAX + 1)),
         |p| (p.constraint, p.ignore_eos) = (Some(regex(1)), true),
+        |p| p.top_logprobs = Some(limits::TOP_LOGPROBS_MAX + 1),
     ];
     for (case, change) in bad.iter().enumerate() {
         let mut params = GenerateParams::default();

@@ -25,6 +25,7 @@ pub mod gelu;
 pub mod import;
 pub mod layernorm;
 pub mod limits;
+pub mod logprobs;
 pub mod manifest;
 pub mod matrix;
 pub mod model;

@@ -2,7 +2,7 @@
 //! states stand in `docs/EXACT.md`).
 
 use crate::quantize::Quantized;
-use talkoo_base::{CHUNK_TOKENS, Digest, merkle, sha256};
+use talkoo_base::{CHUNK_TOKENS, Digest, Logprobs, TokenLogprobs, merkle, sha256};
 
 /// The canonical bytes of one position's keys (or values) in one layer: per head the exponent
 /// (i32 LE), the mantissas (u16 LE), the codes (i8).
@@ -55,20 +55,36 @@ pub fn trace_root(chunks: &[Digest]) -> Digest {
 /// Collects states and tokens into chunks as a run goes on.
 ///
 /// Output token i is sampled from the state at position P-1+i. Chunk j holds tokens 32j..32j+32 and
-/// the states at the positions they were sampled from; chunk 0 also those of the prompt before.
+/// the states at the positions they were sampled from; chunk 0 also those of the prompt before. Where log
+/// probabilities are told, the chunk commits to them, too: see [`Logprobs::digest`].
 #[derive(Clone, Debug)]
 pub struct ChunkBuilder {
     trace_id: Digest,
     digests: Vec<Digest>,
     states: Vec<Digest>,
     tokens: Vec<u32>,
+    /// Canonical bytes of the log probabilities of these tokens.
+    logprobs: Vec<u8>,
+}
+
+/// A chunk as it was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Its output tokens.
+    pub tokens: Vec<u32>,
+    /// What it commits to.
+    pub digest: Digest,
+    /// The log probabilities of its tokens, if they were pushed.
+    pub logprobs: Option<Logprobs>,
 }
 
 impl ChunkBuilder {
     /// A builder for a run under this trace id.
     #[must_use]
     pub fn new(trace_id: Digest) -> Self {
-        Self { trace_id, digests: Vec::new(), states: Vec::new(), tokens: Vec::new() }
+        Self { trace_id, digests: Vec::new(), states: Vec::new(), tokens: Vec::new(), logprobs: Vec::new() }
     }
 
     /// Adds the state digests of the next position, one per layer.
@@ -76,23 +92,28 @@ impl ChunkBuilder {
         self.states.extend_from_slice(states);
     }
 
-    /// Adds the token sampled from the last position. `true` if the chunk is then full.
-    pub fn push_token(&mut self, token: u32) -> bool {
+    /// Adds the token sampled from the last position, with its log probabilities if the run tells them.
+    /// `true` if the chunk is then full.
+    pub fn push_token(&mut self, token: u32, logprobs: Option<&TokenLogprobs>) -> bool {
         self.tokens.push(token);
+        logprobs.inspect(|logprobs| logprobs.push_bytes(&mut self.logprobs));
         self.tokens.len() == CHUNK_TOKENS as usize
     }
 
-    /// Closes the chunk: its index, tokens and digest. `None` if it has no token.
-    pub fn close(&mut self) -> Option<(u32, Vec<u32>, Digest)> {
+    /// Closes the chunk. `None` if it has no token.
+    pub fn close(&mut self) -> Option<Closed> {
         if self.tokens.is_empty() {
             return None;
         }
         let index = self.digests.len() as u32;
         let root = states_root(&std::mem::take(&mut self.states));
         let tokens = std::mem::take(&mut self.tokens);
-        let digest = chunk_digest(&self.trace_id, index, &tokens, &root);
+        let inner = chunk_digest(&self.trace_id, index, &tokens, &root);
+        let bytes = std::mem::take(&mut self.logprobs);
+        let logprobs = (!bytes.is_empty()).then_some(Logprobs { inner, bytes });
+        let digest = logprobs.as_ref().map_or(inner, Logprobs::digest);
         self.digests.push(digest);
-        Some((index, tokens, digest))
+        Some(Closed { index, tokens, digest, logprobs })
     }
 
     /// The digests of the closed chunks.

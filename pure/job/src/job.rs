@@ -46,7 +46,18 @@ pub struct Lease {
     /// When it lapses unless a chunk comes; none once it is delivered.
     pub deadline: Option<Mono>,
     /// The output, once complete, until its verdict.
-    pub delivered: Option<(Vec<u32>, Finish)>,
+    pub delivered: Option<Output>,
+}
+
+/// A complete output.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// Canonical bytes of their log probabilities, if the step wants them.
+    pub logprobs: Vec<u8>,
+    /// Why it ended.
+    pub finish: Finish,
 }
 
 /// One step.
@@ -212,18 +223,11 @@ impl Job {
         out.push(Effect::Measured { node, decode_mtps: sample.max(1) });
     }
 
-    pub(crate) fn delivered(
-        &mut self,
-        now: Mono,
-        attempt: Attempt,
-        tokens: Vec<u32>,
-        finish: Finish,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn delivered(&mut self, now: Mono, attempt: Attempt, output: Output, out: &mut Vec<Effect>) {
         let Some(lease) = self.lease(attempt) else { return };
-        let (node, units) = (lease.node, tokens.len() as u64);
+        let (node, units) = (lease.node, output.tokens.len() as u64);
         (lease.units, lease.last, lease.deadline) = (units, now, None);
-        lease.delivered = Some((tokens, finish));
+        lease.delivered = Some(output);
         self.prove(&node);
         out.push(Effect::Notice(Notice::Progress { attempt, node, units }));
     }
@@ -264,12 +268,12 @@ impl Job {
     pub(crate) fn verdict(&mut self, attempt: Attempt, stands: bool, audited: bool, out: &mut Vec<Effect>) {
         let Some(lease) = self.lease(attempt) else { return };
         let (node, units) = (lease.node, lease.units);
-        let Some((tokens, finish)) = lease.delivered.take() else { return };
+        let Some(Output { tokens, logprobs, finish }) = lease.delivered.take() else { return };
         if !stands {
             let why = "an audit refuted its answer";
             return self.broken(attempt, &Refusal::new(RefusalCode::ProvenLiar, why, "another worker runs it"), out);
         }
-        let done = Done { node, number: attempt.number, tokens, finish, audited };
+        let done = Done { node, number: attempt.number, tokens, logprobs, finish, audited };
         let (job, step) = (attempt.job, attempt.step);
         out.push(Effect::Record(Box::new(Event::Done { job, step, done: done.clone() })));
         self.set_done(step, done);

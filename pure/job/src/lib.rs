@@ -14,7 +14,7 @@ mod job;
 pub mod limits;
 pub mod wire;
 
-pub use job::{Done, Job, JobStatus, Lease, Step, StepStatus, Worker};
+pub use job::{Done, Job, JobStatus, Lease, Output, Step, StepStatus, Worker};
 pub use wire::{Event, JobSpec, StepSpec};
 
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub enum Input {
         attempt: Attempt,
         /// The output.
         tokens: Vec<u32>,
+        /// Canonical bytes of its log probabilities; empty if the step wants none.
+        logprobs: Vec<u8>,
         /// Why it ended.
         finish: Finish,
     },
@@ -222,8 +224,9 @@ impl Jobs {
                 }
             }
             Input::Progress { attempt, units } => self.with(&attempt.job, |job| job.progress(at, attempt, units, out)),
-            Input::Delivered { attempt, tokens, finish } => {
-                self.with(&attempt.job, |job| job.delivered(at, attempt, tokens, finish, out));
+            Input::Delivered { attempt, tokens, logprobs, finish } => {
+                let output = Output { tokens, logprobs, finish };
+                self.with(&attempt.job, |job| job.delivered(at, attempt, output, out));
             }
             Input::Broken { attempt, refusal } => self.with(&attempt.job, |job| job.broken(attempt, &refusal, out)),
             Input::Verdict { attempt, stands, audited } => {

@@ -62,7 +62,8 @@ fn progress(step: u32, number: u32, units: u64) -> Input {
 }
 
 fn delivered(step: u32, number: u32) -> Input {
-    Input::Delivered { attempt: lease(step, number), tokens: vec![step, number], finish: Finish::Stop }
+    let (attempt, tokens) = (lease(step, number), vec![step, number]);
+    Input::Delivered { attempt, tokens, logprobs: Vec::new(), finish: Finish::Stop }
 }
 
 fn broken(step: u32, number: u32, code: RefusalCode) -> Input {

@@ -62,6 +62,9 @@ pub struct DoneWire {
     pub number: u32,
     /// The output.
     pub tokens: Vec<u32>,
+    /// Canonical bytes of its log probabilities; a step that wants none keeps its bytes.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<u8>,
     /// Why it ended.
     pub finish: Finish,
     /// Whether somebody re-ran it.

@@ -166,8 +166,8 @@ impl Node {
                 self.to(Inner::Proof(proof::Input::Candidates { lease, nodes }));
             }
             proof::Effect::Progress { attempt, units } => self.to(Inner::Job(job::Input::Progress { attempt, units })),
-            proof::Effect::Delivered { attempt, tokens, finish } => {
-                self.to(Inner::Job(job::Input::Delivered { attempt, tokens, finish }));
+            proof::Effect::Delivered { attempt, tokens, logprobs, finish } => {
+                self.to(Inner::Job(job::Input::Delivered { attempt, tokens, logprobs, finish }));
             }
             proof::Effect::Broken { attempt, node, refusal } => {
                 // A run that fails in the engine may be the step's own fault; the job counts those.

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use talkoo_base::wire::{Check, DecodeError, Sealed, decode_shape, encode};
 use talkoo_base::{
-    Card, ChannelConfig, Delegation, Digest, KeyError, LeaseId, Network, Price, Receipt, Refusal, RefusalCode, Request,
-    Signed, Voucher,
+    Card, ChannelConfig, Delegation, Digest, KeyError, LeaseId, Logprobs, Network, Price, Receipt, Refusal,
+    RefusalCode, Request, Signed, Voucher,
 };
 use talkoo_market as market;
 use talkoo_proof as proof;
@@ -124,6 +124,15 @@ struct WireChunk {
     tokens: Vec<u32>,
     digest: Digest,
     receipt: Sealed<Receipt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    logprobs: Option<WireLogprobs>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireLogprobs {
+    inner: Digest,
+    #[serde(with = "serde_bytes")]
+    bytes: Vec<u8>,
 }
 
 /// Longest text of a peer's refusal that we keep, in characters.
@@ -171,6 +180,7 @@ impl Message {
                 receipt: (&chunk.receipt).into(),
                 tokens: chunk.tokens,
                 digest: chunk.digest,
+                logprobs: chunk.logprobs.map(|Logprobs { inner, bytes }| WireLogprobs { inner, bytes }),
             })),
             Self::Proof(P::Pay { lease, index, voucher }) => Wire::Pay { lease, index, voucher: (&voucher).into() },
             Self::Proof(P::Close { lease, refusal }) => Wire::Close { lease, refusal: write_refusal(refusal) },
@@ -203,9 +213,10 @@ impl Message {
             Wire::Lease(order) => Self::Proof(P::Lease(Box::new(order.open(network)?))),
             Wire::Chunk(chunk) => {
                 chunk.receipt.check()?;
-                let WireChunk { lease, index, tokens, digest, receipt } = *chunk;
+                let WireChunk { lease, index, tokens, digest, receipt, logprobs } = *chunk;
                 let receipt = receipt.open(network)?;
-                Self::Proof(P::Chunk(Box::new(proof::Chunk { lease, index, tokens, digest, receipt })))
+                let logprobs = logprobs.map(|WireLogprobs { inner, bytes }| Logprobs { inner, bytes });
+                Self::Proof(P::Chunk(Box::new(proof::Chunk { lease, index, tokens, digest, logprobs, receipt })))
             }
             Wire::Pay { lease, index, voucher } => {
                 Self::Proof(P::Pay { lease, index, voucher: voucher.open(network)? })

@@ -22,6 +22,8 @@ pub(crate) struct Purchase {
     pub(crate) order: Order,
     pub(crate) coin: Digest,
     pub(crate) tokens: Vec<u32>,
+    /// Canonical bytes of their log probabilities.
+    pub(crate) logprobs: Vec<u8>,
     pub(crate) output: GrowingOutput,
     pub(crate) digests: Vec<Digest>,
     pub(crate) receipts: Vec<(Signed<Receipt>, Signed<Voucher>)>,
@@ -156,6 +158,7 @@ impl Buyer {
             order,
             coin,
             tokens: Vec::new(),
+            logprobs: Vec::new(),
             digests: Vec::new(),
             receipts: Vec::new(),
             worth: Amount::ZERO,
@@ -254,7 +257,8 @@ impl Buyer {
         self.names.remove(&attempt);
         let purchase = self.open.remove(&lease)?;
         cx.paid.keep(lease, from, purchase.receipts.iter().map(|(_, voucher)| voucher.clone()).collect());
-        out.push(Effect::Delivered { attempt, tokens: purchase.tokens.clone(), finish });
+        let (tokens, logprobs) = (purchase.tokens.clone(), purchase.logprobs.clone());
+        out.push(Effect::Delivered { attempt, tokens, logprobs, finish });
         Some(purchase)
     }
 }
@@ -292,6 +296,7 @@ impl Purchase {
             (receipt.finish != Finish::Running || units < max, "runs past its end"),
             (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
             (self.work.tier != Tier::Float || chunk.digest == self.float_chunk(chunk), "wrong chunk digest"),
+            (self.has_logprobs(chunk), "log probabilities that are none, or not those it commits to"),
             (receipt.output_root == output.root(), "wrong output root"),
             (receipt.trace_root == trace_root(&digests), "wrong trace root"),
         ];
@@ -303,6 +308,16 @@ impl Purchase {
         float_chunk(&self.order.request.body.inputs[1], chunk.index, &chunk.tokens)
     }
 
+    /// Whether the log probabilities are as many as were asked for, and those that the digest commits to. Only a
+    /// re-run can tell whether they are true.
+    fn has_logprobs(&self, chunk: &Chunk) -> bool {
+        match (self.work.params.top_logprobs, &chunk.logprobs) {
+            (None, None) => true,
+            (Some(top), Some(told)) => told.fit(chunk.tokens.len(), top) && told.digest() == chunk.digest,
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
     fn within_price(&self, cx: &Context, chunk: &Chunk) -> bool {
         let receipt = &chunk.receipt.body;
         let fresh = self.owed(receipt.units).saturating_sub(self.worth);
@@ -311,6 +326,7 @@ impl Purchase {
 
     fn take(&mut self, cx: &mut Context, chunk: Chunk, output: GrowingOutput, out: &mut Vec<Effect>) {
         self.tokens.extend_from_slice(&chunk.tokens);
+        self.logprobs.extend(chunk.logprobs.iter().flat_map(|told| &told.bytes));
         self.output = output;
         self.digests.push(chunk.digest);
         self.finish = chunk.receipt.body.finish;

@@ -43,8 +43,8 @@ pub use purse::{Account, Earnings};
 pub use wire::Event;
 
 use talkoo_base::{
-    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, NodeId, Price, Receipt, Refusal,
-    Request, Signed, Tier, Voucher, Work,
+    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price, Receipt,
+    Refusal, Request, Signed, Tier, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -73,8 +73,10 @@ pub struct Chunk {
     pub index: u32,
     /// Its tokens, at most [`talkoo_base::CHUNK_TOKENS`].
     pub tokens: Vec<u32>,
-    /// Digest of its tokens and states.
+    /// Digest of its tokens and states, and of the log probabilities.
     pub digest: Digest,
+    /// The log probabilities of its tokens, if the order wants them.
+    pub logprobs: Option<Logprobs>,
     /// The cumulative receipt up to and with it.
     pub receipt: Signed<Receipt>,
 }
@@ -225,8 +227,10 @@ pub enum Input {
         index: u32,
         /// Its tokens.
         tokens: Vec<u32>,
-        /// Digest of its tokens and states.
+        /// Digest of its tokens and states, and of the log probabilities.
         digest: Digest,
+        /// The log probabilities of its tokens, if the work wants them.
+        logprobs: Option<Logprobs>,
         /// [`Finish::Running`], or why the output ended with it.
         finish: Finish,
     },
@@ -305,6 +309,8 @@ pub enum Effect {
         attempt: Attempt,
         /// The output.
         tokens: Vec<u32>,
+        /// Canonical bytes of its log probabilities; empty if the work wants none.
+        logprobs: Vec<u8>,
         /// Why it ended.
         finish: Finish,
     },

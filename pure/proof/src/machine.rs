@@ -82,8 +82,8 @@ impl Proof {
             Input::Terms(terms) => self.terms = terms,
             Input::Candidates { lease, nodes } => self.audits.candidates(cx, now, lease, &nodes, out),
             Input::Message { from, message } => self.message(now, from, message, out),
-            Input::Produced { ticket, index, tokens, digest, finish } => {
-                self.seller.produced(cx, now.mono, ticket, index, &tokens, digest, finish, out);
+            Input::Produced { ticket, index, tokens, digest, logprobs, finish } => {
+                self.seller.produced(cx, now.mono, ticket, index, &tokens, digest, logprobs, finish, out);
             }
             Input::Verified { ticket: Ticket::Sale(lease), digests, diverged, finish } => {
                 self.seller.verified(cx, now.mono, lease, &digests, diverged, finish, out);

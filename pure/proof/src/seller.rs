@@ -12,7 +12,8 @@ use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ti
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Unit, Voucher,
+    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Unit,
+    Voucher,
 };
 
 /// A lease that we work on.
@@ -139,6 +140,7 @@ impl Seller {
         index: u32,
         tokens: &[u32],
         digest: Digest,
+        logprobs: Option<Logprobs>,
         finish: Finish,
         out: &mut Vec<Effect>,
     ) {
@@ -164,7 +166,7 @@ impl Seller {
             ..blank(cx, lease, request.channel)
         };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
-        let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, receipt };
+        let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, logprobs, receipt };
         let message = Message::Chunk(Box::new(chunk));
         out.push(Effect::Send { to: sale.client, message: message.clone() });
         sale.unpaid.push_back((message, worth));

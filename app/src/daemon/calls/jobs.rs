@@ -145,7 +145,7 @@ impl Daemon {
 
 fn answer<'a>(step: &'a Step, cancelled: &'a Refusal) -> Result<Choice<'a>, &'a Refusal> {
     match step.done() {
-        Some(done) => Ok((done.tokens.as_slice(), done.finish)),
+        Some(done) => Ok(Choice { tokens: &done.tokens, logprobs: &done.logprobs, finish: done.finish }),
         None => Err(step.failed().unwrap_or(cancelled)),
     }
 }

@@ -195,8 +195,8 @@ impl Loaded {
 }
 
 fn produced(ticket: Ticket, chunk: Chunk) -> Input {
-    let Chunk { index, tokens, digest, finish } = chunk;
-    Input::Produced { ticket, index, tokens, digest, finish: finish.unwrap_or(Finish::Running) }
+    let Chunk { index, tokens, digest, logprobs, finish } = chunk;
+    Input::Produced { ticket, index, tokens, digest, logprobs, finish: finish.unwrap_or(Finish::Running) }
 }
 
 pub(super) fn run_failed(error: &RunError) -> Refusal {

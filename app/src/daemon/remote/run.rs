@@ -41,7 +41,7 @@ pub(super) async fn run(
             take_credit(credit).await?;
             let (tokens, finish) = output.chunk();
             let digest = float_chunk(&trace_id, index, &tokens);
-            let input = Input::Produced { ticket, index, tokens, digest, finish };
+            let input = Input::Produced { ticket, index, tokens, digest, logprobs: None, finish };
             inbox.send(Event::Report(Report::Run(input))).await.ok();
             index += 1;
         }

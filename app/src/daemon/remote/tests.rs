@@ -255,7 +255,7 @@ async fn outcome(
     let mut all = Vec::new();
     loop {
         match next(reports).await {
-            Report::Run(Input::Produced { ticket, index, tokens, digest, finish }) => {
+            Report::Run(Input::Produced { ticket, index, tokens, digest, finish, .. }) => {
                 assert_eq!((ticket, index as usize), (TICKET, all.len() / 32));
                 assert_eq!(digest, float_chunk(&Digest([4; 32]), index, &tokens));
                 all.extend(tokens);

@@ -3,7 +3,7 @@
 
 use super::{Check, DecodeError, decode_shape, encode};
 use crate::generate::{BIAS_BAN_Q16, CONSTRAINT_DIALECT, ONE_Q16, PENALTY_MAX_Q16};
-use crate::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, PARAMS_BYTES_MAX, STOP_BYTES_MAX, STOPS_MAX, TOP_LOGPROBS_MAX};
 use crate::{Constraint, ConstraintForm, GenerateParams};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ struct Wire {
     logit_bias: Vec<(u32, i32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     constraint: Option<WireConstraint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,6 +100,9 @@ impl Check for GenerateParams {
         if self.constraint.is_some() && self.ignore_eos {
             return Err(DecodeError::Rule("a constraint ends with an end token: it cannot be ignored"));
         }
+        if self.top_logprobs.is_some_and(|n| n > TOP_LOGPROBS_MAX) {
+            return Err(DecodeError::Rule("top_logprobs must be in 0..=20"));
+        }
         Ok(())
     }
 }
@@ -121,6 +126,7 @@ impl GenerateParams {
             presence_penalty_q16: p.presence_penalty_q16,
             logit_bias: p.logit_bias,
             constraint: p.constraint.map(WireConstraint::of),
+            top_logprobs: p.top_logprobs,
         })
     }
 
@@ -147,6 +153,7 @@ impl GenerateParams {
             presence_penalty_q16: w.presence_penalty_q16,
             logit_bias: w.logit_bias,
             constraint: w.constraint.map(WireConstraint::open).transpose()?,
+            top_logprobs: w.top_logprobs,
         };
         params.check()?;
         Ok(params)

@@ -4,6 +4,7 @@
 mod encoder;
 mod hostile;
 mod import;
+mod logprobs;
 mod operators;
 mod sample;
 mod trace;

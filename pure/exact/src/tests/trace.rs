@@ -1,5 +1,5 @@
-use crate::trace::{ChunkBuilder, chunk_digest, state_digest, states_root, trace_root};
-use talkoo_base::{Digest, sha256};
+use crate::trace::{ChunkBuilder, Closed, chunk_digest, state_digest, states_root, trace_root};
+use talkoo_base::{Digest, Logprobs, TokenLogprobs, sha256};
 
 #[test]
 fn chunks_cover_the_states_their_tokens_came_from() {
@@ -13,7 +13,7 @@ fn chunks_cover_the_states_their_tokens_came_from() {
     let mut closed = Vec::new();
     for token in 0..40 {
         builder.push_states(&state(2 + token));
-        if builder.push_token(token) {
+        if builder.push_token(token, None) {
             closed.push(builder.close().unwrap());
         }
     }
@@ -21,9 +21,26 @@ fn chunks_cover_the_states_their_tokens_came_from() {
     assert_eq!(builder.close(), None);
     let cover = |range: std::ops::Range<u32>| states_root(&range.flat_map(state).collect::<Vec<_>>());
     let tokens: Vec<u32> = (0..40).collect();
-    assert_eq!(closed[0], (0, tokens[..32].to_vec(), chunk_digest(&id, 0, &tokens[..32], &cover(0..34))));
-    assert_eq!(closed[1], (1, tokens[32..].to_vec(), chunk_digest(&id, 1, &tokens[32..], &cover(34..42))));
-    assert_eq!(builder.digests(), [closed[0].2, closed[1].2]);
+    for (index, tokens, states) in [(0, &tokens[..32], 0..34), (1, &tokens[32..], 34..42)] {
+        let digest = chunk_digest(&id, index, tokens, &cover(states));
+        assert_eq!(closed[index as usize], Closed { index, tokens: tokens.to_vec(), digest, logprobs: None });
+    }
+    assert_eq!(builder.digests(), [closed[0].digest, closed[1].digest]);
+}
+
+#[test]
+fn a_chunk_commits_to_its_log_probabilities() {
+    let (id, state) = (sha256(&[b"job"]), [sha256(&[b"state"])]);
+    let told = TokenLogprobs { chosen: -2, top: vec![(7, -1), (8, i32::MIN)] };
+    let mut builder = ChunkBuilder::new(id);
+    builder.push_states(&state);
+    builder.push_token(7, Some(&told));
+    let closed = builder.close().unwrap();
+    let bytes = [-2i32, 2, 7, -1, 8, i32::MIN].iter().flat_map(|n| n.to_be_bytes()).collect();
+    let logprobs = Logprobs { inner: chunk_digest(&id, 0, &[7], &states_root(&state)), bytes };
+    assert_eq!(closed.digest, sha256(&[b"talkoo/logprobs/1", &logprobs.inner.0, &logprobs.bytes]));
+    assert_eq!(TokenLogprobs::read_all(&logprobs.bytes), Some(vec![told]));
+    assert_eq!(closed.logprobs, Some(logprobs));
 }
 
 #[test]

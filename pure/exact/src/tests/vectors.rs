@@ -9,6 +9,7 @@ use crate::features::{Activation, Rotation};
 use crate::gelu::gelu;
 use crate::import::Format;
 use crate::layernorm::layer_norm;
+use crate::logprobs::{log2, logprobs};
 use crate::matrix::Matrix;
 use crate::norm::rms_norm;
 use crate::quantize::{Quantized, quantize, quantize_query};
@@ -17,7 +18,7 @@ use crate::trace::{ChunkBuilder, cached_row_bytes, state_digest};
 use crate::{embed, rope};
 use serde_json::{Value, json};
 use talkoo_base::generate::BIAS_BAN_Q16;
-use talkoo_base::{Digest, GenerateParams};
+use talkoo_base::{Digest, GenerateParams, Logprobs};
 
 struct Vectors {
     random: Random,
@@ -214,6 +215,22 @@ fn sampler(v: &mut Vectors) {
     }
 }
 
+fn log_probabilities(v: &mut Vectors) {
+    for x in [1, 3, 1 << 42, 123_456_789_012_345, (1 << 62) - 1] {
+        v.add("17", "log2", &json!({"v": x}), &json!({"log2": log2(x)}));
+    }
+    for (bits, top) in [(10, 20), (16, 5), (18, 1), (24, 16), (40, 0)] {
+        let mut logits = v.numbers(16, bits);
+        logits[5] = logits[6];
+        let told = logprobs(&logits, 6, top);
+        let mut bytes = Vec::new();
+        told.push_bytes(&mut bytes);
+        let digest = Logprobs { inner: Digest([7; 32]), bytes }.digest().to_string();
+        let input = json!({"logits": logits, "token": 6, "top": top, "inner": Digest([7; 32]).to_string()});
+        v.add("17", "logprobs", &input, &json!({"chosen": told.chosen, "top": told.top, "digest": digest}));
+    }
+}
+
 fn trace(v: &mut Vectors) {
     let heads = [quantize(&v.numbers(64, 20), 16), quantize(&v.numbers(64, 20), 16)];
     let (residual, row) = (v.numbers(8, 40), cached_row_bytes(&heads));
@@ -225,7 +242,7 @@ fn trace(v: &mut Vectors) {
     let (prompt, layers) = (3, 2);
     for (position, states) in states.chunks_exact(layers).enumerate() {
         builder.push_states(states);
-        if position + 1 >= prompt && builder.push_token(position as u32 * 1_000) {
+        if position + 1 >= prompt && builder.push_token(position as u32 * 1_000, None) {
             builder.close();
         }
     }
@@ -250,6 +267,7 @@ fn the_published_vectors_are_what_the_definition_gives() {
     attention(&mut v);
     sampler(&mut v);
     trace(&mut v);
+    log_probabilities(&mut v);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors.jsonl");
     if std::fs::read_to_string(path).is_ok_and(|published| published == v.lines) {
         return;

@@ -169,7 +169,7 @@ fn answer(run: &Run) -> Told {
         Tier::Exact | Tier::Quorum => Digest(run.trace_id.0),
     };
     match run.rerun {
-        None => Told::Produced { ticket, index: 0, tokens, digest, finish },
+        None => Told::Produced { ticket, index: 0, tokens, digest, logprobs: None, finish },
         Some(_) => Told::Verified { ticket, digests: vec![digest], diverged: None, finish },
     }
 }

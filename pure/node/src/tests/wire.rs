@@ -5,8 +5,8 @@ use crate::{Event, Hello, Message};
 use proptest::prelude::*;
 use talkoo_base::wire::{DecodeError, VERSION, cid_of};
 use talkoo_base::{
-    Amount, AuditPolicy, Card, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, ModelOffer, Receipt, Refusal,
-    RefusalCode, Request, Signed, Signer, Tier, Unit, Unix, Voucher,
+    Amount, AuditPolicy, Card, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, Logprobs, ModelOffer, Receipt,
+    Refusal, RefusalCode, Request, Signed, Signer, Tier, TokenLogprobs, Unit, Unix, Voucher,
 };
 use talkoo_job::JobSpec;
 use talkoo_job::wire::DoneWire;
@@ -87,7 +87,11 @@ fn no() -> Refusal {
 /// Every message there is, with the CID of its bytes.
 pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let voucher = Signed::new(Voucher { channel: d(5), max_claimable: Amount(9) }, &net(), &key(1));
-    let chunk = Chunk { lease: lease(), index: 1, tokens: vec![5, 6, 7], digest: d(6), receipt: receipt() };
+    let chunk =
+        Chunk { lease: lease(), index: 1, tokens: vec![5, 6, 7], digest: d(6), logprobs: None, receipt: receipt() };
+    let mut bytes = Vec::new();
+    TokenLogprobs { chosen: -3, top: vec![(5, -3)] }.push_bytes(&mut bytes);
+    let told = Chunk { logprobs: Some(Logprobs { inner: d(9), bytes }), ..chunk.clone() };
     let answer = Answer { lease: lease(), receipt: receipt(), salt: d(7) };
     let bare = Refusal::new(RefusalCode::Busy, "all slots are held", "");
     let owed = voucher.clone();
@@ -109,6 +113,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
         ("bafyreidzie62ip3mgrc74cidxtkkhvdef7bb53lsqvqrmpymca2zejpomq", order(None)),
         ("bafyreifx5ah43mbije474texfskcdxirrtswcsu7wg2adzano2mhntqvom", order(Some(vec![5, 6, 7]))),
         ("bafyreicqs7x3kuukajbirehycwdblnez7hzbfekcurxwid3fy6tc4zfcsy", Message::Proof(P::Chunk(Box::new(chunk)))),
+        ("bafyreihmf43drcylxg4sgln5gcajkrl3xjoh4gza3575mmzi3gelw5rxhy", Message::Proof(P::Chunk(Box::new(told)))),
         (
             "bafyreibbcqmi75kybbr54osnq7y37tq6nhoblleoliv67undiycsraiqwi",
             Message::Proof(P::Pay { lease: lease(), index: 1, voucher }),
@@ -132,7 +137,9 @@ fn events() -> Vec<(&'static str, Event)> {
     use talkoo_job::Event as J;
     use talkoo_proof::Event as E;
     let (job, step, node, total) = (JOB, 2, id(2), Amount(1 << 70));
-    let done = DoneWire { node, number: 1, tokens: vec![5, 300, 70_000], finish: Finish::Stop, audited: true };
+    let tokens = vec![5, 300, 70_000];
+    let done = DoneWire { node, number: 1, tokens, logprobs: Vec::new(), finish: Finish::Stop, audited: true };
+    let told = DoneWire { logprobs: vec![0xff; 24], ..done.clone() };
     let (code, message) = ("run_failed".to_string(), "out of memory".to_string());
     let voucher = Signed::new(Voucher { channel: d(5), max_claimable: total }, &net(), &key(1));
     let voucher = talkoo_base::wire::Sealed::from(&voucher);
@@ -146,6 +153,7 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::Job(J::Posted(JobSpec { tier: Tier::Float, ..spec(2, AuditPolicy::None) })),
         ),
         ("bafyreiaja76xx2wxylapki5rhcldrfyxbje2jk64l3jxkt5qj4xodpzncu", Event::Job(J::Done { job, step, done })),
+        ("bafyreibxeavaqk5w34jkjgpa2dg4vlsmakf3fqwlsihoyod3dydhoigzni", Event::Job(J::Done { job, step, done: told })),
         (
             "bafyreibficgedo3eifkbc26sa7b72qspmlxdwmksne6v2u4q7f36asu4by",
             Event::Job(J::Failed { job, step, code, message }),

@@ -1,8 +1,13 @@
 //! The client's side: what a chunk must be, what it is paid, and what a false one costs.
 
-use super::{ATTEMPT, Nodes, digest, id, key, net, operator};
-use crate::{Chunk, Input, Message};
-use talkoo_base::{Amount, Attempt, AuditPolicy, Digest, Finish, Receipt, Refusal, RefusalCode, Signed, Tier, Unit};
+use super::{ATTEMPT, Nodes, Word, candidate, digest, id, key, net, operator, show, work};
+use crate::commit::trace_root;
+use crate::{Chunk, Effect, Input, Message, Ticket};
+use talkoo_base::wire::Typed;
+use talkoo_base::{
+    Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, LeaseId, Logprobs, Receipt, Refusal, RefusalCode,
+    Signed, Tier, TokenLogprobs, Unit, Work,
+};
 
 fn sign(chunk: &mut Chunk, name: char) {
     chunk.receipt = Signed::new(chunk.receipt.body.clone(), &net(), &key(name));
@@ -68,6 +73,78 @@ fn every_false_receipt_convicts_with_its_reason() {
     let (_, lease) = nodes.lease(ATTEMPT, 'W', 32, AuditPolicy::Drawn);
     let chunk = nodes.chunk('W', lease, 0);
     nodes.check('C', says('W', chunk), "broken false receipt: runs past its end, refuted W, convicted W");
+}
+
+/// The log probabilities of `tokens` tokens, each with one other.
+fn told(tokens: usize, inner: Digest) -> Logprobs {
+    let mut bytes = Vec::new();
+    (0..tokens).for_each(|_| TokenLogprobs { chosen: -9, top: vec![(4, -2)] }.push_bytes(&mut bytes));
+    Logprobs { inner, bytes }
+}
+
+/// The client orders 32 tokens with this many likeliest, the worker answers with one each; its message.
+fn chunk_with(nodes: &mut Nodes, top_logprobs: Option<u32>, audit: AuditPolicy) -> Chunk {
+    let params = GenerateParams { top_logprobs, ..work(32).params };
+    let work = Box::new(Work { params, ..work(32) });
+    let out = nodes.tell('C', Input::Open { attempt: ATTEMPT, worker: candidate('W'), work, audit });
+    let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { unreachable!() };
+    nodes.send('C', 'W', Message::Lease(order.clone()));
+    let (ticket, tokens) = (Ticket::Sale(LeaseId(order.request.body.digest(&net()))), (0..32).collect());
+    let logprobs = told(32, digest(0));
+    let (digest, logprobs, finish) = (logprobs.digest(), Some(logprobs), Finish::Length);
+    let out = nodes.tell('W', Input::Produced { ticket, index: 0, tokens, digest, logprobs, finish });
+    let Effect::Send { message: Message::Chunk(chunk), .. } = &out[0] else { unreachable!() };
+    *chunk.clone()
+}
+
+/// Other log probabilities, and a signature for the digest that goes with them.
+fn replace(chunk: &mut Chunk, logprobs: Logprobs) {
+    chunk.digest = logprobs.digest();
+    chunk.logprobs = Some(logprobs);
+    chunk.receipt.body.trace_root = trace_root(&[chunk.digest]);
+    sign(chunk, 'W');
+}
+
+#[test]
+fn log_probabilities_are_those_that_a_chunk_commits_to() {
+    type Lie = fn(&mut Chunk);
+    let cases: &[(Option<u32>, Lie)] = &[
+        (None, |_| ()),
+        (Some(0), |_| ()),
+        (Some(1), |c| c.logprobs = None),
+        (Some(1), |c| c.logprobs.as_mut().unwrap().inner = digest(1)),
+        (Some(1), |c| c.logprobs.as_mut().unwrap().bytes[3] ^= 1),
+        (Some(1), |c| replace(c, told(31, digest(0)))),
+        (Some(1), |c| replace(c, told(33, digest(0)))),
+        (Some(1), |c| replace(c, Logprobs { inner: digest(0), bytes: vec![0; 511] })),
+    ];
+    for (case, (top, lie)) in cases.iter().enumerate() {
+        let mut nodes = Nodes::new(false);
+        let mut chunk = chunk_with(&mut nodes, *top, AuditPolicy::None);
+        lie(&mut chunk);
+        let why = "log probabilities that are none, or not those it commits to";
+        let want = format!("broken false receipt: {why}, refuted W, convicted W");
+        assert_eq!(show(&nodes.tell('C', says('W', chunk))), want, "case {case}");
+    }
+    for top in [1, 20] {
+        let mut nodes = Nodes::new(false);
+        let chunk = chunk_with(&mut nodes, Some(top), AuditPolicy::None);
+        let bytes = chunk.logprobs.clone().unwrap().bytes;
+        let out = nodes.tell('C', says('W', chunk));
+        let delivered = |e: &Effect| matches!(e, Effect::Delivered { logprobs, .. } if *logprobs == bytes);
+        assert!(out.iter().any(delivered), "{}", show(&out));
+    }
+    // False ones that are committed to look like true ones, until somebody re-runs them.
+    let mut nodes = Nodes::new(true);
+    let mut chunk = chunk_with(&mut nodes, Some(1), AuditPolicy::Own);
+    let mut other = told(32, digest(0));
+    other.bytes[3] ^= 1;
+    replace(&mut chunk, other);
+    nodes.words.insert('C', Word::Same);
+    let out = nodes.tell('C', says('W', chunk));
+    nodes.carry('C', out);
+    let told = nodes.told.join(", ");
+    assert!(told.contains("keep, refuted W, convicted W, falls audited"), "{told}");
 }
 
 #[test]

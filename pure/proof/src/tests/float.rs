@@ -29,7 +29,8 @@ fn chunk(nodes: &mut Nodes, order: &Order, index: u32) -> Chunk {
     let tokens: Vec<u32> = (index * 32..40.min(index * 32 + 32)).collect();
     let digest = float_chunk(&order.request.body.inputs[1], index, &tokens);
     let finish = if index == 1 { Finish::Stop } else { Finish::Running };
-    let out = nodes.tell('W', Input::Produced { ticket: Ticket::Sale(lease), index, tokens, digest, finish });
+    let out =
+        nodes.tell('W', Input::Produced { ticket: Ticket::Sale(lease), index, tokens, digest, logprobs: None, finish });
     let Effect::Send { message: Message::Chunk(chunk), .. } = &out[0] else { unreachable!() };
     *chunk.clone()
 }
@@ -125,6 +126,7 @@ fn what_a_server_cannot_do_is_refused_before_work() {
         (GenerateParams { constraint: Some(constraint), ..plain() }, no),
         (GenerateParams { stop_tokens: vec![1], ..plain() }, no),
         (GenerateParams { ignore_eos: true, ..plain() }, no),
+        (GenerateParams { top_logprobs: Some(0), ..plain() }, no),
     ];
     for (params, want) in cases {
         let mut nodes = Nodes::new(false);

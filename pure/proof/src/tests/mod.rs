@@ -63,7 +63,7 @@ pub(super) fn open(attempt: Attempt, worker: char, max_tokens: u32, audit: Audit
 pub(super) fn produced(lease: LeaseId, index: u32) -> Input {
     let tokens = (index * 32..40.min(index * 32 + 32)).collect();
     let finish = if index == 1 { Finish::Length } else { Finish::Running };
-    Input::Produced { ticket: Ticket::Sale(lease), index, tokens, digest: digest(index), finish }
+    Input::Produced { ticket: Ticket::Sale(lease), index, tokens, digest: digest(index), logprobs: None, finish }
 }
 
 /// What an engine says of an output it re-runs.

@@ -281,7 +281,10 @@ fn a_worker_is_never_more_than_two_chunks_ahead_of_the_money() {
         while sent < credit {
             let (tokens, digest) = (vec![sent; 32], digest(sent));
             let finish = Finish::Running;
-            nodes.tell('V', Input::Produced { ticket: Ticket::Sale(lease), index: sent, tokens, digest, finish });
+            nodes.tell(
+                'V',
+                Input::Produced { ticket: Ticket::Sale(lease), index: sent, tokens, digest, logprobs: None, finish },
+            );
             sent += 1;
         }
         assert_eq!(sent, paid + CHUNKS_AHEAD_MAX);

@@ -7,7 +7,8 @@ use crate::constraint::Text;
 use crate::error::RunError;
 use crate::model::Model;
 use std::sync::Arc;
-use talkoo_base::Finish;
+use talkoo_base::{Finish, TokenLogprobs};
+use talkoo_exact::logprobs::logprobs;
 use talkoo_exact::sample::Sampler;
 
 /// Follows an output token by token.
@@ -15,6 +16,7 @@ pub(super) struct Course {
     sampler: Sampler,
     constraint: Option<Text>,
     ending: Ending,
+    top_logprobs: Option<u32>,
     count: usize,
 }
 
@@ -27,7 +29,8 @@ impl Course {
         let sampler = Sampler::new(&task.params, task.seed, &task.prompt);
         let compile = |constraint| model.vocabulary().compiler()?.compile(constraint);
         let constraint = task.params.constraint.as_ref().map(compile).transpose()?;
-        Ok(Self { sampler, constraint, ending: Ending::new(Arc::clone(model), &task.params, room), count: 0 })
+        let ending = Ending::new(Arc::clone(model), &task.params, room);
+        Ok(Self { sampler, constraint, ending, top_logprobs: task.params.top_logprobs, count: 0 })
     }
 
     /// The next output token; `largest` as [`talkoo_exact::sample::argmax`].
@@ -38,6 +41,11 @@ impl Course {
         };
         let set = text.allowed()?;
         self.sampler.next(logits, Some(&|token| set.is_allowed(token)), largest).ok_or(none)
+    }
+
+    /// The log probabilities that the task wants of `token`, from the logits that it came of.
+    pub(super) fn logprobs(&self, logits: &[i64], token: u32) -> Option<TokenLogprobs> {
+        self.top_logprobs.map(|top| logprobs(logits, token, top))
     }
 
     /// Takes the token that came; says why the output ends with it, if it does.

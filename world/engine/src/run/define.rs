@@ -18,7 +18,7 @@ pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunEr
     let definition = model.definition();
     let mut kv = Kv::new(&definition);
     let mut builder = ChunkBuilder::new(task.trace_id);
-    let (mut tokens, mut next) = (Vec::new(), task.prompt.clone());
+    let (mut tokens, mut logprobs, mut next) = (Vec::new(), Vec::new(), task.prompt.clone());
     let finish = loop {
         let mut last = None;
         for token in next.drain(..) {
@@ -27,10 +27,13 @@ pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunEr
             last = Some(step.residual);
         }
         let residual = last.expect("the prompt has at least one token");
-        let token = course.next(&logits(&definition, &residual)?, argmax)?;
+        let logits = logits(&definition, &residual)?;
+        let token = course.next(&logits, argmax)?;
+        let told = course.logprobs(&logits, token);
+        told.iter().for_each(|told| told.push_bytes(&mut logprobs));
         tokens.push(token);
         let finish = course.after(token)?;
-        if builder.push_token(token) || finish.is_some() {
+        if builder.push_token(token, told.as_ref()) || finish.is_some() {
             builder.close();
         }
         if let Some(finish) = finish {
@@ -39,5 +42,5 @@ pub fn define_generate(model: &Arc<Model>, task: &Task) -> Result<Outcome, RunEr
         next.push(token);
     };
     let chunk_digests = builder.digests().to_vec();
-    Ok(Outcome { tokens, trace_root: trace_root(&chunk_digests), chunk_digests, finish })
+    Ok(Outcome { tokens, logprobs, trace_root: trace_root(&chunk_digests), chunk_digests, finish })
 }

@@ -8,7 +8,7 @@ use crate::model::Model;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use talkoo_base::{Digest, Finish};
-use talkoo_exact::trace::{ChunkBuilder, trace_root};
+use talkoo_exact::trace::{ChunkBuilder, Closed, trace_root};
 
 /// A generation under way: what it makes of states and logits.
 pub(crate) struct Generator {
@@ -42,11 +42,12 @@ impl Generator {
     /// Takes the logits after the last position fed; the token is the next one to feed.
     pub(crate) fn logits(&mut self, logits: &[i64], engine: &Engine) -> Result<Grown, RunError> {
         let token = self.course.next(logits, |logits| engine.argmax(logits))?;
+        let logprobs = self.course.logprobs(logits, token);
         let finish = self.course.after(token)?;
-        let full = self.builder.push_token(token) || finish.is_some();
+        let full = self.builder.push_token(token, logprobs.as_ref()) || finish.is_some();
         let chunk = full.then(|| {
-            let (index, tokens, digest) = self.builder.close().expect("a token was just pushed");
-            Chunk { index, tokens, digest, finish }
+            let Closed { index, tokens, digest, logprobs } = self.builder.close().expect("a token was just pushed");
+            Chunk { index, tokens, digest, logprobs, finish }
         });
         Ok(Grown { token, chunk, finish })
     }
@@ -89,7 +90,8 @@ impl Engine {
     ) -> Result<Outcome, RunError> {
         let mut generator = Generator::new(&self.model, task.clone())?;
         self.reset();
-        let (mut tokens, mut next, mut logits) = (Vec::new(), task.prompt.clone(), Vec::new());
+        let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+        let (mut next, mut logits) = (task.prompt.clone(), Vec::new());
         let finish = loop {
             let mut recorder = Recorder { generator: &mut generator, last: next.len() - 1, logits };
             self.advance(&next, &mut recorder)?;
@@ -97,6 +99,8 @@ impl Engine {
             let grown = generator.logits(&logits, self)?;
             tokens.push(grown.token);
             on_token(grown.token);
+            let told = grown.chunk.iter().flat_map(|chunk| &chunk.logprobs);
+            told.for_each(|told| logprobs.extend_from_slice(&told.bytes));
             if let Some(chunk) = &grown.chunk
                 && on_chunk(chunk).is_break()
                 && grown.finish.is_none()
@@ -110,6 +114,6 @@ impl Engine {
             next.push(grown.token);
         };
         let chunk_digests = generator.builder.digests().to_vec();
-        Ok(Outcome { tokens, trace_root: trace_root(&chunk_digests), chunk_digests, finish })
+        Ok(Outcome { tokens, logprobs, trace_root: trace_root(&chunk_digests), chunk_digests, finish })
     }
 }

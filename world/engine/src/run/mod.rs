@@ -15,7 +15,7 @@ use crate::model::Model;
 use course::Course;
 use std::sync::Arc;
 use talkoo_base::wire::Check;
-use talkoo_base::{Digest, Finish, GenerateParams};
+use talkoo_base::{Digest, Finish, GenerateParams, Logprobs};
 
 /// One generation: what is fixed before it starts.
 #[derive(Clone, Debug)]
@@ -37,8 +37,10 @@ pub struct Chunk {
     pub index: u32,
     /// Its output tokens; fewer than 32 only in the last one.
     pub tokens: Vec<u32>,
-    /// c_j of the trace.
+    /// What it commits to.
     pub digest: Digest,
+    /// The log probabilities of its tokens, if the task wants them.
+    pub logprobs: Option<Logprobs>,
     /// Why the output ended, in the last chunk.
     pub finish: Option<Finish>,
 }
@@ -48,6 +50,8 @@ pub struct Chunk {
 pub struct Outcome {
     /// All output tokens, the ending one included.
     pub tokens: Vec<u32>,
+    /// Canonical bytes of their log probabilities, see [`talkoo_base::TokenLogprobs`]; empty if none are wanted.
+    pub logprobs: Vec<u8>,
     /// One digest per chunk.
     pub chunk_digests: Vec<Digest>,
     /// Merkle root over them.

@@ -108,8 +108,9 @@ impl Checker {
         let states = self.waiting.pop_front().expect("states come before logits");
         self.builder.push_states(&states);
         self.checked += 1;
+        let logprobs = self.course.logprobs(logits, token);
         self.finish = self.course.after(token)?;
-        let full = self.builder.push_token(token);
+        let full = self.builder.push_token(token, logprobs.as_ref());
         if full || self.finish.is_some() || self.checked == self.tokens.len() {
             self.builder.close();
         }

@@ -4,7 +4,7 @@ use crate::testing::real_model;
 use crate::{ChatMessage, Engine, Kernel, Task, define_generate};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use talkoo_base::{Digest, Finish, GenerateParams};
+use talkoo_base::{Digest, Finish, GenerateParams, TokenLogprobs};
 
 fn task(text: &str, params: GenerateParams) -> Task {
     let message = ChatMessage { role: "user".into(), content: text.into() };
@@ -56,6 +56,32 @@ fn the_definition_gives_the_sampled_output() {
         Engine::new(Arc::clone(&model), 2).generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(outcome.tokens, SAMPLED);
     assert_eq!(define_generate(&model, &task).unwrap(), outcome);
+}
+
+#[test]
+fn log_probabilities_are_those_of_a_softmax_in_floating_point() {
+    let params = GenerateParams { max_tokens: 12, top_logprobs: Some(5), ..GenerateParams::default() };
+    let task = task("Write one sentence about the sea.", params);
+    let mut engine = Engine::new(real_model(), 2);
+    let outcome = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap();
+    let told = TokenLogprobs::read_all(&outcome.logprobs).unwrap();
+    let (unit, prompt) = (f64::from(1 << 16), task.prompt.len());
+    let mut compared = 0;
+    let input = [&task.prompt[..], &outcome.tokens[..11]].concat();
+    let mut compare = |index: usize, logits: &[i64]| {
+        let Some(output) = (index + 1).checked_sub(prompt) else { return };
+        let largest = logits.iter().copied().max().unwrap() as f64 / unit;
+        let of = |logit: i64| logit as f64 / unit - largest;
+        let sum: f64 = logits.iter().map(|l| of(*l).exp()).sum();
+        let own = (outcome.tokens[output], told[output].chosen);
+        for (token, have) in told[output].top.iter().copied().chain([own]) {
+            let want = of(logits[token as usize]) - sum.ln();
+            assert!((f64::from(have) / unit - want).abs() * unit < 0.6, "token {token} of output {output}");
+            compared += 1;
+        }
+    };
+    engine.score(&input, &mut compare).unwrap();
+    assert_eq!(compared, 12 * 6);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::testing::Shape;
 use crate::{Chunk, Engine, Kernel, Outcome, RunError, Task, define_generate};
 use std::ops::ControlFlow;
 use talkoo_base::generate::BIAS_BAN_Q16;
-use talkoo_base::{Constraint, Finish, GenerateParams, sha256};
+use talkoo_base::{Constraint, Finish, GenerateParams, TokenLogprobs, sha256};
 
 fn task(prompt: &[u32], params: GenerateParams) -> Task {
     Task { prompt: prompt.to_vec(), params, seed: 42, trace_id: sha256(&[b"trace"]) }
@@ -28,6 +28,11 @@ fn generate(engine: &mut Engine, task: &Task) -> Outcome {
     assert_eq!(chunks.iter().map(|c| c.digest).collect::<Vec<_>>(), outcome.chunk_digests);
     assert!(chunks.iter().enumerate().all(|(i, c)| c.index as usize == i));
     assert_eq!(chunks.last().unwrap().finish, Some(outcome.finish));
+    assert_eq!(
+        chunks.iter().flat_map(|c| &c.logprobs).flat_map(|l| l.bytes.clone()).collect::<Vec<_>>(),
+        outcome.logprobs
+    );
+    assert!(chunks.iter().all(|c| c.logprobs.as_ref().is_none_or(|l| l.digest() == c.digest)));
     let verified = engine.verify(task, &outcome.tokens).unwrap();
     assert_eq!((verified.diverged, verified.finish), (None, Some(outcome.finish)));
     assert_eq!(verified.chunk_digests, outcome.chunk_digests);
@@ -165,6 +170,32 @@ fn penalties_and_biases_are_replayed() {
     let error = engine.generate(&task, &mut |_| (), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!((error.clone(), define_generate(engine.model(), &task)), (RunError::NoToken { after: 0 }, Err(error)));
     assert_eq!(engine.verify(&task, &[3]).unwrap().diverged, Some(0), "no honest run gives a token");
+}
+
+#[test]
+fn log_probabilities_are_committed_to_and_replayed() {
+    let mut engine = Engine::new(Shape::small(11).load(), 2);
+    let asked = |top_logprobs| GenerateParams { top_logprobs, logit_bias: vec![(9, BIAS_BAN_Q16)], ..warm(40) };
+    let plain = generate(&mut engine, &task(&[5, 6], asked(None)));
+    assert!(plain.logprobs.is_empty());
+    for top in [0, 3, 20] {
+        let task = task(&[5, 6], asked(Some(top)));
+        let outcome = generate(&mut engine, &task);
+        let told = TokenLogprobs::read_all(&outcome.logprobs).unwrap();
+        assert_eq!((&outcome.tokens, told.len()), (&plain.tokens, 40), "they change no token");
+        assert!(told.iter().all(|t| t.top.len() == top as usize && t.top.iter().all(|(_, p)| *p <= 0)));
+        // They are the model's own: what a run forbids keeps its place.
+        assert_eq!(top == 20, told.iter().any(|t| t.top.iter().any(|(id, _)| *id == 9)));
+        for (token, told) in outcome.tokens.iter().zip(&told) {
+            assert!(told.top.iter().all(|(id, p)| id != token || *p == told.chosen));
+        }
+        assert!(outcome.chunk_digests.iter().zip(&plain.chunk_digests).all(|(a, b)| a != b));
+        // Whoever leaves out or changes one of them commits to something else.
+        for other in [None, Some(top + 1).filter(|n| *n <= 20)] {
+            let verified = engine.verify(&Task { params: asked(other), ..task.clone() }, &outcome.tokens).unwrap();
+            assert_ne!(verified.chunk_digests, outcome.chunk_digests);
+        }
+    }
 }
 
 #[test]

@@ -120,6 +120,12 @@ impl Vocabulary {
         }
     }
 
+    /// One token as text, broken UTF-8 replaced: of a control token its name.
+    #[must_use]
+    pub fn name(&self, token: u32) -> Cow<'_, str> {
+        self.inner.pieces.get(token as usize).map_or("".into(), |piece| String::from_utf8_lossy(piece))
+    }
+
     /// The token ids of `text`. With `parse_special`, the names of control tokens become these
     /// tokens; without, they are ordinary text (for words that come from strangers).
     /// Adds no beginning-of-text token: see [`Self::encode_prompt`].
