@@ -8,8 +8,10 @@
 //! What differs from mainnet: blocks may share a second, prevrandao is zero, no blobs, withdrawals, or system
 //! contracts of the beacon chain.
 
+pub mod bindings;
 mod block;
 mod call;
+pub mod contracts;
 mod execute;
 mod genesis;
 mod kv;

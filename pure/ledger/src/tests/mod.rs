@@ -1,3 +1,7 @@
+//! The chain in memory, and its rules.
+
+mod contracts;
+
 use super::*;
 use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
@@ -76,18 +80,24 @@ struct Chain {
     kv: Memory,
     head: Head,
     hashes: Vec<B256>,
+    /// Seconds from the last block to the next.
+    later: u64,
 }
 
 impl Chain {
     fn new() -> Self {
-        let (head, _, writes) = genesis().build().unwrap();
+        Self::of(&genesis())
+    }
+
+    fn of(genesis: &Genesis) -> Self {
+        let (head, _, writes) = genesis.build().unwrap();
         let mut kv = Memory::default();
         kv.write(writes);
-        Self { kv, hashes: vec![head.hash], head }
+        Self { kv, hashes: vec![head.hash], head, later: 0 }
     }
 
     fn seal(&self) -> Seal {
-        Seal { timestamp: self.head.header.timestamp, beneficiary: address(9), extra_data: Bytes::new() }
+        Seal { timestamp: self.head.header.timestamp + self.later, beneficiary: address(9), extra_data: Bytes::new() }
     }
 
     /// Proposes a block, has it checked from its bytes, and takes it.
