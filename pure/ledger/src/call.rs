@@ -1,5 +1,6 @@
 //! Calls that change nothing: `eth_call`, `eth_estimateGas`, `eth_getProof` and what else reads the state.
 
+use crate::block::Header;
 use crate::execute::{Ancestors, Head, broken, context};
 use crate::kv::{KvError, KvRead};
 use crate::limits::{CALL_GAS_MAX, TX_GAS_MAX};
@@ -112,6 +113,8 @@ pub struct Reader<'a> {
     pub kv: &'a dyn KvRead,
     /// Older blocks' hashes.
     pub ancestors: Ancestors<'a>,
+    /// The second in which calls pretend to be made, if it is after the block's: no block is made while nobody sends.
+    pub timestamp: u64,
 }
 
 impl Reader<'_> {
@@ -203,7 +206,9 @@ impl Reader<'_> {
             pretended.slots.iter().for_each(|(slot, value)| view.put_slot(*address, *slot, *value));
         }
         let nonce = view.basic(call.from)?.map_or(0, |info| info.nonce);
-        let mut context = context(view, self.head.chain_id, &self.head.header);
+        let timestamp = self.timestamp.max(self.head.header.timestamp);
+        let header = Header { timestamp, ..Header::clone(&self.head.header) };
+        let mut context = context(view, self.head.chain_id, &header);
         context.cfg.disable_eip3607 = true;
         context.cfg.disable_base_fee = true;
         context.cfg.disable_balance_check = call.gas_price == 0;

@@ -117,7 +117,7 @@ impl Chain {
 
     fn reader<T>(&mut self, ask: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let ancestors = |n: u64| Ok(self.hashes.get(n as usize).copied().unwrap_or_default());
-        ask(&mut Reader { head: &mut self.head, kv: &self.kv, ancestors: &ancestors })
+        ask(&mut Reader { head: &mut self.head, kv: &self.kv, ancestors: &ancestors, timestamp: 0 })
     }
 
     fn slot(&mut self, slot: u8) -> u64 {
