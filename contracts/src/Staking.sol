@@ -74,6 +74,7 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
     error NothingToSlash(address operator);
     error KeyTaken(address key);
     error InvalidSignature();
+    error NoTreasury();
 
     struct Options {
         IERC20 token;
@@ -87,6 +88,7 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
     }
 
     constructor(Options memory options) Credits(options.token) DepositGate(options.gate) {
+        require(options.treasury != address(0), NoTreasury());
         (treasury, UNBOND_S, JAIL_S) = (options.treasury, options.unbondS, options.jailS);
         VALIDATOR_BOND_MIN = options.validatorBondMin;
         _grantRole(DEFAULT_ADMIN_ROLE, options.admin);

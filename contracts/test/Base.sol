@@ -27,6 +27,7 @@ interface Vm {
     function assertTrue(bool is_) external pure;
     function assertTrue(bool is_, string calldata why) external pure;
     function assertFalse(bool is_) external pure;
+    function assertEq(bytes calldata a, bytes calldata b) external pure;
 }
 
 /// What every test starts from: a token, four people with keys, a clock that has run for a while.
@@ -149,25 +150,28 @@ contract Reentrant is IHook {
     bool private inside;
     bool public entered;
     bool public tried;
+    /// What the refused call said.
+    bytes public why;
 
     function arm(address target_, bytes calldata data_) external {
-        (target, data, entered, tried) = (target_, data_, false, false);
+        (target, data, entered, tried, why) = (target_, data_, false, false, "");
     }
 
     function moved() external {
         if (target == address(0) || inside) return;
         (inside, tried) = (true, true);
-        (bool ok,) = target.call(data);
+        (bool ok, bytes memory answer) = target.call(data);
         if (ok) entered = true;
+        else why = answer;
         inside = false;
     }
 
     /// Calls as this contract.
     function act(address to, bytes calldata call_) external {
-        (bool ok, bytes memory why) = to.call(call_);
+        (bool ok, bytes memory answer) = to.call(call_);
         if (!ok) {
             assembly {
-                revert(add(why, 32), mload(why))
+                revert(add(answer, 32), mload(answer))
             }
         }
     }

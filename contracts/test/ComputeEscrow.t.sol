@@ -220,6 +220,7 @@ contract JobPlayer is Jobs {
     }
 
     function post(uint256 who) external {
+        require(escrow.jobCount() == 0 || who % 3 == 0); // most calls are about jobs that are there
         ComputeEscrow.Terms memory made = terms();
         vm.prank(person(who));
         escrow.post(made);
@@ -258,7 +259,7 @@ contract JobPlayer is Jobs {
     }
 
     function settle(uint256 id, uint256 wait) external {
-        skip(bound(wait, 0, 20));
+        skip(bound(wait, 0, 60));
         escrow.settle(pick(id));
     }
 

@@ -37,6 +37,16 @@ contract SettlementTest is Channels, IDepositStop {
             settlement.getVoucherDigest(seven, type(uint128).max),
             0x55d6a440f46c87becd77cc6767a71eb2e63b7db45d6c7dcaa7e49e2d0a29f2d0
         );
+        // And those of viem 2.57.20 from the types of @x402/evm 2.27.0.
+        vm.assertEq(
+            settlement.getRefundDigest(seven, 8, 9), 0xe4b2a20b956d937a285818a8f7b790e76edf8dcacb4a5a4e0dcd82f76f1db63c
+        );
+        IBatchSettlement.VoucherClaim[] memory rows = new IBatchSettlement.VoucherClaim[](2);
+        rows[0] = IBatchSettlement.VoucherClaim(IBatchSettlement.Voucher(golden, 60), "", 40);
+        rows[1] = IBatchSettlement.VoucherClaim(IBatchSettlement.Voucher(golden, 70), "", 50);
+        vm.assertEq(
+            settlement.getClaimBatchDigest(rows), 0x8808940273f091d7153b9ca8607f8bc1ccd9c835293713118c2b6e124058d2f7
+        );
     }
 
     function same(uint160 byte_) private pure returns (address) {

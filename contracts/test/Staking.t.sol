@@ -165,6 +165,16 @@ contract StakingTest is Stakes {
         staking.setValidatorKey(carol, signature);
     }
 
+    /// The digest of viem 2.57.20.
+    function test_the_digest_of_a_vote() public {
+        vm.chainId(825_566);
+        bytes32 hash = 0x0707070707070707070707070707070707070707070707070707070707070707;
+        vm.assertEq(
+            evidence.getVoteDigest(EquivocationEvidence.Vote(2, 7, -1, hash)),
+            0x64e59c3d7e1a68ccf0c080a157f758b9a045484e921dd21eb1d0f39ca132097b
+        );
+    }
+
     function test_two_votes_cost_the_bond() public {
         bond(alice, 1000, 4);
         setKey(alice, KEY);

@@ -321,16 +321,31 @@ def gelu(x):
     return max(x, 0) * 16 - h
 
 
-def cached(text):
+def cached_head(v):
+    x = v["x"]
+    n = bl(max(map(abs, x)))
+    codes, mantissas = [], []
+    for i in range(0, len(x), 32):
+        block = [rsh(y, n - 30) for y in x[i:i + 32]]
+        m = ceil_div(max(map(abs, block)), 32512)
+        mantissas.append(m)
+        codes += [(y * ((1 << 47) // m) + (1 << 46)) >> 47 if m else 0 for y in block]
+    row = struct.pack(f"<i{len(mantissas)}H{len(codes)}h", n - 46, *mantissas, *codes)
+    return {"codes": codes, "mantissas": mantissas, "exponent": n - 46, "row": row.hex()}
+
+
+def cached(text, is_fine):
     b = bytes.fromhex(text)
     exponent, mantissa = struct.unpack("<iH", b[:6])
-    return exponent, mantissa, struct.unpack("32b", b[6:])
+    return exponent, mantissa, struct.unpack("<32h" if is_fine else "32b", b[6:])
 
 
 def attention(v):
     shift = bl(max(map(abs, v["query"]))) - 14
     query = [rsh(q, shift) for q in v["query"]]
-    keys, values, first = list(map(cached, v["keys"])), list(map(cached, v["values"])), v["first"]
+    is_fine = v.get("contract") == "IR-1/kv16"
+    keys, values = ([cached(row, is_fine) for row in v[part]] for part in ("keys", "values"))
+    first = v["first"]
     scores = []
     for e, m, codes in keys[first:]:
         score = rsh(m * sum(q * k for q, k in zip(query, codes)), -(shift - 16 + e + 20))
@@ -339,7 +354,7 @@ def attention(v):
     p = [exp2neg(max(scores) - s) for s in scores]
     largest, bits = max(e for e, _, _ in values[first:]), bl(sum(p))
     a = [0] * first + [rsh(p * m, largest - e) for p, (e, m, _) in zip(p, values[first:])]
-    grid = max(0, bl(max(a)) - 32)
+    grid = max(0, bl(max(a)) - (24 if is_fine else 32))
     sums = [0] * 32
     for start in range(0, len(a), 128):
         part = a[start:start + 128]
@@ -444,6 +459,7 @@ OPERATORS = {
     "rms_norm": lambda v: {"y": norm(v["x"], v["gains"], v["epsilon"])}, "unit": unit, "sine_cosine": sine_cosine_of,
     "rotate": rotate, "exp2neg": lambda v: {"y": exp2neg(v["u"])}, "sigmoid": lambda v: {"y": sigmoid(v["g"])},
     "gate_times": gate_times, "gelu": lambda v: {"y": gelu(v["x"])}, "attention": attention,
+    "cached_head": cached_head,
     "draw": lambda v: {"r": draw(v["seed"], v["index"])}, "sample": sample, "state": state, "chunks": chunks,
     "log2": lambda v: {"log2": log2(v["v"])}, "logprobs": logprobs,
 }

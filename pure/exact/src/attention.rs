@@ -6,11 +6,9 @@
 
 use crate::arith::{bit_length, rsh, rsh128};
 use crate::exp::exp2neg;
+use crate::kv::{CachedHead, KvFormat};
 use crate::limits::{BLOCK, SCORE_BITS, SEGMENT};
-use crate::quantize::{Quantized, quantize_query};
-
-/// One head's key or value at one position, int8 per 32 dimensions (rule 2 on Q16 numbers).
-pub type CachedHead = Quantized;
+use crate::quantize::quantize_query;
 
 /// The score of a raw dot product, in Q20 and in units of log2: floor(score * scale / 2^30).
 /// `exponent` = query exponent + key exponent; `scale` = log2(e)/sqrt(head dim) in Q30.
@@ -22,7 +20,7 @@ pub fn score(dot: i64, exponent: i32, scale: i64) -> i64 {
     ((score * i128::from(scale)) >> 30) as i64
 }
 
-/// Sum over blocks of mantissa * (query codes . key codes): below 2^46.
+/// Sum over blocks of mantissa * (query codes . key codes): below 2^46, of fine codes below 2^54.
 #[must_use]
 pub fn dot(query: &[i16], key: &CachedHead) -> i64 {
     let blocks = query.chunks_exact(BLOCK).zip(key.codes.chunks_exact(BLOCK));
@@ -38,7 +36,14 @@ pub fn dot(query: &[i16], key: &CachedHead) -> i64 {
 /// Attention of `query` (Q16, head dim numbers) over `keys` and `values` of positions 0..=own, of which
 /// those from `first` on are seen, in Q20. `scale` is the manifest's score scale.
 #[must_use]
-pub fn attend(query: &[i64], keys: &[&CachedHead], values: &[&CachedHead], first: usize, scale: i64) -> Vec<i64> {
+pub fn attend(
+    query: &[i64],
+    keys: &[&CachedHead],
+    values: &[&CachedHead],
+    first: usize,
+    scale: i64,
+    format: KvFormat,
+) -> Vec<i64> {
     let mut codes = vec![0i16; query.len()];
     let query_exponent = quantize_query(query, 16, &mut codes);
     let seen = &keys[first..];
@@ -47,20 +52,20 @@ pub fn attend(query: &[i64], keys: &[&CachedHead], values: &[&CachedHead], first
     let probabilities: Vec<i64> = scores.iter().map(|s| exp2neg(largest - s)).collect();
     let mut out = Vec::with_capacity(query.len());
     for block in 0..query.len() / BLOCK {
-        out.extend(mix_block(block, &probabilities, values, first));
+        out.extend(mix_block(block, &probabilities, values, first, format));
     }
     out
 }
 
 /// The weighted sum of one block of 32 value dimensions, in Q20; `p` are the probabilities from
 /// position `first` on, those before weigh nothing.
-fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], first: usize) -> [i64; BLOCK] {
+fn mix_block(block: usize, p: &[i64], values: &[&CachedHead], first: usize, format: KvFormat) -> [i64; BLOCK] {
     let total: i64 = p.iter().sum();
     let exponent = values[first..].iter().map(|v| v.exponent).max().unwrap_or(0);
     let seen = p.iter().zip(&values[first..]);
     let mut weights = vec![0; first];
     weights.extend(seen.map(|(p, v)| align(p * i64::from(v.mantissas[block]), exponent - v.exponent)));
-    let grid = grid_shift(weights.iter().copied().max().unwrap_or(0));
+    let grid = grid_shift(weights.iter().copied().max().unwrap_or(0), format);
     let mut sums = [0i64; BLOCK];
     for (weights, values) in weights.chunks(SEGMENT).zip(values.chunks(SEGMENT)) {
         let shift = segment_shift(weights.iter().copied().max().unwrap_or(0));
@@ -100,11 +105,11 @@ pub fn segment_weight(weight: i64, shift: i32) -> i64 {
     rsh(weight, shift).min(65_535)
 }
 
-/// Shift of the common grid that segments are summed on: 32 bits for the largest weight.
+/// Shift of the common grid that segments are summed on.
 #[inline(always)]
 #[must_use]
-pub fn grid_shift(largest: i64) -> i32 {
-    (bit_length(largest as u64) - 32).max(0)
+pub fn grid_shift(largest: i64, format: KvFormat) -> i32 {
+    (bit_length(largest as u64) - format.grid_bits()).max(0)
 }
 
 /// floor(2^(bits + 30) / total) and bits, the bit length of the un-rounded total of the probabilities (Q30);

@@ -5,6 +5,7 @@ use crate::attention::attend;
 use crate::encoder::{Encoder, Layer, Linear, Norm, Pooling};
 use crate::error::RangeError;
 use crate::gelu::gelu;
+use crate::kv::{CachedHead, KvFormat};
 use crate::layernorm::layer_norm;
 use crate::quantize::{Quantized, quantize};
 use crate::trace::states_root;
@@ -46,7 +47,8 @@ pub fn embed(model: &Encoder, tokens: &[u32]) -> Result<Embedding, RangeError> {
 /// One layer over all positions.
 fn layer_of(model: &Encoder, layer: &Layer, rows: &[Vec<i64>]) -> Result<Vec<Vec<i64>>, RangeError> {
     let dim = model.manifest.shape.head_dim();
-    let heads = |v: &[i64]| -> Vec<Quantized> { v.chunks_exact(dim).map(|h| quantize(h, 16)).collect() };
+    let format = KvFormat::Int8;
+    let heads = |v: &[i64]| v.chunks_exact(dim).map(|h| CachedHead::of(h, format)).collect::<Vec<_>>();
     let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         let x = quantize(row, 16);
@@ -58,9 +60,9 @@ fn layer_of(model: &Encoder, layer: &Layer, rows: &[Vec<i64>]) -> Result<Vec<Vec
     for (row, query) in rows.iter().zip(&queries) {
         let mut mixed = Vec::with_capacity(row.len());
         for (h, query) in query.chunks_exact(dim).enumerate() {
-            let keys: Vec<&Quantized> = keys.iter().map(|k| &k[h]).collect();
-            let values: Vec<&Quantized> = values.iter().map(|v| &v[h]).collect();
-            mixed.extend(attend(query, &keys, &values, 0, model.manifest.score_scale));
+            let keys: Vec<&CachedHead> = keys.iter().map(|k| &k[h]).collect();
+            let values: Vec<&CachedHead> = values.iter().map(|v| &v[h]).collect();
+            mixed.extend(attend(query, &keys, &values, 0, model.manifest.score_scale, format));
         }
         let mut row = row.clone();
         add(&mut row, &multiply(&layer.attention_output, &quantize(&mixed, 20))?);

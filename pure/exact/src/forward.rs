@@ -1,9 +1,10 @@
 //! The forward pass, one position at a time.
 
 use crate::arith::rsh;
-use crate::attention::{CachedHead, attend};
+use crate::attention::attend;
 use crate::error::RangeError;
 use crate::exp::gate_times;
+use crate::kv::CachedHead;
 use crate::model::{Layer, Model};
 use crate::norm::rms_norm;
 use crate::quantize::{Quantized, quantize};
@@ -102,9 +103,10 @@ fn attention_part(
             rope::rotate(head, table, features.rotation);
         }
     }
-    let heads = |v: &[i64]| -> Vec<CachedHead> { v.chunks_exact(shape.head_dim).map(|h| quantize(h, 16)).collect() };
+    let format = model.manifest.kv;
+    let heads = |v: &[i64]| v.chunks_exact(shape.head_dim).map(|h| CachedHead::of(h, format)).collect::<Vec<_>>();
     let (keys, values) = (heads(&k), heads(&v));
-    let rows = (cached_row_bytes(&keys), cached_row_bytes(&values));
+    let rows = (cached_row_bytes(&keys, format), cached_row_bytes(&values, format));
     cache.push((keys, values));
 
     let first = features.first_visible(l, cache.len() - 1);
@@ -113,7 +115,7 @@ fn attention_part(
         let kv_head = h * shape.kv_heads / shape.heads;
         let keys: Vec<&CachedHead> = cache.iter().map(|(keys, _)| &keys[kv_head]).collect();
         let values: Vec<&CachedHead> = cache.iter().map(|(_, values)| &values[kv_head]).collect();
-        mixed.extend(attend(query, &keys, &values, first, model.manifest.score_scale));
+        mixed.extend(attend(query, &keys, &values, first, model.manifest.score_scale, format));
     }
     let delta = layer.attention_output.multiply(&quantize(&mixed, WIDE))?;
     add(model, residual, &delta, layer.extras.post_norms.as_ref().map(|n| &n[0][..]));

@@ -23,6 +23,7 @@ mod fixed;
 pub mod forward;
 pub mod gelu;
 pub mod import;
+pub mod kv;
 pub mod layernorm;
 pub mod limits;
 pub mod logprobs;
@@ -38,11 +39,13 @@ pub mod trace;
 pub use error::{ImportError, RangeError};
 pub use features::{Activation, Features, Rotation};
 pub use forward::{Kv, Step, forward, logits};
+pub use kv::{CachedHead, KvFormat};
 pub use manifest::{Architecture, Manifest, Numbers};
 pub use matrix::Matrix;
 pub use model::{Extras, Layer, Model};
 
-/// Name of the numeric contract; part of every manifest and so of every model root.
+/// Name of the numeric contract; part of every manifest and so of every model root. See [`KvFormat::contract`] for
+/// its other version.
 pub const CONTRACT: &str = "IR-1";
 
 #[cfg(test)]

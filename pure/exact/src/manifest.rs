@@ -1,9 +1,9 @@
 //! What a model is besides its weights: shape, constants, tokenizer. Its hash is part of the model root.
 
-use crate::CONTRACT;
 use crate::constants;
 use crate::error::ImportError;
 use crate::features::{Activation, Features, Rotation};
+use crate::kv::KvFormat;
 use crate::limits::{BLOCK, COLUMNS_MAX, CONTEXT_MAX, HEAD_DIM_MAX, LAYERS_MAX, NORM_MAX, ROWS_MAX};
 use talkoo_base::{Digest, sha256};
 
@@ -97,6 +97,8 @@ pub struct Manifest {
     pub architecture: Architecture,
     /// What the model has beyond the plain llama.
     pub features: Features,
+    /// How keys and values are kept: no matter of the model file, but of the contract's version.
+    pub kv: KvFormat,
     /// Rotary frequencies in 2^-64 turns per position, rope_dim / 2 of them.
     pub frequencies: Vec<u64>,
     /// The same for local layers; empty if they rotate as the others.
@@ -138,6 +140,7 @@ impl Manifest {
             epsilon: constants::epsilon(numbers.epsilon)?,
             architecture,
             features,
+            kv: KvFormat::default(),
             vocabulary,
         })
     }
@@ -153,7 +156,7 @@ impl Manifest {
     pub fn bytes(&self) -> Vec<u8> {
         let a = &self.architecture;
         let mut out = Vec::new();
-        for name in [CONTRACT, "llama"] {
+        for name in [self.kv.contract(), "llama"] {
             out.extend((name.len() as u32).to_be_bytes());
             out.extend(name.as_bytes());
         }

@@ -40,17 +40,28 @@ pub fn quantize_into(v: &[i64], fraction_bits: i32, codes: &mut [i8], mantissas:
     bits - 22 - fraction_bits
 }
 
+/// The same with codes 256 times finer, in -32,512..=32,512: the mantissas are equal, the exponent is 8 less.
+#[inline(always)]
+pub fn quantize_fine_into(v: &[i64], fraction_bits: i32, codes: &mut [i16], mantissas: &mut [u16]) -> i32 {
+    let bits = bit_length(max_abs(v));
+    for ((block, codes), mantissa) in v.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).zip(mantissas.iter_mut())
+    {
+        let (wide, m) = scale_block(block, bits - 30);
+        // |w| <= 32,512 m, so products stay below 2^62, and no code needs a clamp.
+        let reciprocal = if m == 0 { 0 } else { (1 << 47) / m };
+        for (code, w) in codes.iter_mut().zip(&wide) {
+            *code = ((w * reciprocal + (1 << 46)) >> 47) as i16;
+        }
+        *mantissa = m as u16;
+    }
+    bits - 30 - fraction_bits
+}
+
 /// One block: the numbers are first shifted right by `shift` to 30 bits.
 /// The mantissa is rounded up, so a code never exceeds 127 and no clamp is needed.
 #[inline(always)]
 fn quantize_block(block: &[i64], shift: i32, codes: &mut [i8]) -> u16 {
-    let mut wide = [0i64; BLOCK];
-    let mut largest = 0;
-    for (w, x) in wide.iter_mut().zip(block) {
-        *w = rsh(*x, shift);
-        largest = largest.max(w.abs());
-    }
-    let mantissa = (largest + 32_511) / 32_512;
+    let (wide, mantissa) = scale_block(block, shift);
     if mantissa == 0 {
         codes.fill(0);
         return 0;
@@ -60,6 +71,18 @@ fn quantize_block(block: &[i64], shift: i32, codes: &mut [i8]) -> u16 {
         *code = ((w * reciprocal + (1 << 39)) >> 40) as i8;
     }
     mantissa as u16
+}
+
+/// The numbers of a block shifted right by `shift`, and its mantissa.
+#[inline(always)]
+fn scale_block(block: &[i64], shift: i32) -> ([i64; BLOCK], i64) {
+    let mut wide = [0i64; BLOCK];
+    let mut largest = 0;
+    for (w, x) in wide.iter_mut().zip(block) {
+        *w = rsh(*x, shift);
+        largest = largest.max(w.abs());
+    }
+    (wide, (largest + 32_511) / 32_512)
 }
 
 /// A query as 15-bit codes: value_i = codes_i * 2^exponent, |code| <= 16,384, so that a code splits

@@ -1,26 +1,29 @@
 //! What a run commits to: state digests, chunk digests, the trace root (decisions on chunks and
 //! states stand in `docs/EXACT.md`).
 
-use crate::quantize::Quantized;
+use crate::kv::{CachedHead, KvFormat};
 use talkoo_base::{CHUNK_TOKENS, Digest, Logprobs, TokenLogprobs, merkle, sha256};
 
 /// The canonical bytes of one position's keys (or values) in one layer: per head the exponent
-/// (i32 LE), the mantissas (u16 LE), the codes (i8).
+/// (i32 LE), the mantissas (u16 LE), the codes (i8, or i16 LE).
 #[must_use]
-pub fn cached_row_bytes(heads: &[Quantized]) -> Vec<u8> {
+pub fn cached_row_bytes(heads: &[CachedHead], format: KvFormat) -> Vec<u8> {
     let mut out = Vec::new();
     for head in heads {
-        push_cached_head(&mut out, head.exponent, &head.mantissas, &head.codes);
+        push_cached_head(&mut out, head, format);
     }
     out
 }
 
 /// Appends one head to a canonical row.
 #[inline]
-pub fn push_cached_head(out: &mut Vec<u8>, exponent: i32, mantissas: &[u16], codes: &[i8]) {
-    out.extend_from_slice(&exponent.to_le_bytes());
-    out.extend(mantissas.iter().flat_map(|m| m.to_le_bytes()));
-    out.extend(codes.iter().map(|c| *c as u8));
+pub fn push_cached_head(out: &mut Vec<u8>, head: &CachedHead, format: KvFormat) {
+    out.extend_from_slice(&head.exponent.to_le_bytes());
+    out.extend(head.mantissas.iter().flat_map(|m| m.to_le_bytes()));
+    match format {
+        KvFormat::Int8 => out.extend(head.codes.iter().map(|c| *c as u8)),
+        KvFormat::Int16 => out.extend(head.codes.iter().flat_map(|c| c.to_le_bytes())),
+    }
 }
 
 /// SHA-256(residual after the layer as i64 LE ‖ K row ‖ V row).

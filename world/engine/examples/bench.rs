@@ -11,7 +11,8 @@
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf tokenize TEXT-FILE > IDS-PER-LINE
 //! ```
-//! With `--image FILE` at the end the model is loaded with the help of what `image` wrote.
+//! With `--image FILE` at the end the model is loaded with the help of what `image` wrote, with `--kv int16` it keeps
+//! keys and values in 16 bits.
 //! `compare`, `more`, `perplexity` and `greedy` print `key value` lines for `cargo xtask bench llama`, and take the
 //! same steps as `xtask/bench/llama.c`. Floating point is used only here, on finished logits.
 #![allow(clippy::print_stdout)]
@@ -21,7 +22,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams};
-use talkoo_engine::{ChatMessage, Engine, Model, Outcome, RunError, Scope, Server, Task, Vocabulary, define_generate};
+use talkoo_engine::{
+    ChatMessage, Engine, KvFormat, Model, Outcome, RunError, Scope, Server, Task, Vocabulary, define_generate,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -39,15 +42,18 @@ const REPEATS: usize = 3;
 fn main() -> Result<(), Failure> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let image = arguments.iter().position(|a| a == "--image").map(|at| arguments.drain(at..).nth(1));
+    let kv = arguments.iter().position(|a| a == "--kv").map(|at| arguments.drain(at..).nth(1));
+    let kv = if kv.flatten().as_deref() == Some("int16") { KvFormat::Int16 } else { KvFormat::Int8 };
     let argument = |i: usize| arguments.get(i).map_or("", String::as_str);
     if argument(1) == "tokenize" {
         return tokenize(&Vocabulary::open(Path::new(argument(0)))?, argument(2));
     }
     let start = Instant::now();
-    let model = Arc::new(match image.flatten() {
+    let model = match image.flatten() {
         Some(image) => Model::load_with(Path::new(argument(0)), Path::new(&image))?,
         None => Model::load(Path::new(argument(0)))?,
-    });
+    };
+    let model = Arc::new(model.with_kv(kv));
     println!("loaded in {:.2} s, root {}", start.elapsed().as_secs_f64(), model.root());
     match argument(1) {
         "image" => Ok(model.save_image(Path::new(argument(2)))?),

@@ -31,7 +31,7 @@ pub use kernels::Kernel;
 pub use model::Model;
 pub use run::{Chunk, Outcome, Task, Verified, define_generate};
 pub use serve::{Event, Scope, Server, StreamId};
-pub use talkoo_exact::CONTRACT;
+pub use talkoo_exact::{CONTRACT, KvFormat};
 pub use vocabulary::{ChatMessage, Decoder, Vocabulary};
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 use super::Random;
 use crate::attention::attend;
 use crate::import::{Format, Importer, Row};
-use crate::limits::{COLUMNS_MAX, ROWS_MAX};
+use crate::kv::{CachedHead, KvFormat};
+use crate::limits::{COLUMNS_MAX, CONTEXT_MAX, ROWS_MAX};
 use crate::matrix::Matrix;
 use crate::norm::rms_norm;
-use crate::quantize::{Quantized, quantize};
+use crate::quantize::quantize;
 use crate::sample::sample;
 use talkoo_base::GenerateParams;
 
@@ -127,16 +128,15 @@ fn vectors_at_the_edges() {
 #[test]
 fn attention_over_equal_and_over_extreme_positions() {
     let mut random = Random(5);
-    for bits in [0, 1, 20, 40] {
+    for (bits, format) in [0, 1, 20, 40].into_iter().flat_map(|bits| KvFormat::ALL.map(|format| (bits, format))) {
         for positions in [1, 2, 127, 128, 129, 400] {
-            let head = |random: &mut Random| quantize(&(0..32).map(|_| random.signed(bits)).collect::<Vec<_>>(), 16);
-            let value = head(&mut random);
-            let rows: Vec<Quantized> = (0..positions).map(|_| value.clone()).collect();
-            let refs: Vec<&Quantized> = rows.iter().collect();
+            let value = CachedHead::of(&(0..32).map(|_| random.signed(bits)).collect::<Vec<_>>(), format);
+            let rows: Vec<CachedHead> = (0..positions).map(|_| value.clone()).collect();
+            let refs: Vec<&CachedHead> = rows.iter().collect();
             let query: Vec<i64> = (0..32).map(|_| random.signed(bits)).collect();
-            let out = attend(&query, &refs, &refs, 0, 273_850_497);
+            let out = attend(&query, &refs, &refs, 0, 273_850_497, format);
             // A mean of equal values is that value, up to the weights' last bits.
-            let wide = |code: i8| (i128::from(code) * i128::from(value.mantissas[0])) << 20;
+            let wide = |code: i16| (i128::from(code) * i128::from(value.mantissas[0])) << 20;
             for (out, code) in out.iter().zip(&value.codes) {
                 let want = crate::arith::rsh128(wide(*code), -value.exponent);
                 let slack = 4 + (want.abs() >> 12);
@@ -146,6 +146,17 @@ fn attention_over_equal_and_over_extreme_positions() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn sums_over_the_longest_context_fit() {
+    // Every position weighs the same and has the largest code there is.
+    for (format, sign) in KvFormat::ALL.into_iter().flat_map(|format| [1, -1].map(|sign| (format, sign))) {
+        let value = CachedHead::of(&[sign * ((1 << 41) - 1); 32], format);
+        let refs = vec![&value; CONTEXT_MAX];
+        let out = attend(&[0; 32], &refs, &refs, 0, 273_850_497, format)[0];
+        assert!((out - sign * (1 << 45)).abs() < 1 << 35, "{format:?}: {out}");
     }
 }
 

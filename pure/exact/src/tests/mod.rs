@@ -13,7 +13,7 @@ mod vectors;
 use crate::constants::{divisors, epsilon, frequencies, root, round_single, score_scale};
 use crate::error::ImportError;
 use crate::manifest::check_window;
-use crate::{Activation, Architecture, Features, Manifest, Numbers, Rotation};
+use crate::{Activation, Architecture, Features, KvFormat, Manifest, Numbers, Rotation};
 use std::path::Path;
 
 /// A generator for test data: SplitMix64.
@@ -148,6 +148,8 @@ fn manifest(features: Features) -> Manifest {
 fn every_feature_is_in_the_digest_and_a_plain_llama_adds_none() {
     let plain = manifest(Features::default());
     assert_eq!(plain.bytes().len(), 4 + 4 + 4 + 5 + 8 * (11 + 16 + 2) + 32);
+    let fine = Manifest { kv: KvFormat::Int16, ..plain.clone() };
+    assert_eq!(fine.bytes(), [b"\0\0\0\x09IR-1/kv16", &plain.bytes()[8..]].concat(), "a version of its own");
     assert_eq!(plain.digest().to_string(), "8afff9dfcfd48199a1391d6474ee15ced0df5c1ae6b2f898e288a0d1390a4b3e");
     let base = Features::default;
     let window = |window, layers: &[usize]| Features { window, local_layers: layers.to_vec(), ..base() };

@@ -3,8 +3,9 @@ use crate::arith::{bit_length, isqrt, rne, rsh, rsh128};
 use crate::attention::{attend, score};
 use crate::exp::{exp2neg, gate_times, gelu_argument, sigmoid};
 use crate::features::{Activation, Rotation};
+use crate::kv::{CachedHead, KvFormat};
 use crate::norm::rms_norm;
-use crate::quantize::{Quantized, quantize, quantize_query};
+use crate::quantize::{Quantized, quantize, quantize_fine_into, quantize_query};
 use crate::rope;
 
 #[test]
@@ -148,54 +149,82 @@ fn rotations_keep_lengths_and_undo() {
     assert_eq!(rope::sine_cosine(0xc000_0000_0000_0000), (-(1 << 30), 0), "three quarters");
 }
 
-fn head(value: i64) -> Quantized {
-    quantize(&[value; 32], 16)
+fn head(value: i64, format: KvFormat) -> CachedHead {
+    CachedHead::of(&[value; 32], format)
+}
+
+/// Attention of a query of equal numbers.
+fn attend_all(query: i64, keys: &[&CachedHead], values: &[&CachedHead], first: usize, format: KvFormat) -> Vec<i64> {
+    attend(&[query; 32], keys, values, first, crate::constants::score_scale(32), format)
 }
 
 #[test]
 fn attention_mixes_and_forgets_nothing_far_away() {
-    let scale = crate::constants::score_scale(32);
-    let one = head(1 << 16);
-    assert!(
-        (attend(&[5 << 16; 32], &[&one], &[&one], 0, scale)[0] - (1 << 20)).abs() < 1 << 12,
-        "one position is itself"
-    );
+    for format in KvFormat::ALL {
+        let one = head(1 << 16, format);
+        let alone = attend_all(5 << 16, &[&one], &[&one], 0, format)[0];
+        assert!((alone - (1 << 20)).abs() < 1 << 12, "one position is itself");
 
-    // 20,000 far positions share the weight that one near position has 2^17 times more of each:
-    // with one 16-bit scale for all weights they would round to nothing.
-    let (near, far) = (head(0), head(1 << 16));
-    let key_near = head(12 << 16);
-    let key_far = head(0);
-    let count = 20_000;
-    let keys: Vec<&Quantized> = (0..=count).map(|i| if i == count { &key_near } else { &key_far }).collect();
-    let values: Vec<&Quantized> = (0..=count).map(|i| if i == count { &near } else { &far }).collect();
-    // score difference: 32 * 12 * q / sqrt(32) = ln(2^17) at q = 0.1736 (Q16: 11,376)
-    let out = attend(&[11_376; 32], &keys, &values, 0, scale)[0];
-    let expected = (1 << 20) * 20_000 / (20_000 + (1 << 17));
-    assert!((out - expected).abs() < expected / 50, "{out} is not {expected}");
+        // 20,000 far positions share the weight that one near position has 2^17 times more of each:
+        // with one 16-bit scale for all weights they would round to nothing.
+        let (near, far) = (head(0, format), head(1 << 16, format));
+        let key_near = head(12 << 16, format);
+        let key_far = head(0, format);
+        let count = 20_000;
+        let keys: Vec<&CachedHead> = (0..=count).map(|i| if i == count { &key_near } else { &key_far }).collect();
+        let values: Vec<&CachedHead> = (0..=count).map(|i| if i == count { &near } else { &far }).collect();
+        // score difference: 32 * 12 * q / sqrt(32) = ln(2^17) at q = 0.1736 (Q16: 11,376)
+        let out = attend_all(11_376, &keys, &values, 0, format)[0];
+        let expected = (1 << 20) * 20_000 / (20_000 + (1 << 17));
+        assert!((out - expected).abs() < expected / 50, "{out} is not {expected}");
+    }
 }
 
 #[test]
 fn what_lies_before_the_window_is_not_seen() {
-    let (scale, mut random) = (crate::constants::score_scale(32), Random(4));
-    let mut some = |bits: u32| -> Vec<Quantized> {
-        (0..300).map(|_| quantize(&(0..32).map(|_| random.signed(bits)).collect::<Vec<_>>(), 16)).collect()
-    };
-    let (keys, values, wild) = (some(17), some(17), some(38));
-    let all = |from: &[Quantized], first: usize| -> Vec<Quantized> {
-        wild[..first].iter().chain(&from[first..]).cloned().collect()
-    };
-    for first in [0, 1, 127, 128, 200, 256, 299] {
-        let run = |first_seen: usize, keys: &[Quantized], values: &[Quantized]| {
-            let (keys, values): (Vec<_>, Vec<_>) = (keys.iter().collect(), values.iter().collect());
-            attend(&[9 << 12; 32], &keys, &values, first_seen, scale)
+    for format in KvFormat::ALL {
+        let mut random = Random(4);
+        let mut some = |bits: u32| -> Vec<CachedHead> {
+            let numbers = (0..300).map(|_| (0..32).map(|_| random.signed(bits)).collect::<Vec<_>>());
+            numbers.map(|v| CachedHead::of(&v, format)).collect()
         };
-        let expected = run(first, &keys, &values);
-        assert_eq!(run(first, &all(&keys, first), &all(&values, first)), expected, "from {first} on");
-        if first % 128 == 0 {
-            assert_eq!(run(0, &keys[first..], &values[first..]), expected, "whole segments are cut off");
+        let (keys, values, wild) = (some(17), some(17), some(38));
+        let all = |from: &[CachedHead], first: usize| -> Vec<CachedHead> {
+            wild[..first].iter().chain(&from[first..]).cloned().collect()
+        };
+        for first in [0, 1, 127, 128, 200, 256, 299] {
+            let run = |first_seen: usize, keys: &[CachedHead], values: &[CachedHead]| {
+                let (keys, values): (Vec<_>, Vec<_>) = (keys.iter().collect(), values.iter().collect());
+                attend_all(9 << 12, &keys, &values, first_seen, format)
+            };
+            let expected = run(first, &keys, &values);
+            assert_eq!(run(first, &all(&keys, first), &all(&values, first)), expected, "from {first} on");
+            if first % 128 == 0 {
+                assert_eq!(run(0, &keys[first..], &values[first..]), expected, "whole segments are cut off");
+            }
         }
     }
+}
+
+#[test]
+fn fine_codes_have_the_same_mantissas_and_eight_bits_more() {
+    let mut random = Random(12);
+    for bits in 1..=60 {
+        let v: Vec<i64> = (0..64).map(|_| random.signed(bits) >> (random.next() % u64::from(bits))).collect();
+        let (mut fine, mut mantissas) = ([0i16; 64], [0u16; 2]);
+        let (coarse, exponent) = (quantize(&v, 16), quantize_fine_into(&v, 16, &mut fine, &mut mantissas));
+        assert_eq!((coarse.mantissas.as_slice(), coarse.exponent), (mantissas.as_slice(), exponent + 8));
+        for ((i, x), code) in v.iter().enumerate().zip(fine) {
+            assert!(code.unsigned_abs() <= 32_512, "two bytes with sign hold {code}");
+            // In units of 2^exponent: half a step of a code, and of the thirty bits before it.
+            let wide = rsh128(i128::from(*x) << 16, 32 + exponent);
+            let step = i128::from(mantissas[i / 32]);
+            assert!((wide - i128::from(code) * step).abs() <= step / 2 + 1, "{x} of {bits} bits is {code}");
+        }
+    }
+    let (mut codes, mut mantissas) = ([7i16; 32], [7u16; 1]);
+    assert_eq!(quantize_fine_into(&[0; 32], 16, &mut codes, &mut mantissas), -46);
+    assert_eq!((codes, mantissas), ([0; 32], [0]));
 }
 
 #[test]
@@ -204,7 +233,9 @@ fn scores_out_of_all_proportion_are_cut_not_wrapped() {
     let top = score((1 << 46) - 1, 14, scale);
     assert!(top > 0 && score(-(1 << 46), 14, scale) < 0);
     assert_eq!(top, score((1 << 46) - 1, 60, scale));
-    let (low, high) = (head(-(1 << 40)), head(1 << 40));
-    let out = attend(&[1 << 40; 32], &[&high, &low, &low], &[&high, &low, &low], 0, scale);
-    assert!((out[0] - (1 << 44)).abs() < 1 << 36, "the one that matches wins: {}", out[0]);
+    for format in KvFormat::ALL {
+        let (low, high) = (head(-(1 << 40), format), head(1 << 40, format));
+        let out = attend_all(1 << 40, &[&high, &low, &low], &[&high, &low, &low], 0, format);
+        assert!((out[0] - (1 << 44)).abs() < 1 << 36, "the one that matches wins: {}", out[0]);
+    }
 }

@@ -8,11 +8,12 @@ use crate::exp::{exp2neg, gate_times, sigmoid};
 use crate::features::{Activation, Rotation};
 use crate::gelu::gelu;
 use crate::import::Format;
+use crate::kv::{CachedHead, KvFormat};
 use crate::layernorm::layer_norm;
 use crate::logprobs::{log2, logprobs};
 use crate::matrix::Matrix;
 use crate::norm::rms_norm;
-use crate::quantize::{Quantized, quantize, quantize_query};
+use crate::quantize::{quantize, quantize_query};
 use crate::sample::{Sampler, draw};
 use crate::trace::{ChunkBuilder, cached_row_bytes, state_digest};
 use crate::{embed, rope};
@@ -160,23 +161,26 @@ fn functions(v: &mut Vectors) {
     }
 }
 
-fn attention(v: &mut Vectors) {
+fn attention(v: &mut Vectors, format: KvFormat) {
     // Positions, how many of the first are out of sight, bits of the numbers.
     for (positions, first, bits) in [(1, 0, 18), (5, 0, 20), (130, 0, 16), (300, 0, 18), (300, 170, 18), (129, 128, 30)]
     {
         let query = v.numbers(32, bits);
-        let rows: Vec<[Quantized; 2]> =
-            (0..positions).map(|_| [0, 1].map(|_| quantize(&v.numbers(32, bits - 1), 16))).collect();
+        let rows: Vec<[CachedHead; 2]> =
+            (0..positions).map(|_| [0, 1].map(|_| CachedHead::of(&v.numbers(32, bits - 1), format))).collect();
         let (keys, values): (Vec<_>, Vec<_>) = rows.iter().map(|[key, value]| (key, value)).unzip();
         let mut codes = [0; 32];
         let exponent = quantize_query(&query, 16, &mut codes);
-        let out = attend(&query, &keys, &values, first, 273_850_497);
-        let cached = |rows: &[&Quantized]| -> Vec<String> {
-            rows.iter().map(|row| hex(&cached_row_bytes(std::slice::from_ref(*row)))).collect()
+        let out = attend(&query, &keys, &values, first, 273_850_497, format);
+        let cached = |rows: &[&CachedHead]| -> Vec<String> {
+            rows.iter().map(|row| hex(&cached_row_bytes(std::slice::from_ref(*row), format))).collect()
         };
-        let input = json!({
+        let mut input = json!({
             "query": query, "first": first, "c": 273_850_497, "keys": cached(&keys), "values": cached(&values),
         });
+        if format == KvFormat::Int16 {
+            input["contract"] = json!(format.contract());
+        }
         v.add("8", "attention", &input, &json!({"query_codes": codes, "query_exponent": exponent, "out": out}));
     }
 }
@@ -215,6 +219,16 @@ fn sampler(v: &mut Vectors) {
     }
 }
 
+fn fine_heads(v: &mut Vectors) {
+    for bits in [1, 20, 41] {
+        let x = v.numbers(64, bits);
+        let head = CachedHead::of(&x, KvFormat::Int16);
+        let row = hex(&cached_row_bytes(std::slice::from_ref(&head), KvFormat::Int16));
+        let output = json!({"codes": head.codes, "mantissas": head.mantissas, "exponent": head.exponent, "row": row});
+        v.add("8", "cached_head", &json!({"x": x, "contract": KvFormat::Int16.contract()}), &output);
+    }
+}
+
 fn log_probabilities(v: &mut Vectors) {
     for x in [1, 3, 1 << 42, 123_456_789_012_345, (1 << 62) - 1] {
         v.add("17", "log2", &json!({"v": x}), &json!({"log2": log2(x)}));
@@ -232,8 +246,8 @@ fn log_probabilities(v: &mut Vectors) {
 }
 
 fn trace(v: &mut Vectors) {
-    let heads = [quantize(&v.numbers(64, 20), 16), quantize(&v.numbers(64, 20), 16)];
-    let (residual, row) = (v.numbers(8, 40), cached_row_bytes(&heads));
+    let heads = [0, 1].map(|_| CachedHead::of(&v.numbers(64, 20), KvFormat::Int8));
+    let (residual, row) = (v.numbers(8, 40), cached_row_bytes(&heads, KvFormat::Int8));
     let state = state_digest(&residual, &row, &row);
     let input = json!({"residual": residual, "key_row": hex(&row), "value_row": hex(&row)});
     v.add("trace", "state", &input, &json!({"state": state.to_string()}));
@@ -264,10 +278,12 @@ fn the_published_vectors_are_what_the_definition_gives() {
     weights(&mut v);
     vectors_to_vectors(&mut v);
     functions(&mut v);
-    attention(&mut v);
+    attention(&mut v, KvFormat::Int8);
     sampler(&mut v);
     trace(&mut v);
     log_probabilities(&mut v);
+    fine_heads(&mut v);
+    attention(&mut v, KvFormat::Int16);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors.jsonl");
     if std::fs::read_to_string(path).is_ok_and(|published| published == v.lines) {
         return;

@@ -6,11 +6,10 @@ use crate::kernels::{self, Activations, HeadCache, Isa, Kernel, Packed, Pool};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::Digest;
-use talkoo_exact::RangeError;
 use talkoo_exact::embed::{Embedding, embedding_digest, state_digest, unit};
 use talkoo_exact::encoder::{Layer, Linear, Norm, Pooling};
 use talkoo_exact::matrix::embed_row;
-use talkoo_exact::quantize::Quantized;
+use talkoo_exact::{CachedHead, KvFormat, RangeError};
 
 /// Tokens of one batch, unless a single text has more.
 const BATCH: usize = 128;
@@ -71,7 +70,7 @@ impl Memory {
             wide: Vec::new(),
             centred: vec![0; shape.embedding],
             normed: vec![0; shape.embedding],
-            cache: HeadCache::new(shape.head_dim()),
+            cache: HeadCache::new(shape.head_dim(), KvFormat::Int8),
             scratch: kernels::Scratch::default(),
         }
     }
@@ -215,7 +214,7 @@ impl Pass<'_> {
     fn attend(&mut self, text: &Range<usize>) {
         let (isa, manifest) = (self.isa, &self.encoder.manifest);
         let (d, dim) = (manifest.shape.embedding, manifest.shape.head_dim());
-        let empty = || Quantized { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
+        let empty = || CachedHead { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
         let (mut k, mut v) = (empty(), empty());
         let Memory { query, key, value, mixed, cache, scratch, .. } = &mut *self.memory;
         for h in 0..manifest.shape.heads {
@@ -223,7 +222,7 @@ impl Pass<'_> {
             for t in text.clone() {
                 let at = t * d + h * dim;
                 for (from, to) in [(&*key, &mut k), (&*value, &mut v)] {
-                    to.exponent = kernels::quantize(isa, &from[at..at + dim], 16, &mut to.codes, &mut to.mantissas);
+                    kernels::quantize_head(isa, &from[at..at + dim], KvFormat::Int8, to);
                 }
                 cache.push(&k, &v);
             }

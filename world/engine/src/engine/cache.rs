@@ -1,7 +1,7 @@
 //! Keys and values of one stream.
 
 use crate::kernels::HeadCache;
-use talkoo_exact::manifest::Architecture;
+use talkoo_exact::Manifest;
 
 /// Everything a stream keeps between batches.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +12,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn new(shape: &Architecture) -> Self {
-        let layer = || vec![HeadCache::new(shape.head_dim); shape.kv_heads];
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let shape = &manifest.architecture;
+        let layer = || vec![HeadCache::new(shape.head_dim, manifest.kv); shape.kv_heads];
         Self { layers: (0..shape.layers).map(|_| layer()).collect(), positions: 0 }
     }
 

@@ -7,9 +7,8 @@ use talkoo_base::{Digest, sha256};
 use talkoo_exact::arith::rsh;
 use talkoo_exact::limits::HEAD_DIM_MAX;
 use talkoo_exact::matrix::embed_row;
-use talkoo_exact::quantize::Quantized;
 use talkoo_exact::trace::push_cached_head;
-use talkoo_exact::{Extras, Manifest, RangeError, rope};
+use talkoo_exact::{CachedHead, Extras, Manifest, RangeError, rope};
 
 /// Fraction bits of norm, attention and feed-forward products, which are quantised next.
 const WIDE: i32 = 20;
@@ -43,7 +42,7 @@ pub(crate) trait Observer {
 impl Engine {
     /// Empties the cache for a new task.
     pub(crate) fn reset(&mut self) {
-        self.cache = Cache::new(&self.model.manifest.architecture);
+        self.cache = Cache::new(&self.model.manifest);
     }
 
     /// Runs `tokens` (ids of the vocabulary that fit the context) from the current position on.
@@ -240,8 +239,8 @@ impl Pass<'_> {
     /// Quantises keys and values into the cache and keeps their canonical rows for the state digests.
     fn store(&mut self, caches: &mut [&mut Cache]) {
         let shape = &self.manifest.architecture;
-        let dim = shape.head_dim;
-        let empty = || Quantized { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
+        let (dim, format) = (shape.head_dim, self.manifest.kv);
+        let empty = || CachedHead { codes: vec![0; dim], mantissas: vec![0; dim / 32], exponent: 0 };
         let (mut key, mut value) = (empty(), empty());
         let memory = &mut *self.memory;
         memory.rows.clear();
@@ -251,12 +250,11 @@ impl Pass<'_> {
             for (h, cache) in caches[row.stream].layers[self.layer].iter_mut().enumerate() {
                 let at = t * shape.key() + h * dim;
                 for (from, to) in [(&memory.key, &mut key), (&memory.value, &mut value)] {
-                    to.exponent =
-                        kernels::quantize(self.isa, &from[at..at + dim], 16, &mut to.codes, &mut to.mantissas);
+                    kernels::quantize_head(self.isa, &from[at..at + dim], format, to);
                 }
                 cache.push(&key, &value);
-                push_cached_head(&mut memory.rows, key.exponent, &key.mantissas, &key.codes);
-                push_cached_head(&mut value_row, value.exponent, &value.mantissas, &value.codes);
+                push_cached_head(&mut memory.rows, &key, format);
+                push_cached_head(&mut value_row, &value, format);
             }
             memory.rows.extend_from_slice(&value_row);
         }

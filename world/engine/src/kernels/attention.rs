@@ -54,9 +54,16 @@ pub(crate) fn attend(
     scratch.high.resize(padded, 0);
     scratch.shifts.resize(padded / SEGMENT, 0);
 
-    dots(isa, cache, &query, base / KEY_TILE, &mut scratch.scores[..positions.next_multiple_of(KEY_TILE)]);
+    let tiles = ..positions.next_multiple_of(KEY_TILE);
+    dots(isa, cache, 0, &query, base / KEY_TILE, &mut scratch.scores[tiles]);
+    for plane in 1..cache.planes.len() {
+        dots(isa, cache, plane, &query, base / KEY_TILE, &mut scratch.weights[tiles]);
+        // Below 2^54, as the definition's.
+        scratch.scores[tiles].iter_mut().zip(&scratch.weights).for_each(|(score, low)| *score = (*score << 8) + low);
+    }
     let p = &mut scratch.scores[unseen..positions];
-    scale_scores(isa, p, &cache.key_exponents[seen.clone()], query.exponent, scale);
+    let shift_max = if cache.planes.len() > 1 { 8 } else { 16 };
+    scale_scores(isa, p, &cache.key_exponents[seen.clone()], query.exponent, scale, shift_max);
     let reciprocal = reciprocal(soften(isa, p));
     let exponents = &cache.value_exponents[seen.clone()];
     let exponent = exponents.iter().copied().fold(i32::MIN, i32::max);
@@ -65,38 +72,52 @@ pub(crate) fn attend(
         let mantissas = &cache.value_mantissas[block][seen.clone()];
         weigh(isa, p, mantissas, exponents, exponent, &mut scratch.weights[unseen..positions]);
         let weights = &scratch.weights[..positions];
-        let grid = limbs(isa, weights, &mut scratch.shifts, &mut scratch.low, &mut scratch.high);
+        let largest = limbs(isa, weights, &mut scratch.shifts, &mut scratch.low, &mut scratch.high);
+        let grid = grid_shift(largest, cache.format());
         let mut sums = [0i64; BLOCK];
         for (segment, shift) in scratch.shifts.iter().enumerate() {
             let groups = (positions - segment * SEGMENT).min(SEGMENT).div_ceil(VALUE_GROUP);
             let range = segment * SEGMENT..segment * SEGMENT + groups * VALUE_GROUP;
             let (low, high) = (&scratch.low[range.clone()], &scratch.high[range]);
-            let partial = mix(isa, cache, block, base / SEGMENT + segment, low, high);
+            let mut partial = [0i64; BLOCK];
+            for plane in 0..cache.planes.len() {
+                // Below 2^31, and with a lower byte below 2^38.
+                let bytes = mix(isa, cache, plane, block, base / SEGMENT + segment, low, high);
+                partial.iter_mut().zip(bytes).for_each(|(sum, byte)| *sum = (*sum << 8) + i64::from(byte));
+            }
             for (sum, partial) in sums.iter_mut().zip(partial) {
-                *sum += talkoo_exact::arith::rsh(i64::from(partial), grid - shift);
+                *sum += talkoo_exact::arith::rsh(partial, grid - shift);
             }
         }
         normalise_all(isa, &sums, reciprocal, grid + exponent, out);
     }
 }
 
-/// The raw dot products with all positions of whole tiles, from tile `first` on.
-fn dots(isa: Isa, cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
+/// The raw dot products of one plane with all positions of whole tiles, from tile `first` on.
+fn dots(isa: Isa, cache: &HeadCache, plane: usize, query: &Query, first: usize, out: &mut [i64]) {
     match isa.level {
         // SAFETY: only `Isa::detect` makes this level, after asking the CPU.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { super::vnni::dots(cache, query, first, out) },
-        _ => dots_portable(isa, cache, query, first, out),
+        Level::Vnni => unsafe { super::vnni::dots(cache, plane, query, first, out) },
+        _ => dots_portable(isa, cache, plane, query, first, out),
     }
 }
 
-/// The sums over one segment of weight * code, for one block of dimensions.
-fn mix(isa: Isa, cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] {
+/// The sums over one segment of weight * byte of one plane, for one block of dimensions.
+fn mix(
+    isa: Isa,
+    cache: &HeadCache,
+    plane: usize,
+    block: usize,
+    segment: usize,
+    low: &[u8],
+    high: &[u8],
+) -> [i32; BLOCK] {
     match isa.level {
         // SAFETY: only `Isa::detect` makes this level, after asking the CPU.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { super::vnni::mix(cache, block, segment, low, high) },
-        _ => mix_portable(isa, cache, block, segment, low, high),
+        Level::Vnni => unsafe { super::vnni::mix(cache, plane, block, segment, low, high) },
+        _ => mix_portable(isa, cache, plane, block, segment, low, high),
     }
 }
 
@@ -107,13 +128,14 @@ for_each_level! {
     normalise_all(sums: &[i64; BLOCK], reciprocal: (i64, i32), exponent: i32, out: &mut [i64]) = normalise_all_body
 }
 for_each_level! {
-    dots_portable(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) = dots_body
+    dots_portable(cache: &HeadCache, plane: usize, query: &Query, first: usize, out: &mut [i64]) = dots_body
 }
 for_each_level! {
-    mix_portable(cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] = mix_body
+    mix_portable(cache: &HeadCache, plane: usize, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK]
+        = mix_body
 }
 for_each_level! {
-    scale_scores(s: &mut [i64], exponents: &[i32], query_exponent: i32, scale: i64) = scale_scores_body
+    scale_scores(s: &mut [i64], exponents: &[i32], query_exponent: i32, scale: i64, shift_max: i32) = scale_scores_body
 }
 for_each_level! {
     soften(s: &mut [i64]) -> i64 = soften_body
@@ -122,7 +144,7 @@ for_each_level! {
     weigh(p: &[i64], mantissas: &[i32], exponents: &[i32], largest: i32, out: &mut [i64]) = weigh_body
 }
 for_each_level! {
-    limbs(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u8]) -> i32 = limbs_body
+    limbs(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u8]) -> i64 = limbs_body
 }
 
 #[inline(always)]
@@ -158,12 +180,12 @@ fn normalise_all_body(sums: &[i64; BLOCK], reciprocal: (i64, i32), exponent: i32
 }
 
 #[inline(always)]
-fn dots_body(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
+fn dots_body(cache: &HeadCache, plane: usize, query: &Query, first: usize, out: &mut [i64]) {
     let blocks = cache.dimensions / BLOCK;
     for (tile, out) in (first..).zip(out.chunks_exact_mut(KEY_TILE)) {
         out.fill(0);
         for b in 0..blocks {
-            let keys = &cache.keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];
+            let keys = &cache.planes[plane].keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];
             let mut sums = [-128 * query.sums[b]; KEY_TILE];
             for (quad, keys) in keys.chunks_exact(4 * KEY_TILE).enumerate() {
                 for j in 0..4 {
@@ -183,12 +205,12 @@ fn dots_body(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
 }
 
 #[inline(always)]
-fn mix_body(cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] {
+fn mix_body(cache: &HeadCache, plane: usize, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] {
     let mut out = [0i32; BLOCK];
     let weights = low.chunks_exact(VALUE_GROUP).zip(high.chunks_exact(VALUE_GROUP));
     for (group, (low, high)) in weights.enumerate() {
         let at = ((segment * SEGMENT / VALUE_GROUP + group) * cache.dimensions + block * BLOCK) * VALUE_GROUP;
-        let values = &cache.values[at..][..BLOCK * VALUE_GROUP];
+        let values = &cache.planes[plane].values[at..][..BLOCK * VALUE_GROUP];
         for j in 0..VALUE_GROUP {
             let weight = i32::from(low[j]) + 256 * i32::from(high[j]);
             for (out, value) in out.iter_mut().zip(values.chunks_exact(VALUE_GROUP)) {
@@ -199,12 +221,12 @@ fn mix_body(cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &
     out
 }
 
-/// Dot products to scores in place. The fast form needs shifts left of at most 16 (dots are below
-/// 2^46) and scores below 2^33, which every sane model has; else the definition does it.
+/// Dot products to scores in place. The fast form needs shifts left of at most `shift_max` (16 for dots below 2^46, 8 for
+/// those of fine codes, below 2^54) and scores below 2^33, which every sane model has; else the definition does it.
 #[inline(always)]
-fn scale_scores_body(s: &mut [i64], exponents: &[i32], query_exponent: i32, scale: i64) {
+fn scale_scores_body(s: &mut [i64], exponents: &[i32], query_exponent: i32, scale: i64, shift_max: i32) {
     let largest = exponents.iter().copied().fold(i32::MIN, i32::max);
-    if query_exponent + largest + 20 > 16 || max_score(s, exponents, query_exponent) >> 33 != 0 {
+    if query_exponent + largest + 20 > shift_max || max_score(s, exponents, query_exponent) >> 33 != 0 {
         for (s, e) in s.iter_mut().zip(exponents) {
             *s = score(*s, query_exponent + e, scale);
         }
@@ -247,9 +269,9 @@ fn weigh_body(p: &[i64], mantissas: &[i32], exponents: &[i32], largest: i32, out
     }
 }
 
-/// Weights to two bytes each on their segment's scale; zero beyond the last. Returns the grid shift.
+/// Weights to two bytes each on their segment's scale; zero beyond the last. Returns the largest weight.
 #[inline(always)]
-fn limbs_body(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u8]) -> i32 {
+fn limbs_body(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u8]) -> i64 {
     let segments = low.chunks_exact_mut(SEGMENT).zip(high.chunks_exact_mut(SEGMENT));
     for (((low, high), weights), shift) in segments.zip(weights.chunks(SEGMENT)).zip(shifts.iter_mut()) {
         *shift = segment_shift(max_abs(weights) as i64);
@@ -261,5 +283,5 @@ fn limbs_body(weights: &[i64], shifts: &mut [i32], low: &mut [u8], high: &mut [u
         low[weights.len()..].fill(0);
         high[weights.len()..].fill(0);
     }
-    grid_shift(max_abs(weights) as i64)
+    max_abs(weights) as i64
 }

@@ -26,7 +26,7 @@ pub(crate) use matmul::multiply;
 pub(crate) use numbers::{Mapped, Number, Numbers};
 pub(crate) use packed::{Packed, PackedPart};
 pub(crate) use pool::Pool;
-pub(crate) use vectors::{add, argmax, gate_times, quantize, rms_norm, rotate};
+pub(crate) use vectors::{add, argmax, gate_times, quantize, quantize_head, rms_norm, rotate};
 
 /// Which instructions to use. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -4,13 +4,18 @@
 use super::{Isa, for_each_level};
 use talkoo_exact::arith::{bit_length, max_abs, rsh};
 use talkoo_exact::exp::{self, exp_neg_abs, gelu_argument};
+use talkoo_exact::limits::HEAD_DIM_MAX;
 use talkoo_exact::rope::for_each_pair;
-use talkoo_exact::{Activation, RangeError, Rotation};
+use talkoo_exact::{Activation, CachedHead, KvFormat, RangeError, Rotation};
 
 for_each_level! {
     /// Rule 2 into given memory; returns the exponent.
     quantize(v: &[i64], fraction_bits: i32, codes: &mut [i8], mantissas: &mut [u16]) -> i32
         = talkoo_exact::quantize::quantize_into
+}
+for_each_level! {
+    /// Its fine codes.
+    quantize_fine(v: &[i64], codes: &mut [i16], mantissas: &mut [u16]) -> i32 = quantize_fine_body
 }
 for_each_level! {
     /// Rule 5.
@@ -35,6 +40,24 @@ for_each_level! {
 for_each_level! {
     /// The index of the largest number, the lowest of equals.
     argmax(v: &[i64]) -> u32 = argmax_body
+}
+
+/// Rule 8's form of a key or value (Q16), into given memory.
+pub(crate) fn quantize_head(isa: Isa, v: &[i64], format: KvFormat, to: &mut CachedHead) {
+    let mut bytes = [0i8; HEAD_DIM_MAX];
+    let bytes = &mut bytes[..v.len()];
+    to.exponent = match format {
+        KvFormat::Int16 => quantize_fine(isa, v, &mut to.codes, &mut to.mantissas),
+        KvFormat::Int8 => quantize(isa, v, 16, bytes, &mut to.mantissas),
+    };
+    if format == KvFormat::Int8 {
+        to.codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = i16::from(*byte));
+    }
+}
+
+#[inline(always)]
+fn quantize_fine_body(v: &[i64], codes: &mut [i16], mantissas: &mut [u16]) -> i32 {
+    talkoo_exact::quantize::quantize_fine_into(v, 16, codes, mantissas)
 }
 
 #[inline(always)]

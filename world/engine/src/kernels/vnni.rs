@@ -33,18 +33,18 @@ pub(super) fn store(even: __m512i, odd: __m512i, out: &mut [i64; 16]) {
     }
 }
 
-/// Raw attention dot products with all positions of the tiles that `out` spans, from tile `first` on.
+/// Raw attention dot products of one plane with all positions of the tiles that `out` spans, from tile `first` on.
 ///
 /// # Safety
 /// The CPU must have the instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn dots(cache: &HeadCache, query: &Query, first: usize, out: &mut [i64]) {
+pub(super) unsafe fn dots(cache: &HeadCache, plane: usize, query: &Query, first: usize, out: &mut [i64]) {
     let blocks = cache.dimensions / BLOCK;
     let zero = _mm512_setzero_si512();
     for (tile, out) in (first..).zip(out.chunks_exact_mut(KEY_TILE)) {
         let (mut even, mut odd) = (zero, zero);
         for b in 0..blocks {
-            let keys = &cache.keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];
+            let keys = &cache.planes[plane].keys[(tile * blocks + b) * BLOCK * KEY_TILE..][..BLOCK * KEY_TILE];
             let mantissas = &cache.key_mantissas[(tile * blocks + b) * KEY_TILE..][..KEY_TILE];
             let (mut low, mut high) = (_mm512_set1_epi32(-128 * query.sums[b]), zero);
             for (quad, keys) in keys.chunks_exact(64).enumerate() {
@@ -72,13 +72,20 @@ pub(super) unsafe fn dots(cache: &HeadCache, query: &Query, first: usize, out: &
 /// # Safety
 /// The CPU must have the instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn mix(cache: &HeadCache, block: usize, segment: usize, low: &[u8], high: &[u8]) -> [i32; BLOCK] {
+pub(super) unsafe fn mix(
+    cache: &HeadCache,
+    plane: usize,
+    block: usize,
+    segment: usize,
+    low: &[u8],
+    high: &[u8],
+) -> [i32; BLOCK] {
     let zero = _mm512_setzero_si512();
     let (mut low_sums, mut high_sums) = ([zero; 2], [zero; 2]);
     let weights = low.chunks_exact(VALUE_GROUP).zip(high.chunks_exact(VALUE_GROUP));
     for (group, (low, high)) in weights.enumerate() {
         let at = ((segment * SEGMENT / VALUE_GROUP + group) * cache.dimensions + block * BLOCK) * VALUE_GROUP;
-        let values = &cache.values[at..][..BLOCK * VALUE_GROUP];
+        let values = &cache.planes[plane].values[at..][..BLOCK * VALUE_GROUP];
         // SAFETY: four weights of each limb, 128 value codes.
         unsafe {
             let low = _mm512_set1_epi32(low.as_ptr().cast::<i32>().read_unaligned());

@@ -104,8 +104,8 @@ impl<'a> Loader<'a> {
         manifest.vocabulary = vocabulary.id();
         let root = model_root(&manifest, &self.tensors);
         let origin = self.origin.filter(|_| self.image.is_none());
-        let matrices = self.matrices;
-        Ok(Model { manifest, embedding, layers, output_norm, output, vocabulary, root, matrices, origin })
+        let (tensors, matrices) = (self.tensors, self.matrices);
+        Ok(Model { manifest, embedding, layers, output_norm, output, vocabulary, root, tensors, matrices, origin })
     }
 }
 

@@ -11,7 +11,8 @@ use crate::kernels::Packed;
 use crate::vocabulary::Vocabulary;
 use std::path::Path;
 use talkoo_base::Digest;
-use talkoo_exact::{Extras, Layer, Manifest};
+use talkoo_exact::model::model_root;
+use talkoo_exact::{Extras, KvFormat, Layer, Manifest};
 
 /// One layer's weights; names as in [`Layer`].
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Model {
     pub(crate) output: Option<Packed>,
     vocabulary: Vocabulary,
     root: Digest,
+    /// Digests of all tensors, in canonical order.
+    tensors: Vec<Digest>,
     /// Digests of the matrices, in the order of loading.
     matrices: Vec<Digest>,
     /// The file that it was imported from; none if it came from an image.
@@ -67,6 +70,21 @@ impl Model {
     /// As [`Model::load`].
     pub fn load_with(path: &Path, image: &Path) -> Result<Self, ModelError> {
         load::load(path, Some(image))
+    }
+
+    /// The same weights with keys and values kept in this format: another version of the contract, and so another
+    /// root. Loading makes the first format of [`KvFormat`].
+    #[must_use]
+    pub fn with_kv(mut self, format: KvFormat) -> Self {
+        self.root = self.root_with(format);
+        self.manifest.kv = format;
+        self
+    }
+
+    /// The root that [`Model::with_kv`] would give.
+    #[must_use]
+    pub fn root_with(&self, format: KvFormat) -> Digest {
+        model_root(&Manifest { kv: format, ..self.manifest.clone() }, &self.tensors)
     }
 
     /// Writes the packed matrices to `image` for the next [`Model::load_with`]; about as many bytes as the
@@ -120,7 +138,7 @@ impl Model {
     pub fn cache_bytes_per_position(&self) -> usize {
         let shape = &self.manifest.architecture;
         // Codes, a 32-bit mantissa per 32 of them, exponents; for keys and values.
-        let head = 2 * (shape.head_dim + shape.head_dim / 8) + 12;
+        let head = 2 * (shape.head_dim * self.manifest.kv.code_bytes() + shape.head_dim / 8) + 12;
         shape.layers * (shape.kv_heads * head + size_of::<Digest>())
     }
 

@@ -151,7 +151,7 @@ impl Server {
         let id = self.next;
         self.next += 1;
         self.positions += positions;
-        let feed = Feed::new(scope, input, Cache::new(&self.model().manifest.architecture));
+        let feed = Feed::new(scope, input, Cache::new(&self.model().manifest));
         self.streams.insert(id, Stream { role, feed, positions });
         id
     }

@@ -9,6 +9,7 @@ pub(crate) use real::real_model;
 
 use crate::model::Model;
 use std::sync::Arc;
+use talkoo_exact::KvFormat;
 use talkoo_exact::import::Format;
 
 /// SplitMix64.
@@ -91,6 +92,8 @@ pub(crate) struct Shape {
     pub divided_rotation: bool,
     /// A token whose embedding leaves the contract's range; only with Q4_K.
     pub wild_token: Option<usize>,
+    /// How keys and values are kept.
+    pub kv: KvFormat,
 }
 
 impl Shape {
@@ -113,6 +116,7 @@ impl Shape {
             window: 0,
             divided_rotation: false,
             wild_token: None,
+            kv: KvFormat::Int8,
         }
     }
 
@@ -161,6 +165,7 @@ impl Shape {
             divided_rotation: random.below(3) == 0,
             formats: Format::ALL.to_vec(),
             wild_token: None,
+            kv: KvFormat::ALL[random.below(2)],
         }
         .possible()
     }
@@ -355,7 +360,7 @@ impl Shape {
 
     /// The model, loaded from a temporary file.
     pub(crate) fn load(&self) -> Arc<Model> {
-        Arc::new(load_bytes(&self.gguf()).expect("a tiny model loads"))
+        Arc::new(load_bytes(&self.gguf()).expect("a tiny model loads").with_kv(self.kv))
     }
 }
 

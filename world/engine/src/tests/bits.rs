@@ -7,7 +7,7 @@ use crate::testing::{FAMILIES, Random, Shape};
 use proptest::prelude::*;
 use std::sync::Arc;
 use talkoo_base::Digest;
-use talkoo_exact::{Kv, RangeError, forward, logits};
+use talkoo_exact::{Kv, KvFormat, RangeError, forward, logits};
 
 /// All states and logits of a run over some tokens.
 #[derive(Default, PartialEq, Debug)]
@@ -94,21 +94,24 @@ proptest! {
 
 #[test]
 fn also_beyond_one_segment_of_attention() {
-    check(&Shape { context: 300, layers: 1, ..Shape::small(5) }, 275);
+    for kv in KvFormat::ALL {
+        check(&Shape { context: 300, layers: 1, kv, ..Shape::small(5) }, 275);
+    }
 }
 
 #[test]
 fn windows_go_beyond_segments_too() {
-    for (window, layers) in [(40, 1), (128, 1), (150, 2)] {
-        let shape = Shape { context: 400, layers, window, ..Shape::of_family(6, "gemma3") };
+    use KvFormat::{Int8, Int16};
+    for (window, layers, kv) in [(40, 1, Int8), (128, 1, Int8), (150, 2, Int8), (40, 1, Int16), (150, 1, Int16)] {
+        let shape = Shape { context: 400, layers, window, kv, ..Shape::of_family(6, "gemma3") };
         check(&shape, 300);
     }
 }
 
 #[test]
 fn every_family_takes_part() {
-    for family in FAMILIES {
-        check(&Shape::of_family(9, family), 37);
+    for (family, kv) in FAMILIES.into_iter().flat_map(|family| KvFormat::ALL.map(|kv| (family, kv))) {
+        check(&Shape { kv, ..Shape::of_family(9, family) }, 37);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The real model: golden root, golden output, golden ids.
 
 use crate::testing::real_model;
-use crate::{ChatMessage, Engine, Kernel, Task, define_generate};
+use crate::{ChatMessage, Engine, Kernel, KvFormat, Task, define_generate};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use talkoo_base::{Digest, Finish, GenerateParams, TokenLogprobs};
@@ -17,6 +17,8 @@ fn task(text: &str, params: GenerateParams) -> Task {
 fn the_root_is_known() {
     let model = real_model();
     assert_eq!(model.root().to_string(), "2ecb1851846844b4eb56a5c6d071c4b2e2fad4faa8e8942a5742ab387f565123");
+    let fine = model.root_with(KvFormat::Int16).to_string();
+    assert_eq!(fine, "890af62fd6956cd395ba8ac98661e6337ad08dc10d33aa098bb20ff689b0df26");
     assert_eq!(model.context_max(), 8192);
     assert_eq!(model.vocabulary().eos(), [0, 2]);
 }

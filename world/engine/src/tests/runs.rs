@@ -1,7 +1,7 @@
 //! Generate, verify and define agree, and end where they should.
 
 use crate::testing::Shape;
-use crate::{Chunk, Engine, Kernel, Outcome, RunError, Task, define_generate};
+use crate::{Chunk, Engine, Kernel, KvFormat, Outcome, RunError, Task, define_generate};
 use std::ops::ControlFlow;
 use talkoo_base::generate::BIAS_BAN_Q16;
 use talkoo_base::{Constraint, Finish, GenerateParams, TokenLogprobs, sha256};
@@ -102,6 +102,22 @@ fn greedy_and_sampled_runs_repeat_on_every_kernel() {
         });
         assert!(outcomes.iter().all(|o| *o == outcomes[0]));
     }
+}
+
+#[test]
+fn another_format_of_keys_and_values_is_another_program() {
+    let shape = |kv| Shape { kv, ..Shape::small(4) };
+    let [coarse, fine] = KvFormat::ALL.map(|kv| shape(kv).load());
+    assert_eq!((coarse.root_with(KvFormat::Int16), fine.root_with(KvFormat::Int8)), (fine.root(), coarse.root()));
+    assert!(coarse.root() != fine.root() && fine.definition().root() == fine.root());
+    let room = |model: &crate::Model| model.cache_bytes_per_position();
+    assert_eq!(room(&fine) - room(&coarse), 2 * 2 * 2 * 32, "a byte more for every number of every head");
+    let task = task(&[30, 31, 32], warm(70));
+    let [first, second] = [coarse, fine].map(|model| generate(&mut Engine::new(model, 2), &task));
+    assert!(first.chunk_digests.iter().zip(&second.chunk_digests).all(|(a, b)| a != b));
+    let mut engine = Engine::new(shape(KvFormat::Int8).load(), 1);
+    let verified = engine.verify(&task, &second.tokens).unwrap();
+    assert_ne!(verified.chunk_digests, second.chunk_digests, "neither passes for the other");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Many tasks at once give the bits that each gives alone, whenever they come, park and go.
 
 use crate::testing::{FAMILIES, Shape};
-use crate::{Engine, Event, Outcome, RunError, Scope, Server, StreamId, Task};
+use crate::{Engine, Event, KvFormat, Outcome, RunError, Scope, Server, StreamId, Task};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use talkoo_base::generate::BIAS_BAN_Q16;
@@ -67,6 +67,7 @@ fn random_arrivals_give_the_bits_of_solo_runs() {
     for seed in 0..6u64 {
         let family = FAMILIES[seed as usize % FAMILIES.len()];
         let shape = if seed < 4 { Shape::of_family(seed, family) } else { Shape::small(seed) };
+        let shape = Shape { kv: KvFormat::ALL[seed as usize % 2], ..shape };
         let model = shape.load();
         let positions_max = 600 + 200 * seed as usize;
         let mut solo = Engine::new(model.clone(), 1);
@@ -212,15 +213,17 @@ fn beginnings_are_taken_over_within_one_scope() {
 
 #[test]
 fn beginnings_end_anywhere_in_a_segment() {
-    let shape = Shape { context: 400, ..Shape::of_family(16, "gemma3") };
-    let mut server = Server::new(Engine::new(shape.load(), 2), 2_000);
-    let task = |prompt: Vec<u32>| Task { prompt, ..task(1, 1, 3) };
-    let long: Vec<u32> = (0..330).map(|i| (i * 17 + 5) % 90).collect();
-    finish(&mut server, &task(long.clone()), ONE);
-    for common in [127, 128, 129, 255, 256, 257, 301] {
-        let before = server.reused();
-        finish(&mut server, &task([&long[..common], &[(long[common] + 1) % 90, 4, 4]].concat()), ONE);
-        assert_eq!(server.reused() - before, common as u64);
+    for kv in KvFormat::ALL {
+        let shape = Shape { context: 400, kv, ..Shape::of_family(16, "gemma3") };
+        let mut server = Server::new(Engine::new(shape.load(), 2), 2_000);
+        let task = |prompt: Vec<u32>| Task { prompt, ..task(1, 1, 3) };
+        let long: Vec<u32> = (0..330).map(|i| (i * 17 + 5) % 90).collect();
+        finish(&mut server, &task(long.clone()), ONE);
+        for common in [127, 128, 129, 255, 256, 257, 301] {
+            let before = server.reused();
+            finish(&mut server, &task([&long[..common], &[(long[common] + 1) % 90, 4, 4]].concat()), ONE);
+            assert_eq!(server.reused() - before, common as u64);
+        }
     }
 }
 
