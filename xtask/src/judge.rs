@@ -27,6 +27,12 @@ const JUDGES: &[Judge] = &[
         run: eip712,
     },
     Judge {
+        name: "x402",
+        what: "the client and the facilitator of @x402/evm 2.27 pay a worker through our contracts, on anvil 1.7",
+        quick: true,
+        run: x402,
+    },
+    Judge {
         name: "vectors",
         what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
@@ -117,6 +123,12 @@ fn last_line(bytes: &[u8]) -> String {
 fn eip712() -> Outcome {
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge", "ethers@6.17.0"];
     script("node", &npm, &["xtask/judges/eip712.mjs", "target/judge"])
+}
+
+fn x402() -> Outcome {
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge"];
+    let packages = ["viem@2.57.20", "@x402/evm@2.27.0", "@foundry-rs/anvil-linux-amd64@1.7.1"];
+    script("node", &[&npm[..], &packages].concat(), &["xtask/judges/x402.mjs", "target/judge"])
 }
 
 fn tokenizer() -> Outcome {
