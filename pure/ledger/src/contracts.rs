@@ -32,16 +32,24 @@ macro_rules! artifacts {
 }
 
 artifacts! {
-    CREDIT = "TestCredit";
+    ACCESS = "AccessGrants";
+    ALLOTMENTS = "Allotments";
+    ASSETS = "AssetRegistry";
+    BEACON = "Beacon";
+    ESCROW = "ComputeEscrow";
     DELEGATIONS = "Delegations";
     ERC3009_COLLECTOR = "ERC3009DepositCollector";
     EQUIVOCATION = "EquivocationEvidence";
     FAUCET = "Faucet";
+    MULTICALL = "Multicall3";
+    PARAMETERS = "Parameters";
     PERMIT2_COLLECTOR = "Permit2DepositCollector";
-    SETTLEMENT = "X402BatchSettlement";
+    REVENUE = "RevenueSplit";
     STAKING = "Staking";
     TOKEN = "TalkooToken";
+    CREDIT = "TestCredit";
     VAULT = "WorkerVault";
+    SETTLEMENT = "X402BatchSettlement";
 }
 
 impl Artifact {
@@ -64,20 +72,36 @@ const fn predeploy(last: u8) -> Address {
 pub const VAULT_AT: Address = predeploy(0x02);
 /// What is paid with.
 pub const CREDIT_AT: Address = predeploy(0x03);
-/// What is staked.
-pub const TOKEN_AT: Address = predeploy(0x04);
 /// Node keys and their owners.
-pub const DELEGATIONS_AT: Address = predeploy(0x05);
+pub const DELEGATIONS_AT: Address = predeploy(0x04);
 /// Bonds.
-pub const STAKING_AT: Address = predeploy(0x06);
+pub const STAKING_AT: Address = predeploy(0x05);
 /// Judge of double votes.
-pub const EQUIVOCATION_AT: Address = predeploy(0x07);
+pub const EQUIVOCATION_AT: Address = predeploy(0x06);
 /// Starter credit.
-pub const FAUCET_AT: Address = predeploy(0x08);
+pub const FAUCET_AT: Address = predeploy(0x07);
+/// One deposit for many payees.
+pub const ALLOTMENTS_AT: Address = predeploy(0x08);
+/// One-off jobs.
+pub const ESCROW_AT: Address = predeploy(0x09);
+/// Public randomness.
+pub const BEACON_AT: Address = predeploy(0x0a);
+/// Slow values, and the brake on deposits.
+pub const PARAMETERS_AT: Address = predeploy(0x0b);
+/// Models and data sets.
+pub const ASSETS_AT: Address = predeploy(0x0c);
+/// Their income.
+pub const REVENUE_AT: Address = predeploy(0x0d);
+/// Access to them.
+pub const ACCESS_AT: Address = predeploy(0x0e);
+/// What is staked.
+pub const TOKEN_AT: Address = predeploy(0x0f);
 /// Payment channels: x402's canonical address, which its SDKs know.
 pub const SETTLEMENT_AT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Collects deposits by ERC-3009, at x402's canonical address.
 pub const ERC3009_COLLECTOR_AT: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
+/// Many calls in one, where clients look for it on every chain (<https://github.com/mds1/multicall3>).
+pub const MULTICALL_AT: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
 /// The deterministic deployment proxy that tools expect at this address on every chain
 /// (<https://github.com/Arachnid/deterministic-deployment-proxy>).
 pub const CREATE2_AT: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
@@ -97,6 +121,12 @@ pub const TOKEN_SUPPLY: u128 = 1_000_000_000_000_000;
 /// Part of a bond that two votes for one place cost, in ten-thousandths.
 pub const EQUIVOCATION_BPS: u64 = 5_000;
 
+/// Seconds between a parameter's proposal and its effect.
+const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
+/// Seconds in which a round of the beacon is committed to, and as many in which it is revealed.
+const BEACON_S: u64 = 600;
+/// What not revealing costs, in micro-units of the token.
+const BEACON_BOND: u128 = 1_000_000;
 /// What an account, an invite and an epoch get of starter credit (micro-units) and of gas (wei), at most.
 const FAUCET_CREDIT: [u128; 3] = [100_000_000, 10_000_000_000, 100_000_000_000];
 const FAUCET_GAS: [u128; 3] = [10u128.pow(18), 10u128.pow(20), 10u128.pow(21)];
@@ -114,6 +144,10 @@ sol! {
         address token; address gate; address settlement; address staking; address delegations;
         uint40 windowS; address admin; address[] slashers;
     }
+    struct BeaconOptions {
+        address token; address gate; uint40 commitS; uint40 revealS; uint128 bond; uint32 revealsMin; address treasury;
+    }
+    struct Initial { bytes32 key; uint256 value; }
     struct Pair { uint128 credit; uint128 gas; }
     struct FaucetOptions {
         address credit; address admin; address[] sponsors; uint40 epochS;
@@ -164,10 +198,21 @@ impl Beginning {
             Contract { name: artifact.name, address, code: Code::Creation(code) }
         };
         let token = ("Talkoo", "TALKOO", Address::ZERO, founder, U256::from(TOKEN_SUPPLY));
-        let venues = vec![SETTLEMENT_AT, ERC3009_COLLECTOR_AT, VAULT_AT];
+        let venues =
+            vec![SETTLEMENT_AT, ERC3009_COLLECTOR_AT, VAULT_AT, ALLOTMENTS_AT, ESCROW_AT, REVENUE_AT, ACCESS_AT];
+        let brake = (founder, founder, U40::from(PARAMETER_DELAY_S), Vec::<Initial>::new());
+        let beacon = BeaconOptions {
+            token: TOKEN_AT,
+            gate: PARAMETERS_AT,
+            commitS: U40::from(BEACON_S),
+            revealS: U40::from(BEACON_S),
+            bond: BEACON_BOND,
+            revealsMin: 1,
+            treasury: founder,
+        };
         let staking = StakingOptions {
             token: TOKEN_AT,
-            gate: Address::ZERO,
+            gate: PARAMETERS_AT,
             admin: founder,
             treasury: founder,
             unbondS: U40::from(UNBOND_S),
@@ -177,7 +222,7 @@ impl Beginning {
         };
         let vault = VaultOptions {
             token: CREDIT_AT,
-            gate: Address::ZERO,
+            gate: PARAMETERS_AT,
             settlement: SETTLEMENT_AT,
             staking: STAKING_AT,
             delegations: DELEGATIONS_AT,
@@ -198,7 +243,9 @@ impl Beginning {
         let create2 = CREATE2.parse().expect("a constant in hexadecimal");
         vec![
             Contract { name: "create2", address: CREATE2_AT, code: Code::Runtime(create2) },
-            made(SETTLEMENT, SETTLEMENT_AT, (Address::ZERO,).abi_encode_params()),
+            made(MULTICALL, MULTICALL_AT, Vec::new()),
+            made(PARAMETERS, PARAMETERS_AT, brake.abi_encode_params()),
+            made(SETTLEMENT, SETTLEMENT_AT, (PARAMETERS_AT,).abi_encode_params()),
             made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, (SETTLEMENT_AT,).abi_encode_params()),
             made(CREDIT, CREDIT_AT, (FAUCET_AT, venues).abi_encode_params()),
             made(TOKEN, TOKEN_AT, token.abi_encode_params()),
@@ -207,6 +254,12 @@ impl Beginning {
             made(EQUIVOCATION, EQUIVOCATION_AT, (STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
             made(VAULT, VAULT_AT, (vault,).abi_encode_params()),
             made(FAUCET, FAUCET_AT, (faucet,).abi_encode_params()),
+            made(ALLOTMENTS, ALLOTMENTS_AT, (CREDIT_AT, PARAMETERS_AT, SETTLEMENT_AT).abi_encode_params()),
+            made(ESCROW, ESCROW_AT, (CREDIT_AT, PARAMETERS_AT).abi_encode_params()),
+            made(BEACON, BEACON_AT, (beacon,).abi_encode_params()),
+            made(ASSETS, ASSETS_AT, Vec::new()),
+            made(REVENUE, REVENUE_AT, (CREDIT_AT, ASSETS_AT).abi_encode_params()),
+            made(ACCESS, ACCESS_AT, (CREDIT_AT, PARAMETERS_AT, REVENUE_AT).abi_encode_params()),
         ]
     }
 }
