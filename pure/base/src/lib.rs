@@ -53,8 +53,8 @@ pub use network::Network;
 pub use refusal::{Refusal, RefusalCode};
 pub use time::{Millis, Mono, Now, Unix};
 pub use wire::{
-    AuditPolicy, Card, ChannelConfig, Delegation, Kind, Limits, ModelOffer, Receipt, Request, Signed, Tier, Unit,
-    Voucher,
+    AuditPolicy, Card, Certificate, CertificateError, ChannelConfig, Delegation, Kind, Limits, ModelOffer, Receipt,
+    Request, Signed, Tier, Unit, VALIDATORS_MAX, Validator, Vote, VoteKind, Voucher, validators_hash,
 };
 
 #[cfg(test)]

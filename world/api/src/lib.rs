@@ -9,6 +9,7 @@
 //! is a refusal as JSON. There is no TLS: on an address that others reach, whoever listens in on
 //! the way has the token.
 
+pub mod eth;
 mod limits;
 mod routes;
 

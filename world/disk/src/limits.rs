@@ -18,3 +18,5 @@ pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 pub const QUOTA_BYTES_DEFAULT: u64 = 50 << 30;
 /// Bytes of a pin's name.
 pub const PIN_NAME_BYTES_MAX: usize = 256;
+/// Memory that the ledger's file may use as a cache: the state itself keeps what is hot.
+pub const LEDGER_CACHE_BYTES: usize = 64 * 1024 * 1024;

@@ -11,12 +11,14 @@ mod params;
 mod receipt;
 mod request;
 mod signed;
+mod vote;
 mod voucher;
 
 pub use card::{Card, Delegation, ModelOffer};
 pub use receipt::{Receipt, Tier, Unit};
 pub use request::{AuditPolicy, Kind, Limits, Request};
 pub use signed::{Sealed, SignError, Signed, Typed};
+pub use vote::{Certificate, CertificateError, VALIDATORS_MAX, Validator, Vote, VoteKind, validators_hash};
 pub use voucher::{ChannelConfig, Voucher};
 
 use crate::limits::RECORD_BYTES_MAX;

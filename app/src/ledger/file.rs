@@ -1,0 +1,85 @@
+//! The files of the chain: what a network began with, and the disk as the ledger reads it.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::path::Path;
+use talkoo_base::{Address, Validator};
+use talkoo_disk::Snapshot;
+use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::{KvError, KvRead};
+
+/// The disk at one moment, as the ledger reads it.
+pub(crate) struct Disk(pub(crate) Snapshot);
+
+impl KvRead for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.0.get(key).map_err(|error| KvError::Io(error.to_string()))
+    }
+}
+
+/// `genesis.json`: whoever has the same file has the same first block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GenesisFile(Beginning);
+
+impl GenesisFile {
+    /// Of a network that begins here.
+    pub(crate) fn new(beginning: Beginning) -> Self {
+        Self(beginning)
+    }
+
+    pub(crate) fn beginning(&self) -> &Beginning {
+        &self.0
+    }
+
+    /// Reads the file, or writes what `new` begins with.
+    pub(crate) fn open(path: &Path, new: impl FnOnce() -> Beginning) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).with_context(|| format!("{} is no genesis", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let file = Self::new(new());
+                std::fs::write(path, file.to_json() + "\n")
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(file)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        let Beginning { chain_id, timestamp, validators, founder, window_s } = &self.0;
+        let validators: Vec<Value> =
+            validators.iter().map(|v| json!({"address": v.address.to_string(), "power": v.power})).collect();
+        let file = json!({
+            "chainId": chain_id,
+            "timestamp": timestamp,
+            "validators": validators,
+            "founder": founder.to_string(),
+            "windowS": window_s,
+        });
+        serde_json::to_string_pretty(&file).expect("JSON of strings and numbers")
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let file: Value = serde_json::from_str(text)?;
+        let number = |value: &Value, name: &str| value[name].as_u64().with_context(|| format!("`{name}` is no number"));
+        let address = |value: &Value| -> Result<Address> {
+            let text = value.as_str().context("an address is a string")?;
+            let mut bytes = [0; 20];
+            hex::decode_to_slice(text.trim_start_matches("0x"), &mut bytes)
+                .with_context(|| format!("`{text}` is no address"))?;
+            Ok(Address(bytes))
+        };
+        let validators = file["validators"].as_array().context("`validators` is no list")?;
+        let validators = validators
+            .iter()
+            .map(|v| Ok(Validator { address: address(&v["address"])?, power: number(v, "power")? }))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self(Beginning {
+            chain_id: number(&file, "chainId")?,
+            timestamp: number(&file, "timestamp")?,
+            validators,
+            founder: address(&file["founder"])?.0.into(),
+            window_s: number(&file, "windowS")?,
+        }))
+    }
+}

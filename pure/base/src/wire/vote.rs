@@ -1,0 +1,146 @@
+//! Agreement on blocks: the vote a validator signs, and the certificate that a block is final.
+//!
+//! A vote is EIP-712 like everything that is signed, so `ecrecover` in any contract, and any light client,
+//! can check a certificate, and two votes that contradict each other are evidence anywhere.
+
+use super::{Check, DecodeError, Typed};
+use crate::eip712::StructHash;
+use crate::{Address, Digest, KeyError, Network, Signature, recover};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Validators that one chain may have.
+pub const VALIDATORS_MAX: usize = 128;
+
+/// Which of the two votes of a round it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum VoteKind {
+    /// First: the block is valid.
+    Prevote,
+    /// Second: more than two thirds found it valid.
+    Precommit,
+}
+
+/// What a validator signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Which.
+    pub kind: VoteKind,
+    /// Number of the block.
+    pub height: u64,
+    /// Attempt at this height, from 0.
+    pub round: u32,
+    /// Hash of the block's header; zero for none.
+    pub block: Digest,
+}
+
+impl Check for Vote {
+    fn check(&self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+impl Typed for Vote {
+    fn struct_hash(&self) -> Digest {
+        let kind = match self.kind {
+            VoteKind::Prevote => 1,
+            VoteKind::Precommit => 2,
+        };
+        StructHash::new("Vote(uint8 voteType,uint64 height,int64 round,bytes32 blockHash)")
+            .uint(kind)
+            .uint(self.height.into())
+            .uint(self.round.into())
+            .word(&self.block)
+            .finish()
+    }
+}
+
+/// A validator: whose vote counts, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Validator {
+    /// The address of its key.
+    pub address: Address,
+    /// Its voting power.
+    pub power: u64,
+}
+
+/// Precommits of more than two thirds of the power for one block: it is final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Number of the block.
+    pub height: u64,
+    /// The round in which it was decided.
+    pub round: u32,
+    /// Hash of the block's header.
+    pub block: Digest,
+    /// Signatures of precommits.
+    pub signatures: Vec<Signature>,
+}
+
+/// Why a certificate proves nothing.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CertificateError {
+    /// A signature is malformed.
+    #[error(transparent)]
+    Signature(#[from] KeyError),
+    /// A signer is no validator of this height.
+    #[error("{0} signed but is no validator of this height")]
+    Stranger(Address),
+    /// One validator's signature stands there twice.
+    #[error("{0} signed twice")]
+    Twice(Address),
+    /// Not more than two thirds of the power.
+    #[error("validators with {have} of {total} voting power signed: more than two thirds are needed")]
+    Power {
+        /// Who signed has so much.
+        have: u64,
+        /// All have so much.
+        total: u64,
+    },
+}
+
+impl Certificate {
+    /// Checks that more than two thirds of the validators' power signed, nobody twice, and no stranger.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn verify(&self, validators: &[Validator], network: &Network) -> Result<(), CertificateError> {
+        let Self { height, round, block, .. } = *self;
+        let digest = Vote { kind: VoteKind::Precommit, height, round, block }.digest(network);
+        let (mut signed, mut have) = (BTreeSet::new(), 0u64);
+        for signature in &self.signatures {
+            let signer = recover(&digest, signature)?;
+            let validator = validators.iter().find(|v| v.address == signer);
+            let validator = validator.ok_or(CertificateError::Stranger(signer))?;
+            if !signed.insert(signer) {
+                return Err(CertificateError::Twice(signer));
+            }
+            have = have.saturating_add(validator.power);
+        }
+        let total = validators.iter().fold(0u64, |sum, v| sum.saturating_add(v.power));
+        match u128::from(have) * 3 > u128::from(total) * 2 {
+            true => Ok(()),
+            false => Err(CertificateError::Power { have, total }),
+        }
+    }
+}
+
+impl Check for Certificate {
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.signatures.len() > VALIDATORS_MAX {
+            return Err(DecodeError::Rule("a certificate has at most 128 signatures"));
+        }
+        Ok(())
+    }
+}
+
+/// The hash of a set of validators, which a header's extra data holds: keccak256 of address ‖ power (u64, big endian)
+/// of each, in the order of their addresses.
+#[must_use]
+pub fn validators_hash(validators: &[Validator]) -> Digest {
+    let mut sorted = validators.to_vec();
+    sorted.sort_unstable();
+    let bytes: Vec<u8> = sorted.iter().flat_map(|v| v.address.0.into_iter().chain(v.power.to_be_bytes())).collect();
+    crate::keccak256(&[&bytes])
+}

@@ -1,0 +1,274 @@
+//! Our contracts: their artifacts, where a genesis puts them, and the calls the node makes of them.
+//!
+//! Sources and states: `contracts/`. The artifacts are checked in and rebuilt byte for byte by `cargo xtask contracts`.
+
+use crate::genesis::{Code, Contract, Genesis};
+use alloy_primitives::{Address, Bytes, U256, address, aliases::U40};
+use alloy_sol_types::{SolValue, sol};
+use serde_json::Value;
+use talkoo_base::{Network, Validator, validators_hash};
+
+/// A compiled contract: name, and what the compiler made of it as JSON (`abi`, `bytecode`, `deployedBytecode`).
+#[derive(Clone, Copy, Debug)]
+pub struct Artifact {
+    /// The contract's name.
+    pub name: &'static str,
+    /// The JSON.
+    pub json: &'static str,
+}
+
+macro_rules! artifacts {
+    ($($constant:ident = $name:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $constant: Artifact = Artifact {
+                name: $name,
+                json: include_str!(concat!("../../../contracts/artifacts/", $name, ".json")),
+            };
+        )*
+        /// All of them.
+        pub const ARTIFACTS: &[Artifact] = &[$($constant),*];
+    };
+}
+
+artifacts! {
+    ACCESS = "AccessGrants";
+    ALLOTMENTS = "Allotments";
+    ASSETS = "AssetRegistry";
+    BEACON = "Beacon";
+    ESCROW = "ComputeEscrow";
+    DELEGATIONS = "Delegations";
+    ERC3009_COLLECTOR = "ERC3009DepositCollector";
+    EQUIVOCATION = "EquivocationEvidence";
+    FAUCET = "Faucet";
+    MULTICALL = "Multicall3";
+    PARAMETERS = "Parameters";
+    PERMIT2_COLLECTOR = "Permit2DepositCollector";
+    REVENUE = "RevenueSplit";
+    STAKING = "Staking";
+    TOKEN = "TalkooToken";
+    CREDIT = "TestCredit";
+    VAULT = "WorkerVault";
+    SETTLEMENT = "X402BatchSettlement";
+}
+
+impl Artifact {
+    /// The creation code.
+    #[must_use]
+    pub fn creation(&self) -> Bytes {
+        let json: Value = serde_json::from_str(self.json).expect("checked in by the build of the contracts");
+        let code = json["bytecode"].as_str().expect("every artifact has its bytecode");
+        code.parse().expect("the compiler writes hexadecimal")
+    }
+}
+
+const fn predeploy(last: u8) -> Address {
+    let mut bytes = [0; 20];
+    (bytes[0], bytes[1], bytes[19]) = (0x7a, 0x1c, last);
+    Address::new(bytes)
+}
+
+/// Receiver of every worker's channels.
+pub const VAULT_AT: Address = predeploy(0x02);
+/// What is paid with.
+pub const CREDIT_AT: Address = predeploy(0x03);
+/// Node keys and their owners.
+pub const DELEGATIONS_AT: Address = predeploy(0x04);
+/// Bonds.
+pub const STAKING_AT: Address = predeploy(0x05);
+/// Judge of double votes.
+pub const EQUIVOCATION_AT: Address = predeploy(0x06);
+/// Starter credit.
+pub const FAUCET_AT: Address = predeploy(0x07);
+/// One deposit for many payees.
+pub const ALLOTMENTS_AT: Address = predeploy(0x08);
+/// One-off jobs.
+pub const ESCROW_AT: Address = predeploy(0x09);
+/// Public randomness.
+pub const BEACON_AT: Address = predeploy(0x0a);
+/// Slow values, and the brake on deposits.
+pub const PARAMETERS_AT: Address = predeploy(0x0b);
+/// Models and data sets.
+pub const ASSETS_AT: Address = predeploy(0x0c);
+/// Their income.
+pub const REVENUE_AT: Address = predeploy(0x0d);
+/// Access to them.
+pub const ACCESS_AT: Address = predeploy(0x0e);
+/// What is staked.
+pub const TOKEN_AT: Address = predeploy(0x0f);
+/// Payment channels: x402's canonical address, which its SDKs know.
+pub const SETTLEMENT_AT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
+/// Collects deposits by ERC-3009, at x402's canonical address.
+pub const ERC3009_COLLECTOR_AT: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
+/// Many calls in one, where clients look for it on every chain (<https://github.com/mds1/multicall3>).
+pub const MULTICALL_AT: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
+/// The deterministic deployment proxy that tools expect at this address on every chain
+/// (<https://github.com/Arachnid/deterministic-deployment-proxy>).
+pub const CREATE2_AT: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+const CREATE2: &str = "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f580151560395781\
+82fd5b8082525050506014600cf3";
+
+/// Seconds that a worker's proceeds can be challenged.
+pub const WINDOW_S: u64 = 3_600;
+/// Seconds a bond takes to leave: longer than a reservation of 30 days and the window together.
+pub const UNBOND_S: u64 = 32 * 24 * 3_600;
+/// Seconds that a validator who signed twice is out.
+pub const JAIL_S: u64 = 7 * 24 * 3_600;
+/// Least bond of a validator, in micro-units of the token.
+pub const VALIDATOR_BOND_MIN: u128 = 1_000_000_000;
+/// All of the token there is at first, in micro-units: the founder's.
+pub const TOKEN_SUPPLY: u128 = 1_000_000_000_000_000;
+/// Part of a bond that two votes for one place cost, in ten-thousandths.
+pub const EQUIVOCATION_BPS: u64 = 5_000;
+
+/// Seconds between a parameter's proposal and its effect.
+const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
+/// Seconds in which a round of the beacon is committed to, and as many in which it is revealed.
+const BEACON_S: u64 = 600;
+/// What not revealing costs, in micro-units of the token.
+const BEACON_BOND: u128 = 1_000_000;
+/// What an account, an invite and an epoch get of starter credit (micro-units) and of gas (wei), at most.
+const FAUCET_CREDIT: [u128; 3] = [100_000_000, 10_000_000_000, 100_000_000_000];
+const FAUCET_GAS: [u128; 3] = [10u128.pow(18), 10u128.pow(20), 10u128.pow(21)];
+/// Wei that the faucet holds at first.
+const FAUCET_WEI: u128 = 10u128.pow(27);
+/// An epoch of the faucet.
+const FAUCET_EPOCH_S: u64 = 24 * 3_600;
+
+sol! {
+    struct StakingOptions {
+        address token; address gate; address admin; address treasury;
+        uint40 unbondS; uint40 jailS; uint128 validatorBondMin; address[] slashers;
+    }
+    struct VaultOptions {
+        address token; address gate; address settlement; address staking; address delegations;
+        uint40 windowS; address admin; address[] slashers;
+    }
+    struct BeaconOptions {
+        address token; address gate; uint40 commitS; uint40 revealS; uint128 bond; uint32 revealsMin; address treasury;
+    }
+    struct Initial { bytes32 key; uint256 value; }
+    struct Pair { uint128 credit; uint128 gas; }
+    struct FaucetOptions {
+        address credit; address admin; address[] sponsors; uint40 epochS;
+        Pair accountMost; Pair inviteMost; Pair epochMost;
+    }
+}
+
+/// Who begins a network, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// The network's chain id.
+    pub chain_id: u64,
+    /// Seconds since 1970.
+    pub timestamp: u64,
+    /// The first validators. Each may sponsor newcomers, and has gas for it.
+    pub validators: Vec<Validator>,
+    /// Holds all of the token, and the rights of an administrator, at first.
+    pub founder: Address,
+    /// Seconds that a worker's proceeds can be challenged: [`WINDOW_S`] unless a test or a demo has no time.
+    pub window_s: u64,
+}
+
+impl Beginning {
+    /// The genesis of a network of ours: test credit to pay with, a token to stake, and the contracts around them.
+    #[must_use]
+    pub fn genesis(&self) -> Genesis {
+        let owned = |validator: &Validator| Address::from(validator.address.0);
+        let sponsors: Vec<Address> = self.validators.iter().map(owned).collect();
+        let rich = U256::from(10u128.pow(24));
+        let mut balances: Vec<_> = sponsors.iter().map(|sponsor| (*sponsor, rich)).collect();
+        if !sponsors.contains(&self.founder) {
+            balances.push((self.founder, rich));
+        }
+        balances.push((FAUCET_AT, U256::from(FAUCET_WEI)));
+        Genesis {
+            chain_id: self.chain_id,
+            timestamp: self.timestamp,
+            extra_data: Bytes::copy_from_slice(&validators_hash(&self.validators).0),
+            balances,
+            contracts: self.contracts(sponsors),
+        }
+    }
+
+    fn contracts(&self, sponsors: Vec<Address>) -> Vec<Contract> {
+        let founder = self.founder;
+        let made = |artifact: Artifact, address, arguments: Vec<u8>| {
+            let code = Bytes::from([artifact.creation().as_ref(), &arguments].concat());
+            Contract { name: artifact.name, address, code: Code::Creation(code) }
+        };
+        let token = ("Talkoo", "TALKOO", Address::ZERO, founder, U256::from(TOKEN_SUPPLY));
+        let venues =
+            vec![SETTLEMENT_AT, ERC3009_COLLECTOR_AT, VAULT_AT, ALLOTMENTS_AT, ESCROW_AT, REVENUE_AT, ACCESS_AT];
+        let brake = (founder, founder, U40::from(PARAMETER_DELAY_S), Vec::<Initial>::new());
+        let beacon = BeaconOptions {
+            token: TOKEN_AT,
+            gate: PARAMETERS_AT,
+            commitS: U40::from(BEACON_S),
+            revealS: U40::from(BEACON_S),
+            bond: BEACON_BOND,
+            revealsMin: 1,
+            treasury: founder,
+        };
+        let staking = StakingOptions {
+            token: TOKEN_AT,
+            gate: PARAMETERS_AT,
+            admin: founder,
+            treasury: founder,
+            unbondS: U40::from(UNBOND_S),
+            jailS: U40::from(JAIL_S),
+            validatorBondMin: VALIDATOR_BOND_MIN,
+            slashers: vec![EQUIVOCATION_AT],
+        };
+        let vault = VaultOptions {
+            token: CREDIT_AT,
+            gate: PARAMETERS_AT,
+            settlement: SETTLEMENT_AT,
+            staking: STAKING_AT,
+            delegations: DELEGATIONS_AT,
+            windowS: U40::from(self.window_s),
+            admin: founder,
+            slashers: Vec::new(),
+        };
+        let pair = |n: usize| Pair { credit: FAUCET_CREDIT[n], gas: FAUCET_GAS[n] };
+        let faucet = FaucetOptions {
+            credit: CREDIT_AT,
+            admin: founder,
+            sponsors,
+            epochS: U40::from(FAUCET_EPOCH_S),
+            accountMost: pair(0),
+            inviteMost: pair(1),
+            epochMost: pair(2),
+        };
+        let create2 = CREATE2.parse().expect("a constant in hexadecimal");
+        vec![
+            Contract { name: "create2", address: CREATE2_AT, code: Code::Runtime(create2) },
+            made(MULTICALL, MULTICALL_AT, Vec::new()),
+            made(PARAMETERS, PARAMETERS_AT, brake.abi_encode_params()),
+            made(SETTLEMENT, SETTLEMENT_AT, (PARAMETERS_AT,).abi_encode_params()),
+            made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, (SETTLEMENT_AT,).abi_encode_params()),
+            made(CREDIT, CREDIT_AT, (FAUCET_AT, venues).abi_encode_params()),
+            made(TOKEN, TOKEN_AT, token.abi_encode_params()),
+            made(DELEGATIONS, DELEGATIONS_AT, Vec::new()),
+            made(STAKING, STAKING_AT, (staking,).abi_encode_params()),
+            made(EQUIVOCATION, EQUIVOCATION_AT, (STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
+            made(VAULT, VAULT_AT, (vault,).abi_encode_params()),
+            made(FAUCET, FAUCET_AT, (faucet,).abi_encode_params()),
+            made(ALLOTMENTS, ALLOTMENTS_AT, (CREDIT_AT, PARAMETERS_AT, SETTLEMENT_AT).abi_encode_params()),
+            made(ESCROW, ESCROW_AT, (CREDIT_AT, PARAMETERS_AT).abi_encode_params()),
+            made(BEACON, BEACON_AT, (beacon,).abi_encode_params()),
+            made(ASSETS, ASSETS_AT, Vec::new()),
+            made(REVENUE, REVENUE_AT, (CREDIT_AT, ASSETS_AT).abi_encode_params()),
+            made(ACCESS, ACCESS_AT, (CREDIT_AT, PARAMETERS_AT, REVENUE_AT).abi_encode_params()),
+        ]
+    }
+}
+
+/// Whether a network's constants in the signed types are those of this genesis.
+#[must_use]
+pub fn agrees(network: &Network) -> bool {
+    let same = |ours: talkoo_base::Address, theirs: Address| ours.0 == theirs.0.0;
+    same(network.worker_vault(), VAULT_AT)
+        && same(network.token(), CREDIT_AT)
+        && same(network.payment_domain().verifying_contract, SETTLEMENT_AT)
+}

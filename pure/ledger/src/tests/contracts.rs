@@ -1,0 +1,164 @@
+//! The contracts of a genesis, as the node uses them: the signed types must be theirs to the byte.
+
+use super::{Chain, address, key, sign};
+use crate::bindings::{self, *};
+use crate::contracts::*;
+use crate::*;
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, B256, TxKind, U256};
+use alloy_sol_types::SolCall;
+use std::collections::BTreeMap;
+use talkoo_base::wire::{Typed, VoteKind};
+use talkoo_base::{Amount, Delegation as Delegated, Digest, Network, Signer, Unix, Validator, Vote as Voted};
+
+fn ours(address: Address) -> talkoo_base::Address {
+    talkoo_base::Address(address.0.0)
+}
+
+fn beginning() -> Beginning {
+    let validators = vec![Validator { address: ours(address(0)), power: 1 }];
+    Beginning { chain_id: 825_566, timestamp: 1_700_000_000, validators, founder: address(1), window_s: WINDOW_S }
+}
+
+impl Chain {
+    fn ours() -> Self {
+        Self::of(&beginning().genesis())
+    }
+
+    fn ask<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
+        let call = Call { to: Some(to), data: call.abi_encode().into(), ..Call::default() };
+        let outcome = self.reader(|r| r.call(&call, &BTreeMap::new())).unwrap();
+        assert!(outcome.success, "{}", outcome.output);
+        C::abi_decode_returns(&outcome.output).unwrap()
+    }
+
+    /// Sends a call in a block of its own, `later` seconds on; says whether it succeeded.
+    fn send<C: SolCall>(&mut self, who: u8, to: Address, call: &C, later: u64) -> bool {
+        let nonce = self.reader(|r| r.account(address(who))).unwrap().nonce;
+        let transaction = TxEip1559 {
+            chain_id: 825_566,
+            nonce,
+            gas_limit: 1_000_000,
+            max_fee_per_gas: 1_000,
+            to: TxKind::Call(to),
+            input: call.abi_encode().into(),
+            ..TxEip1559::default()
+        };
+        self.later = later;
+        let (executed, refused) = self.extend(vec![sign(who, transaction)]);
+        assert!(refused.is_empty(), "{refused:?}");
+        executed.receipts[0].status()
+    }
+
+    fn credit(&mut self, who: Address) -> u64 {
+        self.ask(CREDIT_AT, &IToken::balanceOfCall { account: who }).to()
+    }
+}
+
+#[test]
+fn signed_records_are_those_that_the_contracts_check() {
+    let (mut chain, network) = (Chain::ours(), Network::local("test"));
+    assert!(agrees(&network));
+    let config = talkoo_base::ChannelConfig {
+        payer: ours(address(2)),
+        payer_authorizer: ours(address(3)),
+        receiver: network.worker_vault(),
+        receiver_authorizer: ours(address(4)),
+        token: network.token(),
+        withdraw_delay: 86_400,
+        salt: Digest([7; 32]),
+    };
+    let id = chain.ask(SETTLEMENT_AT, &ISettlement::getChannelIdCall { config: (&config).into() });
+    assert_eq!(id.0, config.id(&network).0);
+    let voucher = talkoo_base::Voucher { channel: Digest(id.0), max_claimable: Amount(12_345) };
+    let asked = ISettlement::getVoucherDigestCall { channelId: id, maxClaimableAmount: 12_345 };
+    assert_eq!(chain.ask(SETTLEMENT_AT, &asked).0, voucher.digest(&network).0);
+    let (owner, node) = (ours(address(4)), ours(address(5)));
+    let delegation = Delegated { owner, node, roles: Delegated::ALL_ROLES, expiry: Unix(99) };
+    let theirs = bindings::Delegation { owner: address(4), nodeKey: address(5), roles: 7, expiry: 99 };
+    let asked = IDelegations::getDigestCall { delegation: theirs };
+    assert_eq!(chain.ask(DELEGATIONS_AT, &asked).0, delegation.digest(&network).0);
+    for (kind, number) in [(VoteKind::Prevote, 1), (VoteKind::Precommit, 2)] {
+        let vote = Voted { kind, height: 8, round: 3, block: Digest([5; 32]) };
+        let theirs = bindings::Vote { voteType: number, height: 8, round: 3, blockHash: B256::repeat_byte(5) };
+        assert_eq!(
+            chain.ask(EQUIVOCATION_AT, &IEquivocation::getVoteDigestCall { vote: theirs }).0,
+            vote.digest(&network).0
+        );
+    }
+}
+
+#[test]
+fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
+    let (mut chain, network) = (Chain::ours(), Network::local("test"));
+    let (client, owner, node) = (2, 3, 4);
+    let give = |who: u8| IFaucet::grantCall {
+        account: address(who),
+        invite: B256::ZERO,
+        amount: CreditAndGas { credit: 1_000_000, gas: 10u128.pow(17) },
+    };
+    for who in [client, owner, node] {
+        assert!(chain.send(0, FAUCET_AT, &give(who), 0));
+    }
+    let again = IFaucet::grantCall { amount: CreditAndGas { credit: 99_500_000, gas: 0 }, ..give(client) };
+    assert!(!chain.send(0, FAUCET_AT, &again, 0), "an account has its cap");
+    assert!(!chain.send(client, FAUCET_AT, &give(client), 0), "only sponsors give");
+    let gift = IToken::transferCall { to: address(9), value: U256::from(1) };
+    assert!(!chain.send(client, CREDIT_AT, &gift, 0), "credit does not move between people");
+
+    let config = talkoo_base::ChannelConfig {
+        payer: ours(address(client)),
+        payer_authorizer: ours(address(client)),
+        receiver: network.worker_vault(),
+        receiver_authorizer: ours(address(owner)),
+        token: network.token(),
+        withdraw_delay: 86_400,
+        salt: Digest::ZERO,
+    };
+    let id = B256::from(config.id(&network).0);
+    let until = chain.head.header.timestamp + 60;
+    let separator = chain.ask(CREDIT_AT, &IToken::DOMAIN_SEPARATORCall {});
+    let nonce = authorization::nonce(id, U256::ZERO);
+    let digest = authorization::digest(separator, address(client), ERC3009_COLLECTOR_AT, 500_000, until, nonce);
+    let signature = key(client).sign(&Digest(digest.0));
+    let deposit = ISettlement::depositCall {
+        config: (&config).into(),
+        amount: 500_000,
+        collector: ERC3009_COLLECTOR_AT,
+        data: authorization::payload(until, U256::ZERO, signature.0),
+    };
+    // Anybody may relay it; once.
+    assert!(chain.send(0, SETTLEMENT_AT, &deposit, 0));
+    assert!(!chain.send(0, SETTLEMENT_AT, &deposit, 0));
+    let grant = |expiry| {
+        let (owner, node) = (ours(address(owner)), ours(address(node)));
+        let signed = Delegated { owner, node, roles: 7, expiry: Unix(expiry) };
+        let signature = key(3).sign(&signed.digest(&network));
+        let delegation = bindings::Delegation { owner: address(3), nodeKey: address(4), roles: 7, expiry };
+        IDelegations::grantCall { delegation, signature: signature.0.to_vec().into() }
+    };
+    assert!(chain.send(node, DELEGATIONS_AT, &grant(chain.head.header.timestamp + 10_000_000), 0));
+
+    let claim = |total: u128, most: u128| {
+        let voucher = talkoo_base::Voucher { channel: Digest(id.0), max_claimable: Amount(most) };
+        let signature = key(client).sign(&voucher.digest(&network)).0.to_vec().into();
+        let voucher = bindings::Voucher { channel: (&config).into(), maxClaimableAmount: most };
+        IVault::claimCall { claims: vec![VoucherClaim { voucher, signature, totalClaimed: total }] }
+    };
+    assert!(!chain.send(client, VAULT_AT, &claim(100, 100), 0), "a stranger claims nothing");
+    assert!(!chain.send(node, VAULT_AT, &claim(101, 100), 0), "nor anyone above the voucher");
+    assert!(!chain.send(node, VAULT_AT, &claim(500_001, 600_000), 0), "nor above the deposit");
+    assert!(chain.send(node, VAULT_AT, &claim(200_000, 200_000), 0));
+    assert!(chain.send(node, VAULT_AT, &claim(300_000, 300_000), 10));
+    assert_eq!(chain.credit(VAULT_AT), 300_000);
+    let release = IVault::releaseCall { operator: address(owner), most: U256::from(10) };
+    assert!(chain.send(node, VAULT_AT, &release, WINDOW_S - 10));
+    let free = |chain: &mut Chain| -> u64 { chain.ask(VAULT_AT, &IVault::creditCall { account: address(3) }).to() };
+    assert_eq!(free(&mut chain), 200_000, "only what is old enough");
+    assert!(chain.send(node, VAULT_AT, &release, 10));
+    assert!(chain.send(node, VAULT_AT, &IVault::withdrawCall { account: address(owner) }, 0));
+    assert_eq!((chain.credit(address(owner)), chain.credit(SETTLEMENT_AT)), (1_300_000, 200_000));
+    let total: u64 = chain.ask(CREDIT_AT, &IToken::totalSupplyCall {}).to();
+    let accounts = [address(client), address(owner), address(node), SETTLEMENT_AT, VAULT_AT];
+    assert_eq!(total, accounts.into_iter().map(|who| chain.credit(who)).sum::<u64>());
+}

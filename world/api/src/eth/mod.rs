@@ -1,0 +1,69 @@
+//! Ethereum's JSON-RPC over a chain of ours: what wallets, explorers and libraries expect of a node.
+//!
+//! This module answers; it decides nothing. A [`Chain`] gives it final blocks as immutable [`View`]s and takes
+//! transactions in.
+
+use alloy_primitives::{Address, B256};
+use std::sync::Arc;
+use talkoo_ledger::{Executed, Head, KvError, KvRead, PoolError, Reader, SignedBy, store};
+use tokio::sync::broadcast;
+
+/// The chain at one final block, with the disk of the same moment.
+pub struct View {
+    /// The block and the state after it.
+    pub head: Head,
+    /// The disk.
+    pub kv: Box<dyn KvRead + Send + Sync>,
+}
+
+impl View {
+    /// Asks the state after the block, as if in the second `timestamp`.
+    pub fn read<T>(&self, timestamp: u64, ask: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        let ancestors = |number| self.hash(number);
+        let mut head = self.head.clone();
+        ask(&mut Reader { head: &mut head, kv: &*self.kv, ancestors: &ancestors, timestamp })
+    }
+
+    /// The hash of a final block; zero if there is none.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub fn hash(&self, number: u64) -> Result<B256, KvError> {
+        if number == self.head.header.number {
+            return Ok(self.head.hash);
+        }
+        Ok(store::block(&*self.kv, number)?.map_or(B256::ZERO, |block| talkoo_ledger::hash(&block.header)))
+    }
+}
+
+/// What the RPC needs of a chain.
+pub trait Chain: Send + Sync {
+    /// The last final block.
+    fn view(&self) -> Arc<View>;
+
+    /// Takes a transaction into the pool and gives its hash.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    fn submit(&self, transaction: SignedBy) -> Result<B256, SubmitError>;
+
+    /// A transaction that waits.
+    fn waiting(&self, hash: &B256) -> Option<SignedBy>;
+
+    /// The nonce after an account's waiting transactions, if any waits.
+    fn next_nonce(&self, account: &Address) -> Option<u64>;
+
+    /// Every block as it becomes final.
+    fn blocks(&self) -> broadcast::Receiver<Arc<Executed>>;
+}
+
+/// Why a transaction was not taken.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SubmitError {
+    /// For what it is.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The disk failed.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+}
