@@ -1,9 +1,11 @@
 //! The command line. Every flag has its one home here.
 
 mod engine;
+mod kv;
 mod sampling;
 
 pub(crate) use engine::EngineArgs;
+pub(crate) use kv::Kv;
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -117,6 +119,8 @@ pub(crate) struct UpArgs {
     pub(crate) provide: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) kv: Kv,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
@@ -147,6 +151,8 @@ pub(crate) struct RunArgs {
     /// Tell the log probability of every token, and of so many of the likeliest; with `-o json`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=20))]
     pub(crate) logprobs: Option<u32>,
+    #[command(flatten)]
+    pub(crate) kv: Kv,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
@@ -173,6 +179,8 @@ pub(crate) struct BenchArgs {
     /// A name of the catalogue, or a GGUF file.
     #[arg(default_value = "smollm2")]
     pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) kv: Kv,
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
@@ -186,6 +194,8 @@ pub(crate) struct BatchArgs {
     /// The model for all lines, whatever they say; left out, it is the one that the first line names.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) kv: Kv,
     /// Workers at most; 64 unless told otherwise.
     #[arg(long, value_name = "N", value_parser = workers())]
     pub(crate) nodes: Option<u32>,

@@ -27,6 +27,7 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
         "tier": args.tier,
         "vocabulary": vocabulary,
         "model": args.model,
+        "kv": args.kv.format.name(),
         "nodes": args.nodes,
         "max_price": args.max_price,
         "verify": args.verify,

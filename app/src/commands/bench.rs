@@ -23,7 +23,7 @@ const REPEATS: usize = 3;
 
 pub(super) fn run(args: &BenchArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let start = Instant::now();
-    let model = load(&args.model, data_dir)?;
+    let model = load(&args.model, data_dir, args.kv.format)?;
     let load_s = start.elapsed().as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut engine = Engine::new(Arc::clone(&model), args.threads.unwrap_or(cores));
@@ -42,6 +42,7 @@ pub(super) fn run(args: &BenchArgs, data_dir: &Path, show: &Show) -> Result<()> 
     show.value(&json!({
         "model": args.model,
         "model_root": model.root().to_string(),
+        "kv": args.kv.format.name(),
         "kernels": kernels,
         "threads": threads,
         "load_s": hundredth(load_s),

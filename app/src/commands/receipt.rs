@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use talkoo_base::wire::DecodeError;
 use talkoo_base::{Digest, RefusalCode, Tier};
-use talkoo_engine::{Engine, Model, Task, Vocabulary, define_generate};
+use talkoo_engine::{Engine, KvFormat, Model, Task, Vocabulary, define_generate};
 use talkoo_proof::kept::{Facts, Rerun, VerifyError};
 use talkoo_proof::{Kept, verify_kept};
 
@@ -153,10 +153,11 @@ fn again(
 ) -> Result<()> {
     if loaded.as_ref().is_none_or(|(root, _)| *root != program) {
         let file = file.map_or_else(|| find_model(program, data_dir), |f| Ok(f.to_owned()))?;
-        let model = Arc::new(Model::load(&file)?);
-        ensure!(model.root() == program, "{} is another model than the receipt names", file.display());
+        let model = Model::load(&file)?;
+        let kv = KvFormat::ALL.into_iter().find(|kv| model.root_with(*kv) == program);
+        let kv = kv.with_context(|| format!("{} is another model than the receipt names", file.display()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        *loaded = Some((program, Engine::new(model, cores)));
+        *loaded = Some((program, Engine::new(Arc::new(model.with_kv(kv)), cores)));
     }
     let (_, engine) = loaded.as_mut().context("a model was loaded just above")?;
     let task = Task {
@@ -182,11 +183,11 @@ fn again(
 /// The file of a model, by its root: on the node's shelf, or of the catalogue.
 fn find_model(root: Digest, data_dir: &Path) -> Result<PathBuf> {
     if let Ok(shelf) = Shelf::open(data_dir)
-        && let Some(held) = shelf.all().iter().find(|h| h.root() == root)
+        && let Some(held) = shelf.all().iter().find(|h| h.programs().any(|(_, program)| program == root))
     {
         return Ok(shelf.path(held));
     }
-    match catalog::all().iter().find(|e| e.root() == root) {
+    match catalog::all().iter().find(|e| KvFormat::ALL.iter().any(|kv| e.root_with(*kv) == Some(root))) {
         Some(entry) => model_file(&entry.name, data_dir),
         None => {
             let message = format!("the model {} is not here", root.short());

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use talkoo_base::{Digest, GenerateParams, RefusalCode};
-use talkoo_engine::{ChatMessage, Engine, Task};
+use talkoo_engine::{ChatMessage, Engine, KvFormat, Task};
 
 /// Finds the model's file: given, on the node's shelf, or in the cache, fetched if need be.
 pub(crate) fn model_file(name: &str, data_dir: &Path) -> Result<PathBuf> {
@@ -49,21 +49,21 @@ fn root_of(name: &str, data_dir: &Path) -> Option<Digest> {
 }
 
 /// The model of this name, or in this file; checked against its name.
-pub(crate) fn load(name: &str, data_dir: &Path) -> Result<Opened> {
+pub(crate) fn load(name: &str, data_dir: &Path, kv: KvFormat) -> Result<Opened> {
     let root = root_of(name, data_dir);
     // What is in the cache is not read twice: a damaged file has another root, and is fetched again.
     if let Some(file) = catalog::find(name).ok().and_then(models::in_cache)
-        && let Ok(model) = Opened::open(&file, data_dir)
-        && root == Some(model.root())
+        && let Ok(model) = Opened::open(&file, data_dir, kv)
+        && root == Some(model.root_with(KvFormat::default()))
     {
         return Ok(model);
     }
     let file = model_file(name, data_dir)?;
-    let model = Opened::open(&file, data_dir)?;
+    let model = Opened::open(&file, data_dir, kv)?;
     if let Some(root) = root {
         let damaged = format!("{} is not the model it was any more", file.display());
         let hint = "remove it and pull it again";
-        ensure!(model.root() == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
+        ensure!(model.root_with(KvFormat::default()) == root, Failure::new(RefusalCode::SelfTestFailed, damaged, hint));
     }
     Ok(model)
 }
@@ -75,13 +75,13 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     let mut prompt = args.prompt.join(" ");
     if prompt.is_empty() {
         if std::io::stdin().is_terminal() && !show.json() {
-            return super::chat::run(args, &*load(&args.model, data_dir)?);
+            return super::chat::run(args, &*load(&args.model, data_dir, args.kv.format)?);
         }
         std::io::stdin().read_to_string(&mut prompt).context("cannot read the prompt from stdin")?;
     }
     let hint = format!("give one: `talkoo run {} \"…\"`", args.model);
     ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
-    let model = load(&args.model, data_dir)?;
+    let model = load(&args.model, data_dir, args.kv.format)?;
     let vocabulary = model.vocabulary().clone();
     let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
     let task = Task {

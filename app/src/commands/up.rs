@@ -37,6 +37,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         provide: args.provide,
         allowance,
         engine: args.engine.server()?,
+        kv: args.kv.format,
         price,
         quota_bytes: args.quota << 30,
         data_dir,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use talkoo_base::{Price, Refusal, RefusalCode};
+use talkoo_engine::KvFormat;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) sources: Sources,
     /// Models to offer as soon as they are here.
     pub(crate) provide: bool,
+    /// How offered models keep keys and values.
+    pub(crate) kv: KvFormat,
     /// What the engines may use of this machine.
     pub(crate) allowance: Allowance,
     /// Another program's engine to offer.

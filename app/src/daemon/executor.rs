@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use talkoo_base::{Digest, ModelOffer, Refusal};
+use talkoo_engine::KvFormat;
 use talkoo_proof::{Input, Run, Ticket};
 use worker::Worker;
 
@@ -61,6 +62,8 @@ struct State {
 #[derive(Clone)]
 struct ModelFile {
     path: PathBuf,
+    /// How its keys and values are kept.
+    kv: KvFormat,
     /// The root that it must turn out to have.
     must_be: Digest,
     bytes: u64,
@@ -163,11 +166,11 @@ impl Executor {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Where the file of a model is, and the root that it must turn out to have.
-    pub(crate) fn add_model(&self, root: Digest, path: PathBuf, must_be: Digest) {
+    /// Where the file of a program is, its format, and the root that it must turn out to have.
+    pub(crate) fn add_model(&self, root: Digest, path: PathBuf, kv: KvFormat, must_be: Digest) {
         // A file that is gone is an error when it is loaded.
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        lock(&self.shared).files.insert(root, ModelFile { path, must_be, bytes });
+        lock(&self.shared).files.insert(root, ModelFile { path, kv, must_be, bytes });
     }
 
     /// Forgets a model.

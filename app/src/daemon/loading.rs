@@ -60,10 +60,12 @@ impl Daemon {
     }
 
     fn shelved(&mut self, held: &Held) {
-        let (file, must_be) = self.rim.model_file(held.root(), &self.shelf.path(held));
-        self.executor.add_model(held.root(), file, must_be);
+        for (kv, root) in held.programs() {
+            let (file, must_be) = self.rim.model_file(root, kv, &self.shelf.path(held));
+            self.executor.add_model(root, file, kv, must_be);
+        }
         if self.providing {
-            self.executor.load(held.name.clone(), held.root());
+            self.load_offered(held);
         }
         if let Ok(cid) = held.cid.parse() {
             let net = self.net.clone();
@@ -71,6 +73,14 @@ impl Daemon {
             self.tasks.spawn(async move {
                 tokio::select! { () = stop.cancelled() => {}, () = net.provide(cid) => {} }
             });
+        }
+    }
+
+    /// Loads and measures the program of a model that this node offers.
+    pub(super) fn load_offered(&self, held: &Held) {
+        match held.root_with(self.config.kv) {
+            Ok(root) => self.executor.load(held.name.clone(), root),
+            Err(refusal) => warn!(name = held.name, %refusal, "not offered"),
         }
     }
 
@@ -145,8 +155,12 @@ impl Daemon {
         };
         // Another name of the same model goes on serving it.
         if self.shelf.all().iter().all(|h| h.root() != held.root()) {
-            self.executor.remove_model(&held.root());
-            if self.offers.remove(&held.root()).is_some() {
+            let mut was_offered = false;
+            for (_, root) in held.programs() {
+                self.executor.remove_model(&root);
+                was_offered |= self.offers.remove(&root).is_some();
+            }
+            if was_offered {
                 self.offer();
             }
         }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use talkoo_base::Digest;
+use talkoo_engine::KvFormat;
 use talkoo_node::{Effect, Input};
 
 /// Sees every input on its way in and every effect on its way out.
@@ -17,8 +18,8 @@ pub(crate) trait Rim: Send {
         effect
     }
 
-    /// The file that the engine loads for the model `root`, and the root that it must turn out to have.
-    fn model_file(&mut self, root: Digest, honest: &Path) -> (PathBuf, Digest) {
+    /// The file that the engine loads for the program `root`, and the root that it must turn out to have.
+    fn model_file(&mut self, root: Digest, _kv: KvFormat, honest: &Path) -> (PathBuf, Digest) {
         (honest.to_owned(), root)
     }
 }

@@ -8,7 +8,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use talkoo_base::generate::ONE_Q16;
 use talkoo_base::{Digest, Finish};
-use talkoo_engine::Model;
+use talkoo_engine::{KvFormat, Model};
 use talkoo_node::{Effect, Input, Message};
 use talkoo_proof::{self as proof, Ticket};
 
@@ -156,8 +156,9 @@ impl Rim for Liar {
         }
     }
 
-    fn model_file(&mut self, root: Digest, honest: &Path) -> (PathBuf, Digest) {
-        if self.lie != Lie::OtherWeights {
+    fn model_file(&mut self, root: Digest, kv: KvFormat, honest: &Path) -> (PathBuf, Digest) {
+        // The demo's nodes offer one format.
+        if self.lie != Lie::OtherWeights || kv != KvFormat::default() {
             return (honest.to_owned(), root);
         }
         match forge(honest) {

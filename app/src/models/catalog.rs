@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::sync::OnceLock;
 use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
+use talkoo_engine::KvFormat;
 
 /// Where a file is on the Hugging Face hub.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     sha256: String,
     cid: String,
     root: String,
+    /// The root with keys and values of 16 bits; encoders have none.
+    root_kv16: Option<String>,
     pub(crate) licence: String,
     /// Where the hub has it as one file.
     pub(crate) hub: Option<Hub>,
@@ -51,6 +54,14 @@ impl Entry {
     /// Root of the model: what requests name.
     pub(crate) fn root(&self) -> Digest {
         Digest::from_hex(&self.root).expect("the shipped catalogue holds digests: a test reads it")
+    }
+
+    /// The root with keys and values in this format.
+    pub(crate) fn root_with(&self, kv: KvFormat) -> Option<Digest> {
+        match kv {
+            KvFormat::Int8 => Some(self.root()),
+            KvFormat::Int16 => self.root_kv16.as_deref().and_then(Digest::from_hex),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use talkoo_engine::{Model, ModelError};
+use talkoo_engine::{KvFormat, Model, ModelError};
 
 /// End of an image's name; it takes the place of the model file's.
 pub(super) const EXTENSION: &str = "packed";
@@ -36,11 +36,11 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// Loads a model file for a command.
-    pub(crate) fn open(file: &Path, data_dir: &Path) -> Result<Self, ModelError> {
+    pub(crate) fn open(file: &Path, data_dir: &Path, kv: KvFormat) -> Result<Self, ModelError> {
         if !is_ours(file, data_dir) {
-            return Ok(Self { model: Arc::new(Model::load(file)?), saving: None });
+            return Ok(Self { model: Arc::new(Model::load(file)?.with_kv(kv)), saving: None });
         }
-        let model = Arc::new(Model::load_with(file, &image_of(file))?);
+        let model = Arc::new(Model::load_with(file, &image_of(file))?.with_kv(kv));
         let (own, file) = (model.clone(), file.to_owned());
         Ok(Self { model, saving: Some(std::thread::spawn(move || save(&own, &file))) })
     }

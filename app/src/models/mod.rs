@@ -18,10 +18,10 @@ use sha2::Digest as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use talkoo_base::{Cid, Digest};
+use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
 use talkoo_disk::Blocks;
 use talkoo_disk::blocks::Sync;
-use talkoo_engine::Model;
+use talkoo_engine::{KvFormat, Model};
 use talkoo_store::unixfs::{Importer, Reader};
 use talkoo_store::{Block, Visibility};
 
@@ -41,6 +41,9 @@ pub(crate) struct Held {
     pub(crate) cid: String,
     /// Root of the model, as hex.
     pub(crate) root: String,
+    /// The same with keys and values of 16 bits; an index of before has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_kv16: Option<String>,
     /// Longest context, in tokens.
     pub(crate) context: u32,
 }
@@ -48,6 +51,28 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn root(&self) -> Digest {
         Digest::from_hex(&self.root).unwrap_or(Digest::ZERO)
+    }
+
+    /// The root with keys and values in this format.
+    ///
+    /// # Errors
+    /// If it was never computed.
+    pub(crate) fn root_with(&self, kv: KvFormat) -> Result<Digest, Refusal> {
+        let catalogued = || catalog::all().iter().find(|e| e.root() == self.root())?.root_with(kv);
+        let fine = || self.root_kv16.as_deref().and_then(Digest::from_hex).or_else(catalogued);
+        match kv {
+            KvFormat::Int8 => Ok(self.root()),
+            KvFormat::Int16 => fine().ok_or_else(|| {
+                let message = format!("{} came before there were two formats of keys and values", self.name);
+                let hint = format!("remove it (`talkoo rm {}`) and pull it again", self.name);
+                Refusal::new(RefusalCode::UnknownModel, message, hint)
+            }),
+        }
+    }
+
+    /// All programs that its file is good for.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (KvFormat, Digest)> {
+        KvFormat::ALL.into_iter().filter_map(|kv| Some((kv, self.root_with(kv).ok()?)))
     }
 }
 
@@ -316,14 +341,15 @@ pub(crate) fn describe(name: &str, path: &Path, cid: &Cid) -> Result<Held> {
     let file = path.file_name().and_then(|f| f.to_str()).context("the file's name is not UTF-8")?.to_owned();
     let bytes = fs::metadata(path)?.len();
     let known = catalog::all().iter().find(|e| e.name == name && e.cid() == *cid);
-    let (root, context) = match known {
-        Some(entry) => (entry.root(), entry.context),
+    let (root, fine, context) = match known {
+        Some(entry) => (entry.root(), entry.root_with(KvFormat::Int16), entry.context),
         None => {
             let model = Model::load(path)?;
-            (model.root(), model.context_max())
+            (model.root(), Some(model.root_with(KvFormat::Int16)), model.context_max())
         }
     };
-    Ok(Held { name: name.into(), file, bytes, cid: cid.to_string(), root: root.to_string(), context })
+    let (root, root_kv16) = (root.to_string(), fine.map(|root| root.to_string()));
+    Ok(Held { name: name.into(), file, bytes, cid: cid.to_string(), root, root_kv16, context })
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ fn the_shipped_catalogue_is_sound() {
     for entry in catalog::all().iter().chain(catalog::encoders()) {
         assert_ne!(entry.sha256(), Digest::ZERO);
         assert_ne!(entry.root(), Digest::ZERO);
+        let fine = entry.root_with(KvFormat::Int16);
+        assert_eq!(fine.is_some(), catalog::all().iter().any(|e| e.name == entry.name), "encoders have one format");
+        assert!(fine.is_none_or(|fine| fine != entry.root() && fine != Digest::ZERO));
         assert_eq!(entry.cid().codec(), 0x70, "a file of several blocks has a dag-pb root");
         assert!(!entry.licence.is_empty());
         for alias in &entry.aliases {
@@ -37,6 +40,9 @@ fn a_users_file_overwrites_no_other_model() {
     let first = adopt(&mut shelf, &original).unwrap();
     assert_eq!((first.root(), first.file.as_str()), (entry.root(), entry.file.as_str()));
     assert_eq!(first.name, entry.name, "the catalogue's file is the catalogue's model");
+    let loaded = Model::load(&original).unwrap();
+    let programs: Vec<_> = KvFormat::ALL.map(|kv| (kv, loaded.root_with(kv))).into();
+    assert_eq!(first.programs().collect::<Vec<_>>(), programs);
     // The same name, other weights.
     let elsewhere = folder.path().join(&entry.file);
     let mut bytes = fs::read(&original).unwrap();
@@ -44,6 +50,10 @@ fn a_users_file_overwrites_no_other_model() {
     fs::write(&elsewhere, &bytes).unwrap();
     let second = adopt(&mut shelf, &elsewhere).unwrap();
     assert!(first.name != second.name && first.file != second.file && first.root() != second.root());
+    assert_eq!(second.programs().count(), 2);
+    let (old, again) = (Held { root_kv16: None, ..second.clone() }, Held { root_kv16: None, ..first.clone() });
+    assert!(old.root_with(KvFormat::Int16).unwrap_err().hint.contains("pull it again"));
+    assert_eq!((old.programs().count(), again.programs().count()), (1, 2), "the catalogue knows its own");
     assert_eq!(sha256_of(&shelf.path(&first)).unwrap(), entry.sha256());
     // Again, and onto itself: nothing changes.
     assert_eq!(adopt(&mut shelf, &elsewhere).unwrap().file, second.file);
@@ -65,7 +75,7 @@ fn a_users_file_overwrites_no_other_model() {
     let there = [shelf.dir().join("x.part"), orphan, kept.clone(), shelf.path(&first)].map(|path| path.exists());
     assert_eq!(there, [false, false, true, true]);
     // A damaged image is no obstacle, and is replaced.
-    assert_eq!(Opened::open(&shelf.path(&first), folder.path()).unwrap().root(), entry.root());
+    assert_eq!(Opened::open(&shelf.path(&first), folder.path(), KvFormat::Int8).unwrap().root(), entry.root());
     assert_ne!(fs::read(&kept).unwrap(), b"half");
     // What is no model leaves nothing behind.
     let files = || fs::read_dir(folder.path().join("models")).unwrap().count();

@@ -18,6 +18,21 @@ impl KvFormat {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Int8, Self::Int16];
 
+    /// Its name in commands and calls.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+        }
+    }
+
+    /// Reads such a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
     /// Name of the contract's version, which is part of the manifest and so of the model root.
     #[must_use]
     pub fn contract(self) -> &'static str {

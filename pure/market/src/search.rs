@@ -66,7 +66,11 @@ fn check_card(wanted: &Wanted, card: &talkoo_base::Card, now: Unix) -> Result<()
         return Err(Refusal::new(RefusalCode::NotProviding, "it offers no compute now", "its owner may start again"));
     }
     let Some(offer) = card.models.iter().find(|m| m.program == wanted.program) else {
-        return Err(Refusal::new(RefusalCode::UnknownModel, "it does not have the model", "it could pull it"));
+        return Err(Refusal::new(
+            RefusalCode::UnknownModel,
+            "it does not have the model",
+            "it could pull it, or offer it with the `--kv` of the job",
+        ));
     };
     if offer.tier != wanted.tier {
         let no = Refusal::new(RefusalCode::UnknownModel, "it offers the model in another tier", "ask for that tier");

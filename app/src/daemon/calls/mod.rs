@@ -156,7 +156,9 @@ impl Daemon {
     fn remove_unused(&mut self, args: &Value) -> Answer {
         let name = required(args, "name")?;
         if let Some(held) = self.shelf.find(name) {
-            let needs = |job: &&talkoo_job::Job| job.status == JobStatus::Open && job.spec.program == held.root();
+            let needs = |job: &&talkoo_job::Job| {
+                job.status == JobStatus::Open && held.programs().any(|(_, root)| root == job.spec.program)
+            };
             let job = self.node.jobs().iter().find(needs).map(|job| job.spec.id);
             unused(&held.name, self.providing, job)?;
         }
@@ -179,7 +181,7 @@ impl Daemon {
         self.memory.provides(on);
         if on {
             for held in self.shelf.all() {
-                self.executor.load(held.name.clone(), held.root());
+                self.load_offered(held);
             }
             self.remote.iter().for_each(Remote::load);
         }

@@ -9,7 +9,7 @@ use crate::models::{catalog, foreign};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode, Tier, float_program};
-use talkoo_engine::Vocabulary;
+use talkoo_engine::{KvFormat, Vocabulary};
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
 use tokio::sync::oneshot;
@@ -34,6 +34,7 @@ pub(super) struct Terms {
     own: Option<bool>,
     strict: bool,
     tier: Tier,
+    kv: KvFormat,
 }
 
 impl Terms {
@@ -51,6 +52,15 @@ impl Terms {
             Some("none") => AuditPolicy::None,
             Some(other) => return Err(bad(format!("verify `{other}` is unknown"), "use drawn, own or none")),
         };
+        let kv =
+            match optional(args, "kv", |v| v.as_str().ok_or("a text"))?.map(|name| (name, KvFormat::from_name(name))) {
+                None => KvFormat::default(),
+                Some((_, Some(KvFormat::Int16))) if tier == Tier::Float => {
+                    return Err(bad("a float engine keeps keys and values as it likes", "leave `kv` out"));
+                }
+                Some((_, Some(kv))) => kv,
+                Some((name, None)) => return Err(bad(format!("kv `{name}` is unknown"), "use int8 or int16")),
+            };
         let price_max = optional(args, "max_price", |v| v.as_f64().ok_or("a number"))?.map(price_of).transpose()?;
         let workers = |n: &Value| n.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| NODES.contains(n));
         Ok(Self {
@@ -61,6 +71,7 @@ impl Terms {
             own: optional(args, "own", yes_or_no)?,
             strict: optional(args, "strict", yes_or_no)?.unwrap_or(false),
             tier,
+            kv,
         })
     }
 }
@@ -98,7 +109,7 @@ impl Daemon {
             Tier::Exact | Tier::Quorum if args["vocabulary"].is_string() => {
                 return Err(self::bad("`vocabulary` is for the float tier", "add the tier: `--tier float`"));
             }
-            Tier::Exact | Tier::Quorum => self.held(&name)?,
+            Tier::Exact | Tier::Quorum => self.held(&name, terms.kv)?,
         };
         let mut id = [0; 32];
         getrandom::fill(&mut id).map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes"))?;
@@ -128,11 +139,11 @@ impl Daemon {
     }
 
     /// A model of the shelf.
-    fn held(&self, name: &str) -> Result<Source, Refusal> {
+    fn held(&self, name: &str, kv: KvFormat) -> Result<Source, Refusal> {
         let Some(held) = self.shelf.find(name) else {
             return Err(not_here(name, &self.shelf.all().iter().map(|h| h.name.as_str()).collect::<Vec<_>>()));
         };
-        let (name, program) = (held.name.clone(), held.root());
+        let (name, program) = (held.name.clone(), held.root_with(kv)?);
         Ok(Source { name, program, context: held.context, path: self.shelf.path(held) })
     }
 

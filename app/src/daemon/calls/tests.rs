@@ -6,7 +6,8 @@ use super::*;
 #[test]
 fn a_job_is_posted_under_terms_that_make_sense() {
     assert!(Terms::read(&json!({"file": "", "max_price": null, "nodes": null, "strict": null})).is_ok());
-    assert!(Terms::read(&json!({"max_price": 0, "nodes": 4096, "own": true, "verify": "own"})).is_ok());
+    assert!(Terms::read(&json!({"max_price": 0, "nodes": 4096, "own": true, "verify": "own", "kv": "int16"})).is_ok());
+    assert!(Terms::read(&json!({"kv": "int8", "tier": "float"})).is_ok());
     let float = |verify| Terms::read(&json!({"tier": "float", "verify": verify})).unwrap();
     assert_eq!(float("drawn"), float("none"), "nobody re-runs the float tier");
     let cases = [
@@ -23,6 +24,9 @@ fn a_job_is_posted_under_terms_that_make_sense() {
         (json!({"verify": 1}), "`verify`"),
         (json!({"tier": "quorum"}), "tier `quorum`"),
         (json!({"tier": 1}), "`tier`"),
+        (json!({"kv": "int4"}), "kv `int4`"),
+        (json!({"kv": 16}), "`kv`"),
+        (json!({"kv": "int16", "tier": "float"}), "a float engine"),
     ];
     for (args, text) in cases {
         let no = Terms::read(&args).expect_err(text);

@@ -36,10 +36,11 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Loads the model of this file, which counts for `bytes`, `cache_bytes` of keys and values included.
     pub(super) fn open(file: ModelFile, threads: usize, bytes: u64, cache_bytes: u64) -> Result<Self, Refusal> {
-        let ModelFile { path: file, must_be, .. } = file;
+        let ModelFile { path: file, kv, must_be, .. } = file;
         let model = Model::load_with(&file, &image_of(&file)).map_err(|e| {
             Refusal::new(RefusalCode::RunFailed, format!("cannot load the model: {e}"), "pull it again")
         })?;
+        let model = model.with_kv(kv);
         // A damaged or exchanged file computes other numbers: whoever ran it would look like a liar,
         // and call honest machines liars.
         if model.root() != must_be {
