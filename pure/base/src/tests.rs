@@ -279,6 +279,24 @@ fn a_growing_list_has_the_root_of_its_leaves() {
     }
 }
 
+#[test]
+fn log_probabilities_have_one_spelling_and_bounds() {
+    let of = |others: u32| TokenLogprobs { chosen: i32::MIN, top: (0..others).map(|id| (id, -1)).collect() };
+    let all = vec![of(0), of(limits::TOP_LOGPROBS_MAX), of(2)];
+    let mut bytes = Vec::new();
+    all.iter().for_each(|token| token.push_bytes(&mut bytes));
+    assert_eq!((TokenLogprobs::read_all(&bytes), TokenLogprobs::read_all(&[])), (Some(all), Some(Vec::new())));
+    let cut = |at: usize| TokenLogprobs::read_all(&bytes[..at]).map(|all| all.len());
+    assert_eq!([1, 4, 7, 8, 9, 16, bytes.len() - 1].map(cut), [None, None, None, Some(1), None, None, None]);
+    let mut many = Vec::new();
+    of(limits::TOP_LOGPROBS_MAX + 1).push_bytes(&mut many);
+    assert_eq!(TokenLogprobs::read_all(&many), None, "more than anybody may ask for");
+    let told = Logprobs { inner: d(1), bytes };
+    assert!(told.fit(3, 20) && !told.fit(3, 19) && !told.fit(2, 20));
+    let golden = "8a31e6e6e98bc33cfd73e73d243bc9baff274c2714019671968afda8a0b83a9a";
+    assert_eq!(told.digest().to_string().trim_start_matches("0x"), golden);
+}
+
 proptest! {
     #[test]
     fn merkle_paths_open_and_only_at_their_place(count in 1usize..40, index in 0usize..40, flip in 0usize..256) {
@@ -300,6 +318,11 @@ proptest! {
     fn decoders_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0usize..400, to in any::<u8>()) {
         let _ = decode::<Receipt>(&bytes);
         let _ = GenerateParams::from_bytes(&bytes);
+        if let Some(all) = TokenLogprobs::read_all(&bytes) {
+            let mut again = Vec::new();
+            all.iter().for_each(|token| token.push_bytes(&mut again));
+            prop_assert_eq!(again, bytes.clone(), "one spelling");
+        }
         let mut near = Signed::new(request(), &Network::local("test"), &key()).to_bytes();
         let len = near.len();
         near[at % len] = to;
