@@ -71,6 +71,7 @@ enum Happening {
     Split { a: u32, b: u32 },
     Heal { a: u32, b: u32 },
     Post { client: u32 },
+    Deposited { channel: Digest, total: Amount },
 }
 
 struct Entry {
@@ -106,6 +107,7 @@ pub(crate) struct World<'a> {
     pub(crate) nodes: Vec<Pretended>,
     index: BTreeMap<NodeId, u32>,
     split: BTreeSet<(u32, u32)>,
+    pub(crate) bank: Bank,
     trace: u64,
     events: u64,
     program: Digest,
@@ -161,6 +163,7 @@ impl<'a> World<'a> {
             nodes,
             index,
             split,
+            bank: Bank::default(),
             trace: 0,
             events: 0,
             program,
@@ -289,6 +292,11 @@ impl<'a> World<'a> {
                 self.at(1, Happening::Up { node: b, peer: a });
             }
             Happening::Post { client } => self.post(client),
+            Happening::Deposited { channel, total } => {
+                if let Some((node, client, balance)) = self.bank.deposited(channel, total) {
+                    self.feed(node, Input::Engine(proof::Input::Funds { client, balance }));
+                }
+            }
         }
     }
 
@@ -356,6 +364,16 @@ impl<'a> World<'a> {
     fn carry_out(&mut self, index: u32, effect: Effect) {
         match effect {
             Effect::Record(_) | Effect::Keep(_) => {}
+            Effect::Channel(channel) => match self.bank.ask(index, *channel, &self.network) {
+                Then::Deposit { channel, total } => {
+                    let after = 20 + self.dice.below(2_000);
+                    self.at(after, Happening::Deposited { channel, total });
+                }
+                Then::Tell { client, balance } => {
+                    self.feed(index, Input::Engine(proof::Input::Funds { client, balance }));
+                }
+                Then::Nothing => {}
+            },
             Effect::Send { to, message } => self.send(index, to, message),
             Effect::Run(run) => self.nodes[index as usize].engine.run(*run),
             Effect::Credit { ticket, chunks } => self.nodes[index as usize].engine.credit(ticket, chunks),
@@ -454,6 +472,7 @@ impl<'a> World<'a> {
                 build: sha256(&[b"build"]),
                 entropy,
                 own_audits: self.scene.own_audits,
+                funded: self.scene.funded,
             });
             for event in journal {
                 if self.scene.real_bytes {

@@ -100,6 +100,7 @@ pub(crate) async fn run(
         build: build_hash(),
         entropy: random()?,
         own_audits: true,
+        funded: false,
     });
     fold(&mut node, &mut journal, &mut vault, &recovered)?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;

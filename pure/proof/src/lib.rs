@@ -39,12 +39,12 @@ pub mod wire;
 pub use audit::chance_q32;
 pub use kept::{Kept, VerifyError, verify_kept};
 pub use machine::{Proof, Setup};
-pub use purse::{Account, Earnings};
+pub use purse::{Account, Earnings, channel};
 pub use wire::Event;
 
 use talkoo_base::{
-    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price, Receipt,
-    Refusal, Request, Signed, Tier, Voucher, Work,
+    Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price,
+    Receipt, Refusal, Request, Signed, Tier, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -252,6 +252,13 @@ pub enum Input {
         /// Why.
         refusal: Refusal,
     },
+    /// What the ledger says that a client's channel holds, in all.
+    Funds {
+        /// The client.
+        client: NodeId,
+        /// Its deposits, those included that were claimed.
+        balance: Amount,
+    },
     /// A connection is gone.
     PeerDown(NodeId),
     /// The node stops: hand leases back.
@@ -350,8 +357,29 @@ pub enum Effect {
         /// How long it may take until we use it again, in milliseconds, besides the usual.
         for_ms: u64,
     },
+    /// A channel is in use.
+    Channel(Channel),
     /// For people who watch.
     Notice(Notice),
+}
+
+/// What the ledger has to do with a channel that is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// We buy on it.
+    Fund {
+        /// The channel.
+        config: ChannelConfig,
+        /// What it should hold in all, so that everything ordered can be paid.
+        need: Amount,
+    },
+    /// We sell on it: say what it holds, and when that changes, with [`Input::Funds`].
+    Watch {
+        /// The client.
+        client: NodeId,
+        /// The channel.
+        config: ChannelConfig,
+    },
 }
 
 /// What happened around a lease, for people. Not durable.

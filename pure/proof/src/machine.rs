@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) entropy: Digest,
     /// Whether our own engine can judge.
     pub(crate) own_audits: bool,
+    /// Whether vouchers count only as far as their channel holds money.
+    pub(crate) funded: bool,
     pub(crate) purse: Purse,
     pub(crate) paid: Paid,
 }
@@ -56,15 +58,17 @@ pub struct Setup {
     pub entropy: Digest,
     /// Whether our own engine can judge answers.
     pub own_audits: bool,
+    /// Whether vouchers count only as far as a ledger says that their channel holds money.
+    pub funded: bool,
 }
 
 impl Proof {
     /// A machine without leases.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, operator, network, signer, build, entropy, own_audits } = setup;
+        let Setup { me, operator, network, signer, build, entropy, own_audits, funded } = setup;
         let (purse, paid) = (Purse::default(), Paid::default());
-        let context = Context { me, operator, network, signer, build, entropy, own_audits, purse, paid };
+        let context = Context { me, operator, network, signer, build, entropy, own_audits, funded, purse, paid };
         Self { context, buyer: Buyer::default(), seller: Seller::default(), audits: Audits::default(), terms: None }
     }
 
@@ -97,6 +101,7 @@ impl Proof {
             Input::RunFailed { ticket: Ticket::Own(lease), refusal } => {
                 self.audits.not_judged(cx, lease, &refusal, out);
             }
+            Input::Funds { client, balance } => self.seller.funds(now.mono, client, balance, out),
             Input::PeerDown(node) => {
                 self.seller.peer_down(now.mono, node, out);
                 self.audits.peer_down(cx, now, node, out);

@@ -4,11 +4,11 @@
 use crate::commit::{GrowingOutput, derive, trace_root, verdict_commit};
 use crate::debts::Debts;
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, PREFILL_TOKEN_MS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX,
-    SALES_MAX, SALES_PER_SLOT_MAX,
+    CHUNKS_AHEAD_MAX, DEBTORS_MAX, PREFILL_TOKEN_MS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS,
+    RESENDS_MAX, SALES_MAX, SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
-use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
+use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
@@ -45,6 +45,8 @@ pub(crate) struct Seller {
     /// journal says was received.
     settled: BTreeMap<NodeId, Amount>,
     debts: Debts,
+    /// What the ledger says that clients' channels hold.
+    funds: BTreeMap<NodeId, Amount>,
 }
 
 impl Seller {
@@ -58,7 +60,7 @@ impl Seller {
 
     pub(crate) fn lease(
         &mut self,
-        cx: &Context,
+        cx: &mut Context,
         now: Now,
         client: NodeId,
         order: Order,
@@ -77,6 +79,13 @@ impl Seller {
                 return;
             }
         };
+        let payer = order.channel.payer;
+        if cx.purse.payer(&client) != Some(payer) {
+            cx.record(Event::Payer { node: client, payer }, out);
+        }
+        if cx.funded {
+            out.push(Effect::Channel(Channel::Watch { client, config: order.channel.clone() }));
+        }
         let (ticket, tier) = (Ticket::Sale(lease), work.tier);
         let trace_id = order.request.body.inputs[1];
         // Until its first chunk nothing else says that the slot is in use.
@@ -191,6 +200,10 @@ impl Seller {
         if voucher.signer != from.address() || voucher.body.channel != sale.order.request.body.channel {
             return;
         }
+        // A promise above the deposit is none: the chunk is sent again, and counts when the channel was topped up.
+        if cx.funded && offered > self.funds.get(&from).copied().unwrap_or_default() {
+            return;
+        }
         // Vouchers of one channel may overtake each other; the largest counts for all of them.
         let before = cx.purse.earned(&from);
         let settled = self.settled.entry(from).or_insert(before);
@@ -216,6 +229,21 @@ impl Seller {
             let tokens = sale.tokens();
             self.debts.paid(&from, tokens);
             self.end(lease, out);
+        }
+    }
+
+    /// The ledger says what a client's channel holds: what was not paid may be payable now.
+    pub(crate) fn funds(&mut self, now: Mono, client: NodeId, balance: Amount, out: &mut Vec<Effect>) {
+        if self.funds.len() >= DEBTORS_MAX && !self.funds.contains_key(&client) {
+            let Self { sales, funds, .. } = self;
+            funds.retain(|node, _| sales.values().any(|sale| sale.client == *node));
+        }
+        if self.funds.insert(client, balance).is_some_and(|before| before >= balance) {
+            return;
+        }
+        for sale in self.sales.values_mut().filter(|s| s.client == client && !s.unpaid.is_empty()) {
+            (sale.resends, sale.resend_at) = (0, Some(now + RESEND_MS));
+            out.extend(sale.unpaid.iter().map(|(message, _)| Effect::Send { to: client, message: message.clone() }));
         }
     }
 

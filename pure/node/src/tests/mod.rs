@@ -52,6 +52,7 @@ pub(super) fn node(name: u8) -> Node {
         build: Digest([9; 32]),
         entropy: Digest([name; 32]),
         own_audits: false,
+        funded: false,
     })
 }
 

@@ -104,7 +104,10 @@ impl Nodes {
             let (me, signer) = (id(name), Arc::new(key(name)));
             let (build, entropy) = (Digest([9; 32]), Digest([u8::try_from(name).unwrap(); 32]));
             let operator = operator(name);
-            (name, Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits }))
+            (
+                name,
+                Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits, funded: false }),
+            )
         };
         let nodes = NAMES.into_iter().map(proof).collect();
         let (words, drawn) = (BTreeMap::new(), VecDeque::new());
