@@ -1,5 +1,6 @@
 //! Virtual time, the faulty network, and the loop.
 
+use crate::bank::{Bank, Then};
 use crate::check;
 use crate::crypto::identity;
 use crate::engine::Engine;
@@ -71,7 +72,7 @@ enum Happening {
     Split { a: u32, b: u32 },
     Heal { a: u32, b: u32 },
     Post { client: u32 },
-    Deposited { channel: Digest, total: Amount },
+    Deposited { channel: Digest, total: talkoo_base::Amount },
 }
 
 struct Entry {

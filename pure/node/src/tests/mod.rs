@@ -141,6 +141,8 @@ impl World {
                 self.events.entry(name).or_default().push(*event);
                 None
             }
+            // These nodes have no ledger: vouchers count as they are.
+            Effect::Channel(channel) => panic!("nobody asked for a ledger: {channel:?}"),
             Effect::Keep(kept) => {
                 self.kept.push(*kept);
                 None
