@@ -2,10 +2,12 @@
 
 mod engine;
 mod kv;
+mod ledger;
 mod sampling;
 
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
+use ledger::LedgerArgs;
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -134,6 +136,8 @@ pub(crate) struct UpArgs {
     /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
     #[arg(long, value_parser = price)]
     pub(crate) price: Option<f64>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,

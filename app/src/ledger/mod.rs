@@ -7,10 +7,13 @@
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
 mod file;
+mod rpc;
 #[cfg(test)]
 mod tests;
+mod treasury;
 
 pub(crate) use file::{Disk, GenesisFile};
+pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

@@ -69,6 +69,7 @@ impl Daemon {
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
             "forget" => self.forget(&args),
+            "settle" => return self.settle(reply),
             "accounts" => Ok(self.accounts()),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
         };

@@ -1,0 +1,53 @@
+//! Flags of the ledger.
+
+use crate::daemon::LedgerChoice;
+use clap::Args;
+use std::net::SocketAddr;
+use talkoo_ledger::contracts::WINDOW_S;
+
+/// Where the money is.
+#[derive(Args, Clone)]
+pub(crate) struct LedgerArgs {
+    /// Where the money is: `own` for a chain of this node, the URL of an Ethereum JSON-RPC that has our contracts, or
+    /// `off`. With `own` or a URL, vouchers count only as far as their channel holds money. Left out: a chain of its
+    /// own for a node that joins nobody, with vouchers counting as they are.
+    #[arg(long, value_name = "own|off|URL", value_parser = choice)]
+    pub(crate) ledger: Option<Choice>,
+    /// Where the RPC of an own chain listens, for wallets and other nodes [default: 127.0.0.1:8545, or any free port].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ledger_rpc: Option<SocketAddr>,
+    /// Seconds that a worker's proceeds can be challenged, on a chain that begins with this start.
+    #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
+    pub(crate) challenge_window: u64,
+}
+
+/// What `--ledger` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Own,
+    Off,
+    Url(String),
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    match text {
+        "own" => Ok(Choice::Own),
+        "off" => Ok(Choice::Off),
+        url if url.starts_with("http://") || url.starts_with("https://") => Ok(Choice::Url(url.to_owned())),
+        _ => Err("`own`, `off`, or a URL as http://127.0.0.1:8545".into()),
+    }
+}
+
+impl LedgerArgs {
+    /// The ledger, and whether vouchers need money in it.
+    pub(crate) fn choice(&self, joins: bool) -> (LedgerChoice, bool) {
+        let own = LedgerChoice::Own { rpc: self.ledger_rpc, window_s: self.challenge_window };
+        match &self.ledger {
+            Some(Choice::Own) => (own, true),
+            Some(Choice::Url(url)) => (LedgerChoice::Url(url.clone()), true),
+            Some(Choice::Off) => (LedgerChoice::Off, false),
+            None if joins => (LedgerChoice::Off, false),
+            None => (own, false),
+        }
+    }
+}
