@@ -6,12 +6,14 @@ import {Allotments} from "../src/Allotments.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {Beacon} from "../src/Beacon.sol";
 import {ComputeEscrow} from "../src/ComputeEscrow.sol";
+import {Credits} from "../src/Credits.sol";
 import {Delegations} from "../src/Delegations.sol";
 import {DepositGate, IDepositStop} from "../src/DepositGate.sol";
 import {IBatchSettlement} from "../src/IBatchSettlement.sol";
 import {RevenueSplit} from "../src/RevenueSplit.sol";
 import {IStaking, Staking} from "../src/Staking.sol";
 import {WorkerVault} from "../src/WorkerVault.sol";
+import {TalkooToken} from "../src/TalkooToken.sol";
 import {HookToken, Reentrant} from "./Base.sol";
 import {Channels} from "./Channels.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
@@ -139,10 +141,29 @@ contract GuardsTest is Channels, IDepositStop {
         vm.assertEq(other.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
     }
 
+    function test_a_token_that_keeps_a_fee_is_refused() public {
+        FeeToken fees = new FeeToken(address(this));
+        fees.mint(address(this), 100);
+        Staking other = new Staking(Staking.Options(fees, this, admin, admin, 1, 1, 1, new address[](0)));
+        fees.approve(address(other), 100);
+        vm.expectRevert(abi.encodeWithSelector(Credits.ShortTransfer.selector, 100, 99));
+        other.bond(100, 1);
+    }
+
     function test_no_treasury_no_contract() public {
         vm.expectPartialRevert(Staking.NoTreasury.selector);
         new Staking(Staking.Options(hook, this, admin, address(0), 1, 1, 1, new address[](0)));
         vm.expectPartialRevert(Beacon.NoTreasury.selector);
         new Beacon(Beacon.Options(hook, this, 60, 40, 10, 1, address(0)));
+    }
+}
+
+/// Burns one unit of every transfer.
+contract FeeToken is TalkooToken {
+    constructor(address minter) TalkooToken("Fee", "FEE", minter, minter, 0) {}
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (from != address(0) && to != address(0)) super._update(to, address(0), 1);
     }
 }

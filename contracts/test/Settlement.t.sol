@@ -260,6 +260,8 @@ contract SettlementTest is Channels, IDepositStop {
         IBatchSettlement.ChannelConfig memory other = config(bytes32(uint256(1)));
         vm.expectPartialRevert(Permit2.InvalidSigner.selector);
         settlement.deposit(other, 100, address(collector), data);
+        vm.expectPartialRevert(OnlySettlement.NotSettlement.selector);
+        collector.collect(alice, address(token), 100, id, data);
         settlement.deposit(c, 100, address(collector), data);
         (uint128 balance,) = settlement.channels(id);
         vm.assertEq(balance, 100);

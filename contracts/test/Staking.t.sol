@@ -113,6 +113,18 @@ contract StakingTest is Stakes {
         staking.slash(alice, bps, "lie", bob);
     }
 
+    function test_without_a_bond_there_is_nothing_to_slash() public {
+        vm.expectPartialRevert(Staking.NothingToSlash.selector);
+        staking.slash(alice, 10_000, "lie", bob);
+        staking.slash(newcomer(), 10_000, "lie", bob);
+    }
+
+    /// Somebody with a bond: the evidence above was not used up.
+    function newcomer() private returns (address) {
+        bond(carol, 1, 1);
+        return carol;
+    }
+
     function test_only_slashers_slash_and_jail() public {
         bond(alice, 1000, 1);
         vm.startPrank(bob);
