@@ -15,7 +15,7 @@ import {IStaking, Staking} from "../src/Staking.sol";
 import {WorkerVault} from "../src/WorkerVault.sol";
 import {TalkooToken} from "../src/TalkooToken.sol";
 import {HookToken, Reentrant} from "./Base.sol";
-import {Channels} from "./Channels.sol";
+import {Channels, Gift} from "./Channels.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /// What all that take money have in common: the guardian stops them, and a token's hook does not enter them twice.
@@ -139,6 +139,27 @@ contract GuardsTest is Channels, IDepositStop {
         other.arm(address(escrow), abi.encodeCall(escrow.withdraw, (address(other))));
         other.act(address(escrow), abi.encodeCall(escrow.challenge, (3)));
         vm.assertEq(other.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
+    }
+
+    function test_no_hook_enters_the_vault() public {
+        Gift gift = new Gift();
+        hook.mint(address(gift), 100);
+        IBatchSettlement.ChannelConfig[] memory channels = new IBatchSettlement.ChannelConfig[](1);
+        channels[0] = channel();
+        settlement.deposit(channels[0], 100, address(gift), "");
+        hook.listen(address(thief));
+        bytes memory book = abi.encodeCall(vault.book, (channels));
+        bytes[2] memory ways = [abi.encodeCall(vault.claim, (row(channels[0], 40, 40))), book];
+        for (uint256 i = 0; i < 2; i++) {
+            if (i == 1) thief.act(SETTLEMENT, abi.encodeCall(settlement.claim, (row(channels[0], 50, 50))));
+            thief.arm(address(vault), ways[1 - i]);
+            thief.act(address(vault), ways[i]);
+            vm.assertEq(
+                thief.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector)
+            );
+        }
+        (uint128 held,,) = vault.accounts(address(thief));
+        vm.assertEq(held, 50);
     }
 
     function test_a_token_that_keeps_a_fee_is_refused() public {
