@@ -53,9 +53,8 @@ abstract contract Channels is Base {
     {
         bytes32 digest = settlement.getVoucherDigest(settlement.getChannelId(channel), most);
         rows = new IBatchSettlement.VoucherClaim[](1);
-        rows[0] = IBatchSettlement.VoucherClaim(
-            IBatchSettlement.Voucher(channel, most), signed(DAVE_KEY, digest), total
-        );
+        rows[0] =
+            IBatchSettlement.VoucherClaim(IBatchSettlement.Voucher(channel, most), signed(DAVE_KEY, digest), total);
     }
 
     function claimAs(address who, IBatchSettlement.ChannelConfig memory channel, uint128 most, uint128 total) internal {

@@ -46,9 +46,8 @@ contract GuardsTest is Channels, IDepositStop {
             )
         );
         hook.mint(address(thief), 1e6);
-        address[6] memory takers = [
-            address(staking), address(allotments), address(escrow), address(beacon), address(split), address(access)
-        ];
+        address[6] memory takers =
+            [address(staking), address(allotments), address(escrow), address(beacon), address(split), address(access)];
         for (uint256 i = 0; i < 6; i++) {
             thief.act(address(hook), abi.encodeCall(hook.approve, (takers[i], type(uint256).max)));
         }
@@ -71,15 +70,18 @@ contract GuardsTest is Channels, IDepositStop {
     }
 
     function channel() private view returns (IBatchSettlement.ChannelConfig memory) {
-        return IBatchSettlement.ChannelConfig(
-            alice, dave, address(vault), address(thief), address(hook), 1 days, 0
-        );
+        return IBatchSettlement.ChannelConfig(alice, dave, address(vault), address(thief), address(hook), 1 days, 0);
     }
 
     function test_the_guardian_stops_all_that_takes_money() public {
         depositsStopped = true;
         address[7] memory takers = [
-            address(staking), address(allotments), address(escrow), address(escrow), address(beacon), address(access),
+            address(staking),
+            address(allotments),
+            address(escrow),
+            address(escrow),
+            address(beacon),
+            address(access),
             address(vault)
         ];
         bytes[7] memory ways = [

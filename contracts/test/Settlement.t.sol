@@ -30,9 +30,7 @@ contract SettlementTest is Channels, IDepositStop {
         IBatchSettlement.ChannelConfig memory golden = IBatchSettlement.ChannelConfig(
             same(1), same(2), same(3), same(4), same(5), 86_400, bytes32(uint256(6) * (type(uint256).max / 255))
         );
-        vm.assertEq(
-            settlement.getChannelId(golden), 0xdcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f
-        );
+        vm.assertEq(settlement.getChannelId(golden), 0xdcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f);
         bytes32 seven = 0x0707070707070707070707070707070707070707070707070707070707070707;
         vm.assertEq(
             settlement.getVoucherDigest(seven, type(uint128).max),

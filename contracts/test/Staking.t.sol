@@ -51,8 +51,7 @@ contract StakingTest is Stakes {
     }
 
     function talkoo(bytes32 structHash) private view returns (bytes32) {
-        bytes32 domain =
-            keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+        bytes32 domain = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
         address judge = 0x7a1c000000000000000000000000000000000001;
         bytes32 separator = keccak256(abi.encode(domain, keccak256("Talkoo"), keccak256("1"), block.chainid, judge));
         return MessageHashUtils.toTypedDataHash(separator, structHash);
