@@ -122,8 +122,7 @@ contract AccessGrants is Credits, DepositGate {
         Offer storage terms = offers[grant.offer];
         _onlyOwnerOf(terms.version);
         require(block.timestamp <= grant.end, TooLate(grant.end));
-        (grant.state, grant.sealedKey, grant.end) =
-        (State.Granted, sealedKey, uint40(block.timestamp) + terms.accessS);
+        (grant.state, grant.sealedKey, grant.end) = (State.Granted, sealedKey, uint40(block.timestamp) + terms.accessS);
         emit Delivered(id, sealedKey, grant.end);
         token.forceApprove(address(split), terms.price);
         split.pay(terms.version, terms.price);

@@ -89,7 +89,8 @@ contract ComputeEscrow is Credits, DepositGate {
         uint256 count = terms.verifiers.length;
         bool timely = terms.workBy > now_ && terms.workBy <= now_ + STATE_S_MAX && terms.challengeS <= STATE_S_MAX
             && terms.verifyS <= STATE_S_MAX;
-        bool judged = count <= VERIFIERS_MAX && terms.quorum <= count && (uint256(terms.quorum) * 2 > count || count == 0);
+        bool judged =
+            count <= VERIFIERS_MAX && terms.quorum <= count && (uint256(terms.quorum) * 2 > count || count == 0);
         require(timely && judged, BadTerms());
         for (uint256 i = 1; i < count; i++) {
             require(terms.verifiers[i - 1] < terms.verifiers[i], BadTerms()); // ascending: nobody has two votes

@@ -63,9 +63,7 @@ contract Delegations is IDelegations, Records {
         require(SignatureChecker.isValidSignatureNow(owner, digest, signature), InvalidSignature(owner));
         isUsed[digest] = true;
         if (isActive(owner, delegation.nodeKey, 0)) _end(owner, delegation.nodeKey);
-        grants[owner].push(
-            Grant(delegation.nodeKey, delegation.roles, uint40(block.timestamp), delegation.expiry)
-        );
+        grants[owner].push(Grant(delegation.nodeKey, delegation.roles, uint40(block.timestamp), delegation.expiry));
         last[owner][delegation.nodeKey] = grants[owner].length;
         emit Granted(owner, delegation.nodeKey, delegation.roles, delegation.expiry);
     }

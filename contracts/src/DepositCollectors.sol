@@ -52,9 +52,8 @@ contract ERC3009DepositCollector is OnlySettlement {
         (uint256 validAfter, uint256 validBefore, uint256 salt, bytes memory signature) =
             abi.decode(collectorData, (uint256, uint256, uint256, bytes));
         bytes32 nonce = keccak256(abi.encode(channelId, salt));
-        IReceiveWithAuthorization(token).receiveWithAuthorization(
-            payer, address(this), amount, validAfter, validBefore, nonce, signature
-        );
+        IReceiveWithAuthorization(token)
+            .receiveWithAuthorization(payer, address(this), amount, validAfter, validBefore, nonce, signature);
         IERC20(token).safeTransfer(settlement, amount);
     }
 }

@@ -56,8 +56,9 @@ abstract contract PaymentToken is ERC20Permit, ERC3009 {
         bytes32 nonce,
         bytes calldata signature
     ) private view {
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(typeHash, from, to, value, validAfter, validBefore, nonce)));
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(typeHash, from, to, value, validAfter, validBefore, nonce))
+        );
         require(SignatureChecker.isValidSignatureNow(from, digest, signature), ERC3009InvalidSignature());
     }
 

@@ -152,9 +152,7 @@ contract WorkerVault is Credits, DepositGate, AccessControl {
     {
         (bytes32 id, address operator) = (_channel(config), config.receiverAuthorizer);
         _onlyFor(operator);
-        require(
-            until > block.timestamp && until <= block.timestamp + RESERVE_S_MAX, ReservationOutOfRange(until)
-        );
+        require(until > block.timestamp && until <= block.timestamp + RESERVE_S_MAX, ReservationOutOfRange(until));
         Reservation storage standing = reservations[id];
         bool stands = block.timestamp < standing.until;
         require(!stands || (amount >= standing.amount && until >= standing.until), ReservationShrinks(amount, until));

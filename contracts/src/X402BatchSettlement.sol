@@ -45,7 +45,8 @@ contract X402BatchSettlement is IBatchSettlement, EIP712, Multicall, ReentrancyG
     );
     bytes32 private constant VOUCHER_TYPEHASH = keccak256("Voucher(bytes32 channelId,uint128 maxClaimableAmount)");
     bytes32 private constant REFUND_TYPEHASH = keccak256("Refund(bytes32 channelId,uint256 nonce,uint128 amount)");
-    string private constant CLAIM_ENTRY = "ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)";
+    string private constant CLAIM_ENTRY =
+        "ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)";
     bytes32 private constant CLAIM_ENTRY_TYPEHASH = keccak256(bytes(CLAIM_ENTRY));
     bytes32 private constant CLAIM_BATCH_TYPEHASH =
         keccak256(abi.encodePacked("ClaimBatch(ClaimEntry[] claims)", CLAIM_ENTRY));
@@ -215,8 +216,7 @@ contract X402BatchSettlement is IBatchSettlement, EIP712, Multicall, ReentrancyG
         for (uint256 i = 0; i < rows.length; i++) {
             VoucherClaim calldata row = voucherClaims[i];
             bytes32 id = getChannelId(row.voucher.channel);
-            rows[i] =
-                keccak256(abi.encode(CLAIM_ENTRY_TYPEHASH, id, row.voucher.maxClaimableAmount, row.totalClaimed));
+            rows[i] = keccak256(abi.encode(CLAIM_ENTRY_TYPEHASH, id, row.voucher.maxClaimableAmount, row.totalClaimed));
         }
         return _hashTypedDataV4(keccak256(abi.encode(CLAIM_BATCH_TYPEHASH, keccak256(abi.encodePacked(rows)))));
     }
@@ -271,9 +271,7 @@ contract X402BatchSettlement is IBatchSettlement, EIP712, Multicall, ReentrancyG
     }
 
     function _onlyReceiverSide(ChannelConfig calldata config) private view {
-        require(
-            msg.sender == config.receiver || msg.sender == config.receiverAuthorizer, NotAuthorized(msg.sender)
-        );
+        require(msg.sender == config.receiver || msg.sender == config.receiverAuthorizer, NotAuthorized(msg.sender));
     }
 
     function _onlyPayerSide(ChannelConfig calldata config) private view {

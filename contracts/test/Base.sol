@@ -125,12 +125,20 @@ abstract contract Game {
 
 /// A token that calls its receiver's and its sender's hook on every transfer, as ERC-777 does.
 contract HookToken is TalkooToken {
+    /// Hears of every transfer.
+    address private listener;
+
     constructor(address minter) TalkooToken("Hook", "HOOK", minter, minter, 0) {}
+
+    function listen(address listener_) external {
+        listener = listener_;
+    }
 
     function _update(address from, address to, uint256 value) internal override {
         super._update(from, to, value);
         tell(from);
         tell(to);
+        tell(listener);
     }
 
     function tell(address account) private {

@@ -3,9 +3,9 @@ pragma solidity 0.8.37;
 
 import {ERC3009DepositCollector} from "../src/DepositCollectors.sol";
 import {IDepositStop} from "../src/DepositGate.sol";
-import {IBatchSettlement} from "../src/IBatchSettlement.sol";
+import {IBatchSettlement, IDepositCollector} from "../src/IBatchSettlement.sol";
 import {X402BatchSettlement} from "../src/X402BatchSettlement.sol";
-import {Base} from "./Base.sol";
+import {Base, HookToken} from "./Base.sol";
 
 /// A settlement at its address, as in a genesis, and channels from Alice (Dave signs) to Bob (Carol claims).
 abstract contract Channels is Base {
@@ -53,9 +53,8 @@ abstract contract Channels is Base {
     {
         bytes32 digest = settlement.getVoucherDigest(settlement.getChannelId(channel), most);
         rows = new IBatchSettlement.VoucherClaim[](1);
-        rows[0] = IBatchSettlement.VoucherClaim(
-            IBatchSettlement.Voucher(channel, most), signed(DAVE_KEY, digest), total
-        );
+        rows[0] =
+            IBatchSettlement.VoucherClaim(IBatchSettlement.Voucher(channel, most), signed(DAVE_KEY, digest), total);
     }
 
     function claimAs(address who, IBatchSettlement.ChannelConfig memory channel, uint128 most, uint128 total) internal {
@@ -63,4 +62,13 @@ abstract contract Channels is Base {
         vm.prank(who);
         settlement.claim(rows);
     }
+}
+
+/// A collector that gives tokens of its own.
+contract Gift is IDepositCollector {
+    function collect(address, address token, uint256 amount, bytes32, bytes calldata) external {
+        HookToken(token).transfer(msg.sender, amount);
+    }
+
+    fallback() external {}
 }

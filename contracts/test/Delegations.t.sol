@@ -80,6 +80,8 @@ contract DelegationsTest is Base {
         vm.warp(START + 10);
         Delegations.Delegation memory next = to(carol, 1, START + 100);
         bytes memory signature = signed(ALICE_KEY, registry.getDigest(next));
+        vm.expectPartialRevert(Delegations.InvalidSignature.selector);
+        registry.rotate(bob, next, signature);
         vm.prank(alice);
         registry.rotate(bob, next, signature);
         vm.assertFalse(registry.isActive(alice, bob, 0));

@@ -63,7 +63,8 @@ contract FaucetTest is Base {
 
     function testFuzz_no_order_of_grants_gets_past_a_cap(uint8[12] calldata amounts, uint8[12] calldata who) public {
         for (uint256 i = 0; i < 12; i++) {
-            try faucet.grant(payable(person(who[i])), bytes32(uint256(who[i]) / 64), Faucet.Pair(amounts[i], 0)) {} catch {}
+            try faucet.grant(payable(person(who[i])), bytes32(uint256(who[i]) / 64), Faucet.Pair(amounts[i], 0)) {}
+                catch {}
         }
         vm.assertTrue(credit.totalSupply() <= 200);
         for (uint256 i = 0; i < 4; i++) {

@@ -6,14 +6,16 @@ import {Allotments} from "../src/Allotments.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {Beacon} from "../src/Beacon.sol";
 import {ComputeEscrow} from "../src/ComputeEscrow.sol";
+import {Credits} from "../src/Credits.sol";
 import {Delegations} from "../src/Delegations.sol";
 import {DepositGate, IDepositStop} from "../src/DepositGate.sol";
 import {IBatchSettlement} from "../src/IBatchSettlement.sol";
 import {RevenueSplit} from "../src/RevenueSplit.sol";
 import {IStaking, Staking} from "../src/Staking.sol";
 import {WorkerVault} from "../src/WorkerVault.sol";
+import {TalkooToken} from "../src/TalkooToken.sol";
 import {HookToken, Reentrant} from "./Base.sol";
-import {Channels} from "./Channels.sol";
+import {Channels, Gift} from "./Channels.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /// What all that take money have in common: the guardian stops them, and a token's hook does not enter them twice.
@@ -44,9 +46,8 @@ contract GuardsTest is Channels, IDepositStop {
             )
         );
         hook.mint(address(thief), 1e6);
-        address[6] memory takers = [
-            address(staking), address(allotments), address(escrow), address(beacon), address(split), address(access)
-        ];
+        address[6] memory takers =
+            [address(staking), address(allotments), address(escrow), address(beacon), address(split), address(access)];
         for (uint256 i = 0; i < 6; i++) {
             thief.act(address(hook), abi.encodeCall(hook.approve, (takers[i], type(uint256).max)));
         }
@@ -69,15 +70,18 @@ contract GuardsTest is Channels, IDepositStop {
     }
 
     function channel() private view returns (IBatchSettlement.ChannelConfig memory) {
-        return IBatchSettlement.ChannelConfig(
-            alice, dave, address(vault), address(thief), address(hook), 1 days, 0
-        );
+        return IBatchSettlement.ChannelConfig(alice, dave, address(vault), address(thief), address(hook), 1 days, 0);
     }
 
     function test_the_guardian_stops_all_that_takes_money() public {
         depositsStopped = true;
         address[7] memory takers = [
-            address(staking), address(allotments), address(escrow), address(escrow), address(beacon), address(access),
+            address(staking),
+            address(allotments),
+            address(escrow),
+            address(escrow),
+            address(beacon),
+            address(access),
             address(vault)
         ];
         bytes[7] memory ways = [
@@ -139,10 +143,50 @@ contract GuardsTest is Channels, IDepositStop {
         vm.assertEq(other.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
     }
 
+    function test_no_hook_enters_the_vault() public {
+        Gift gift = new Gift();
+        hook.mint(address(gift), 100);
+        IBatchSettlement.ChannelConfig[] memory channels = new IBatchSettlement.ChannelConfig[](1);
+        channels[0] = channel();
+        settlement.deposit(channels[0], 100, address(gift), "");
+        hook.listen(address(thief));
+        bytes memory book = abi.encodeCall(vault.book, (channels));
+        bytes[2] memory ways = [abi.encodeCall(vault.claim, (row(channels[0], 40, 40))), book];
+        for (uint256 i = 0; i < 2; i++) {
+            if (i == 1) thief.act(SETTLEMENT, abi.encodeCall(settlement.claim, (row(channels[0], 50, 50))));
+            thief.arm(address(vault), ways[1 - i]);
+            thief.act(address(vault), ways[i]);
+            vm.assertEq(
+                thief.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector)
+            );
+        }
+        (uint128 held,,) = vault.accounts(address(thief));
+        vm.assertEq(held, 50);
+    }
+
+    function test_a_token_that_keeps_a_fee_is_refused() public {
+        FeeToken fees = new FeeToken(address(this));
+        fees.mint(address(this), 100);
+        Staking other = new Staking(Staking.Options(fees, this, admin, admin, 1, 1, 1, new address[](0)));
+        fees.approve(address(other), 100);
+        vm.expectRevert(abi.encodeWithSelector(Credits.ShortTransfer.selector, 100, 99));
+        other.bond(100, 1);
+    }
+
     function test_no_treasury_no_contract() public {
         vm.expectPartialRevert(Staking.NoTreasury.selector);
         new Staking(Staking.Options(hook, this, admin, address(0), 1, 1, 1, new address[](0)));
         vm.expectPartialRevert(Beacon.NoTreasury.selector);
         new Beacon(Beacon.Options(hook, this, 60, 40, 10, 1, address(0)));
+    }
+}
+
+/// Burns one unit of every transfer.
+contract FeeToken is TalkooToken {
+    constructor(address minter) TalkooToken("Fee", "FEE", minter, minter, 0) {}
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (from != address(0) && to != address(0)) super._update(to, address(0), 1);
     }
 }

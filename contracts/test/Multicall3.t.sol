@@ -23,7 +23,7 @@ contract Multicall3Test is Base {
         }
     }
 
-    function check(Multicall3.Result[] memory results) private view {
+    function check(Multicall3.Result[] memory results) private pure {
         vm.assertEq(abi.decode(results[0].returnData, (uint256)), FUNDS);
         vm.assertTrue(results[0].success && !results[1].success);
         vm.assertTrue(bytes4(results[1].returnData) == TalkooToken.NotMinter.selector);

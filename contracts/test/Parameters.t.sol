@@ -20,6 +20,7 @@ contract ParametersTest is Base {
     }
 
     function testFuzz_a_value_changes_after_its_delay_within_its_range(uint256 value, uint40 wait) public {
+        value = bound(value, 0, 12_000);
         if (value < 100 || value > 10_000) {
             vm.expectPartialRevert(Parameters.OutOfRange.selector);
             return propose("q_min", value);
@@ -66,6 +67,10 @@ contract ParametersTest is Base {
         parameters.stopDeposits();
         skip(7 days);
         parameters.stopDeposits();
+        vm.stopPrank();
+        vm.expectPartialRevert(Parameters.NotAllowed.selector);
+        parameters.resumeDeposits();
+        vm.startPrank(bob);
         parameters.resumeDeposits();
         vm.assertFalse(parameters.depositsStopped());
         vm.expectPartialRevert(Parameters.NotAllowed.selector);

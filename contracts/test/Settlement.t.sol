@@ -6,7 +6,8 @@ import {DepositGate, IDepositStop} from "../src/DepositGate.sol";
 import {IBatchSettlement, IDepositCollector} from "../src/IBatchSettlement.sol";
 import {X402BatchSettlement} from "../src/X402BatchSettlement.sol";
 import {HookToken, Reentrant} from "./Base.sol";
-import {Channels} from "./Channels.sol";
+import {Channels, Gift} from "./Channels.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 contract SettlementTest is Channels, IDepositStop {
@@ -29,9 +30,7 @@ contract SettlementTest is Channels, IDepositStop {
         IBatchSettlement.ChannelConfig memory golden = IBatchSettlement.ChannelConfig(
             same(1), same(2), same(3), same(4), same(5), 86_400, bytes32(uint256(6) * (type(uint256).max / 255))
         );
-        vm.assertEq(
-            settlement.getChannelId(golden), 0xdcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f
-        );
+        vm.assertEq(settlement.getChannelId(golden), 0xdcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f);
         bytes32 seven = 0x0707070707070707070707070707070707070707070707070707070707070707;
         vm.assertEq(
             settlement.getVoucherDigest(seven, type(uint128).max),
@@ -108,6 +107,23 @@ contract SettlementTest is Channels, IDepositStop {
         vm.expectPartialRevert(X402BatchSettlement.InvalidSignature.selector);
         settlement.refundWithSignature(c, 30, 1, signature);
         vm.assertEq(token.balanceOf(alice), FUNDS - 70);
+    }
+
+    function test_only_the_payers_side_withdraws() public {
+        deposit(c, 100, 1);
+        vm.startPrank(carol);
+        vm.expectPartialRevert(X402BatchSettlement.NotAuthorized.selector);
+        settlement.initiateWithdraw(c, 100);
+        vm.expectPartialRevert(X402BatchSettlement.NotAuthorized.selector);
+        settlement.finalizeWithdraw(c);
+        vm.expectPartialRevert(X402BatchSettlement.ZeroAmount.selector);
+        settlement.refund(c, 0);
+        vm.expectPartialRevert(X402BatchSettlement.EmptyBatch.selector);
+        settlement.claimWithSignature(new IBatchSettlement.VoucherClaim[](0), "");
+        vm.stopPrank();
+        vm.expectPartialRevert(X402BatchSettlement.ZeroAmount.selector);
+        vm.prank(alice);
+        settlement.initiateWithdraw(c, 0);
     }
 
     function test_a_batch_has_one_authorizer() public {
@@ -242,6 +258,34 @@ contract SettlementTest is Channels, IDepositStop {
         vm.assertEq(hook.balanceOf(address(thief)), 75);
     }
 
+    /// One transfer must not count for two deposits, nor may a collector do anything else meanwhile.
+    function test_a_collector_cannot_enter() public {
+        HookToken hook = new HookToken(address(this));
+        (Gift gift, Reentrant thief) = (new Gift(), new Reentrant());
+        hook.mint(address(gift), 200);
+        hook.listen(address(thief));
+        IBatchSettlement.ChannelConfig memory channel = IBatchSettlement.ChannelConfig(
+            address(thief), dave, address(thief), address(thief), address(hook), 1 days, 0
+        );
+        IBatchSettlement.VoucherClaim[] memory rows = row(channel, 50, 50);
+        bytes[7] memory ways = [
+            abi.encodeCall(settlement.deposit, (channel, 100, address(gift), "")),
+            abi.encodeCall(settlement.claim, (rows)),
+            abi.encodeCall(settlement.claimWithSignature, (rows, "")),
+            abi.encodeCall(settlement.initiateWithdraw, (channel, 1)),
+            abi.encodeCall(settlement.finalizeWithdraw, (channel)),
+            abi.encodeCall(settlement.refundWithSignature, (channel, 1, 0, "")),
+            abi.encodeCall(settlement.settle, (address(thief), address(hook)))
+        ];
+        for (uint256 i = 0; i < 7; i++) {
+            thief.arm(SETTLEMENT, ways[i]);
+            settlement.deposit(channel, 1, address(gift), "");
+            vm.assertEq(
+                thief.why(), abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector)
+            );
+        }
+    }
+
     function test_permit2_pays_into_its_channel() public {
         Permit2 permit2 = new Permit2();
         Permit2DepositCollector collector = new Permit2DepositCollector(SETTLEMENT, IPermit2(address(permit2)));
@@ -260,6 +304,8 @@ contract SettlementTest is Channels, IDepositStop {
         IBatchSettlement.ChannelConfig memory other = config(bytes32(uint256(1)));
         vm.expectPartialRevert(Permit2.InvalidSigner.selector);
         settlement.deposit(other, 100, address(collector), data);
+        vm.expectPartialRevert(OnlySettlement.NotSettlement.selector);
+        collector.collect(alice, address(token), 100, id, data);
         settlement.deposit(c, 100, address(collector), data);
         (uint128 balance,) = settlement.channels(id);
         vm.assertEq(balance, 100);
@@ -273,15 +319,6 @@ contract SettlementTest is Channels, IDepositStop {
             vm.sign(ALICE_KEY, keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash)));
         return abi.encode(amount, START, v, r, s);
     }
-}
-
-/// A collector that gives tokens of its own.
-contract Gift is IDepositCollector {
-    function collect(address, address token, uint256 amount, bytes32, bytes calldata) external {
-        HookToken(token).transfer(msg.sender, amount);
-    }
-
-    fallback() external {}
 }
 
 /// What Permit2 does with a witness, from its documented types; nonces apart.

@@ -51,8 +51,7 @@ contract StakingTest is Stakes {
     }
 
     function talkoo(bytes32 structHash) private view returns (bytes32) {
-        bytes32 domain =
-            keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+        bytes32 domain = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
         address judge = 0x7a1c000000000000000000000000000000000001;
         bytes32 separator = keccak256(abi.encode(domain, keccak256("Talkoo"), keccak256("1"), block.chainid, judge));
         return MessageHashUtils.toTypedDataHash(separator, structHash);
@@ -111,6 +110,18 @@ contract StakingTest is Stakes {
         vm.assertTrue(staking.credit(bob) <= staking.credit(treasury));
         vm.expectPartialRevert(Staking.AlreadyPunished.selector);
         staking.slash(alice, bps, "lie", bob);
+    }
+
+    function test_without_a_bond_there_is_nothing_to_slash() public {
+        vm.expectPartialRevert(Staking.NothingToSlash.selector);
+        staking.slash(alice, 10_000, "lie", bob);
+        staking.slash(newcomer(), 10_000, "lie", bob);
+    }
+
+    /// Somebody with a bond: the evidence above was not used up.
+    function newcomer() private returns (address) {
+        bond(carol, 1, 1);
+        return carol;
     }
 
     function test_only_slashers_slash_and_jail() public {

@@ -39,9 +39,10 @@ fn check(write: bool) -> Result<()> {
         compare(&artifacts("artifacts")?, &artifacts(REBUILT)?)?;
     }
     if !Path::new(FORGE).exists() {
-        println!("contracts: tests SKIPPED, there is no forge for this platform");
+        println!("contracts: format and tests SKIPPED, there is no forge for this platform");
         return Ok(());
     }
+    run_program(FORGE, &["fmt", "--check"])?;
     run_program(FORGE, &["test", "--threads", "1", "--summary"])
 }
 
