@@ -75,12 +75,8 @@ impl Money {
             LedgerChoice::Url(url) => (None, url.clone()),
             LedgerChoice::Own { rpc, window_s } => {
                 let ledger = own(dir, network, keys.owner.address(), *window_s)?;
-                let attach = |addr| RpcAttach {
-                    addr,
-                    chain: ledger.chain(),
-                    network: network.name.clone(),
-                    stop: stop.clone(),
-                };
+                let attach =
+                    |addr| RpcAttach { addr, chain: ledger.chain(), network: network.name.clone(), stop: stop.clone() };
                 let rpc = match rpc {
                     Some(addr) => Rpc::bind(attach(*addr)).await?,
                     None => match Rpc::bind(attach(RPC_DEFAULT)).await {
@@ -129,6 +125,7 @@ fn own(dir: &DataDir, network: &Network, owner: talkoo_base::Address, window_s: 
         dir: &folder,
         genesis: &genesis,
         network: network.clone(),
+        sponsor: ours.then(|| dir.validator_key()).transpose()?,
         validator: ours.then_some(validator),
     })
 }
@@ -182,4 +179,3 @@ impl Daemon {
         });
     }
 }
-

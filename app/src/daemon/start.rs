@@ -150,7 +150,8 @@ pub(crate) async fn run(
     daemon.shelve();
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
-    let line = json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses, "ledger": daemon.money.url});
+    let line =
+        json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses, "ledger": daemon.money.url});
     ready(&line.to_string());
     let served = daemon.serve(events_in, calls_in, network_in).await;
     end(daemon).await;

@@ -115,7 +115,8 @@ impl Rpc {
         let from = Address::from(key.address().0).to_string();
         let data: Bytes = call.abi_encode().into();
         let hexed = hex::encode_prefixed(&data);
-        let gas = self.number("eth_estimateGas", &json!([{"from": from, "to": to.to_string(), "data": hexed}, "latest"]))?;
+        let gas =
+            self.number("eth_estimateGas", &json!([{"from": from, "to": to.to_string(), "data": hexed}, "latest"]))?;
         let chain_id = self.number("eth_chainId", &json!([]))?.saturating_to();
         let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
         let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();

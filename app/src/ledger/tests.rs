@@ -18,7 +18,7 @@ fn genesis() -> GenesisFile {
 
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
-    Ledger::start(Setup { dir, genesis: &genesis, network, validator: Some(key(1)) }).unwrap()
+    Ledger::start(Setup { dir, genesis: &genesis, network, validator: Some(key(1)), sponsor: None }).unwrap()
 }
 
 fn pay(nonce: u64, value: u64) -> SignedBy {

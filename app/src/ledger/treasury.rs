@@ -10,7 +10,9 @@
 //! ```
 
 use super::rpc::{Rpc, RpcError};
+use super::unix;
 use alloy_primitives::{Address, B256, U256};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,8 +20,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Amount, ChannelConfig, Delegation, Digest, Network, NodeId, SecretKey, Signed, Signer, Voucher};
-use talkoo_ledger::bindings::{self, IDelegations, ISettlement, IToken, IVault, VoucherClaim, authorization};
-use talkoo_ledger::contracts::{CREDIT_AT, DELEGATIONS_AT, ERC3009_COLLECTOR_AT, SETTLEMENT_AT, VAULT_AT};
+use talkoo_ledger::bindings::{self, ISettlement, IToken, authorization};
+use talkoo_ledger::contracts::{CREDIT_AT, ERC3009_COLLECTOR_AT, SETTLEMENT_AT};
 use talkoo_proof::Channel;
 use tracing::{info, warn};
 
@@ -29,20 +31,14 @@ const LOOK: Duration = Duration::from_millis(200);
 const DEPOSIT_MIN: u128 = 10_000;
 /// Seconds that an authorization to deposit is good for.
 const AUTHORIZATION_S: u64 = 600;
-/// Unclaimed earnings that are worth a transaction, in micro-units …
-const CLAIM_MIN: u128 = 1_000;
-/// … and how long smaller ones wait for more.
-const CLAIM_AFTER: Duration = Duration::from_secs(20);
-/// Channels in one claim: some 80,000 gas each, well within a transaction's cap.
-const CLAIM_BATCH: usize = 64;
+/// Unclaimed earnings that are worth a transaction, in micro-units.
+pub(super) const CLAIM_MIN: u128 = 1_000;
 /// Channels that are watched for clients.
 const WATCHED_MAX: usize = 4_096;
 /// How long the thread leaves a ledger alone that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long somebody who asks for a settlement waits for it.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(60);
-/// The role that lets a node key claim.
-const WORK: u8 = 1;
 
 /// What the loop tells the treasury.
 pub(crate) enum Command {
@@ -110,24 +106,28 @@ struct Watched {
 }
 
 /// A channel that owes us.
-struct Claimable {
-    config: ChannelConfig,
-    voucher: Sealed<Voucher>,
+pub(super) struct Claimable {
+    pub(super) config: ChannelConfig,
+    pub(super) voucher: Sealed<Voucher>,
     /// What the vault has booked, as far as we know.
-    booked: u128,
-    since: Instant,
+    pub(super) booked: u128,
+    pub(super) since: Instant,
 }
 
-struct Purse {
-    rpc: Rpc,
-    setup: Setup,
+/// The thread's own.
+pub(super) struct Purse {
+    pub(super) rpc: Rpc,
+    pub(super) setup: Setup,
     tell: Box<dyn Fn(News) + Send>,
     watched: BTreeMap<Digest, Watched>,
-    claims: BTreeMap<Digest, Claimable>,
+    pub(super) claims: BTreeMap<Digest, Claimable>,
     /// What our channels hold, and what they should.
     funds: BTreeMap<Digest, (ChannelConfig, u128)>,
     held: BTreeMap<Digest, u128>,
-    delegated: bool,
+    begun: bool,
+    pub(super) delegated: bool,
+    /// When the vault was last asked for what is ours.
+    pub(super) collected: Option<Instant>,
     /// The last block that was looked at.
     block: Option<u64>,
     settling: Vec<Sender<()>>,
@@ -144,7 +144,9 @@ impl Purse {
             claims: BTreeMap::new(),
             funds: BTreeMap::new(),
             held: BTreeMap::new(),
+            begun: false,
             delegated: false,
+            collected: None,
             block: None,
             settling: Vec::new(),
             last_trouble: None,
@@ -211,17 +213,44 @@ impl Purse {
 
     /// Does whatever is to be done.
     fn turn(&mut self, at_end: bool) -> Result<(), RpcError> {
+        if !at_end {
+            self.begin()?;
+        }
         self.fund()?;
         self.look()?;
         let all = at_end || !self.settling.is_empty();
         self.claim(all)?;
+        self.collect(all)?;
         self.settling.drain(..).for_each(|done| drop(done.send(())));
         self.last_trouble = None;
         Ok(())
     }
 
+    /// Asks for starter credit and gas, if the ledger gives any and we have none.
+    fn begin(&mut self) -> Result<(), RpcError> {
+        if self.begun {
+            return Ok(());
+        }
+        let (owner, node) = (self.setup.owner.address().to_string(), self.setup.node.address().to_string());
+        match self.rpc.ask("talkoo_sponsor", &json!([owner, node])) {
+            Ok(hashes) => {
+                let hashes = hashes.as_array().into_iter().flatten().filter_map(|hash| hash.as_str()?.parse().ok());
+                for hash in hashes.collect::<Vec<B256>>() {
+                    self.rpc.wait(hash)?;
+                    info!(%hash, "got test credit (no value)");
+                }
+            }
+            Err(RpcError::Refused { message, .. }) => {
+                info!(node, message, "this ledger gives no starter credit: the node needs gas, its owner the token");
+            }
+            Err(error) => return Err(error),
+        }
+        self.begun = true;
+        Ok(())
+    }
+
     /// What a channel holds in all, claimed or not.
-    fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
+    pub(super) fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
         let call = ISettlement::channelsCall { channelId: channel.0.into() };
         Ok(self.rpc.call(SETTLEMENT_AT, &call)?.balance)
     }
@@ -262,8 +291,7 @@ impl Purse {
 
     fn deposit(&self, id: Digest, config: &ChannelConfig, amount: u128) -> Result<B256, RpcError> {
         let Setup { owner, node, .. } = &self.setup;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (until, salt) = (now + AUTHORIZATION_S, random_salt());
+        let (until, salt) = (unix() + AUTHORIZATION_S, random_salt());
         let separator = self.rpc.call(CREDIT_AT, &IToken::DOMAIN_SEPARATORCall {})?;
         let nonce = authorization::nonce(id.0.into(), salt);
         let payer = Address::from(owner.address().0);
@@ -280,7 +308,7 @@ impl Purse {
         if self.watched.is_empty() {
             return Ok(());
         }
-        let block = self.rpc.number("eth_blockNumber", &serde_json::json!([]))?.saturating_to();
+        let block = self.rpc.number("eth_blockNumber", &json!([]))?.saturating_to();
         let is_new = self.block != Some(block);
         let asked: BTreeSet<Digest> =
             self.watched.iter().filter(|(_, w)| is_new || w.told.is_none()).map(|(id, _)| *id).collect();
@@ -292,66 +320,6 @@ impl Purse {
             }
         }
         self.block = Some(block);
-        Ok(())
-    }
-
-    /// Claims what is worth it, or `all`.
-    fn claim(&mut self, all: bool) -> Result<(), RpcError> {
-        let due = |claim: &&Claimable| {
-            let open = claim.voucher.body.max_claimable.0.saturating_sub(claim.booked);
-            open > 0 && (all || open >= CLAIM_MIN || claim.since.elapsed() >= CLAIM_AFTER)
-        };
-        let due: Vec<Digest> = self.claims.iter().filter(|(_, claim)| due(claim)).map(|(id, _)| *id).collect();
-        for batch in due.chunks(CLAIM_BATCH) {
-            let mut rows = Vec::new();
-            for id in batch {
-                let balance = self.balance(id)?;
-                let booked = self.rpc.call(VAULT_AT, &IVault::bookedCall { channelId: id.0.into() })?;
-                let Some(claim) = self.claims.get_mut(id) else { continue };
-                claim.booked = booked;
-                claim.since = Instant::now();
-                // Never more than the channel holds: the rest waits for a top-up.
-                let total = claim.voucher.body.max_claimable.0.min(balance);
-                if total > booked {
-                    let (channel, most) = ((&claim.config).into(), claim.voucher.body.max_claimable.0);
-                    let voucher = bindings::Voucher { channel, maxClaimableAmount: most };
-                    let signature = claim.voucher.signature.0.to_vec().into();
-                    rows.push((*id, VoucherClaim { voucher, signature, totalClaimed: total }));
-                }
-            }
-            if rows.is_empty() {
-                continue;
-            }
-            self.delegate()?;
-            let totals: Vec<(Digest, u128)> = rows.iter().map(|(id, row)| (*id, row.totalClaimed)).collect();
-            let claims = rows.into_iter().map(|(_, row)| row).collect();
-            let hash = self.rpc.send(&self.setup.node, VAULT_AT, &IVault::claimCall { claims })?;
-            let included = self.rpc.wait(hash)?;
-            info!(channels = totals.len(), block = included.block, gas = included.gas_used, "claimed");
-            for (id, total) in totals {
-                if let Some(claim) = self.claims.get_mut(&id) {
-                    claim.booked = total;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the owner's delegation to this node count, once.
-    fn delegate(&mut self) -> Result<(), RpcError> {
-        let Delegation { owner, node, roles, expiry } = self.setup.delegation.body;
-        let (owner, node) = (Address::from(owner.0), Address::from(node.0));
-        let active = IDelegations::isActiveCall { owner, nodeKey: node, roles: WORK };
-        if self.delegated || owner == node || self.rpc.call(DELEGATIONS_AT, &active)? {
-            self.delegated = true;
-            return Ok(());
-        }
-        let delegation = bindings::Delegation { owner, nodeKey: node, roles, expiry: expiry.0 };
-        let signature = self.setup.delegation.signature.0.to_vec().into();
-        let hash =
-            self.rpc.send(&self.setup.node, DELEGATIONS_AT, &IDelegations::grantCall { delegation, signature })?;
-        self.rpc.wait(hash)?;
-        self.delegated = true;
         Ok(())
     }
 }

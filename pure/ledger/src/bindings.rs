@@ -57,6 +57,8 @@ sol! {
         function withdraw(address account) external;
         function credit(address account) external view returns (uint256);
         function accounts(address operator) external view returns (uint128 held, uint128 reserved, uint64 head);
+        function tranches(address operator, uint256 index) external view returns (
+            bytes32 channel, uint128 amount, uint40 releaseAt);
         function booked(bytes32 channelId) external view returns (uint128);
         function capacity(address operator) external view returns (uint256);
         event Booked(address indexed operator, bytes32 indexed channelId, uint256 index, uint128 amount, uint40 releaseAt);
@@ -98,6 +100,7 @@ sol! {
     #[derive(Debug)]
     interface IFaucet {
         function grant(address account, bytes32 invite, CreditAndGas calldata amount) external;
+        error CapReached(string which, uint128 need, uint128 have);
     }
 }
 
