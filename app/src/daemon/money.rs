@@ -75,8 +75,12 @@ impl Money {
             LedgerChoice::Url(url) => (None, url.clone()),
             LedgerChoice::Own { rpc, window_s } => {
                 let ledger = own(dir, network, keys.owner.address(), *window_s)?;
-                let attach =
-                    |addr| RpcAttach { addr, chain: ledger.chain(), network: network.name.clone(), stop: stop.clone() };
+                let attach = |addr| RpcAttach {
+                    addr,
+                    chain: ledger.chain(),
+                    network_name: network.name.clone(),
+                    stop: stop.clone(),
+                };
                 let rpc = match rpc {
                     Some(addr) => Rpc::bind(attach(*addr)).await?,
                     None => match Rpc::bind(attach(RPC_DEFAULT)).await {

@@ -5,7 +5,7 @@ use super::treasury::{CLAIM_MIN, Claimable, Purse};
 use super::unix;
 use alloy_primitives::{Address, U256};
 use std::time::{Duration, Instant};
-use talkoo_base::{Delegation, Digest};
+use talkoo_base::{Delegation, Digest, Signer as _};
 use talkoo_ledger::bindings::{self, IDelegations, IVault, VoucherClaim};
 use talkoo_ledger::contracts::{DELEGATIONS_AT, VAULT_AT};
 use tracing::info;

@@ -7,7 +7,7 @@ use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Signature, TxKind, U256};
 use alloy_sol_types::{SolCall, SolError};
 use std::collections::BTreeMap;
-use talkoo_api::eth::{Chain, SponsorError};
+use talkoo_api::eth::{Chain, SponsorError, SubmitError};
 use talkoo_base::{Digest, SecretKey, Signer};
 use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
 use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
@@ -31,7 +31,7 @@ impl Shared {
         let _turn = super::lock(&self.sponsoring);
         let balance = IToken::balanceOfCall { account: owner };
         let credit = self.ask(Address::ZERO, CREDIT_AT, &balance)?;
-        let gas = self.view().read(0, |reader| reader.account(node))?.balance;
+        let gas = self.view().read(0, |reader| reader.account(node)).map_err(SubmitError::Kv)?.balance;
         let mut gifts = Vec::new();
         if credit.is_zero() {
             gifts.push(Gift { to: owner, amount: CreditAndGas { credit: CREDIT, gas: 0 } });
@@ -66,7 +66,7 @@ impl Shared {
 
     fn send<C: SolCall>(&self, key: &SecretKey, from: Address, call: &C) -> Result<B256, SponsorError> {
         let view = self.view();
-        let used = view.read(0, |reader| reader.account(from))?.nonce;
+        let used = view.read(0, |reader| reader.account(from)).map_err(SubmitError::Kv)?.nonce;
         let transaction = TxEip1559 {
             chain_id: view.head.chain_id,
             nonce: self.next_nonce(&from).unwrap_or(used).max(used),
