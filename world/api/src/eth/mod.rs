@@ -2,6 +2,33 @@
 //!
 //! This module answers; it decides nothing. A [`Chain`] gives it final blocks as immutable [`View`]s and takes
 //! transactions in.
+//!
+//! ```text
+//! HTTP (server) ──┐ bytes ► request ► desk: table of methods ─► params, then state │ history │ logs │ filters │ fees ─► json
+//! WebSocket ──────┘          └ subscriptions (socket)                                └──────── a View of the chain
+//! ```
+//! Any web page may ask: all that can be done here is to read the chain and to hand in what its owner has signed. There are no
+//! accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
+
+mod desk;
+mod error;
+mod fees;
+mod filters;
+mod history;
+mod json;
+mod logs;
+mod params;
+mod request;
+mod server;
+mod socket;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use error::RpcError;
+pub use params::{BlockId, CallRequest, Criteria, Overrides, Param, Params, Percentiles, Slots};
+pub use request::{Batch, Refused, Request};
+pub use server::{Rpc, RpcAttach};
 
 use alloy_primitives::{Address, B256};
 use std::sync::Arc;
