@@ -55,7 +55,8 @@ impl Sheet {
 }
 
 /// Starts the dead node again, lets every worker claim and be paid out, and reads the balance sheet.
-pub(super) fn settle(nodes: &mut [Child], victim: usize, args: &[String]) -> Result<Sheet> {
+pub(super) fn settle(nodes: &mut [Child], cast: super::Cast, args: &[String]) -> Result<Sheet> {
+    let victim = cast.victim;
     let dir = nodes[victim].dir.clone();
     nodes[victim] = spawn(victim, &dir, args)?;
     say(&format!("node {victim} ({}) is started again: its journal has what it earned", nodes[victim].short()));
@@ -68,10 +69,10 @@ pub(super) fn settle(nodes: &mut [Child], victim: usize, args: &[String]) -> Res
     ));
     std::thread::sleep(Duration::from_secs(WINDOW_S + 1));
     settle(nodes).context("a worker was not paid out")?;
-    sheet(nodes)
+    sheet(nodes, cast.liar)
 }
 
-fn sheet(nodes: &[Child]) -> Result<Sheet> {
+fn sheet(nodes: &[Child], liar: Option<usize>) -> Result<Sheet> {
     let url = nodes[0].ledger.as_deref().context("the client has no ledger")?;
     let rpc = Rpc::new(url);
     let block = rpc.number("eth_blockNumber", &json!([]))?.saturating_to();
@@ -80,8 +81,14 @@ fn sheet(nodes: &[Child]) -> Result<Sheet> {
     for node in nodes {
         let owner = node.client()?.get("/status")?["owner"].as_str().unwrap_or_default().to_owned();
         let owner: Address = owner.parse().with_context(|| format!("node {} has no owner", node.number))?;
-        let who = if node.number == 0 { "the client's owner" } else { "owner of node" };
-        let who = if node.number == 0 { who.to_owned() } else { format!("{who} {} ({})", node.number, node.short()) };
+        let who = match node.number {
+            0 => "the client's owner".into(),
+            // What was promised before a verdict is good: taking it back needs a bond, and a judge on chain.
+            n if liar == Some(n) => {
+                format!("owner of node {n} ({}), the liar: promised before the verdict", node.short())
+            }
+            n => format!("owner of node {n} ({})", node.short()),
+        };
         rows.push(Row { who, amount: has(owner)? });
     }
     let held = has(VAULT_AT)?;

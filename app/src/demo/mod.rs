@@ -84,7 +84,7 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let receipts = check_receipts(&nodes[0], &job, &status)?;
     let rows = table::rows(&story, &nodes, &status, &accounts);
     let revive = stage.worker(cast.victim, &nodes[0])?;
-    let sheet = balance::settle(&mut nodes, cast.victim, &revive)?;
+    let sheet = balance::settle(&mut nodes, cast, &revive)?;
     nodes.iter_mut().rev().for_each(Child::stop);
     let delivered = liar::confessed(&folder.path().join("confession"));
     say(&format!("ready in {:.1} s, all in {:.1} s", ready.as_secs_f64(), start.elapsed().as_secs_f64()));

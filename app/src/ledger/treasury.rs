@@ -221,7 +221,10 @@ impl Purse {
         let all = at_end || !self.settling.is_empty();
         self.claim(all)?;
         self.collect(all)?;
-        self.settling.drain(..).for_each(|done| drop(done.send(())));
+        for done in self.settling.drain(..) {
+            // Who asked may have gone.
+            done.send(()).ok();
+        }
         self.last_trouble = None;
         Ok(())
     }

@@ -29,6 +29,7 @@ mod debts;
 pub mod kept;
 pub mod limits;
 mod machine;
+mod notice;
 mod order;
 mod paid;
 mod purse;
@@ -39,6 +40,7 @@ pub mod wire;
 pub use audit::chance_q32;
 pub use kept::{Kept, VerifyError, verify_kept};
 pub use machine::{Proof, Setup};
+pub use notice::{Channel, Notice};
 pub use purse::{Account, Earnings, channel};
 pub use wire::Event;
 
@@ -361,66 +363,6 @@ pub enum Effect {
     Channel(Channel),
     /// For people who watch.
     Notice(Notice),
-}
-
-/// What the ledger has to do with a channel that is in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// We buy on it.
-    Fund {
-        /// The channel.
-        config: ChannelConfig,
-        /// What it should hold in all, so that everything ordered can be paid.
-        need: Amount,
-    },
-    /// We sell on it: say what it holds, and when that changes, with [`Input::Funds`].
-    Watch {
-        /// The client.
-        client: NodeId,
-        /// The channel.
-        config: ChannelConfig,
-    },
-}
-
-/// What happened around a lease, for people. Not durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A re-run began.
-    AuditStarted {
-        /// The lease.
-        attempt: Attempt,
-        /// Whose answer.
-        worker: NodeId,
-        /// Who re-runs it; `None`: our own engine.
-        verifier: Option<NodeId>,
-    },
-    /// A re-run ended.
-    AuditEnded {
-        /// The lease.
-        attempt: Attempt,
-        /// Whose answer.
-        worker: NodeId,
-        /// Who re-ran it; `None`: our own engine.
-        verifier: Option<NodeId>,
-        /// Whether it found the same.
-        equal: bool,
-    },
-    /// A node lied.
-    Convicted {
-        /// Which.
-        node: NodeId,
-        /// How.
-        refusal: Refusal,
-    },
-    /// As a worker: a lease ended.
-    Sold {
-        /// The client.
-        client: NodeId,
-        /// Output tokens.
-        units: u64,
-        /// Whether it was an audit.
-        audit: bool,
-    },
 }
 
 #[cfg(test)]

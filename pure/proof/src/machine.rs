@@ -7,7 +7,7 @@ use crate::purse::{Account, Earnings, Purse};
 use crate::seller::Seller;
 use crate::{Effect, Event, Input, Message, Terms, Ticket};
 use std::sync::Arc;
-use talkoo_base::{Address, Digest, Mono, Network, NodeId, Now, Signer};
+use talkoo_base::{Address, Amount, Digest, Finish, LeaseId, Mono, Network, NodeId, Now, Receipt, Signer, Tier, Unit};
 
 /// What every role needs of the node it belongs to.
 pub(crate) struct Context {
@@ -30,6 +30,25 @@ impl Context {
     pub(crate) fn record(&mut self, event: Event, out: &mut Vec<Effect>) {
         self.purse.apply(&event);
         out.push(Effect::Record(event));
+    }
+
+    /// A receipt of ours for a lease, before anything was done.
+    pub(crate) fn receipt(&self, lease: LeaseId, channel: Digest) -> Receipt {
+        Receipt {
+            version: talkoo_base::wire::VERSION,
+            tier: Tier::Exact,
+            request: lease.0,
+            unit: Unit::Token,
+            units: 0,
+            output_root: Digest::ZERO,
+            trace_root: Digest::ZERO,
+            build: self.build,
+            operator: self.operator,
+            node: self.me.address(),
+            channel,
+            cumulative: Amount::ZERO,
+            finish: Finish::Running,
+        }
     }
 }
 

@@ -12,8 +12,7 @@ use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, 
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Unit,
-    Voucher,
+    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Voucher,
 };
 
 /// A lease that we work on.
@@ -172,7 +171,7 @@ impl Seller {
             cumulative: settled + worth.saturating_sub(sale.paid),
             finish,
             tier: sale.tier,
-            ..blank(cx, lease, request.channel)
+            ..cx.receipt(lease, request.channel)
         };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
         let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, logprobs, receipt };
@@ -274,7 +273,7 @@ impl Seller {
             trace_root: trace_root(digests),
             cumulative: settled + request.price.owed(request.limits.input_units, 0),
             finish: if diverged.is_some() { Finish::Diverged } else { finish },
-            ..blank(cx, lease, request.channel)
+            ..cx.receipt(lease, request.channel)
         };
         let salt = derive(&cx.entropy, "verdict", &[&lease.0.0]);
         let commit = verdict_commit(&lease, &receipt.trace_root, receipt.finish, receipt.units, &salt, &receipt.node);
@@ -384,23 +383,5 @@ impl Sale {
     /// Tokens that it cost us so far: prompt, or prompt and output to check, and what we made.
     fn tokens(&self) -> u64 {
         self.order.request.body.limits.input_units.saturating_add(self.units)
-    }
-}
-
-fn blank(cx: &Context, lease: LeaseId, channel: Digest) -> Receipt {
-    Receipt {
-        version: talkoo_base::wire::VERSION,
-        tier: Tier::Exact,
-        request: lease.0,
-        unit: Unit::Token,
-        units: 0,
-        output_root: Digest::ZERO,
-        trace_root: Digest::ZERO,
-        build: cx.build,
-        operator: cx.operator,
-        node: cx.me.address(),
-        channel,
-        cumulative: Amount::ZERO,
-        finish: Finish::Running,
     }
 }

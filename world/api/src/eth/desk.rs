@@ -5,7 +5,7 @@ use super::params::{BlockId, Params};
 use super::request::Batch;
 use super::{Chain, RpcError, View, fees, filters, history, logs, state};
 use crate::limits::{RPC_ANSWER_BYTES_MAX, RPC_MS_MAX};
-use alloy_primitives::{Bytes, keccak256};
+use alloy_primitives::{Address, Bytes, keccak256};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -75,7 +75,15 @@ pub(super) const METHODS: &[(&str, Method)] = &[
     ("eth_getFilterChanges", filters::changes),
     ("eth_getFilterLogs", filters::logs),
     ("eth_uninstallFilter", filters::uninstall),
+    ("talkoo_sponsor", sponsor),
 ];
+
+/// Starter credit for a newcomer: the addresses of its owner and of its node. A test network's own, no value.
+fn sponsor(asked: &Asked<'_>) -> Answer {
+    let (owner, node) = asked.read::<(Address, Address)>()?;
+    let hashes = asked.desk.chain.sponsor(owner, node).map_err(|error| RpcError::server(error.to_string()))?;
+    Ok(hashes.into_iter().map(super::json::hex).collect())
+}
 
 impl Desk {
     pub(super) fn new(chain: Arc<dyn Chain>, network: String) -> Self {

@@ -80,8 +80,28 @@ pub trait Chain: Send + Sync {
     /// The nonce after an account's waiting transactions, if any waits.
     fn next_nonce(&self, account: &Address) -> Option<u64>;
 
+    /// Gives a newcomer starter credit and gas, each if it has none; the hashes of what was sent.
+    ///
+    /// # Errors
+    /// [`SponsorError`].
+    fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError>;
+
     /// Every block as it becomes final.
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>>;
+}
+
+/// Why a newcomer gets nothing.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SponsorError {
+    /// This node may not give.
+    #[error("this node gives no starter credit: ask a validator of a test network")]
+    None,
+    /// The faucet refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// The gift could not be sent.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
 }
 
 /// Why a transaction was not taken.

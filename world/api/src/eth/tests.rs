@@ -124,6 +124,13 @@ impl Chain for Test {
         self.inner.lock().unwrap().pool.next_nonce(account)
     }
 
+    fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
+        match owner == node {
+            true => Err(SponsorError::None),
+            false => Ok(vec![B256::repeat_byte(1), B256::repeat_byte(2)]),
+        }
+    }
+
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>> {
         self.blocks.subscribe()
     }
@@ -279,6 +286,11 @@ fn every_method_answers() {
         ("eth_getFilterChanges", json!([filter("eth_newBlockFilter")]), json!([])),
         ("eth_getFilterLogs", json!([filter("eth_newFilter")]), Value::Null),
         ("eth_uninstallFilter", json!(["0x1"]), json!(false)),
+        (
+            "talkoo_sponsor",
+            json!([Address::repeat_byte(1).to_string(), Address::repeat_byte(2).to_string()]),
+            json!([B256::repeat_byte(1).to_string(), B256::repeat_byte(2).to_string()]),
+        ),
     ];
     let named: Vec<&str> = cases.iter().map(|(method, ..)| *method).collect();
     let all: Vec<&str> = METHODS.iter().map(|(name, _)| *name).collect();
