@@ -8,6 +8,7 @@ mod sampling;
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
+pub(crate) use ledger::{LedgerCommand, WalletCommand};
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -84,6 +85,12 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Look at the node's money.
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Look at the chain that holds it.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// A node of the demo that may lie.
     #[command(hide = true)]
     DemoNode(DemoNodeArgs),

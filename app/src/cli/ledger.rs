@@ -1,7 +1,7 @@
 //! Flags of the ledger.
 
 use crate::daemon::LedgerChoice;
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use talkoo_ledger::contracts::WINDOW_S;
 
@@ -48,6 +48,66 @@ impl LedgerArgs {
             Some(Choice::Off) => (LedgerChoice::Off, false),
             None if joins => (LedgerChoice::Off, false),
             None => (own, false),
+        }
+    }
+}
+
+/// What `wallet` does.
+#[derive(Subcommand)]
+pub(crate) enum WalletCommand {
+    /// Say what is available, reserved for orders, and earned; `-v` also addresses, gas and nonce.
+    Show,
+    /// Claim what was earned and pay out what was held long enough, now.
+    Settle,
+}
+
+/// What `ledger` does.
+#[derive(Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Say where the chain is and what is in it.
+    Status {
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Show a block.
+    Block {
+        /// Its number or hash; `latest`.
+        block: String,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Show a transaction and what came of it.
+    Tx {
+        /// Its hash.
+        hash: String,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Print every movement of the payment token: JSON lines, or a table.
+    Export {
+        /// Comma-separated values instead of JSON lines.
+        #[arg(long)]
+        csv: bool,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+}
+
+/// Which ledger to ask.
+#[derive(Args)]
+pub(crate) struct LedgerAt {
+    /// URL of a JSON-RPC; the node's own ledger unless told otherwise.
+    #[arg(long, value_name = "URL")]
+    rpc: Option<String>,
+}
+
+impl LedgerCommand {
+    /// The URL, if one was given.
+    pub(crate) fn rpc(&self) -> Option<&str> {
+        match self {
+            Self::Status { at } | Self::Block { at, .. } | Self::Tx { at, .. } | Self::Export { at, .. } => {
+                at.rpc.as_deref()
+            }
         }
     }
 }

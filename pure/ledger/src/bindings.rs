@@ -45,6 +45,7 @@ sol! {
         function getVoucherDigest(bytes32 channelId, uint128 maxClaimableAmount) external view returns (bytes32);
         function channels(bytes32 channelId) external view returns (uint128 balance, uint128 totalClaimed);
         function pendingWithdrawals(bytes32 channelId) external view returns (uint128 amount, uint40 initiatedAt);
+        event ChannelCreated(bytes32 indexed channelId, ChannelConfig config);
         event Deposited(bytes32 indexed channelId, address indexed sender, uint128 amount, uint128 newBalance);
         event Claimed(bytes32 indexed channelId, address indexed sender, uint128 claimAmount, uint128 newTotalClaimed);
     }

@@ -87,6 +87,7 @@ impl Daemon {
             "owner": self.operator.to_string(),
             "network": self.network.name,
             "chain": self.network.chain_id,
+            "ledger": self.money.url,
             "version": env!("CARGO_PKG_VERSION"),
             "build": self.build.to_string(),
             "uptime_s": self.started.elapsed().as_secs(),
