@@ -85,6 +85,10 @@ fn balance(client: &Client, verbose: bool, show: &Show) -> Result<()> {
 }
 
 pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Result<()> {
+    if let LedgerCommand::Bench { count, accounts } = command {
+        show.value(&crate::ledger::bench::run(*count, *accounts)?);
+        return Ok(());
+    }
     let (rpc, status) = match command.rpc() {
         Some(url) => (Rpc::new(url), json!({"ledger": url})),
         None => rpc(&Client::of(data_dir)?)?,
@@ -112,6 +116,7 @@ pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> R
             show.value(&json!({"transaction": transaction, "receipt": receipt}));
         }
         LedgerCommand::Export { csv, .. } => export(&rpc, *csv)?,
+        LedgerCommand::Bench { .. } => {}
     }
     Ok(())
 }

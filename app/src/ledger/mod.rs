@@ -6,6 +6,7 @@
 //! A block is written with its certificate before anybody hears of it. The state is written less often: a restart
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
+pub(crate) mod bench;
 mod earnings;
 mod file;
 mod rpc;

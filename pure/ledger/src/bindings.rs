@@ -39,6 +39,7 @@ sol! {
     #[derive(Debug)]
     interface ISettlement {
         function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata data) external;
+        function claim(VoucherClaim[] calldata voucherClaims) external;
         function initiateWithdraw(ChannelConfig calldata config, uint128 amount) external;
         function finalizeWithdraw(ChannelConfig calldata config) external;
         function getChannelId(ChannelConfig calldata config) external view returns (bytes32);
