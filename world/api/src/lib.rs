@@ -61,7 +61,7 @@ pub enum ApiError {
         source: std::io::Error,
     },
     /// The same, for Ethereum's JSON-RPC.
-    #[error("the Ethereum RPC cannot listen on {addr}: is the port taken? choose another with --rpc")]
+    #[error("the Ethereum RPC cannot listen on {addr}: is the port taken? choose another with --ledger-rpc")]
     ListenRpc {
         /// Where.
         addr: SocketAddr,

@@ -7,8 +7,8 @@
 //! HTTP (server) ──┐ bytes ► request ► desk: table of methods ─► params, then state │ history │ logs │ filters │ fees ─► json
 //! WebSocket ──────┘          └ subscriptions (socket)                                └──────── a View of the chain
 //! ```
-//! Any web page may ask: all that can be done here is to read the chain and to hand in what its owner has signed. There are no
-//! accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
+//! Any web page may ask: all that can be done here is to read the chain, to hand in what its owner has signed, and on a test
+//! network to ask for starter credit, of which the faucet gives out so much a day. There are no accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
 
 mod desk;
 mod error;

@@ -1,6 +1,6 @@
 //! A chain in memory behind a real server: shapes, hostile requests, subscriptions.
 
-use super::desk::{Desk, METHODS};
+use super::desk::{Asked, Desk, METHODS};
 use super::*;
 use crate::limits::{BATCH_MAX, FILTERS_MAX, LOG_BLOCKS_MAX, RPC_BODY_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
@@ -447,6 +447,25 @@ fn a_wrong_argument_is_named() {
         let error = ask(&desk, method, &params).unwrap_err();
         assert_eq!((error.code, error.message.contains(text)), (-32_602, true), "{method} {params}: {error}");
     }
+}
+
+#[test]
+fn nobody_gets_more_than_the_limits() {
+    let (_, desk) = played();
+    let asked = Asked::inside(&desk);
+    let code = |range| logs::find(&asked, &Criteria::default(), range).map(|logs| logs.len()).map_err(|why| why.code);
+    assert_eq!(
+        (code(0..=LOG_BLOCKS_MAX - 1), code(0..=LOG_BLOCKS_MAX), code(0..=u64::MAX)),
+        (Ok(3), Err(-32_005), Err(-32_005))
+    );
+    let one = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#;
+    let batch = Batch::parse(format!("[{one},{one},{one}]").as_bytes()).unwrap();
+    let answer = batch.answer(60, |request| ask(&desk, &request.method, &json!([]))).unwrap();
+    let answers: Value = serde_json::from_str(&answer).unwrap();
+    let codes: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["error"]["code"]).collect();
+    assert_eq!(codes, [&Value::Null, &json!(-32_003), &json!(-32_003)]);
+    let late = desk.ask("eth_chainId", &[], Instant::now());
+    assert_eq!(late.unwrap_err().code, -32_002);
 }
 
 async fn serve(is_quick: bool) -> (SocketAddr, Arc<Test>, CancellationToken) {
