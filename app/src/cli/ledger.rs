@@ -3,6 +3,7 @@
 use crate::daemon::LedgerChoice;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use talkoo_ledger::contracts::WINDOW_S;
 
 /// Where the money is.
@@ -92,6 +93,17 @@ pub(crate) enum LedgerCommand {
         #[arg(long, default_value_t = 0)]
         accounts: u64,
     },
+    /// Prove from the chain's headers alone that receipts were paid: the server is not trusted. Exit code 3 if one was not.
+    Verify {
+        /// Files of `<data-dir>/receipts`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The network's genesis, whose validators are trusted; `<data-dir>/chain/genesis.json` unless told otherwise.
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
     /// Print every movement of the payment token: JSON lines, or a table.
     Export {
         /// Comma-separated values instead of JSON lines.
@@ -114,9 +126,11 @@ impl LedgerCommand {
     /// The URL, if one was given.
     pub(crate) fn rpc(&self) -> Option<&str> {
         match self {
-            Self::Status { at } | Self::Block { at, .. } | Self::Tx { at, .. } | Self::Export { at, .. } => {
-                at.rpc.as_deref()
-            }
+            Self::Status { at }
+            | Self::Block { at, .. }
+            | Self::Tx { at, .. }
+            | Self::Export { at, .. }
+            | Self::Verify { at, .. } => at.rpc.as_deref(),
             Self::Bench { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 //! `wallet` and `ledger`: the node's money, and the chain that says so.
 
-use super::{Failure, Show, print, say};
+use super::{Failure, Show, print, proved, say};
 use crate::cli::{LedgerCommand, WalletCommand};
 use crate::client::Client;
 use crate::ledger::Rpc;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::ExitCode;
 use talkoo_base::RefusalCode;
 use talkoo_ledger::bindings::{ChannelConfig, ISettlement, IToken, IVault};
 use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT, VAULT_AT};
@@ -84,10 +85,10 @@ fn balance(client: &Client, verbose: bool, show: &Show) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Result<()> {
+pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Result<ExitCode> {
     if let LedgerCommand::Bench { count, accounts } = command {
         show.value(&crate::ledger::bench::run(*count, *accounts)?);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let (rpc, status) = match command.rpc() {
         Some(url) => (Rpc::new(url), json!({"ledger": url})),
@@ -116,9 +117,13 @@ pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> R
             show.value(&json!({"transaction": transaction, "receipt": receipt}));
         }
         LedgerCommand::Export { csv, .. } => export(&rpc, *csv)?,
+        LedgerCommand::Verify { files, genesis, .. } => {
+            let own = data_dir.join("chain/genesis.json");
+            return proved::run(files, genesis.as_deref().unwrap_or(&own), &rpc, show);
+        }
         LedgerCommand::Bench { .. } => {}
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn state(rpc: &Rpc, status: &Value) -> Result<Value> {

@@ -6,6 +6,7 @@ use crate::ledger::Rpc;
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use talkoo_ledger::bindings::{IToken, IVault};
 use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT, VAULT_AT};
@@ -70,6 +71,24 @@ pub(super) fn settle(nodes: &mut [Child], cast: super::Cast, args: &[String]) ->
     std::thread::sleep(Duration::from_secs(WINDOW_S + 1));
     settle(nodes).context("a worker was not paid out")?;
     sheet(nodes, cast.liar)
+}
+
+/// Lets a fresh process prove from headers, certificates and storage proofs which receipts were paid.
+pub(super) fn proved(client: &Child, job: &str) -> Result<bool> {
+    let folder = client.dir.join("receipts").join(job);
+    let files = std::fs::read_dir(&folder)?.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>()?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["-o", "json", "ledger", "verify", "--rpc", client.ledger.as_deref().unwrap_or_default(), "--genesis"])
+        .arg(client.dir.join("chain/genesis.json"))
+        .args(&files)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start the payments' check")?;
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let paid = said["receipts"].as_array().into_iter().flatten().filter(|row| row["paid"] == json!(true)).count();
+    say(&format!("{paid} of {} receipts are proved to be paid, from the chain's headers alone", files.len()));
+    // What the dead node never received it can't claim; nobody else has that excuse.
+    Ok(paid > 0)
 }
 
 fn sheet(nodes: &[Child], liar: Option<usize>) -> Result<Sheet> {

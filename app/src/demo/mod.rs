@@ -85,6 +85,7 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let rows = table::rows(&story, &nodes, &status, &accounts);
     let revive = stage.worker(cast.victim, &nodes[0])?;
     let sheet = balance::settle(&mut nodes, cast, &revive)?;
+    let proved = balance::proved(&nodes[0], &job)?;
     nodes.iter_mut().rev().for_each(Child::stop);
     let delivered = liar::confessed(&folder.path().join("confession"));
     say(&format!("ready in {:.1} s, all in {:.1} s", ready.as_secs_f64(), start.elapsed().as_secs_f64()));
@@ -98,7 +99,7 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
         table::print(&rows);
         sheet.tell();
     }
-    let proofs = Proofs { equal, receipts, delivered, sums: sheet.sums() };
+    let proofs = Proofs { equal, receipts, delivered, sums: sheet.sums(), proved };
     judge(args, &story, proofs, &folder)
 }
 
@@ -108,11 +109,12 @@ struct Proofs {
     receipts: bool,
     delivered: usize,
     sums: bool,
+    proved: bool,
 }
 
 /// Whether everything held, as an exit code.
 fn judge(args: &DemoArgs, story: &Story, proofs: Proofs, folder: &Folder) -> Result<ExitCode> {
-    let Proofs { equal, receipts, delivered, sums } = proofs;
+    let Proofs { equal, receipts, delivered, sums, proved } = proofs;
     let lies = args.liar != Lie::None;
     let mut faults: Vec<String> = Vec::new();
     let mut must = |holds: bool, what: &str| {
@@ -124,6 +126,7 @@ fn judge(args: &DemoArgs, story: &Story, proofs: Proofs, folder: &Folder) -> Res
     must(!lies || delivered > 0, "no lie was delivered, so nothing was caught");
     must(story.wrongly_accused == 0, "an honest node was accused");
     must(receipts, "a receipt does not hold");
+    must(proved, "no receipt is proved to be paid");
     must(sums, "the balance sheet is not all the money there is");
     if !args.no_audits {
         must(!lies || story.liar_convicted, "the liar was not caught");

@@ -83,6 +83,8 @@ struct Chain {
     hashes: Vec<B256>,
     /// Seconds from the last block to the next.
     later: u64,
+    /// What the next blocks' extra data is.
+    seal_with: Bytes,
 }
 
 impl Chain {
@@ -94,11 +96,15 @@ impl Chain {
         let (head, _, writes) = genesis.build().unwrap();
         let mut kv = Memory::default();
         kv.write(writes);
-        Self { kv, hashes: vec![head.hash], head, later: 0 }
+        Self { kv, hashes: vec![head.hash], head, later: 0, seal_with: Bytes::new() }
     }
 
     fn seal(&self) -> Seal {
-        Seal { timestamp: self.head.header.timestamp + self.later, beneficiary: address(9), extra_data: Bytes::new() }
+        Seal {
+            timestamp: self.head.header.timestamp + self.later,
+            beneficiary: address(9),
+            extra_data: self.seal_with.clone(),
+        }
     }
 
     /// Proposes a block, has it checked from its bytes, and takes it.

@@ -33,6 +33,18 @@ pub(super) fn count(asked: &Asked<'_>) -> Answer {
     Ok(find(asked, block)?.map_or(Value::Null, |block| hex(block.body.transactions.len())))
 }
 
+/// The RLP of a block's header.
+pub(super) fn raw_header(asked: &Asked<'_>) -> Answer {
+    let (block,): (BlockId,) = asked.read()?;
+    Ok(find(asked, block)?.map_or(Value::Null, |block| hex(Bytes::from(alloy_rlp::encode(&block.header)))))
+}
+
+/// The RLP of a block.
+pub(super) fn raw_block(asked: &Asked<'_>) -> Answer {
+    let (block,): (BlockId,) = asked.read()?;
+    Ok(find(asked, block)?.map_or(Value::Null, |block| hex(Bytes::from(talkoo_ledger::encode_block(&block)))))
+}
+
 /// No block of ours has any.
 pub(super) fn uncles(asked: &Asked<'_>) -> Answer {
     let (block,): (BlockId,) = asked.read()?;

@@ -286,6 +286,9 @@ fn every_method_answers() {
         ("eth_getFilterChanges", json!([filter("eth_newBlockFilter")]), json!([])),
         ("eth_getFilterLogs", json!([filter("eth_newFilter")]), Value::Null),
         ("eth_uninstallFilter", json!(["0x1"]), json!(false)),
+        ("debug_getRawHeader", json!(["0x1"]), Value::Null),
+        ("debug_getRawBlock", json!(["0x1"]), Value::Null),
+        ("talkoo_getCertificate", json!(["0x0"]), Value::Null),
         (
             "talkoo_sponsor",
             json!([Address::repeat_byte(1).to_string(), Address::repeat_byte(2).to_string()]),
