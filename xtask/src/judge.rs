@@ -35,7 +35,7 @@ const JUDGES: &[Judge] = &[
     },
     Judge {
         name: "ethereum",
-        what: "viem, ethers, web3.py and cast get the same from a node and from anvil; @ethereumjs/vm gets its roots",
+        what: "viem, ethers, web3.py, cast get the same from a node and from anvil; x402 pays there; @ethereumjs/vm gets its roots",
         quick: false,
         run: ethereum,
     },

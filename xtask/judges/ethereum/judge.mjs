@@ -14,6 +14,7 @@ import * as ethers from "./ethers.mjs";
 import * as roots from "./roots.mjs";
 import * as shapes from "./shapes.mjs";
 import * as viem from "./viem.mjs";
+import * as x402 from "./x402.mjs";
 
 const [ours, python, given] = process.argv.slice(2);
 const folder = mkdtempSync(path.join(tmpdir(), "judge-ethereum-"));
@@ -82,6 +83,7 @@ try {
     compare(name, ...(await Promise.all([story.play(url), story.play(theirs)])));
   }
   wrong += await shapes.compare(url, theirs);
+  await x402.play(url);
   wrong += await roots.check(url, genesis);
   console.log(wrong === 0 ? "all agree" : `${wrong} differences`);
 } finally {
