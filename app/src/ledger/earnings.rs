@@ -11,7 +11,7 @@ use talkoo_ledger::contracts::{DELEGATIONS_AT, VAULT_AT};
 use tracing::info;
 
 /// How long earnings that are not worth a transaction wait for more.
-const CLAIM_AFTER: Duration = Duration::from_secs(20);
+pub(super) const CLAIM_AFTER: Duration = Duration::from_secs(20);
 /// Channels in one claim: some 80,000 gas each, well within a transaction's cap.
 const CLAIM_BATCH: usize = 64;
 /// Proceeds released by one transaction.
@@ -24,7 +24,8 @@ impl Purse {
     pub(super) fn claim(&mut self, all: bool) -> Result<(), RpcError> {
         let due = |claim: &&Claimable| {
             let open = claim.voucher.body.max_claimable.0.saturating_sub(claim.booked);
-            open > 0 && (all || open >= CLAIM_MIN || claim.since.elapsed() >= CLAIM_AFTER)
+            let promised = claim.voucher.body.max_claimable.0;
+            open > 0 && (all || promised >= claim.tried + CLAIM_MIN || Instant::now() >= claim.next)
         };
         let due: Vec<Digest> = self.claims.iter().filter(|(_, claim)| due(claim)).map(|(id, _)| *id).collect();
         for batch in due.chunks(CLAIM_BATCH) {
@@ -34,7 +35,7 @@ impl Purse {
                 let booked = self.rpc.call(VAULT_AT, &IVault::bookedCall { channelId: id.0.into() })?;
                 let Some(claim) = self.claims.get_mut(id) else { continue };
                 claim.booked = booked;
-                claim.since = Instant::now();
+                (claim.tried, claim.next) = (claim.voucher.body.max_claimable.0, Instant::now() + CLAIM_AFTER);
                 // Never more than the channel holds: the rest waits for a top-up.
                 let total = claim.voucher.body.max_claimable.0.min(balance);
                 if total > booked {

@@ -9,6 +9,7 @@
 //! worker: best vouchers ──► delegation once ──► vault.claim in batches ──► after the window: release, withdraw
 //! ```
 
+use super::earnings::CLAIM_AFTER;
 use super::rpc::{Rpc, RpcError};
 use super::unix;
 use alloy_primitives::{Address, B256, U256};
@@ -35,6 +36,8 @@ const AUTHORIZATION_S: u64 = 600;
 pub(super) const CLAIM_MIN: u128 = 1_000;
 /// Channels that are watched for clients.
 const WATCHED_MAX: usize = 4_096;
+/// How long an empty purse is not looked into again.
+const POOR: Duration = Duration::from_secs(10);
 /// How long the thread leaves a ledger alone that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long somebody who asks for a settlement waits for it.
@@ -111,7 +114,9 @@ pub(super) struct Claimable {
     pub(super) voucher: Sealed<Voucher>,
     /// What the vault has booked, as far as we know.
     pub(super) booked: u128,
-    pub(super) since: Instant,
+    /// The voucher's amount when it was last looked at, and when to look again whatever it is.
+    pub(super) tried: u128,
+    pub(super) next: Instant,
 }
 
 /// The thread's own.
@@ -125,6 +130,8 @@ pub(super) struct Purse {
     funds: BTreeMap<Digest, (ChannelConfig, u128)>,
     held: BTreeMap<Digest, u128>,
     begun: bool,
+    /// Until when nothing is deposited, for there was not enough.
+    poor_until: Option<Instant>,
     pub(super) delegated: bool,
     /// When the vault was last asked for what is ours.
     pub(super) collected: Option<Instant>,
@@ -145,6 +152,7 @@ impl Purse {
             funds: BTreeMap::new(),
             held: BTreeMap::new(),
             begun: false,
+            poor_until: None,
             delegated: false,
             collected: None,
             block: None,
@@ -202,9 +210,9 @@ impl Purse {
             }
             Command::Earned { config, voucher } => {
                 let id = config.id(&self.setup.network);
-                let since = Instant::now();
-                let claim = self.claims.entry(id);
-                let claim = claim.or_insert_with(|| Claimable { config, voucher: voucher.clone(), booked: 0, since });
+                let next = Instant::now() + CLAIM_AFTER;
+                let new = || Claimable { config, voucher: voucher.clone(), booked: 0, tried: 0, next };
+                let claim = self.claims.entry(id).or_insert_with(new);
                 claim.voucher = voucher;
             }
             Command::Settle(done) => self.settling.push(done),
@@ -260,6 +268,9 @@ impl Purse {
 
     /// Deposits what our orders may cost, all channels in one block if it can be.
     fn fund(&mut self) -> Result<(), RpcError> {
+        if self.poor_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
         let (mut sent, mut done) = (Vec::new(), Vec::new());
         for (id, (config, need)) in &self.funds {
             let held = match self.held.get(id) {
@@ -276,6 +287,7 @@ impl Purse {
             // Twice what is missing, so that the next order seldom waits; but not more than there is.
             let amount = missing.saturating_mul(2).max(DEPOSIT_MIN).min(have);
             if amount < missing {
+                self.poor_until = Some(Instant::now() + POOR);
                 warn!(have, missing, "not enough credit for what was ordered: get more, or order less");
             }
             if amount > 0 {
