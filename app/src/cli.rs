@@ -1,11 +1,16 @@
 //! The command line. Every flag has its one home here.
 
+mod demo;
 mod engine;
 mod kv;
+mod ledger;
 mod sampling;
 
+pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
+use ledger::LedgerArgs;
+pub(crate) use ledger::{LedgerCommand, WalletCommand};
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -82,6 +87,12 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Look at the node's money.
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Look at the chain that holds it.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// A node of the demo that may lie.
     #[command(hide = true)]
     DemoNode(DemoNodeArgs),
@@ -134,6 +145,8 @@ pub(crate) struct UpArgs {
     /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
     #[arg(long, value_parser = price)]
     pub(crate) price: Option<f64>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,
@@ -312,59 +325,6 @@ pub(crate) enum ReceiptCommand {
         /// The receipt file.
         file: PathBuf,
     },
-}
-
-/// Flags of `demo`.
-#[derive(Args, Clone)]
-pub(crate) struct DemoArgs {
-    /// How one of the nodes lies.
-    #[arg(long, value_enum, default_value_t = crate::demo::Lie::OtherWeights)]
-    pub(crate) liar: crate::demo::Lie,
-    /// Who is the liar and who dies; drawn and printed if left out.
-    #[arg(long)]
-    pub(crate) seed: Option<u64>,
-    /// Prompts to run, of the 64 that are shipped.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
-    pub(crate) prompts: usize,
-    /// Switch audits off, to see that lies then go through (exit code 6).
-    #[arg(long)]
-    pub(crate) no_audits: bool,
-    /// Keep the folder with everything that happened.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) keep: Option<PathBuf>,
-}
-
-/// Flags of the hidden `demo-node`.
-#[derive(Args)]
-pub(crate) struct DemoNodeArgs {
-    #[command(flatten)]
-    pub(crate) up: UpArgs,
-    /// How it lies.
-    #[arg(long, value_enum)]
-    pub(crate) lie: crate::demo::Lie,
-    /// Where it writes down that a lie has left it.
-    #[arg(long)]
-    pub(crate) confession: PathBuf,
-}
-
-/// Flags of the hidden `demo-reference`.
-#[derive(Args)]
-pub(crate) struct DemoReferenceArgs {
-    /// The model file.
-    #[arg(long)]
-    pub(crate) model: PathBuf,
-    /// Its name in the output.
-    #[arg(long)]
-    pub(crate) name: String,
-    /// The batch.
-    #[arg(long)]
-    pub(crate) file: PathBuf,
-    /// Where the results go.
-    #[arg(long)]
-    pub(crate) to: PathBuf,
-    /// Threads of the engine; all cores unless told otherwise.
-    #[arg(long, value_name = "N", value_parser = threads())]
-    pub(crate) threads: Option<usize>,
 }
 
 fn threads() -> RangedU64ValueParser<usize> {

@@ -3,7 +3,7 @@
 use crate::engine::truth;
 use crate::liar::Strategy;
 use crate::world::{Pretended, World};
-use talkoo_base::{GenerateParams, NodeId, Tier, Work};
+use talkoo_base::{GenerateParams, Network, NodeId, Tier, Work};
 use talkoo_job::JobStatus;
 use talkoo_proof::limits::{RERUNS_MAX, SALES_MAX};
 
@@ -78,6 +78,7 @@ fn jobs(world: &World<'_>, index: u32, client: &Pretended) -> Result<(), String>
 /// Nothing is paid twice: a worker holds no more than was signed, and nothing that was not bought.
 fn money(world: &World<'_>, index: u32, client: &Pretended) -> Result<(), String> {
     let Some(node) = &client.node else { return Ok(()) };
+    let network = Network::local("sim");
     for (worker, account) in node.proof().accounts() {
         if account.deserved > account.signed {
             return Err(format!("client {index} accepted {account:?} of {worker:?}, more than it signed for"));
@@ -88,6 +89,14 @@ fn money(world: &World<'_>, index: u32, client: &Pretended) -> Result<(), String
         let received = seller.proof().earnings().find(|(id, _)| **id == client.id).map(|(_, e)| e.received);
         if received.is_some_and(|r| r > account.signed) {
             return Err(format!("{worker:?} holds {received:?} of client {index}, which signed {:?}", account.signed));
+        }
+        let (payer, operator) = (client.id.address(), worker.address());
+        let channel = talkoo_proof::channel(&network, payer, payer, operator, operator).id(&network);
+        if world.scene.funded && received.is_some_and(|r| r > world.bank.holds(&channel)) {
+            return Err(format!(
+                "{worker:?} took {received:?} from a channel that holds {:?}",
+                world.bank.holds(&channel)
+            ));
         }
     }
     Ok(())

@@ -1,5 +1,9 @@
 //! The ways to cheat. Every one of them lies about results; the first two are merely bad at their job.
 
+use crate::world::World;
+use talkoo_node::Message;
+use talkoo_proof as proof;
+
 /// How a node behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strategy {
@@ -50,5 +54,24 @@ impl Strategy {
     #[must_use]
     pub fn lies(self) -> bool {
         Self::LIARS.contains(&self)
+    }
+}
+
+impl World<'_> {
+    /// One of the lies happens in what is sent, not in what is computed.
+    pub(crate) fn replay_old_receipt(&mut self, from: u32, message: &mut Message) {
+        let n = &mut self.nodes[from as usize];
+        let Message::Proof(proof::Message::Chunk(chunk)) = message else { return };
+        if n.strategy != Strategy::ReplayedReceipt {
+            return;
+        }
+        match &n.old_chunk {
+            None => n.old_chunk = Some((**chunk).clone()),
+            Some(old) if old.lease != chunk.lease && old.index == chunk.index => {
+                chunk.receipt = old.receipt.clone();
+                n.engine.lies += 1;
+            }
+            Some(_) => {}
+        }
     }
 }

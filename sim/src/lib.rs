@@ -4,6 +4,7 @@
 //! The nodes are the real machines of `talkoo-node`; only what is around them is pretended. The
 //! same seed gives the same trace, whatever the machine: `cargo xtask sim SEED --trace` replays it.
 
+mod bank;
 pub mod chain;
 mod check;
 mod crypto;

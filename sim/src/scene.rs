@@ -33,6 +33,8 @@ pub struct Scene {
     pub own_audits: bool,
     /// Whether keys, signatures and bytes are the real ones.
     pub real_bytes: bool,
+    /// Whether a ledger has to hold what is promised.
+    pub funded: bool,
     /// Until when things go wrong, in milliseconds.
     pub calm_after_ms: u64,
 }
@@ -76,6 +78,7 @@ impl Scene {
             tier: Tier::Exact,
             own_audits,
             real_bytes: seed % 100 == 7,
+            funded: seed % 2 == 1,
             calm_after_ms: 60_000,
             nodes,
         }
@@ -100,6 +103,7 @@ impl Scene {
             tier: Tier::Exact,
             own_audits: true,
             real_bytes: false,
+            funded: false,
             calm_after_ms: 60_000,
         }
     }

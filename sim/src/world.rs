@@ -1,5 +1,6 @@
 //! Virtual time, the faulty network, and the loop.
 
+use crate::bank::Bank;
 use crate::check;
 use crate::crypto::identity;
 use crate::engine::Engine;
@@ -54,13 +55,13 @@ pub(crate) struct Pretended {
     wakes: (u64, u32),
     engine_busy: bool,
     skew_s: u64,
-    old_chunk: Option<proof::Chunk>,
+    pub(crate) old_chunk: Option<proof::Chunk>,
     pub(crate) jobs: Vec<JobSpec>,
     pub(crate) convicted: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Deliver { from: u32, to: u32, message: Box<Message> },
     Wake { node: u32, life: u32 },
     Worked { node: u32, life: u32 },
@@ -71,6 +72,7 @@ enum Happening {
     Split { a: u32, b: u32 },
     Heal { a: u32, b: u32 },
     Post { client: u32 },
+    Deposited { channel: Digest, total: talkoo_base::Amount },
 }
 
 struct Entry {
@@ -98,14 +100,15 @@ impl Ord for Entry {
 
 pub(crate) struct World<'a> {
     pub(crate) scene: &'a Scene,
-    network: Network,
-    dice: Dice,
+    pub(crate) network: Network,
+    pub(crate) dice: Dice,
     now: u64,
     seq: u64,
     heap: BinaryHeap<Reverse<Entry>>,
     pub(crate) nodes: Vec<Pretended>,
     index: BTreeMap<NodeId, u32>,
     split: BTreeSet<(u32, u32)>,
+    pub(crate) bank: Bank,
     trace: u64,
     events: u64,
     program: Digest,
@@ -161,6 +164,7 @@ impl<'a> World<'a> {
             nodes,
             index,
             split,
+            bank: Bank::default(),
             trace: 0,
             events: 0,
             program,
@@ -192,7 +196,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn at(&mut self, after: u64, what: Happening) {
+    pub(crate) fn at(&mut self, after: u64, what: Happening) {
         self.seq += 1;
         self.heap.push(Reverse(Entry { at: self.now + after, seq: self.seq, what }));
     }
@@ -289,6 +293,7 @@ impl<'a> World<'a> {
                 self.at(1, Happening::Up { node: b, peer: a });
             }
             Happening::Post { client } => self.post(client),
+            Happening::Deposited { channel, total } => self.deposited(channel, total),
         }
     }
 
@@ -306,7 +311,7 @@ impl<'a> World<'a> {
     }
 
     /// Gives a node one input and carries out its effects.
-    fn feed(&mut self, index: u32, input: Input) {
+    pub(crate) fn feed(&mut self, index: u32, input: Input) {
         let now = self.clock(index);
         let mut out = std::mem::take(&mut self.out);
         if let Some(node) = &mut self.nodes[index as usize].node {
@@ -356,6 +361,7 @@ impl<'a> World<'a> {
     fn carry_out(&mut self, index: u32, effect: Effect) {
         match effect {
             Effect::Record(_) | Effect::Keep(_) => {}
+            Effect::Channel(channel) => self.lend(index, *channel),
             Effect::Send { to, message } => self.send(index, to, message),
             Effect::Run(run) => self.nodes[index as usize].engine.run(*run),
             Effect::Credit { ticket, chunks } => self.nodes[index as usize].engine.credit(ticket, chunks),
@@ -391,21 +397,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// One of the lies happens in what is sent, not in what is computed.
-    fn replay_old_receipt(&mut self, from: u32, message: &mut Message) {
-        let n = &mut self.nodes[from as usize];
-        let Message::Proof(proof::Message::Chunk(chunk)) = message else { return };
-        if n.strategy != Strategy::ReplayedReceipt {
-            return;
-        }
-        match &n.old_chunk {
-            None => n.old_chunk = Some((**chunk).clone()),
-            Some(old) if old.lease != chunk.lease && old.index == chunk.index => {
-                chunk.receipt = old.receipt.clone();
-                n.engine.lies += 1;
-            }
-            Some(_) => {}
-        }
+    fn others(&self, index: u32) -> Vec<u32> {
+        (0..u32::try_from(self.nodes.len()).expect("few nodes")).filter(|n| *n != index).collect()
     }
 
     fn crash(&mut self, index: u32) {
@@ -423,10 +416,6 @@ impl<'a> World<'a> {
         }
         let after = 600 + self.dice.below(20_000);
         self.at(after, Happening::Restart { node: index });
-    }
-
-    fn others(&self, index: u32) -> Vec<u32> {
-        (0..u32::try_from(self.nodes.len()).expect("few nodes")).filter(|n| *n != index).collect()
     }
 
     fn start(&mut self, index: u32) {
@@ -454,6 +443,7 @@ impl<'a> World<'a> {
                 build: sha256(&[b"build"]),
                 entropy,
                 own_audits: self.scene.own_audits,
+                funded: self.scene.funded,
             });
             for event in journal {
                 if self.scene.real_bytes {

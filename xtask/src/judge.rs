@@ -2,6 +2,7 @@
 //! printed reason, never silently.
 
 use crate::bench::peer::Peer;
+use crate::cargo;
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -31,6 +32,12 @@ const JUDGES: &[Judge] = &[
         what: "the client and the facilitator of @x402/evm 2.27 pay a worker through our contracts, on anvil 1.7",
         quick: true,
         run: x402,
+    },
+    Judge {
+        name: "ethereum",
+        what: "viem, ethers, web3.py, cast get the same from a node and from anvil; x402 pays there; @ethereumjs/vm gets its roots",
+        quick: false,
+        run: ethereum,
     },
     Judge {
         name: "vectors",
@@ -129,6 +136,29 @@ fn x402() -> Outcome {
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge"];
     let packages = ["viem@2.57.20", "@x402/evm@2.27.0", "@foundry-rs/anvil-linux-amd64@1.7.1"];
     script("node", &[&npm[..], &packages].concat(), &["xtask/judges/x402.mjs", "target/judge"])
+}
+
+fn ethereum() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    let (folder, python) = ("xtask/judges/ethereum", "target/judge/web3");
+    let npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder];
+    let venv = format!("python3 -m venv {python} && {python}/bin/pip install --quiet web3==8.0.0");
+    if let Outcome::Skipped(why) = script("true", &["sh", "-c", &venv], &[]) {
+        return Outcome::Skipped(why);
+    }
+    if let Outcome::Skipped(why) = script("true", &npm, &[]) {
+        return Outcome::Skipped(why);
+    }
+    let (judge, node) = (format!("{folder}/judge.mjs"), format!("{target}/release/talkoo"));
+    // Its tables are the point, so they are shown.
+    match Command::new("node").args([judge, node, format!("{python}/bin/python")]).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("node ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("node is not here: {why}")),
+    }
 }
 
 fn tokenizer() -> Outcome {

@@ -6,12 +6,14 @@ mod chat;
 mod embed;
 mod failure;
 mod follow;
+mod proved;
 mod receipt;
 mod run;
 mod show;
 mod simple;
 mod target;
 mod up;
+mod wallet;
 
 pub(crate) use failure::{Failure, refusal_of, report_usage};
 pub(crate) use follow::{Watch, bar};
@@ -50,6 +52,8 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
+        Command::Wallet(command) => wallet::wallet(&data_dir, &command, cli.verbose, show)?,
+        Command::Ledger(command) => return wallet::ledger(&data_dir, &command, show),
         Command::Down => simple::down(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,

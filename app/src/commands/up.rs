@@ -27,7 +27,10 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     };
     let price = args.price.map(price_of).transpose().map_err(Failure::from)?.unwrap_or(PRICE_DEFAULT);
     let listen = if args.listen.is_empty() { LISTEN_DEFAULT.map(str::to_owned).to_vec() } else { args.listen };
+    let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
     Ok(Config {
+        ledger,
+        funded,
         network: args.network,
         listen,
         bootstrap: args.bootstrap,
@@ -101,6 +104,9 @@ pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: &Show) -> Result<()
                 let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
                 let text = |key: &str| value[key].as_str().unwrap_or("?").to_owned();
                 say(&format!("node {} is up, API at {}", text("node"), text("api")));
+                if let Some(url) = value["ledger"].as_str() {
+                    say(&format!("  ledger at {url}"));
+                }
                 for addr in value["listen"].as_array().into_iter().flatten() {
                     say(&format!("  listens on {}", addr.as_str().unwrap_or("?")));
                 }

@@ -1,5 +1,6 @@
 //! What a node is told at its start, checked once.
 
+use super::LedgerChoice;
 use super::executor::Allowance;
 use super::remote::Server;
 use crate::models::Sources;
@@ -30,6 +31,10 @@ pub(crate) struct Config {
     /// Another program's engine to offer.
     pub(crate) engine: Option<Server>,
     pub(crate) price: Price,
+    /// Which ledger holds the money.
+    pub(crate) ledger: LedgerChoice,
+    /// Whether vouchers count only as far as that ledger holds money for them.
+    pub(crate) funded: bool,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
 }

@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod executor;
 mod loading;
 mod memory;
+mod money;
 mod notices;
 pub(crate) mod remote;
 pub(crate) mod rim;
@@ -19,6 +20,7 @@ mod vault;
 pub(crate) use config::Config;
 pub(crate) use start::run;
 
+use crate::ledger::News;
 use crate::models::Shelf;
 pub(crate) use calls::STOP_MS_MAX;
 
@@ -26,6 +28,8 @@ use calls::Posted;
 use executor::{Executor, Report};
 use loading::Pulled;
 use memory::Memory;
+pub(crate) use money::LedgerChoice;
+use money::Money;
 use remote::Remote;
 use rim::Rim;
 use serde_json::json;
@@ -61,6 +65,7 @@ pub(crate) enum Event {
     Report(Report),
     Pulled(Pulled),
     Posted(Posted),
+    Money(News),
 }
 
 /// The loop's own state.
@@ -81,6 +86,7 @@ pub(crate) struct Daemon {
     inbox: mpsc::Sender<Event>,
     events: broadcast::Sender<Arc<str>>,
     tasks: TaskTracker,
+    money: Money,
     stop: CancellationToken,
     started: Instant,
     api_addr: std::net::SocketAddr,
@@ -191,7 +197,12 @@ impl Daemon {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Record(_) => {}
+            // It is in the journal: a claim may follow.
+            Effect::Record(event) => {
+                if let Record::Proof(talkoo_proof::Event::Earned { node, .. }) = &*event {
+                    self.earned(Some(node));
+                }
+            }
             Effect::Send { to, message } => {
                 if let Err(why) = self.net.send(to, message.to_bytes()) {
                     // Every message that matters is sent again by its machine.
@@ -214,6 +225,7 @@ impl Daemon {
             }
             // Written before the journal was.
             Effect::Keep(_) => {}
+            Effect::Channel(channel) => self.channel(*channel),
             Effect::Notice(notice) => self.tell(&notices::json_of(&notice)),
         }
     }
@@ -279,6 +291,7 @@ impl Daemon {
             }
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
+            Event::Money(news) => self.money(news),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::executor::Executor;
 use super::memory::Memory;
+use super::money::{Around, Keys, Money};
 use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
@@ -26,8 +27,15 @@ use tracing::{error, info, warn};
 
 /// How long tasks have to end after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long the last claims may take.
+const MONEY_WAIT: Duration = Duration::from_secs(10);
 /// How long a delegation from owner to node lasts, in seconds; renewed at every start.
 const DELEGATION_S: u64 = 365 * 24 * 3_600;
+
+/// Seconds since 1970.
+pub(super) fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 fn random() -> Result<Digest> {
     let mut bytes = [0; 32];
@@ -52,14 +60,14 @@ pub(crate) async fn run(
     let dir = DataDir::open(&config.data_dir)?;
     let (key, owner) = (dir.key()?, dir.owner_key()?);
     let network = Network::local(&config.network);
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (key, owner) = (Arc::new(key), Arc::new(owner));
     let delegation = Delegation {
         owner: owner.address(),
         node: key.address(),
         roles: Delegation::ALL_ROLES,
-        expiry: Unix(unix + DELEGATION_S),
+        expiry: Unix(unix() + DELEGATION_S),
     };
-    let delegation = Signed::new(delegation, &network, &owner);
+    let delegation = Signed::new(delegation, &network, owner.as_ref());
     let (mut journal, recovered) = Journal::open(dir.path().join("journal"))?;
     let blocks = Arc::new(Blocks::open(dir.path(), BlocksConfig { quota_bytes: config.quota_bytes })?);
     let mut vault = Vault::new(blocks.clone(), key.expose());
@@ -95,16 +103,20 @@ pub(crate) async fn run(
     let mut node = Node::new(Setup {
         me: key.node_id(),
         network: network.clone(),
-        signer: Arc::new(key),
-        delegation,
+        signer: key.clone(),
+        delegation: delegation.clone(),
         build: build_hash(),
         entropy: random()?,
         own_audits: true,
+        funded: config.funded,
     });
     fold(&mut node, &mut journal, &mut vault, &recovered)?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
+    let keys = Keys { node: key, owner: owner.clone(), delegation };
+    let around = Around { dir: &dir, network: &network, inbox: inbox.clone(), tasks: &tasks, stop: stop.clone() };
+    let money = Money::start(&config.ledger, keys, around).await?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
         operator: owner.address(),
@@ -123,6 +135,7 @@ pub(crate) async fn run(
         inbox,
         events,
         tasks,
+        money,
         stop,
         started,
         api_addr,
@@ -135,8 +148,11 @@ pub(crate) async fn run(
         config,
     };
     daemon.shelve();
+    daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
-    ready(&json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses}).to_string());
+    let line =
+        json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses, "ledger": daemon.money.url});
+    ready(&line.to_string());
     let served = daemon.serve(events_in, calls_in, network_in).await;
     end(daemon).await;
     std::fs::remove_file(dir.path().join("api.addr")).ok();
@@ -196,7 +212,10 @@ async fn end(mut daemon: Daemon) {
         warn!(%why, "the journal could not be flushed at the end");
     }
     daemon.tasks.close();
-    let Daemon { net, mut journal, tasks, mut executor, .. } = daemon;
+    let Daemon { net, mut journal, tasks, mut executor, mut money, .. } = daemon;
+    if tokio::time::timeout(MONEY_WAIT, tokio::task::spawn_blocking(move || money.end())).await.is_err() {
+        warn!("the ledger did not take the last claims in time; the next start claims them");
+    }
     match tokio::time::timeout(STOP_WAIT, tokio::task::spawn_blocking(move || executor.end())).await {
         Ok(Ok(Ok(()))) => {}
         Ok(_) => warn!("the engine's thread panicked"),

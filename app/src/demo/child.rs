@@ -20,6 +20,8 @@ pub(crate) struct Child {
     pub(crate) id: String,
     pub(crate) dir: PathBuf,
     pub(crate) listen: Vec<String>,
+    /// URL of its ledger.
+    pub(crate) ledger: Option<String>,
     process: std::process::Child,
 }
 
@@ -40,7 +42,8 @@ pub(crate) fn spawn(number: usize, dir: &Path, args: &[String]) -> Result<Child>
     let ready: Value = serde_json::from_str(&line).with_context(|| format!("node {number} did not come up"))?;
     let listen = ready["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
     let id = ready["node"].as_str().unwrap_or_default().to_owned();
-    Ok(Child { number, id, dir: dir.to_owned(), listen: listen.collect(), process })
+    let ledger = ready["ledger"].as_str().map(str::to_owned);
+    Ok(Child { number, id, dir: dir.to_owned(), listen: listen.collect(), ledger, process })
 }
 
 impl Child {

@@ -5,6 +5,7 @@
 //! Who lies and who dies is drawn from a seed that the client node does not know. Lying lives in
 //! [`liar`], reachable only through the hidden command `demo-node`.
 
+mod balance;
 mod child;
 mod liar;
 mod prompts;
@@ -68,7 +69,8 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let batch = folder.path().join("batch.jsonl");
     std::fs::write(&batch, &file)?;
     say(&format!("seed {seed} — five nodes on this machine, each with its own folder and keys"));
-    let mut nodes = start_nodes(&folder, cast, args.liar)?;
+    let stage = Stage { folder: &folder, cast, lie: args.liar };
+    let mut nodes = stage.start()?;
     let ready = start.elapsed();
     let mut story = Story::new(cast, &nodes);
     let job = story.play(&mut nodes, &file, if args.no_audits { "none" } else { "drawn" })?;
@@ -81,27 +83,38 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let equal = is_what_one_honest_node_says(&folder, &nodes[0], &batch, &output)?;
     let receipts = check_receipts(&nodes[0], &job, &status)?;
     let rows = table::rows(&story, &nodes, &status, &accounts);
-    if show.json() {
-        show.value(&json!({"seed": seed, "rows": rows, "equal": equal, "receipts": receipts, "story": story.json()}));
-    } else {
-        table::print(&rows);
-    }
-    nodes.iter_mut().for_each(Child::stop);
+    let revive = stage.worker(cast.victim, &nodes[0])?;
+    let sheet = balance::settle(&mut nodes, cast, &revive)?;
+    let proved = balance::proved(&nodes[0], &job)?;
+    nodes.iter_mut().rev().for_each(Child::stop);
     let delivered = liar::confessed(&folder.path().join("confession"));
     say(&format!("ready in {:.1} s, all in {:.1} s", ready.as_secs_f64(), start.elapsed().as_secs_f64()));
-    say("vouchers are signed and kept; they are not yet settled on a chain");
-    judge(args, &story, equal, receipts, delivered, &folder)
+    if show.json() {
+        let story = story.json();
+        let (equal, sheet) = (json!(equal), sheet.json());
+        show.value(
+            &json!({"seed": seed, "rows": rows, "equal": equal, "receipts": receipts, "story": story, "sheet": sheet}),
+        );
+    } else {
+        table::print(&rows);
+        sheet.tell();
+    }
+    let proofs = Proofs { equal, receipts, delivered, sums: sheet.sums(), proved };
+    judge(args, &story, proofs, &folder)
 }
 
-/// Whether everything held, as an exit code.
-fn judge(
-    args: &DemoArgs,
-    story: &Story,
+/// What was looked at besides the story.
+struct Proofs {
     equal: bool,
     receipts: bool,
     delivered: usize,
-    folder: &Folder,
-) -> Result<ExitCode> {
+    sums: bool,
+    proved: bool,
+}
+
+/// Whether everything held, as an exit code.
+fn judge(args: &DemoArgs, story: &Story, proofs: Proofs, folder: &Folder) -> Result<ExitCode> {
+    let Proofs { equal, receipts, delivered, sums, proved } = proofs;
     let lies = args.liar != Lie::None;
     let mut faults: Vec<String> = Vec::new();
     let mut must = |holds: bool, what: &str| {
@@ -113,6 +126,8 @@ fn judge(
     must(!lies || delivered > 0, "no lie was delivered, so nothing was caught");
     must(story.wrongly_accused == 0, "an honest node was accused");
     must(receipts, "a receipt does not hold");
+    must(proved, "no receipt is proved to be paid");
+    must(sums, "the balance sheet is not all the money there is");
     if !args.no_audits {
         must(!lies || story.liar_convicted, "the liar was not caught");
     }
@@ -142,34 +157,63 @@ fn random() -> Result<u64> {
     Ok(u64::from_be_bytes(bytes) % 1_000_000)
 }
 
-fn start_nodes(folder: &Folder, cast: Cast, lie: Lie) -> Result<Vec<Child>> {
-    let network = format!("demo-{}", std::process::id());
-    let dir = |n: usize| folder.path().join(format!("node{n}"));
-    let first = ["up", "--network", &network, "--api", "127.0.0.1:0", "--threads", "1", "--pull", MODEL];
-    let client = spawn(0, &dir(0), &first.map(str::to_owned))?;
-    say(&format!("node 0 ({}) is the client; it gets the model", client.short()));
-    client.wait_for_model("here")?;
-    let bootstrap = client.listen.first().cloned().context("the client listens nowhere")?;
-    let mut nodes = vec![client];
-    for number in 1..NODES {
+/// What the nodes are started from.
+struct Stage<'a> {
+    folder: &'a Folder,
+    cast: Cast,
+    lie: Lie,
+}
+
+impl Stage<'_> {
+    fn dir(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("node{number}"))
+    }
+
+    fn flags() -> Vec<String> {
+        let network = format!("demo-{}", std::process::id());
+        ["--network", &network, "--api", "127.0.0.1:0", "--threads", "1", "--pull", MODEL].map(str::to_owned).to_vec()
+    }
+
+    /// What a worker is started with; the liar's lie is part of it.
+    fn worker(&self, number: usize, client: &Child) -> Result<Vec<String>> {
         let mut args: Vec<String> = Vec::new();
-        if cast.liar == Some(number) {
-            let confession = folder.path().join("confession");
-            args.extend(["demo-node".into(), "--lie".into(), lie.name(), "--confession".into()]);
+        if self.cast.liar == Some(number) {
+            let confession = self.folder.path().join("confession");
+            args.extend(["demo-node".into(), "--lie".into(), self.lie.name(), "--confession".into()]);
             args.push(confession.to_string_lossy().into_owned());
         } else {
             args.push("up".into());
         }
-        let flags = ["--network", &network, "--api", "127.0.0.1:0", "--threads", "1", "--pull", MODEL];
-        args.extend(flags.map(str::to_owned));
-        args.extend(["--sources", "peers", "--provide", "--bootstrap", &bootstrap].map(str::to_owned));
-        nodes.push(spawn(number, &dir(number), &args)?);
+        let bootstrap = client.listen.first().context("the client listens nowhere")?;
+        let ledger = client.ledger.as_ref().context("the client has no ledger")?;
+        args.extend(Self::flags());
+        args.extend(
+            ["--sources", "peers", "--provide", "--bootstrap", bootstrap, "--ledger", ledger].map(str::to_owned),
+        );
+        Ok(args)
     }
-    for node in &nodes[1..] {
-        node.wait_for_model("from peers")?;
+
+    fn start(&self) -> Result<Vec<Child>> {
+        let mut args = vec!["up".to_owned()];
+        args.extend(Self::flags());
+        let window = balance::WINDOW_S.to_string();
+        args.extend(
+            ["--ledger", "own", "--ledger-rpc", "127.0.0.1:0", "--challenge-window", &window].map(str::to_owned),
+        );
+        let client = spawn(0, &self.dir(0), &args)?;
+        say(&format!("node 0 ({}) is the client; it gets the model, and its ledger begins", client.short()));
+        client.wait_for_model("here")?;
+        let mut nodes = vec![client];
+        for number in 1..NODES {
+            let args = self.worker(number, &nodes[0])?;
+            nodes.push(spawn(number, &self.dir(number), &args)?);
+        }
+        for node in &nodes[1..] {
+            node.wait_for_model("from peers")?;
+        }
+        nodes[0].wait_for_offers(NODES - 1)?;
+        Ok(nodes)
     }
-    nodes[0].wait_for_offers(NODES - 1)?;
-    Ok(nodes)
 }
 
 /// Runs the batch on one engine in a process that never touches the network, and compares.

@@ -170,7 +170,7 @@ impl Story {
                 self.liar_convicted |= is_liar;
                 self.wrongly_accused += u64::from(!is_liar);
                 self.convicted.insert(node.to_owned(), message.to_owned());
-                format!("{} lied: {message}; it is refused and not paid", self.name(node))
+                format!("{} lied: {message}; it is refused from now on", self.name(node))
             }
             "evidence.kept" => format!("evidence is kept: {}", event["file"].as_str().unwrap_or_default()),
             _ => return Ok(None),

@@ -6,19 +6,27 @@
 //! A block is written with its certificate before anybody hears of it. The state is written less often: a restart
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
+pub(crate) mod bench;
+mod earnings;
 mod file;
+mod rpc;
+mod sponsor;
 #[cfg(test)]
 mod tests;
+mod treasury;
 
 pub(crate) use file::{Disk, GenesisFile};
+pub(crate) use rpc::Rpc;
+pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 
+use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use talkoo_api::eth::{Chain, SubmitError, View};
+use talkoo_api::eth::{Chain, SponsorError, SubmitError, View};
 use talkoo_base::wire::{Typed, encode};
 use talkoo_base::{Certificate, Digest, Network, SecretKey, Signer, Vote, VoteKind};
 use talkoo_disk::Ledger as Store;
@@ -44,6 +52,9 @@ struct Shared {
     /// Something waits, or the end came.
     wake: Condvar,
     stop: AtomicBool,
+    /// The key that may give starter credit, and whose turn it is.
+    sponsor: Option<SecretKey>,
+    sponsoring: Mutex<()>,
     blocks: broadcast::Sender<Arc<Executed>>,
 }
 
@@ -63,6 +74,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) network: Network,
     /// The key of the one validator, if it is ours.
     pub(crate) validator: Option<SecretKey>,
+    /// The same key, if it may give starter credit.
+    pub(crate) sponsor: Option<SecretKey>,
 }
 
 /// The thread's own.
@@ -82,7 +95,7 @@ impl Ledger {
     /// # Errors
     /// A file that can't be used, or that holds another network's chain.
     pub(crate) fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { dir, genesis, network, validator } = setup;
+        let Setup { dir, genesis, network, validator, sponsor } = setup;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("ledger.redb");
         let store = Arc::new(Store::open(&path).with_context(|| format!("cannot open {}", path.display()))?);
@@ -94,6 +107,8 @@ impl Ledger {
             pool: Mutex::new(Mempool::default()),
             wake: Condvar::new(),
             stop: AtomicBool::new(false),
+            sponsor,
+            sponsoring: Mutex::new(()),
             blocks,
         });
         let run = |validator| {
@@ -162,7 +177,7 @@ fn open(store: &Store, genesis: &GenesisFile) -> Result<(Head, u64)> {
     Ok((head, saved))
 }
 
-fn ancestor(kv: &dyn KvRead, number: u64) -> Result<alloy_primitives::B256, talkoo_ledger::KvError> {
+fn ancestor(kv: &dyn KvRead, number: u64) -> Result<B256, talkoo_ledger::KvError> {
     Ok(store::block(kv, number)?.map_or_else(Default::default, |block| talkoo_ledger::hash(&block.header)))
 }
 
@@ -270,7 +285,7 @@ impl Chain for Shared {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn submit(&self, transaction: SignedBy) -> Result<alloy_primitives::B256, SubmitError> {
+    fn submit(&self, transaction: SignedBy) -> Result<B256, SubmitError> {
         let sender = transaction.signer();
         // The lock first: a block that becomes final meanwhile tells the pool after this, so no nonce goes back.
         let mut pool = lock(&self.pool);
@@ -282,12 +297,17 @@ impl Chain for Shared {
         Ok(hash)
     }
 
-    fn waiting(&self, hash: &alloy_primitives::B256) -> Option<SignedBy> {
+    fn waiting(&self, hash: &B256) -> Option<SignedBy> {
         lock(&self.pool).get(hash).cloned()
     }
 
-    fn next_nonce(&self, account: &alloy_primitives::Address) -> Option<u64> {
+    fn next_nonce(&self, account: &Address) -> Option<u64> {
         lock(&self.pool).next_nonce(account)
+    }
+
+    fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
+        let key = self.sponsor.as_ref().ok_or(SponsorError::None)?;
+        self.give(key, owner, node)
     }
 
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>> {

@@ -18,7 +18,7 @@ fn genesis() -> GenesisFile {
 
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
-    Ledger::start(Setup { dir, genesis: &genesis, network, validator: Some(key(1)) }).unwrap()
+    Ledger::start(Setup { dir, genesis: &genesis, network, validator: Some(key(1)), sponsor: None }).unwrap()
 }
 
 fn pay(nonce: u64, value: u64) -> SignedBy {
@@ -122,4 +122,131 @@ fn a_genesis_file_is_written_once_and_read_again() {
         let error = GenesisFile::open(&path, || panic!("it is there")).unwrap_err().to_string();
         assert!(error.contains("is no genesis"), "{error}");
     }
+}
+
+/// A chain with its RPC on a real socket, as a node has them.
+struct Network1 {
+    ledger: Ledger,
+    url: String,
+    stop: tokio_util::sync::CancellationToken,
+    _runtime: tokio::runtime::Runtime,
+    _dir: tempfile::TempDir,
+}
+
+fn served() -> Network1 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut beginning = genesis().beginning().clone();
+    beginning.window_s = 0;
+    let (genesis, network) = (GenesisFile::new(beginning), Network::local("test"));
+    let setup = Setup { dir: dir.path(), genesis: &genesis, network, validator: Some(key(1)), sponsor: Some(key(1)) };
+    let ledger = Ledger::start(setup).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let attach = talkoo_api::eth::RpcAttach {
+        addr: ([127, 0, 0, 1], 0).into(),
+        chain: ledger.chain(),
+        network_name: "test".into(),
+        stop: stop.clone(),
+    };
+    let server = runtime.block_on(talkoo_api::eth::Rpc::bind(attach)).unwrap();
+    let url = format!("http://{}", server.addr);
+    runtime.spawn(server.serve());
+    Network1 { ledger, url, stop, _runtime: runtime, _dir: dir }
+}
+
+impl Drop for Network1 {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.ledger.end();
+    }
+}
+
+/// A node's treasury; owner and node have keys of their own.
+fn treasury(url: &str, number: u8) -> (Treasury, std::sync::mpsc::Receiver<News>) {
+    let (network, owner, node) = (Network::local("test"), Arc::new(key(number)), Arc::new(key(number + 1)));
+    let body = talkoo_base::Delegation {
+        owner: owner.address(),
+        node: node.address(),
+        roles: talkoo_base::Delegation::ALL_ROLES,
+        expiry: talkoo_base::Unix(u64::from(u32::MAX)),
+    };
+    let delegation = talkoo_base::Signed::new(body, &network, owner.as_ref());
+    let (sender, news) = std::sync::mpsc::channel();
+    let setup = TreasurySetup { url: url.into(), network, node, owner, delegation };
+    let tell = move |one| {
+        // The test may have ended.
+        sender.send(one).ok();
+    };
+    (Treasury::start(setup, tell).unwrap(), news)
+}
+
+fn settled(treasury: &Treasury) {
+    let (done, wait) = std::sync::mpsc::channel();
+    treasury.tell(Command::Settle(done));
+    wait.recv_timeout(SETTLE_WAIT).expect("the ledger takes the claims");
+}
+
+#[test]
+fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
+    use talkoo_base::{Amount, Voucher};
+    use talkoo_ledger::bindings::IToken;
+    use talkoo_ledger::contracts::CREDIT_AT;
+    let net = served();
+    let (network, rpc) = (Network::local("test"), Rpc::new(&net.url));
+    let (client, _) = treasury(&net.url, 10);
+    let (mut worker, news) = treasury(&net.url, 20);
+    let (payer, client_key) = (key(10).address(), key(11));
+    let config = talkoo_proof::channel(&network, payer, client_key.address(), key(20).address(), key(21).address());
+    let client_id = client_key.node_id();
+    worker.tell(Command::Channel(talkoo_proof::Channel::Watch { client: client_id, config: config.clone() }));
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config: config.clone(), need: Amount(30_000) }));
+    let told = |want: u128| {
+        let deadline = std::time::Instant::now() + SETTLE_WAIT;
+        while std::time::Instant::now() < deadline {
+            let News::Funds { client, balance } = news.recv_timeout(SETTLE_WAIT).expect("the worker hears of it");
+            assert_eq!(client, client_id);
+            if balance == Amount(want) {
+                return;
+            }
+        }
+        panic!("the worker never heard of {want}");
+    };
+    told(60_000);
+    // Less than what is there asks for nothing; more is topped up, twice what is missing.
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config: config.clone(), need: Amount(50_000) }));
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config: config.clone(), need: Amount(65_000) }));
+    told(70_000);
+
+    let voucher = |total: u128| {
+        let body = Voucher { channel: config.id(&network), max_claimable: Amount(total) };
+        talkoo_base::wire::Sealed::from(&talkoo_base::Signed::new(body, &network, &client_key))
+    };
+    let has = |who: SecretKey| -> u64 {
+        rpc.call(CREDIT_AT, &IToken::balanceOfCall { account: who.address().0.into() }).unwrap().to()
+    };
+    assert_eq!((has(key(10)), has(key(20))), (10_000_000 - 70_000, 10_000_000));
+    worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
+    settled(&worker);
+    assert_eq!(has(key(20)), 10_040_000);
+    // Killed and started again, it hears of the same voucher from the journal: nothing is paid twice.
+    worker.end();
+    let (worker, _) = treasury(&net.url, 20);
+    worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
+    settled(&worker);
+    assert_eq!(has(key(20)), 10_040_000);
+    // A promise above the deposit is worth the deposit.
+    worker.tell(Command::Earned { config: config.clone(), voucher: voucher(90_000) });
+    settled(&worker);
+    assert_eq!(has(key(20)), 10_070_000);
+    let supply: u64 = rpc.call(CREDIT_AT, &IToken::totalSupplyCall {}).unwrap().to();
+    assert_eq!(supply, has(key(10)) + has(key(20)));
+}
+
+#[test]
+fn a_ledger_that_is_not_there_is_said_and_waited_for() {
+    let rpc = Rpc::new("http://127.0.0.1:9");
+    let error = rpc.number("eth_blockNumber", &serde_json::json!([])).unwrap_err();
+    assert!(error.to_string().contains("http://127.0.0.1:9 gives no answer"), "{error}");
+    let (mut treasury, _) = treasury("http://127.0.0.1:9", 30);
+    treasury.end();
 }

@@ -39,12 +39,14 @@ sol! {
     #[derive(Debug)]
     interface ISettlement {
         function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata data) external;
+        function claim(VoucherClaim[] calldata voucherClaims) external;
         function initiateWithdraw(ChannelConfig calldata config, uint128 amount) external;
         function finalizeWithdraw(ChannelConfig calldata config) external;
         function getChannelId(ChannelConfig calldata config) external view returns (bytes32);
         function getVoucherDigest(bytes32 channelId, uint128 maxClaimableAmount) external view returns (bytes32);
         function channels(bytes32 channelId) external view returns (uint128 balance, uint128 totalClaimed);
         function pendingWithdrawals(bytes32 channelId) external view returns (uint128 amount, uint40 initiatedAt);
+        event ChannelCreated(bytes32 indexed channelId, ChannelConfig config);
         event Deposited(bytes32 indexed channelId, address indexed sender, uint128 amount, uint128 newBalance);
         event Claimed(bytes32 indexed channelId, address indexed sender, uint128 claimAmount, uint128 newTotalClaimed);
     }
@@ -57,6 +59,8 @@ sol! {
         function withdraw(address account) external;
         function credit(address account) external view returns (uint256);
         function accounts(address operator) external view returns (uint128 held, uint128 reserved, uint64 head);
+        function tranches(address operator, uint256 index) external view returns (
+            bytes32 channel, uint128 amount, uint40 releaseAt);
         function booked(bytes32 channelId) external view returns (uint128);
         function capacity(address operator) external view returns (uint256);
         event Booked(address indexed operator, bytes32 indexed channelId, uint256 index, uint128 amount, uint40 releaseAt);
@@ -98,6 +102,7 @@ sol! {
     #[derive(Debug)]
     interface IFaucet {
         function grant(address account, bytes32 invite, CreditAndGas calldata amount) external;
+        error CapReached(string which, uint128 need, uint128 have);
     }
 }
 

@@ -208,21 +208,23 @@ impl Reader<'_> {
         let nonce = view.basic(call.from)?.map_or(0, |info| info.nonce);
         let timestamp = self.timestamp.max(self.head.header.timestamp);
         let header = Header { timestamp, ..Header::clone(&self.head.header) };
-        let mut context = context(view, self.head.chain_id, &header);
+        let chain_id = self.head.chain_id;
+        let mut context = context(view, chain_id, &header);
         context.cfg.disable_eip3607 = true;
         context.cfg.disable_base_fee = true;
         context.cfg.disable_balance_check = call.gas_price == 0;
         context.cfg.disable_block_gas_limit = true;
         context.cfg.tx_gas_limit_cap = Some(CALL_GAS_MAX);
-        let done = context.build_mainnet().transact(environment(call, nonce, gas)).map_err(|error| match error {
-            EVMError::Transaction(reason) => CallError::Invalid(reason),
-            error => CallError::Kv(broken(error)),
-        })?;
+        let done =
+            context.build_mainnet().transact(environment(call, nonce, gas, chain_id)).map_err(|error| match error {
+                EVMError::Transaction(reason) => CallError::Invalid(reason),
+                error => CallError::Kv(broken(error)),
+            })?;
         Ok(outcome(done.result))
     }
 }
 
-fn environment(call: &Call, nonce: u64, gas: u64) -> TxEnv {
+fn environment(call: &Call, nonce: u64, gas: u64, chain_id: u64) -> TxEnv {
     let mut env = TxEnv {
         caller: call.from,
         gas_limit: gas,
@@ -233,7 +235,7 @@ fn environment(call: &Call, nonce: u64, gas: u64) -> TxEnv {
         nonce,
         access_list: call.access_list.clone(),
         authorization_list: call.authorizations.iter().cloned().map(Either::Left).collect(),
-        chain_id: None,
+        chain_id: Some(chain_id),
         ..TxEnv::default()
     };
     env.tx_type = match (env.authorization_list.is_empty(), env.access_list.0.is_empty()) {

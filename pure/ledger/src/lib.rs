@@ -15,6 +15,7 @@ pub mod contracts;
 mod execute;
 mod genesis;
 mod kv;
+pub mod light;
 mod limits;
 mod mempool;
 mod state;

@@ -45,7 +45,8 @@ pub enum Input {
     Provide(Option<Providing>),
     /// Whether our own engine can judge answers.
     OwnAudits(bool),
-    /// What our engine says: `Produced`, `Verified` or `RunFailed`.
+    /// What the world tells of receipts and money: `Produced`, `Verified`, `RunFailed` of our engine, `Funds` of the
+    /// ledger.
     Engine(talkoo_proof::Input),
     /// The node starts, after the journal was folded.
     Restarted,
@@ -80,6 +81,8 @@ pub enum Effect {
     Stop(Ticket),
     /// Keep this record as a file.
     Keep(Box<Kept>),
+    /// A channel is in use: fund it, or watch it and answer with [`Input::Engine`]'s `Funds`.
+    Channel(Box<talkoo_proof::Channel>),
     /// For people who watch; never durable.
     Notice(Notice),
 }
@@ -109,6 +112,8 @@ pub struct Setup {
     pub entropy: Digest,
     /// Whether our own engine can judge answers.
     pub own_audits: bool,
+    /// Whether vouchers count only as far as a ledger says that their channel holds money.
+    pub funded: bool,
 }
 
 /// One node.
@@ -126,10 +131,11 @@ impl Node {
     /// A node without history.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, network, signer, delegation, build, entropy, own_audits } = setup;
+        let Setup { me, network, signer, delegation, build, entropy, own_audits, funded } = setup;
         let operator: Address = delegation.body.owner;
         let cards = Cards::new(me, network.clone(), signer.clone(), delegation, build);
-        let proof = Proof::new(talkoo_proof::Setup { me, operator, network, signer, build, entropy, own_audits });
+        let own = talkoo_proof::Setup { me, operator, network, signer, build, entropy, own_audits, funded };
+        let proof = Proof::new(own);
         Self {
             me,
             market: Market::new(me),

@@ -184,6 +184,7 @@ impl Node {
                 self.to(Inner::Job(job::Input::Convicted(node)));
             }
             proof::Effect::Keep(kept) => out.push(Effect::Keep(kept)),
+            proof::Effect::Channel(channel) => out.push(Effect::Channel(Box::new(channel))),
             proof::Effect::Used { client, for_ms } => {
                 self.to(Inner::Market(market::Input::Used { client, for_ms }));
             }

@@ -13,7 +13,7 @@
 //! ```
 //! Without an engine of our own two verifiers that agree decide, and nobody is convicted on one word.
 
-use crate::buyer::{Draft, Purchase, convict, order, pay};
+use crate::buyer::{Draft, Purchase, convict, fund, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
 use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PROBATION, VERIFIERS_MAX};
 use crate::machine::Context;
@@ -201,6 +201,7 @@ impl Audits {
         let until = now.mono + AUDIT_MS_MAX + purchase.prefill_ms();
         audit.stage = Stage::Asked { verifier, lease: asked, request, commit: None, until };
         self.asked.insert(asked, lease);
+        fund(cx, &verifier, [&order].into_iter(), out);
         out.push(Effect::Notice(Notice::AuditStarted { attempt, worker, verifier: Some(verifier.node) }));
         out.push(Effect::Send { to: verifier.node, message: Message::Lease(Box::new(order)) });
     }

@@ -4,12 +4,12 @@ use crate::commit::{GrowingOutput, coin_commit, derive, prompt_root, trace_id, t
 use crate::limits::{PREFILL_TOKEN_MS_MAX, REQUEST_S, STATE_BYTES_PER_TOKEN};
 use crate::machine::Context;
 use crate::purse::{channel, voucher};
-use crate::{Candidate, Chunk, Effect, Event, Message, Notice, Order};
+use crate::{Candidate, Channel, Chunk, Effect, Event, Message, Notice, Order};
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Attempt, AuditPolicy, CHUNK_TOKENS, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now, Receipt, Refusal,
-    RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work, float_chunk,
+    Amount, Attempt, AuditPolicy, CHUNK_TOKENS, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now,
+    Receipt, Refusal, RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work, float_chunk,
 };
 
 /// A lease of ours and what came of it.
@@ -54,7 +54,7 @@ pub(crate) struct Draft<'a> {
 
 /// Signs the request for a lease or an audit.
 pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
-    let channel = channel(&cx.network, cx.operator, cx.me.address(), draft.worker.operator);
+    let channel = to_worker(cx, &draft.worker);
     let prompt = prompt_root(&draft.prompt_salt, &draft.work.prompt);
     let mut inputs = vec![prompt, trace_id(&draft.trace_salt, &prompt, draft.work)];
     let mut input_units = draft.work.prompt.len() as u64;
@@ -91,6 +91,11 @@ pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
     }
 }
 
+/// The channel on which we pay a worker.
+fn to_worker(cx: &Context, worker: &Candidate) -> ChannelConfig {
+    channel(&cx.network, cx.operator, cx.me.address(), worker.operator, worker.node.address())
+}
+
 /// Signs and records a voucher that pays `worth` more on the worker's channel.
 pub(crate) fn pay(
     cx: &mut Context,
@@ -102,6 +107,25 @@ pub(crate) fn pay(
     let total = cx.purse.account(&worker.node).signed + worth;
     cx.record(Event::Paid { node: worker.node, total }, out);
     voucher(&cx.network, cx.signer.as_ref(), channel, total)
+}
+
+/// Asks that the channel holds what everything ordered of a worker may cost.
+pub(crate) fn fund<'a>(
+    cx: &Context,
+    worker: &Candidate,
+    orders: impl Iterator<Item = &'a Order>,
+    out: &mut Vec<Effect>,
+) {
+    if !cx.funded {
+        return;
+    }
+    let most = |order: &Order| {
+        let Request { price, limits, .. } = &order.request.body;
+        price.owed(limits.input_units, limits.output_units)
+    };
+    let need = orders.map(most).fold(cx.purse.account(&worker.node).signed, |sum, most| sum + most);
+    let config = to_worker(cx, worker);
+    out.push(Effect::Channel(Channel::Fund { config, need }));
 }
 
 /// Proves to the world that a node lied, as far as we are concerned.
@@ -147,6 +171,8 @@ impl Buyer {
         };
         let order = order(cx, now, &draft);
         let lease = LeaseId(order.request.body.digest(&cx.network));
+        let open = self.open.values().filter(|p| p.worker.node == worker.node);
+        fund(cx, &worker, open.map(|p| &p.order).chain([&order]), out);
         out.push(Effect::Send { to: worker.node, message: Message::Lease(Box::new(order.clone())) });
         self.names.insert(attempt, lease);
         let purchase = Purchase {

@@ -29,6 +29,7 @@ mod debts;
 pub mod kept;
 pub mod limits;
 mod machine;
+mod notice;
 mod order;
 mod paid;
 mod purse;
@@ -39,12 +40,13 @@ pub mod wire;
 pub use audit::chance_q32;
 pub use kept::{Kept, VerifyError, verify_kept};
 pub use machine::{Proof, Setup};
-pub use purse::{Account, Earnings};
+pub use notice::{Channel, Notice};
+pub use purse::{Account, Earnings, channel};
 pub use wire::Event;
 
 use talkoo_base::{
-    Address, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price, Receipt,
-    Refusal, Request, Signed, Tier, Voucher, Work,
+    Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price,
+    Receipt, Refusal, Request, Signed, Tier, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -252,6 +254,13 @@ pub enum Input {
         /// Why.
         refusal: Refusal,
     },
+    /// What the ledger says that a client's channel holds, in all.
+    Funds {
+        /// The client.
+        client: NodeId,
+        /// Its deposits, those included that were claimed.
+        balance: Amount,
+    },
     /// A connection is gone.
     PeerDown(NodeId),
     /// The node stops: hand leases back.
@@ -350,49 +359,10 @@ pub enum Effect {
         /// How long it may take until we use it again, in milliseconds, besides the usual.
         for_ms: u64,
     },
+    /// A channel is in use.
+    Channel(Channel),
     /// For people who watch.
     Notice(Notice),
-}
-
-/// What happened around a lease, for people. Not durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A re-run began.
-    AuditStarted {
-        /// The lease.
-        attempt: Attempt,
-        /// Whose answer.
-        worker: NodeId,
-        /// Who re-runs it; `None`: our own engine.
-        verifier: Option<NodeId>,
-    },
-    /// A re-run ended.
-    AuditEnded {
-        /// The lease.
-        attempt: Attempt,
-        /// Whose answer.
-        worker: NodeId,
-        /// Who re-ran it; `None`: our own engine.
-        verifier: Option<NodeId>,
-        /// Whether it found the same.
-        equal: bool,
-    },
-    /// A node lied.
-    Convicted {
-        /// Which.
-        node: NodeId,
-        /// How.
-        refusal: Refusal,
-    },
-    /// As a worker: a lease ended.
-    Sold {
-        /// The client.
-        client: NodeId,
-        /// Output tokens.
-        units: u64,
-        /// Whether it was an audit.
-        audit: bool,
-    },
 }
 
 #[cfg(test)]

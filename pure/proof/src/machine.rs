@@ -7,7 +7,7 @@ use crate::purse::{Account, Earnings, Purse};
 use crate::seller::Seller;
 use crate::{Effect, Event, Input, Message, Terms, Ticket};
 use std::sync::Arc;
-use talkoo_base::{Address, Digest, Mono, Network, NodeId, Now, Signer};
+use talkoo_base::{Address, Amount, Digest, Finish, LeaseId, Mono, Network, NodeId, Now, Receipt, Signer, Tier, Unit};
 
 /// What every role needs of the node it belongs to.
 pub(crate) struct Context {
@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) entropy: Digest,
     /// Whether our own engine can judge.
     pub(crate) own_audits: bool,
+    /// Whether vouchers count only as far as their channel holds money.
+    pub(crate) funded: bool,
     pub(crate) purse: Purse,
     pub(crate) paid: Paid,
 }
@@ -28,6 +30,25 @@ impl Context {
     pub(crate) fn record(&mut self, event: Event, out: &mut Vec<Effect>) {
         self.purse.apply(&event);
         out.push(Effect::Record(event));
+    }
+
+    /// A receipt of ours for a lease, before anything was done.
+    pub(crate) fn receipt(&self, lease: LeaseId, channel: Digest) -> Receipt {
+        Receipt {
+            version: talkoo_base::wire::VERSION,
+            tier: Tier::Exact,
+            request: lease.0,
+            unit: Unit::Token,
+            units: 0,
+            output_root: Digest::ZERO,
+            trace_root: Digest::ZERO,
+            build: self.build,
+            operator: self.operator,
+            node: self.me.address(),
+            channel,
+            cumulative: Amount::ZERO,
+            finish: Finish::Running,
+        }
     }
 }
 
@@ -56,15 +77,17 @@ pub struct Setup {
     pub entropy: Digest,
     /// Whether our own engine can judge answers.
     pub own_audits: bool,
+    /// Whether vouchers count only as far as a ledger says that their channel holds money.
+    pub funded: bool,
 }
 
 impl Proof {
     /// A machine without leases.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, operator, network, signer, build, entropy, own_audits } = setup;
+        let Setup { me, operator, network, signer, build, entropy, own_audits, funded } = setup;
         let (purse, paid) = (Purse::default(), Paid::default());
-        let context = Context { me, operator, network, signer, build, entropy, own_audits, purse, paid };
+        let context = Context { me, operator, network, signer, build, entropy, own_audits, funded, purse, paid };
         Self { context, buyer: Buyer::default(), seller: Seller::default(), audits: Audits::default(), terms: None }
     }
 
@@ -97,6 +120,7 @@ impl Proof {
             Input::RunFailed { ticket: Ticket::Own(lease), refusal } => {
                 self.audits.not_judged(cx, lease, &refusal, out);
             }
+            Input::Funds { client, balance } => self.seller.funds(now.mono, client, balance, out),
             Input::PeerDown(node) => {
                 self.seller.peer_down(now.mono, node, out);
                 self.audits.peer_down(cx, now, node, out);

@@ -6,7 +6,7 @@ use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Order, Terms};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
-use talkoo_base::{GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Tier, Work};
+use talkoo_base::{Amount, GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Tier, Work};
 
 fn no(code: RefusalCode, message: &str, hint: &str) -> Refusal {
     Refusal::new(code, message, hint)
@@ -39,9 +39,12 @@ pub(crate) fn check(
     if !terms.price.within(&request.price) {
         return Err(no(PriceTooLow, "the price is under what this node takes", "see its card"));
     }
-    let own = channel(&cx.network, order.channel.payer, client.address(), cx.operator);
+    let own = channel(&cx.network, order.channel.payer, client.address(), cx.operator, cx.me.address());
     if order.channel != own || request.channel != own.id(&cx.network) {
         return Err(no(BadVoucher, "the channel is not one this node is paid on", "use the vault and our operator"));
+    }
+    if cx.purse.earned(&client) > Amount::ZERO && cx.purse.payer(&client).is_some_and(|p| p != order.channel.payer) {
+        return Err(no(BadVoucher, "another account paid for this client before", "pay from the same one"));
     }
     if request.deadline <= now.unix {
         let late = no(DeadlinePassed, "the request's deadline has passed", "check both clocks");

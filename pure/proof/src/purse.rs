@@ -28,6 +28,8 @@ pub struct Earnings {
     pub received: Amount,
     /// That voucher.
     pub voucher: Option<Sealed<Voucher>>,
+    /// Whose deposit pays, once the client ordered something.
+    pub payer: Option<Address>,
 }
 
 #[derive(Default)]
@@ -59,9 +61,10 @@ impl Purse {
             Event::Earned { node, voucher } => {
                 let (earned, total) = (self.earnings.entry(*node).or_default(), voucher.body.max_claimable);
                 if total > earned.received {
-                    *earned = Earnings { received: total, voucher: Some(voucher.clone()) };
+                    (earned.received, earned.voucher) = (total, Some(voucher.clone()));
                 }
             }
+            Event::Payer { node, payer } => self.earnings.entry(*node).or_default().payer = Some(*payer),
         }
     }
 
@@ -73,7 +76,8 @@ impl Purse {
         });
         let earned = |(node, e): (&NodeId, &Earnings)| Some(Event::Earned { node: *node, voucher: e.voucher.clone()? });
         let earnings = self.earnings.iter().filter_map(earned);
-        accounts.chain(earnings)
+        let payer = |(node, e): (&NodeId, &Earnings)| Some(Event::Payer { node: *node, payer: e.payer? });
+        accounts.chain(earnings).chain(self.earnings.iter().filter_map(payer))
     }
 
     pub(crate) fn account(&self, node: &NodeId) -> Account {
@@ -89,6 +93,11 @@ impl Purse {
         self.earnings.get(client)?.voucher.as_ref()
     }
 
+    /// Whose deposit pays for a client.
+    pub(crate) fn payer(&self, client: &NodeId) -> Option<Address> {
+        self.earnings.get(client)?.payer
+    }
+
     pub(crate) fn earned(&self, client: &NodeId) -> Amount {
         self.earnings.get(client).map_or(Amount::ZERO, |e| e.received)
     }
@@ -99,7 +108,17 @@ impl Purse {
 }
 
 /// The channel between a client's node and a worker: the same on both sides, so nobody sends it twice.
-pub(crate) fn channel(network: &Network, payer: Address, client: Address, operator: Address) -> ChannelConfig {
+#[must_use]
+pub fn channel(
+    network: &Network,
+    payer: Address,
+    client: Address,
+    operator: Address,
+    worker: Address,
+) -> ChannelConfig {
+    // Each node of an operator has a channel of its own, for it counts by itself.
+    let mut salt = Digest::ZERO;
+    salt.0[12..].copy_from_slice(&worker.0);
     ChannelConfig {
         payer,
         payer_authorizer: client,
@@ -107,7 +126,7 @@ pub(crate) fn channel(network: &Network, payer: Address, client: Address, operat
         receiver_authorizer: operator,
         token: network.token(),
         withdraw_delay: WITHDRAW_DELAY_S,
-        salt: Digest::ZERO,
+        salt,
     }
 }
 

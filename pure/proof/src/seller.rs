@@ -4,16 +4,15 @@
 use crate::commit::{GrowingOutput, derive, trace_root, verdict_commit};
 use crate::debts::Debts;
 use crate::limits::{
-    CHUNKS_AHEAD_MAX, PREFILL_TOKEN_MS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS, RESENDS_MAX,
-    SALES_MAX, SALES_PER_SLOT_MAX,
+    CHUNKS_AHEAD_MAX, DEBTORS_MAX, PREFILL_TOKEN_MS_MAX, REQUEST_S, RERUNS_MAX, RERUNS_PER_CLIENT_MAX, RESEND_MS,
+    RESENDS_MAX, SALES_MAX, SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
-use crate::{Answer, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
+use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Unit,
-    Voucher,
+    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Voucher,
 };
 
 /// A lease that we work on.
@@ -45,6 +44,8 @@ pub(crate) struct Seller {
     /// journal says was received.
     settled: BTreeMap<NodeId, Amount>,
     debts: Debts,
+    /// What the ledger says that clients' channels hold.
+    funds: BTreeMap<NodeId, Amount>,
 }
 
 impl Seller {
@@ -58,7 +59,7 @@ impl Seller {
 
     pub(crate) fn lease(
         &mut self,
-        cx: &Context,
+        cx: &mut Context,
         now: Now,
         client: NodeId,
         order: Order,
@@ -77,6 +78,13 @@ impl Seller {
                 return;
             }
         };
+        let payer = order.channel.payer;
+        if cx.purse.payer(&client) != Some(payer) {
+            cx.record(Event::Payer { node: client, payer }, out);
+        }
+        if cx.funded {
+            out.push(Effect::Channel(Channel::Watch { client, config: order.channel.clone() }));
+        }
         let (ticket, tier) = (Ticket::Sale(lease), work.tier);
         let trace_id = order.request.body.inputs[1];
         // Until its first chunk nothing else says that the slot is in use.
@@ -163,7 +171,7 @@ impl Seller {
             cumulative: settled + worth.saturating_sub(sale.paid),
             finish,
             tier: sale.tier,
-            ..blank(cx, lease, request.channel)
+            ..cx.receipt(lease, request.channel)
         };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
         let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, logprobs, receipt };
@@ -189,6 +197,10 @@ impl Seller {
         let Some((_, worth)) = sale.unpaid.front().filter(|_| index == sale.settled_chunks) else { return };
         let (due, offered) = (worth.saturating_sub(sale.paid), voucher.body.max_claimable);
         if voucher.signer != from.address() || voucher.body.channel != sale.order.request.body.channel {
+            return;
+        }
+        // A promise above the deposit is none: the chunk is sent again, and counts when the channel was topped up.
+        if cx.funded && offered > self.funds.get(&from).copied().unwrap_or_default() {
             return;
         }
         // Vouchers of one channel may overtake each other; the largest counts for all of them.
@@ -219,6 +231,21 @@ impl Seller {
         }
     }
 
+    /// The ledger says what a client's channel holds: what was not paid may be payable now.
+    pub(crate) fn funds(&mut self, now: Mono, client: NodeId, balance: Amount, out: &mut Vec<Effect>) {
+        if self.funds.len() >= DEBTORS_MAX && !self.funds.contains_key(&client) {
+            let Self { sales, funds, .. } = self;
+            funds.retain(|node, _| sales.values().any(|sale| sale.client == *node));
+        }
+        if self.funds.insert(client, balance).is_some_and(|before| before >= balance) {
+            return;
+        }
+        for sale in self.sales.values_mut().filter(|s| s.client == client && !s.unpaid.is_empty()) {
+            (sale.resends, sale.resend_at) = (0, Some(now + RESEND_MS));
+            out.extend(sale.unpaid.iter().map(|(message, _)| Effect::Send { to: client, message: message.clone() }));
+        }
+    }
+
     /// What this client's vouchers have paid for, as far as we have matched them to chunks.
     fn settled(&self, cx: &Context, client: &NodeId) -> Amount {
         self.settled.get(client).copied().unwrap_or_else(|| cx.purse.earned(client))
@@ -246,7 +273,7 @@ impl Seller {
             trace_root: trace_root(digests),
             cumulative: settled + request.price.owed(request.limits.input_units, 0),
             finish: if diverged.is_some() { Finish::Diverged } else { finish },
-            ..blank(cx, lease, request.channel)
+            ..cx.receipt(lease, request.channel)
         };
         let salt = derive(&cx.entropy, "verdict", &[&lease.0.0]);
         let commit = verdict_commit(&lease, &receipt.trace_root, receipt.finish, receipt.units, &salt, &receipt.node);
@@ -356,23 +383,5 @@ impl Sale {
     /// Tokens that it cost us so far: prompt, or prompt and output to check, and what we made.
     fn tokens(&self) -> u64 {
         self.order.request.body.limits.input_units.saturating_add(self.units)
-    }
-}
-
-fn blank(cx: &Context, lease: LeaseId, channel: Digest) -> Receipt {
-    Receipt {
-        version: talkoo_base::wire::VERSION,
-        tier: Tier::Exact,
-        request: lease.0,
-        unit: Unit::Token,
-        units: 0,
-        output_root: Digest::ZERO,
-        trace_root: Digest::ZERO,
-        build: cx.build,
-        operator: cx.operator,
-        node: cx.me.address(),
-        channel,
-        cumulative: Amount::ZERO,
-        finish: Finish::Running,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Amount, NodeId, Voucher};
+use talkoo_base::{Address, Amount, NodeId, Voucher};
 
 /// A durable change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,5 +44,12 @@ pub enum Event {
         node: NodeId,
         /// The voucher; whoever has it can claim the money.
         voucher: Sealed<Voucher>,
+    },
+    /// As a worker: who pays for a client, which names the channel that its vouchers are good for.
+    Payer {
+        /// The client.
+        node: NodeId,
+        /// Whose deposit it is.
+        payer: Address,
     },
 }

@@ -1,10 +1,11 @@
-//! HTTP on loopback: the native API, `/api/v1`, and its event stream.
+//! HTTP on loopback: the native API, `/api/v1`, and its event stream; beside it, on a port of its own, Ethereum's
+//! JSON-RPC ([`eth`]).
 //!
 //! This crate knows routes, tokens and deadlines, not what a call means: every request becomes a
 //! [`Call`] for the node's loop, which answers it with JSON or a [`Refusal`]. The command line is a
 //! client of this API, so whatever it can do, any program can.
 //!
-//! Every request needs `Authorization: Bearer <token>`, the token of `<data-dir>/api.token`, and a
+//! Every request of the native API needs `Authorization: Bearer <token>`, the token of `<data-dir>/api.token`, and a
 //! loopback `Host`, so that no web page can reach it. Whatever is wrong with a request, the answer
 //! is a refusal as JSON. There is no TLS: on an address that others reach, whoever listens in on
 //! the way has the token.
@@ -54,6 +55,14 @@ pub enum ApiError {
     /// The port is taken, or the address is not ours.
     #[error("the API cannot listen on {addr}: is the port taken? choose another with --api")]
     Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The same, for Ethereum's JSON-RPC.
+    #[error("the Ethereum RPC cannot listen on {addr}: is the port taken? choose another with --ledger-rpc")]
+    ListenRpc {
         /// Where.
         addr: SocketAddr,
         /// Why.

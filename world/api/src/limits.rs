@@ -7,3 +7,44 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) const ANSWER_MS_MAX: u64 = 60_000;
 /// A comment line keeps an idle event stream open, in milliseconds.
 pub(crate) const KEEP_ALIVE_MS: u64 = 10_000;
+
+/// Largest body or message of Ethereum's JSON-RPC in bytes: as go-ethereum takes.
+pub(crate) const RPC_BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Bytes of one answer, all of a batch together: a full block of 4 MiB is 8 MiB in hexadecimal.
+pub(crate) const RPC_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Requests of one batch.
+pub(crate) const BATCH_MAX: usize = 100;
+/// Bodies that are answered at once: calls run on processors which the owner's programs need too.
+pub(crate) const RPC_AT_ONCE_MAX: usize = 4;
+/// How long a body may wait for its turn, and how long its requests may take, in milliseconds.
+pub(crate) const RPC_MS_MAX: u64 = 10_000;
+/// Accounts of one set of overrides, of an access list, of a filter.
+pub(crate) const ADDRESSES_MAX: usize = 1_000;
+/// Alternatives of one topic.
+pub(crate) const TOPICS_MAX: usize = 1_000;
+/// Slots of one proof or entry of an access list.
+pub(crate) const SLOTS_MAX: usize = 1_024;
+/// Percentiles of one question for fees.
+pub(crate) const PERCENTILES_MAX: usize = 100;
+/// Blocks that a question for fees tells of: go-ethereum, too, tells of fewer than were asked for.
+pub(crate) const FEE_BLOCKS_MAX: u64 = 128;
+/// Blocks that a question for logs goes through.
+pub(crate) const LOG_BLOCKS_MAX: u64 = 10_000;
+/// Logs of one answer.
+pub(crate) const LOGS_MAX: usize = 10_000;
+/// Filters that wait to be asked, of all clients.
+pub(crate) const FILTERS_MAX: usize = 1_024;
+/// A filter that nobody asks so long is gone, in milliseconds: as with go-ethereum.
+pub(crate) const FILTER_MS_MAX: u64 = 5 * 60_000;
+/// Hashes of transactions that came in last, for filters and subscriptions of them.
+pub(crate) const ARRIVALS_MAX: usize = 4_096;
+/// WebSockets that are open at once.
+pub(crate) const SOCKETS_MAX: usize = 256;
+/// Subscriptions of one WebSocket.
+pub(crate) const SUBSCRIPTIONS_MAX: usize = 64;
+/// A client that takes no message so long is gone, in milliseconds.
+pub(crate) const SOCKET_MS_MAX: u64 = 10_000;
+/// How long a transaction that is sent and waited for may wait (EIP-7966), in milliseconds: unless told, and at most.
+pub(crate) const SEND_MS: u64 = 2_000;
+/// The most of it.
+pub(crate) const SEND_MS_MAX: u64 = 60_000;

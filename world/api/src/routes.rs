@@ -45,5 +45,6 @@ pub const ROUTES: &[Route] = &[
     route("output", Verb::Get, "/api/v1/jobs/{id}/output"),
     route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
     route("forget", Verb::Post, "/api/v1/jobs/{id}/forget"),
+    route("settle", Verb::Post, "/api/v1/settle"),
     route("accounts", Verb::Get, "/api/v1/accounts"),
 ];

@@ -109,6 +109,14 @@ impl DataDir {
         self.secret_key("owner.key")
     }
 
+    /// Reads the key that signs votes on blocks from `validator.key`, or makes it.
+    ///
+    /// # Errors
+    /// As [`DataDir::key`].
+    pub fn validator_key(&self) -> Result<SecretKey, DataDirError> {
+        self.secret_key("validator.key")
+    }
+
     fn secret_key(&self, name: &str) -> Result<SecretKey, DataDirError> {
         let path = self.path.join(name);
         if let Some(bytes) = read_secret(&path)? {

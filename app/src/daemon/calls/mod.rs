@@ -69,6 +69,7 @@ impl Daemon {
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
             "forget" => self.forget(&args),
+            "settle" => return self.settle(reply),
             "accounts" => Ok(self.accounts()),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
         };
@@ -86,6 +87,7 @@ impl Daemon {
             "owner": self.operator.to_string(),
             "network": self.network.name,
             "chain": self.network.chain_id,
+            "ledger": self.money.url,
             "version": env!("CARGO_PKG_VERSION"),
             "build": self.build.to_string(),
             "uptime_s": self.started.elapsed().as_secs(),

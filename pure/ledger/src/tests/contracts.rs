@@ -139,6 +139,20 @@ fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
     };
     assert!(chain.send(node, DELEGATIONS_AT, &grant(chain.head.header.timestamp + 10_000_000), 0));
 
+    // The channel's word in the settlement's storage is where a light client looks for it.
+    let slot = light::channel_slot(&Digest(id.0));
+    let proof = chain.reader(|r| r.proof(SETTLEMENT_AT, &[slot.into()])).unwrap();
+    let nodes = |nodes: &[Vec<u8>]| nodes.iter().cloned().map(alloy_primitives::Bytes::from).collect::<Vec<_>>();
+    let root = light::storage_root(chain.head.header.state_root, SETTLEMENT_AT, &nodes(&proof.nodes)).unwrap();
+    let (_, word, path) = &proof.slots[0];
+    light::check_slot(root, slot, *word, &nodes(path)).unwrap();
+    assert_eq!(light::channel_of(*word), (500_000, 0));
+    let false_word = *word + U256::from(1);
+    assert_eq!(light::check_slot(root, slot, false_word, &nodes(path)), Err(light::LightError::Proof("the slot")));
+    assert!(light::storage_root(B256::ZERO, SETTLEMENT_AT, &nodes(&proof.nodes)).is_err());
+    assert!(light::storage_root(chain.head.header.state_root, VAULT_AT, &nodes(&proof.nodes)).is_err());
+    assert!(light::storage_root(chain.head.header.state_root, SETTLEMENT_AT, &[]).is_err());
+
     let claim = |total: u128, most: u128| {
         let voucher = talkoo_base::Voucher { channel: Digest(id.0), max_claimable: Amount(most) };
         let signature = key(client).sign(&voucher.digest(&network)).0.to_vec().into();
@@ -161,4 +175,41 @@ fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
     let total: u64 = chain.ask(CREDIT_AT, &IToken::totalSupplyCall {}).to();
     let accounts = [address(client), address(owner), address(node), SETTLEMENT_AT, VAULT_AT];
     assert_eq!(total, accounts.into_iter().map(|who| chain.credit(who)).sum::<u64>());
+}
+
+#[test]
+fn a_header_is_final_by_the_votes_of_the_genesis_alone() {
+    use talkoo_base::Certificate;
+    let (mut chain, network) = (Chain::of(&beginning().genesis()), Network::local("test"));
+    chain.seal_with = beginning().genesis().extra_data;
+    let (executed, _) = chain.extend(vec![]);
+    let header = &executed.block.header;
+    let (height, block) = (header.number, Digest(executed.head.hash.0));
+    let signed = |who: u8, round| {
+        let vote = Voted { kind: VoteKind::Precommit, height, round, block };
+        key(who).sign(&vote.digest(&network))
+    };
+    let good = Certificate { height, round: 0, block, signatures: vec![signed(0, 0)] };
+    let validators = beginning().validators;
+    assert_eq!(light::check_final(header, &good, &validators, &network), Ok(()));
+    let with = |signatures| Certificate { signatures, ..good.clone() };
+    let mut other = header.clone();
+    other.gas_used += 1;
+    let mut moved = header.clone();
+    moved.extra_data = vec![1; 32].into();
+    let of_moved = Certificate { block: Digest(hash(&moved).0), ..good.clone() };
+    let many: Vec<Validator> = (0..3).map(|n| Validator { address: ours(address(n)), power: 1 }).collect();
+    let cases = [
+        (header, with(vec![]), &validators, "0 of 1 voting power"),
+        (header, with(vec![signed(1, 0)]), &validators, "no validator of this height"),
+        (header, with(vec![signed(0, 1)]), &validators, "no validator of this height"),
+        (header, with(vec![signed(0, 0), signed(0, 0)]), &validators, "signed twice"),
+        (&other, good.clone(), &validators, "another block"),
+        (&moved, of_moved, &validators, "other validators"),
+        (header, good.clone(), &many, "other validators"),
+    ];
+    for (header, certificate, validators, want) in cases {
+        let error = light::check_final(header, &certificate, validators, &network).unwrap_err().to_string();
+        assert!(error.contains(want), "{want}: {error}");
+    }
 }

@@ -4,6 +4,7 @@ mod contracts;
 
 use super::*;
 use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
+use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_trie::proof::verify_proof;
 use alloy_trie::{Nibbles, TrieAccount};
@@ -82,6 +83,8 @@ struct Chain {
     hashes: Vec<B256>,
     /// Seconds from the last block to the next.
     later: u64,
+    /// What the next blocks' extra data is.
+    seal_with: Bytes,
 }
 
 impl Chain {
@@ -93,11 +96,15 @@ impl Chain {
         let (head, _, writes) = genesis.build().unwrap();
         let mut kv = Memory::default();
         kv.write(writes);
-        Self { kv, hashes: vec![head.hash], head, later: 0 }
+        Self { kv, hashes: vec![head.hash], head, later: 0, seal_with: Bytes::new() }
     }
 
     fn seal(&self) -> Seal {
-        Seal { timestamp: self.head.header.timestamp + self.later, beneficiary: address(9), extra_data: Bytes::new() }
+        Seal {
+            timestamp: self.head.header.timestamp + self.later,
+            beneficiary: address(9),
+            extra_data: self.seal_with.clone(),
+        }
     }
 
     /// Proposes a block, has it checked from its bytes, and takes it.
@@ -271,6 +278,9 @@ fn calls_change_nothing_and_see_what_they_pretend() {
     assert_eq!(U256::from_be_slice(&outcome.output), U256::from(42));
     let send = Call { from: address(0), to: Some(address(5)), value: U256::from(1), ..Call::default() };
     assert_eq!(chain.reader(|r| r.estimate(&send, &BTreeMap::new())).unwrap(), 21_000);
+    let touched = AccessListItem { address: STORE_AT, storage_keys: vec![B256::ZERO] };
+    let listed = Call { access_list: AccessList(vec![touched]), ..send.clone() };
+    assert_eq!(chain.reader(|r| r.estimate(&listed, &BTreeMap::new())).unwrap(), 21_000 + 2_400 + 1_900);
     let too_much = Call { value: U256::MAX, gas_price: 1, ..send };
     assert!(matches!(chain.reader(|r| r.call(&too_much, &BTreeMap::new())), Err(CallError::Invalid(_))));
     let mut input = [0; 64];

@@ -52,6 +52,7 @@ pub(super) fn node(name: u8) -> Node {
         build: Digest([9; 32]),
         entropy: Digest([name; 32]),
         own_audits: false,
+        funded: false,
     })
 }
 
@@ -140,6 +141,8 @@ impl World {
                 self.events.entry(name).or_default().push(*event);
                 None
             }
+            // These nodes have no ledger: vouchers count as they are.
+            Effect::Channel(channel) => panic!("nobody asked for a ledger: {channel:?}"),
             Effect::Keep(kept) => {
                 self.kept.push(*kept);
                 None

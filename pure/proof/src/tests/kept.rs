@@ -190,9 +190,9 @@ fn other_versions_and_impossible_channels_do_not_decode() {
 fn the_bytes_of_a_record_are_golden() {
     let evidence = record(&[('V', Word::Other(1))], Some(Word::Diverged));
     let cases = [
-        ("honest", honest(), "bafyreihlubaodgqxalvjhtoxoso2clpf27tnm7r3jy6jdaejtup63zpfh4"),
-        ("stripped", honest().stripped(), "bafyreie2zlpny3mpmyqijyg632ms7xomarekxs4ondgulqyehivy5v7k6m"),
-        ("evidence", evidence, "bafyreic7vohjjtzq2xu2ffxgbcbkesy427dd5wxcerpqltmr5o2w7zc23u"),
+        ("honest", honest(), "bafyreidgx6ylaykgzdvi5pawssqr54yf37rgpl2u6ynovzhwcwtpjjfcqi"),
+        ("stripped", honest().stripped(), "bafyreiey2kfhiuehz3z2w55nanhgzxtnzzoh7qbtl6yul6w46iqvl62yvq"),
+        ("evidence", evidence, "bafyreidnwu4yi7sv45l33bjlw4yzl2mprihyf3ds5jpioj4gcxt6k4ylf4"),
     ];
     for (name, kept, want) in cases {
         assert_eq!(cid_of(&kept.to_bytes()).to_string(), want, "{name}");

@@ -7,6 +7,7 @@ mod float;
 mod kept;
 mod seller;
 
+use crate::Channel;
 use crate::{Candidate, Chunk, Effect, Event, Input, Kept, Message, Notice, Order, Proof, Setup, Terms, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -100,11 +101,20 @@ pub(super) fn now(at: u64) -> Now {
 
 impl Nodes {
     pub(super) fn new(own_audits: bool) -> Self {
+        Self::with(own_audits, false)
+    }
+
+    /// Nodes that pay only with what a ledger holds.
+    pub(super) fn funded() -> Self {
+        Self::with(false, true)
+    }
+
+    fn with(own_audits: bool, funded: bool) -> Self {
         let proof = |name| {
             let (me, signer) = (id(name), Arc::new(key(name)));
             let (build, entropy) = (Digest([9; 32]), Digest([u8::try_from(name).unwrap(); 32]));
             let operator = operator(name);
-            (name, Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits }))
+            (name, Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits, funded }))
         };
         let nodes = NAMES.into_iter().map(proof).collect();
         let (words, drawn) = (BTreeMap::new(), VecDeque::new());
@@ -147,7 +157,8 @@ impl Nodes {
         let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { unreachable!() };
         let taken = self.send('C', worker, Message::Lease(order.clone()));
         assert_eq!(show(&taken), "used C, run sale, credit 2");
-        assert!(matches!(&taken[1], Effect::Run(run) if run.client == id('C')), "the client pays");
+        let pays = |effect: &Effect| matches!(effect, Effect::Run(run) if run.client == id('C'));
+        assert!(taken.iter().any(pays), "the client pays");
         (*order.clone(), LeaseId(order.request.body.digest(&net())))
     }
 
@@ -264,6 +275,7 @@ fn words(effect: &Effect) -> String {
             Event::Refuted(node) => format!("refuted {}", name(node)),
             Event::Account { node, .. } => format!("account {}", name(node)),
             Event::Earned { node, voucher } => format!("earned {} {}", name(node), voucher.body.max_claimable.0),
+            Event::Payer { .. } => String::new(),
         },
         Effect::Send { to, message } => format!("{}<{}", name(to), message_words(message)),
         Effect::Run(run) => format!("{} {}", if run.rerun.is_some() { "re-run" } else { "run" }, own(&run.ticket)),
@@ -278,6 +290,8 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Convicted { node, .. } => format!("convicted {}", name(node)),
         Effect::Keep(_) => "keep".into(),
+        Effect::Channel(Channel::Fund { need, .. }) => format!("fund {}", need.0),
+        Effect::Channel(Channel::Watch { client, .. }) => format!("watch {}", name(client)),
         Effect::Used { client, .. } => format!("used {}", name(client)),
         Effect::Notice(Notice::AuditStarted { verifier, .. }) => {
             format!("(asks {})", verifier.as_ref().map_or("own engine".into(), |v| name(v).to_string()))

@@ -5,7 +5,7 @@ use crate::limits::{
     CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MTPS, DEBT_TOKENS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX,
     RESEND_MS, RESENDS_MAX, SALES_MAX,
 };
-use crate::{Chunk, Effect, Input, Message, Order, Terms, Ticket};
+use crate::{Channel, Chunk, Effect, Input, Message, Order, Terms, Ticket};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
@@ -384,4 +384,41 @@ fn an_audit_commits_then_reveals_then_is_paid() {
         nodes.check('W', says(pay('C', &order, 0, 50)), "earned C 50, (sold audit)");
         assert_eq!(nodes.nodes[&'W'].open(), (0, 0, 0), "{word:?}");
     }
+}
+
+#[test]
+fn a_promise_above_the_deposit_buys_nothing_until_the_top_up() {
+    let mut nodes = Nodes::funded();
+    let out = nodes.tell('C', open(ATTEMPT, 'W', 40, AuditPolicy::Drawn));
+    assert_eq!(show(&out), "fund 50, W<lease");
+    let Effect::Send { message: Message::Lease(order), .. } = &out[1] else { unreachable!() };
+    let lease = lease_of(order);
+    let taken = nodes.send('C', 'W', Message::Lease(order.clone()));
+    assert_eq!(show(&taken), "watch C, used C, run sale, credit 2");
+    let Effect::Channel(Channel::Watch { config, .. }) = &taken[1] else { panic!("{taken:?}") };
+    assert_eq!(config.id(&net()), order.request.body.channel);
+    nodes.chunk('W', lease, 0);
+    let funds = |balance| Input::Funds { client: id('C'), balance: Amount(balance) };
+    for (input, want) in [
+        (says(pay('C', order, 0, 42)), ""),
+        (funds(41), "C<chunk 0"),
+        (says(pay('C', order, 0, 42)), ""),
+        (funds(41), ""),
+        // Enough: what was not paid is sent again at once, and the next promise counts.
+        (funds(42), "C<chunk 0"),
+        (says(pay('C', order, 0, 42)), "earned C 42, used C, credit 1"),
+        (produced(lease, 1), "C<chunk 1"),
+        (says(pay('C', order, 1, 50)), ""),
+        (funds(100), "C<chunk 1"),
+        (says(pay('C', order, 1, 50)), "earned C 50, used C, (sold 40)"),
+    ] {
+        nodes.check('W', input, want);
+    }
+    // From then on nobody else pays for this client: its vouchers are good for one channel.
+    let mut other = order.as_ref().clone();
+    other.channel.payer = talkoo_base::Address([9; 20]);
+    let channel = other.channel.id(&net());
+    sign(&mut other, |request| request.channel = channel);
+    let refused = nodes.send('C', 'W', Message::Lease(Box::new(other)));
+    assert_eq!(show(&refused), "C<close bad_voucher");
 }

@@ -2,6 +2,33 @@
 //!
 //! This module answers; it decides nothing. A [`Chain`] gives it final blocks as immutable [`View`]s and takes
 //! transactions in.
+//!
+//! ```text
+//! HTTP (server) ──┐ bytes ► request ► desk: table of methods ─► params, then state │ history │ logs │ filters │ fees ─► json
+//! WebSocket ──────┘          └ subscriptions (socket)                                └──────── a View of the chain
+//! ```
+//! Any web page may ask: all that can be done here is to read the chain, to hand in what its owner has signed, and on a test
+//! network to ask for starter credit, of which the faucet gives out so much a day. There are no accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
+
+mod desk;
+mod error;
+mod fees;
+mod filters;
+mod history;
+mod json;
+mod logs;
+mod params;
+mod request;
+mod server;
+mod socket;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use error::RpcError;
+pub use params::{BlockId, CallRequest, Criteria, Overrides, Param, Params, Percentiles, Slots};
+pub use request::{Batch, Refused, Request};
+pub use server::{Rpc, RpcAttach};
 
 use alloy_primitives::{Address, B256};
 use std::sync::Arc;
@@ -53,8 +80,28 @@ pub trait Chain: Send + Sync {
     /// The nonce after an account's waiting transactions, if any waits.
     fn next_nonce(&self, account: &Address) -> Option<u64>;
 
+    /// Gives a newcomer starter credit and gas, each if it has none; the hashes of what was sent.
+    ///
+    /// # Errors
+    /// [`SponsorError`].
+    fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError>;
+
     /// Every block as it becomes final.
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>>;
+}
+
+/// Why a newcomer gets nothing.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SponsorError {
+    /// This node may not give.
+    #[error("this node gives no starter credit: ask a validator of a test network")]
+    None,
+    /// The faucet refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// The gift could not be sent.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
 }
 
 /// Why a transaction was not taken.

@@ -1,0 +1,137 @@
+//! Flags of the ledger.
+
+use crate::daemon::LedgerChoice;
+use clap::{Args, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use talkoo_ledger::contracts::WINDOW_S;
+
+/// Where the money is.
+#[derive(Args, Clone)]
+pub(crate) struct LedgerArgs {
+    /// Where the money is: `own` for a chain of this node, the URL of an Ethereum JSON-RPC that has our contracts, or
+    /// `off`. With `own` or a URL, vouchers count only as far as their channel holds money. Left out: a chain of its
+    /// own for a node that joins nobody, with vouchers counting as they are.
+    #[arg(long, value_name = "own|off|URL", value_parser = choice)]
+    pub(crate) ledger: Option<Choice>,
+    /// Where the RPC of an own chain listens, for wallets and other nodes [default: 127.0.0.1:8545, or any free port].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ledger_rpc: Option<SocketAddr>,
+    /// Seconds that a worker's proceeds can be challenged, on a chain that begins with this start.
+    #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
+    pub(crate) challenge_window: u64,
+}
+
+/// What `--ledger` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Own,
+    Off,
+    Url(String),
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    match text {
+        "own" => Ok(Choice::Own),
+        "off" => Ok(Choice::Off),
+        url if url.starts_with("http://") || url.starts_with("https://") => Ok(Choice::Url(url.to_owned())),
+        _ => Err("`own`, `off`, or a URL as http://127.0.0.1:8545".into()),
+    }
+}
+
+impl LedgerArgs {
+    /// The ledger, and whether vouchers need money in it.
+    pub(crate) fn choice(&self, joins: bool) -> (LedgerChoice, bool) {
+        let own = LedgerChoice::Own { rpc: self.ledger_rpc, window_s: self.challenge_window };
+        match &self.ledger {
+            Some(Choice::Own) => (own, true),
+            Some(Choice::Url(url)) => (LedgerChoice::Url(url.clone()), true),
+            Some(Choice::Off) => (LedgerChoice::Off, false),
+            None if joins => (LedgerChoice::Off, false),
+            None => (own, false),
+        }
+    }
+}
+
+/// What `wallet` does.
+#[derive(Subcommand)]
+pub(crate) enum WalletCommand {
+    /// Say what is available, reserved for orders, and earned; `-v` also addresses, gas and nonce.
+    Show,
+    /// Claim what was earned and pay out what was held long enough, now.
+    Settle,
+}
+
+/// What `ledger` does.
+#[derive(Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Say where the chain is and what is in it.
+    Status {
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Show a block.
+    Block {
+        /// Its number or hash; `latest`.
+        block: String,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Show a transaction and what came of it.
+    Tx {
+        /// Its hash.
+        hash: String,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Measure how many transfers and claims this machine executes and writes in a second, on one thread.
+    Bench {
+        /// Transactions of each kind.
+        #[arg(long, default_value_t = 20_000)]
+        count: usize,
+        /// Other accounts in the state.
+        #[arg(long, default_value_t = 0)]
+        accounts: u64,
+    },
+    /// Prove from the chain's headers alone that receipts were paid: the server is not trusted. Exit code 3 if one was not.
+    Verify {
+        /// Files of `<data-dir>/receipts`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The network's genesis, whose validators are trusted; `<data-dir>/chain/genesis.json` unless told otherwise.
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+    /// Print every movement of the payment token: JSON lines, or a table.
+    Export {
+        /// Comma-separated values instead of JSON lines.
+        #[arg(long)]
+        csv: bool,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
+}
+
+/// Which ledger to ask.
+#[derive(Args)]
+pub(crate) struct LedgerAt {
+    /// URL of a JSON-RPC; the node's own ledger unless told otherwise.
+    #[arg(long, value_name = "URL")]
+    rpc: Option<String>,
+}
+
+impl LedgerCommand {
+    /// The URL, if one was given.
+    pub(crate) fn rpc(&self) -> Option<&str> {
+        match self {
+            Self::Status { at }
+            | Self::Block { at, .. }
+            | Self::Tx { at, .. }
+            | Self::Export { at, .. }
+            | Self::Verify { at, .. } => at.rpc.as_deref(),
+            Self::Bench { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `ledger verify`: that a receipt was paid, from the chain's headers alone. The server is not trusted: what it says is
+//! checked against the validators of the genesis.
+
+use super::{Show, read_receipt};
+use crate::ledger::{GenesisFile, Rpc};
+use alloy_primitives::{B256, Bytes, U256};
+use alloy_rlp::Decodable;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use talkoo_base::{Certificate, Digest, Network, Signature};
+use talkoo_ledger::light::{CHANNELS_AT, channel_of, channel_slot, check_final, check_slot, storage_root};
+use talkoo_ledger::{Header, hash};
+use talkoo_proof::{Kept, verify_kept};
+
+/// Exit code if a payment is not proved.
+const UNPAID: u8 = 3;
+/// Blocks may come while we ask: then everything is asked again.
+const TRIES: usize = 8;
+
+/// Proves that receipts were paid; exit code 3 if one was not.
+pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> Result<ExitCode> {
+    let text = std::fs::read_to_string(genesis)
+        .with_context(|| format!("cannot read {}; give the network's genesis with --genesis", genesis.display()))?;
+    let genesis = GenesisFile::parse(&text).with_context(|| format!("{} is no genesis", genesis.display()))?;
+    let (mut rows, mut all) = (Vec::new(), true);
+    for file in files {
+        let kept = read_receipt(file)?;
+        let facts = verify_kept(&kept).with_context(|| format!("{} does not hold by itself", file.display()))?;
+        let network = Network { name: kept.network.clone(), chain_id: kept.chain_id };
+        ensure!(
+            kept.chain_id == genesis.beginning().chain_id,
+            "{} is of chain {}, the genesis of {}",
+            file.display(),
+            kept.chain_id,
+            genesis.beginning().chain_id
+        );
+        let (block, claimed) = claimed(rpc, &genesis, &network, &kept)?;
+        let paid = claimed >= facts.paid.0;
+        all &= paid;
+        rows.push(json!({
+            "file": file,
+            "promised": facts.paid.0.to_string(),
+            "claimed": claimed.to_string(),
+            "paid": paid,
+            "block": block.to_string(),
+        }));
+    }
+    show.value(&json!({"receipts": rows}));
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(UNPAID) })
+}
+
+/// What was claimed in all on a receipt's channel, and the block that proves it.
+fn claimed(rpc: &Rpc, genesis: &GenesisFile, network: &Network, kept: &Kept) -> Result<(u64, u128)> {
+    let channel = kept.channel.id(network);
+    for _ in 0..TRIES {
+        let number = rpc.ask("eth_blockNumber", &json!([]))?;
+        let slot = channel_slot(&channel);
+        let proof = rpc.ask("eth_getProof", &json!([CHANNELS_AT.to_string(), [slot.to_string()], number]));
+        let Ok(proof) = proof else { continue };
+        let header = bytes(&rpc.ask("debug_getRawHeader", &json!([number]))?)?;
+        let header = Header::decode(&mut header.as_ref()).context("the server's header is none")?;
+        let certificate = certificate(&rpc.ask("talkoo_getCertificate", &json!([number]))?)?;
+        check_final(&header, &certificate, &genesis.beginning().validators, network)
+            .with_context(|| format!("block {} ({}) is not final", header.number, hash(&header)))?;
+        let root = storage_root(header.state_root, CHANNELS_AT, &nodes(&proof["accountProof"])?)?;
+        let word: U256 = proof["storageProof"][0]["value"].as_str().unwrap_or_default().parse()?;
+        check_slot(root, slot, word, &nodes(&proof["storageProof"][0]["proof"])?)?;
+        return Ok((header.number, channel_of(word).1));
+    }
+    bail!("blocks come faster than they can be asked about; try again")
+}
+
+fn bytes(value: &Value) -> Result<Bytes> {
+    value.as_str().unwrap_or_default().parse().context("the server's answer is no hexadecimal")
+}
+
+fn nodes(value: &Value) -> Result<Vec<Bytes>> {
+    value.as_array().context("the server's proof has no nodes")?.iter().map(bytes).collect()
+}
+
+fn certificate(value: &Value) -> Result<Certificate> {
+    ensure!(!value.is_null(), "the first block has no certificate, and pays nobody");
+    let number = |name: &str| -> Result<u64> {
+        let number: U256 = value[name].as_str().unwrap_or_default().parse().context("the certificate is damaged")?;
+        Ok(number.saturating_to())
+    };
+    let signature = |value: &Value| -> Result<Signature> {
+        let bytes: [u8; 65] = bytes(value)?.as_ref().try_into().context("a signature has 65 bytes")?;
+        Ok(Signature(bytes))
+    };
+    let block: B256 = value["block"].as_str().unwrap_or_default().parse().context("the certificate is damaged")?;
+    let signatures = value["signatures"].as_array().context("the certificate has no signatures")?;
+    Ok(Certificate {
+        height: number("height")?,
+        round: u32::try_from(number("round")?)?,
+        block: Digest(block.0),
+        signatures: signatures.iter().map(signature).collect::<Result<_>>()?,
+    })
+}

@@ -1,0 +1,185 @@
+//! The ledger of a running node: its own chain, or another's by URL, and the treasury that deals with it.
+
+use super::{Daemon, Event};
+use crate::ledger::{Command, GenesisFile, Ledger, News, Treasury, TreasurySetup};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+use std::sync::Arc;
+use talkoo_api::eth::{Rpc, RpcAttach};
+use talkoo_base::wire::{Sealed, Signed};
+use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Validator, Voucher};
+use talkoo_disk::DataDir;
+use talkoo_ledger::contracts::Beginning;
+use talkoo_node::Input;
+use talkoo_proof::{Input as Proof, channel};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Where wallets look for an Ethereum node.
+const RPC_DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8545));
+
+/// Which ledger holds the money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LedgerChoice {
+    /// None: vouchers are kept, and worth what the client's word is.
+    Off,
+    /// A chain of this node's own; other nodes join it by the URL of its RPC.
+    Own {
+        /// Where wallets and other nodes find it; left out, where they look first, or wherever there is room.
+        rpc: Option<SocketAddr>,
+        /// Seconds that a worker's proceeds can be challenged.
+        window_s: u64,
+    },
+    /// Any Ethereum chain that has our contracts.
+    Url(String),
+}
+
+/// What a node needs to have money.
+pub(super) struct Keys {
+    pub(super) node: Arc<SecretKey>,
+    pub(super) owner: Arc<SecretKey>,
+    pub(super) delegation: Signed<Delegation>,
+}
+
+/// The ledger's parts of a running node.
+#[derive(Default)]
+pub(super) struct Money {
+    own: Option<Ledger>,
+    treasury: Option<Treasury>,
+    /// Where the ledger's RPC is.
+    pub(super) url: Option<String>,
+}
+
+/// What the start of the ledger needs of the rest.
+pub(super) struct Around<'a> {
+    pub(super) dir: &'a DataDir,
+    pub(super) network: &'a Network,
+    pub(super) inbox: mpsc::Sender<Event>,
+    pub(super) tasks: &'a TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Money {
+    /// Starts what was chosen.
+    ///
+    /// # Errors
+    /// A chain that can't be opened, or a port that is taken.
+    pub(super) async fn start(choice: &LedgerChoice, keys: Keys, around: Around<'_>) -> Result<Self> {
+        let Around { dir, network, inbox, tasks, stop } = around;
+        let (own, url) = match choice {
+            LedgerChoice::Off => return Ok(Self::default()),
+            LedgerChoice::Url(url) => (None, url.clone()),
+            LedgerChoice::Own { rpc, window_s } => {
+                let ledger = own(dir, network, keys.owner.address(), *window_s)?;
+                let attach = |addr| RpcAttach {
+                    addr,
+                    chain: ledger.chain(),
+                    network_name: network.name.clone(),
+                    stop: stop.clone(),
+                };
+                let rpc = match rpc {
+                    Some(addr) => Rpc::bind(attach(*addr)).await?,
+                    None => match Rpc::bind(attach(RPC_DEFAULT)).await {
+                        Ok(rpc) => rpc,
+                        Err(_) => Rpc::bind(attach(SocketAddr::from(([127, 0, 0, 1], 0)))).await?,
+                    },
+                };
+                let url = format!("http://{}", rpc.addr);
+                tasks.spawn(async move { rpc.serve().await.unwrap_or_else(|why| warn!(%why, "the RPC ended")) });
+                (Some(ledger), url)
+            }
+        };
+        let Keys { node, owner, delegation } = keys;
+        let setup = TreasurySetup { url: url.clone(), network: network.clone(), node, owner, delegation };
+        let tell = move |news| {
+            // A closed inbox means the node is stopping.
+            inbox.blocking_send(Event::Money(news)).ok();
+        };
+        let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
+        Ok(Self { own, treasury: Some(treasury), url: Some(url) })
+    }
+
+    /// Claims what was earned, then closes the chain. Blocks.
+    pub(super) fn end(&mut self) {
+        self.treasury.iter_mut().for_each(Treasury::end);
+        self.own.iter_mut().for_each(Ledger::end);
+    }
+}
+
+/// Opens our own chain; the first start begins it, with us as its one validator.
+fn own(dir: &DataDir, network: &Network, owner: talkoo_base::Address, window_s: u64) -> Result<Ledger> {
+    let folder = dir.path().join("chain");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let validator = dir.validator_key()?;
+    let begin = || Beginning {
+        chain_id: network.chain_id,
+        timestamp: super::start::unix(),
+        validators: vec![Validator { address: validator.address(), power: 1 }],
+        founder: owner.0.into(),
+        window_s,
+    };
+    let path: &Path = &folder.join("genesis.json");
+    let genesis = GenesisFile::open(path, begin)?;
+    let ours = genesis.beginning().validators.iter().any(|v| v.address == validator.address());
+    Ledger::start(crate::ledger::Setup {
+        dir: &folder,
+        genesis: &genesis,
+        network: network.clone(),
+        sponsor: ours.then(|| dir.validator_key()).transpose()?,
+        validator: ours.then_some(validator),
+    })
+}
+
+impl Daemon {
+    /// A channel is in use.
+    pub(super) fn channel(&self, channel: talkoo_proof::Channel) {
+        if let Some(treasury) = &self.money.treasury {
+            treasury.tell(Command::Channel(channel));
+        }
+    }
+
+    /// Tells the treasury what clients' vouchers are worth: of one, or of all.
+    pub(super) fn earned(&self, of: Option<&NodeId>) {
+        let Some(treasury) = &self.money.treasury else { return };
+        let worker = self.node.id().address();
+        for (client, earnings) in self.node.proof().earnings() {
+            let (Some(voucher), Some(payer)) = (&earnings.voucher, earnings.payer) else { continue };
+            if of.is_none_or(|of| of == client) {
+                let config = channel(&self.network, payer, client.address(), self.operator, worker);
+                let voucher: Sealed<Voucher> = voucher.clone();
+                treasury.tell(Command::Earned { config, voucher });
+            }
+        }
+    }
+
+    /// What the treasury says.
+    pub(super) fn money(&mut self, news: News) {
+        match news {
+            News::Funds { client, balance } => {
+                self.pending.push(Input::Engine(Proof::Funds { client, balance }));
+            }
+        }
+    }
+
+    /// Claims all that was earned, and answers when it stands in a block.
+    pub(super) fn settle(&self, reply: oneshot::Sender<Result<Value, Refusal>>) {
+        let Some(treasury) = &self.money.treasury else {
+            let refusal = Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
+            reply.send(Err(refusal)).ok();
+            return;
+        };
+        let (done, wait) = std::sync::mpsc::channel();
+        treasury.tell(Command::Settle(done));
+        self.tasks.spawn_blocking(move || {
+            let answer = wait.recv_timeout(crate::ledger::SETTLE_WAIT).map_err(|_| {
+                let hint = "its log says what the ledger answers; earnings are kept and claimed later";
+                Refusal::new(RefusalCode::Busy, "the ledger did not take the claims in time", hint)
+            });
+            reply.send(answer.map(|()| json!({"settled": true}))).ok();
+        });
+    }
+}

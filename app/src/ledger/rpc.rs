@@ -1,0 +1,168 @@
+//! A client of Ethereum's JSON-RPC: the one way to the contracts, on our own chain as on any other.
+
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
+use alloy_sol_types::SolCall;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use talkoo_base::{Digest, SecretKey, Signer};
+use talkoo_ledger::encode_transaction;
+use thiserror::Error;
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a transaction may take to stand in a block.
+const INCLUDED: Duration = Duration::from_secs(30);
+/// How long a poll for a receipt waits for the next.
+const POLL: Duration = Duration::from_millis(25);
+/// Longest answer.
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why a question had no answer.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum RpcError {
+    /// The server is away, or says nothing we understand.
+    #[error("the ledger at {url} gives no answer: {why}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// It says no.
+    #[error("{message}")]
+    Refused {
+        /// JSON-RPC's code; 3 for a revert.
+        code: i64,
+        /// Its words.
+        message: String,
+        /// What a revert says.
+        data: Bytes,
+    },
+    /// A transaction went into a block and failed there.
+    #[error("transaction {0} was reverted")]
+    Reverted(B256),
+    /// A transaction is in no block yet.
+    #[error("transaction {0} is in no block after half a minute")]
+    Late(B256),
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Included {
+    pub(crate) hash: B256,
+    pub(crate) block: u64,
+    pub(crate) gas_used: u64,
+    pub(crate) success: bool,
+}
+
+/// One server.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Rpc {
+    pub(crate) fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER));
+        Self { agent: config.build().into(), url: url.to_owned() }
+    }
+
+    /// Asks one question.
+    pub(crate) fn ask(&self, method: &str, params: &Value) -> Result<Value, RpcError> {
+        let silent = |why: String| RpcError::Unreachable { url: self.url.clone(), why };
+        let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let sent = self.agent.post(&self.url).header("content-type", "application/json").send(question.to_string());
+        let mut response = sent.map_err(|e| silent(e.to_string()))?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.map_err(|e| silent(e.to_string()))?;
+        let mut answer: Value = serde_json::from_str(&text).map_err(|e| silent(e.to_string()))?;
+        if let Some(error) = answer.get("error") {
+            let data = error["data"].as_str().and_then(|data| data.parse().ok()).unwrap_or_default();
+            let message = error["message"].as_str().unwrap_or("no reason given").to_owned();
+            return Err(RpcError::Refused { code: error["code"].as_i64().unwrap_or(0), message, data });
+        }
+        Ok(answer["result"].take())
+    }
+
+    /// A question whose answer is a number.
+    pub(crate) fn number(&self, method: &str, params: &Value) -> Result<U256, RpcError> {
+        let answer = self.ask(method, params)?;
+        let number = answer.as_str().and_then(|text| text.parse::<U256>().ok());
+        number.ok_or_else(|| self.odd(method, &answer))
+    }
+
+    fn odd(&self, method: &str, answer: &Value) -> RpcError {
+        RpcError::Unreachable { url: self.url.clone(), why: format!("{method} answered {answer}") }
+    }
+
+    /// Calls a contract without sending anything.
+    pub(crate) fn call<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, RpcError> {
+        let data = hex::encode_prefixed(call.abi_encode());
+        let answer = self.ask("eth_call", &json!([{"to": to.to_string(), "data": data}, "latest"]))?;
+        let bytes: Option<Bytes> = answer.as_str().and_then(|text| text.parse().ok());
+        let decoded = bytes.and_then(|bytes| C::abi_decode_returns(&bytes).ok());
+        decoded.ok_or_else(|| RpcError::Unreachable {
+            url: self.url.clone(),
+            why: format!("{} at {to} answers something else: is our contract there?", C::SIGNATURE),
+        })
+    }
+
+    /// Signs and sends a transaction of `key`, `nonce` after those that wait. Its gas is estimated, so what would be
+    /// reverted is refused here, with the reason.
+    pub(crate) fn send<C: SolCall>(&self, key: &SecretKey, to: Address, call: &C) -> Result<B256, RpcError> {
+        let from = Address::from(key.address().0).to_string();
+        let data: Bytes = call.abi_encode().into();
+        let hexed = hex::encode_prefixed(&data);
+        let gas =
+            self.number("eth_estimateGas", &json!([{"from": from, "to": to.to_string(), "data": hexed}, "latest"]))?;
+        let chain_id = self.number("eth_chainId", &json!([]))?.saturating_to();
+        let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
+        let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
+        let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>();
+        let transaction = TxEip1559 {
+            chain_id,
+            nonce,
+            // What others do in between may cost a little more.
+            gas_limit: gas.saturating_to::<u64>().saturating_mul(5) / 4,
+            max_fee_per_gas: price.saturating_mul(2).saturating_add(tip),
+            max_priority_fee_per_gas: tip,
+            to: TxKind::Call(to),
+            input: data,
+            ..TxEip1559::default()
+        };
+        let signature = key.sign(&Digest(transaction.signature_hash().0));
+        let signature = Signature::from_raw(&signature.0).expect("our own signature");
+        let bytes = encode_transaction(&transaction.into_signed(signature).into());
+        let answer = self.ask("eth_sendRawTransaction", &json!([hex::encode_prefixed(bytes)]))?;
+        answer.as_str().and_then(|hash| hash.parse().ok()).ok_or_else(|| self.odd("eth_sendRawTransaction", &answer))
+    }
+
+    /// What became of a transaction, if it stands in a block.
+    pub(crate) fn included(&self, hash: B256) -> Result<Option<Included>, RpcError> {
+        let answer = self.ask("eth_getTransactionReceipt", &json!([hash.to_string()]))?;
+        if answer.is_null() {
+            return Ok(None);
+        }
+        let number = |name: &str| answer[name].as_str().and_then(|text| text.parse::<U256>().ok());
+        let read = || {
+            let (block, gas_used) = (number("blockNumber")?.to(), number("gasUsed")?.to());
+            Some(Included { hash, block, gas_used, success: number("status")? == U256::from(1) })
+        };
+        read().map(Some).ok_or_else(|| self.odd("eth_getTransactionReceipt", &answer))
+    }
+
+    /// Waits until a transaction stands in a block.
+    pub(crate) fn wait(&self, hash: B256) -> Result<Included, RpcError> {
+        let start = Instant::now();
+        while start.elapsed() < INCLUDED {
+            match self.included(hash)? {
+                Some(included) if included.success => return Ok(included),
+                Some(_) => return Err(RpcError::Reverted(hash)),
+                None => std::thread::sleep(POLL),
+            }
+        }
+        Err(RpcError::Late(hash))
+    }
+}

@@ -1,0 +1,86 @@
+//! Starter credit: a validator of a test network lets newcomers begin.
+//!
+//! The faucet's caps are the quota: an account gets its share once, whoever asks for it. What is given has no value.
+
+use super::{Shared, unix};
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_sol_types::{SolCall, SolError};
+use std::collections::BTreeMap;
+use talkoo_api::eth::{Chain, SponsorError, SubmitError};
+use talkoo_base::{Digest, SecretKey, Signer};
+use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
+use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
+use talkoo_ledger::{BASE_FEE_MIN, Call, decode_transaction, encode_transaction};
+
+/// What an owner gets to pay with, in micro-units.
+const CREDIT: u128 = 10_000_000;
+/// What a node gets for its transactions, in wei: some thousands of them.
+const GAS: u128 = 10u128.pow(16);
+
+/// What an account would be given.
+struct Gift {
+    to: Address,
+    amount: CreditAndGas,
+}
+
+impl Shared {
+    /// Gives a newcomer's owner credit and its node gas, each if it has none.
+    pub(super) fn give(&self, key: &SecretKey, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
+        // One at a time: nonces are counted from what waits.
+        let _turn = super::lock(&self.sponsoring);
+        let balance = IToken::balanceOfCall { account: owner };
+        let credit = self.ask(Address::ZERO, CREDIT_AT, &balance)?;
+        let gas = self.view().read(0, |reader| reader.account(node)).map_err(SubmitError::Kv)?.balance;
+        let mut gifts = Vec::new();
+        if credit.is_zero() {
+            gifts.push(Gift { to: owner, amount: CreditAndGas { credit: CREDIT, gas: 0 } });
+        }
+        if gas.is_zero() {
+            gifts.push(Gift { to: node, amount: CreditAndGas { credit: 0, gas: GAS } });
+        }
+        let give = |gift: Gift| {
+            let call = IFaucet::grantCall { account: gift.to, invite: B256::ZERO, amount: gift.amount };
+            let sponsor = Address::from(key.address().0);
+            self.ask(sponsor, FAUCET_AT, &call)?;
+            self.send(key, sponsor, &call)
+        };
+        gifts.into_iter().map(give).collect()
+    }
+
+    /// What a call would answer; its refusal, if it would be refused.
+    fn ask<C: SolCall>(&self, from: Address, to: Address, call: &C) -> Result<C::Return, SponsorError> {
+        let call = Call { from, to: Some(to), data: call.abi_encode().into(), ..Call::default() };
+        let outcome = self.view().read(unix(), |reader| reader.call(&call, &BTreeMap::new()));
+        let outcome = outcome.map_err(|error| SponsorError::Refused(error.to_string()))?;
+        let refused = || {
+            let named = IFaucet::CapReached::abi_decode(&outcome.output);
+            let why = named.map(|cap| format!("the {} has had its share of starter credit", cap.which));
+            SponsorError::Refused(why.unwrap_or_else(|_| "the faucet refuses: are we its sponsor?".into()))
+        };
+        match outcome.success {
+            true => C::abi_decode_returns(&outcome.output).map_err(|error| SponsorError::Refused(error.to_string())),
+            false => Err(refused()),
+        }
+    }
+
+    fn send<C: SolCall>(&self, key: &SecretKey, from: Address, call: &C) -> Result<B256, SponsorError> {
+        let view = self.view();
+        let used = view.read(0, |reader| reader.account(from)).map_err(SubmitError::Kv)?.nonce;
+        let transaction = TxEip1559 {
+            chain_id: view.head.chain_id,
+            nonce: self.next_nonce(&from).unwrap_or(used).max(used),
+            gas_limit: 300_000,
+            max_fee_per_gas: u128::from(view.head.header.base_fee_per_gas.unwrap_or(BASE_FEE_MIN)) * 4,
+            to: TxKind::Call(FAUCET_AT),
+            value: U256::ZERO,
+            input: call.abi_encode().into(),
+            ..TxEip1559::default()
+        };
+        let signature = key.sign(&Digest(transaction.signature_hash().0));
+        let signature = Signature::from_raw(&signature.0).expect("our own signature");
+        let bytes = encode_transaction(&transaction.into_signed(signature).into());
+        let signed = decode_transaction(&bytes, view.head.chain_id).expect("our own transaction");
+        Ok(self.submit(signed)?)
+    }
+}

@@ -1,0 +1,35 @@
+//! Prints the state of a genesis as JSON: its root, the nodes of all tries, the codes. So other programs can begin where our
+//! chain begins. usage: genesis_nodes GENESIS.json
+#![allow(clippy::print_stdout, reason = "this is what it is for")]
+
+use alloy_primitives::{Address, hex};
+use serde_json::{Value, json};
+use talkoo_base::Validator;
+use talkoo_ledger::contracts::Beginning;
+
+fn main() {
+    let path = std::env::args().nth(1).expect("usage: genesis_nodes GENESIS.json");
+    let text = std::fs::read_to_string(path).expect("the file is there");
+    let file: Value = serde_json::from_str(&text).expect("the file is JSON");
+    let address = |value: &Value| -> Address { value.as_str().and_then(|a| a.parse().ok()).expect("an address") };
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let validators = file["validators"].as_array().expect("a list of validators").iter();
+    let validator = |v: &Value| {
+        let address = talkoo_base::Address(address(&v["address"]).0.0);
+        Validator { address, power: number(&v["power"]) }
+    };
+    let beginning = Beginning {
+        chain_id: number(&file["chainId"]),
+        timestamp: number(&file["timestamp"]),
+        validators: validators.map(validator).collect(),
+        founder: address(&file["founder"]),
+        window_s: number(&file["windowS"]),
+    };
+    let (head, _, writes) = beginning.genesis().build().expect("a genesis of ours can be built");
+    let (codes, nodes): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(key, _)| key.first() == Some(&b'c'));
+    let values = |all: Vec<(Vec<u8>, Option<Vec<u8>>)>| -> Vec<String> {
+        all.into_iter().filter_map(|(_, value)| value).map(hex::encode_prefixed).collect()
+    };
+    let (root, hash) = (head.header.state_root.to_string(), head.hash.to_string());
+    println!("{}", json!({"root": root, "hash": hash, "nodes": values(nodes), "codes": values(codes)}));
+}

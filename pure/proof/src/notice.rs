@@ -1,0 +1,63 @@
+//! What this machine tells besides messages: which channels are in use, and what people may see.
+
+use talkoo_base::{Amount, Attempt, ChannelConfig, NodeId, Refusal};
+
+/// What the ledger has to do with a channel that is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// We buy on it.
+    Fund {
+        /// The channel.
+        config: ChannelConfig,
+        /// What it should hold in all, so that everything ordered can be paid.
+        need: Amount,
+    },
+    /// We sell on it: say what it holds, and when that changes, with [`crate::Input::Funds`].
+    Watch {
+        /// The client.
+        client: NodeId,
+        /// The channel.
+        config: ChannelConfig,
+    },
+}
+
+/// What happened around a lease, for people. Not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A re-run began.
+    AuditStarted {
+        /// The lease.
+        attempt: Attempt,
+        /// Whose answer.
+        worker: NodeId,
+        /// Who re-runs it; `None`: our own engine.
+        verifier: Option<NodeId>,
+    },
+    /// A re-run ended.
+    AuditEnded {
+        /// The lease.
+        attempt: Attempt,
+        /// Whose answer.
+        worker: NodeId,
+        /// Who re-ran it; `None`: our own engine.
+        verifier: Option<NodeId>,
+        /// Whether it found the same.
+        equal: bool,
+    },
+    /// A node lied.
+    Convicted {
+        /// Which.
+        node: NodeId,
+        /// How.
+        refusal: Refusal,
+    },
+    /// As a worker: a lease ended.
+    Sold {
+        /// The client.
+        client: NodeId,
+        /// Output tokens.
+        units: u64,
+        /// Whether it was an audit.
+        audit: bool,
+    },
+}
