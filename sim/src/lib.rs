@@ -5,6 +5,7 @@
 //! same seed gives the same trace, whatever the machine: `cargo xtask sim SEED --trace` replays it.
 
 mod bank;
+pub mod chain;
 mod check;
 mod crypto;
 mod engine;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [embed|engine|llama|net|path|sim] | sim SEED|FROM..TO [--trace]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,11 +23,18 @@ fn main() -> Result<()> {
         Some("contracts") => contracts::run(&rest),
         Some("judge") => judge::run(&rest),
         Some("bench") => bench::run(&rest),
-        Some("sim") => cargo(
-            &[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", "replay", "--"], &rest[..]].concat(),
-        ),
+        Some("sim") => sim(&rest),
         _ => bail!(USAGE),
     }
+}
+
+/// The pretended world, or the one of the validators alone.
+fn sim(args: &[&str]) -> Result<()> {
+    let (example, rest) = match args.split_first() {
+        Some((&"chain", rest)) => ("chain", rest),
+        _ => ("replay", args),
+    };
+    cargo(&[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", example, "--"], rest].concat())
 }
 
 /// The workspace's folder.

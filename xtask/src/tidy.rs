@@ -23,12 +23,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-proof", &["talkoo-base"]),
     ("talkoo-store", &["talkoo-base"]),
     ("talkoo-ledger", &["talkoo-base"]),
+    ("talkoo-chain", &["talkoo-base"]),
     ("talkoo-node", &["talkoo-base", "talkoo-job", "talkoo-market", "talkoo-proof"]),
     ("talkoo-engine", &["talkoo-base", "talkoo-exact"]),
     ("talkoo-disk", &["talkoo-base", "talkoo-store"]),
     ("talkoo-net", &["talkoo-base", "talkoo-store"]),
     ("talkoo-api", &["talkoo-base", "talkoo-ledger"]),
-    ("talkoo-sim", &["talkoo-base", "talkoo-job", "talkoo-node", "talkoo-proof"]),
+    ("talkoo-sim", &["talkoo-base", "talkoo-chain", "talkoo-job", "talkoo-node", "talkoo-proof"]),
     ("xtask", &[]),
 ];
 

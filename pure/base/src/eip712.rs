@@ -98,6 +98,14 @@ impl StructHash {
         self
     }
 
+    /// Any `intN` up to 128 bits: two's complement, extended by its sign.
+    #[must_use]
+    pub fn int(mut self, value: i128) -> Self {
+        self.0.extend_from_slice(&[if value < 0 { 0xff } else { 0 }; 16]);
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
     /// An `address`.
     #[must_use]
     pub fn address(mut self, address: &Address) -> Self {

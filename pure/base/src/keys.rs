@@ -105,7 +105,7 @@ impl fmt::Debug for Address {
 }
 
 /// A recoverable ECDSA signature as Ethereum writes it: r ‖ s ‖ v, low s, v 27 or 28.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature(pub [u8; 65]);
 
 impl fmt::Debug for Signature {

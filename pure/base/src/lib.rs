@@ -24,6 +24,10 @@
 //! | verdict | what an audit says of a receipt |
 //! | tier | how an answer can be checked: exact (bit for bit), float (not by recomputation) |
 //! | card | a worker's signed, expiring statement of what it offers |
+//! | validator | a node whose votes decide which block comes next, by its stake |
+//! | height, round | number of a block; attempt to agree on it, from 0 |
+//! | proposal, prevote, precommit | the three messages of a round, as in Tendermint |
+//! | certificate | precommits of more than two thirds of the power: the block is final |
 //! | CID, block, pin | as in IPFS |
 
 pub mod eip712;
@@ -53,8 +57,8 @@ pub use network::Network;
 pub use refusal::{Refusal, RefusalCode};
 pub use time::{Millis, Mono, Now, Unix};
 pub use wire::{
-    AuditPolicy, Card, Certificate, CertificateError, ChannelConfig, Delegation, Kind, Limits, ModelOffer, Receipt,
-    Request, Signed, Tier, Unit, VALIDATORS_MAX, Validator, Vote, VoteKind, Voucher, validators_hash,
+    AuditPolicy, Card, Certificate, CertificateError, ChannelConfig, Delegation, Kind, Limits, ModelOffer, Proposal,
+    Receipt, Request, Signed, Tier, Unit, VALIDATORS_MAX, Validator, Vote, VoteKind, Voucher, validators_hash,
 };
 
 #[cfg(test)]

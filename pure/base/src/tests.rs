@@ -71,11 +71,16 @@ fn digests_are_those_of_ethers() {
     let net = Network::local("test");
     let voucher = Voucher { channel: d(7), max_claimable: Amount(123_456_789_012_345_678_901_234_567_890) };
     let delegation = Delegation { owner: a(1), node: a(2), roles: Delegation::ALL_ROLES, expiry: Unix(9) };
+    // These two by eth-account 0.14 for Python.
+    let first = Proposal { height: 8, round: 3, valid_round: None, block: d(5), body: d(6) };
+    let again = Proposal { valid_round: Some(2), ..first };
     let cases = [
         ("voucher", voucher.digest(&net), "9f0aa0bdb9d5349667040dc5ff78bce3328a816aaacbb5ae9dff120bdc4a9e6c"),
         ("request", request().digest(&net), "421418adf6fd898bcefec6b6d450859d66a087d49e063b9c7809c178481ba325"),
         ("receipt", receipt().digest(&net), "f56ffd41a31f24a5e036f11b7f9de8ec9eb1b71a042e91c3b3d4f468cb4f1185"),
         ("delegation", delegation.digest(&net), "ffbe34c61bff9df04049ae3ca33e12243b00e3e9d44b2f6cd6e7763cafe08f37"),
+        ("proposal", first.digest(&net), "77e06f7b4629384aee49463995a3b19d86722a62e1da639304780432866ef2b5"),
+        ("proposed again", again.digest(&net), "3212f0f408f5067fbcdb72dd9c88278e9bfcf21835b485d882713d8e17aca3ae"),
         ("channel", channel().id(&net), "dcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f"),
     ];
     for (name, have, want) in cases {

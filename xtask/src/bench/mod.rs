@@ -14,10 +14,13 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["embed", "engine", "llama", "net", "path", "sim"];
+    let all = ["chain", "embed", "engine", "llama", "net", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
+            "chain" => {
+                cargo(&["run", "--release", "--quiet", "-p", "talkoo-sim", "--example", "chain", "--", "bench"])?;
+            }
             "embed" => embed::run()?,
             "engine" => engine()?,
             "llama" => llama::run(&[])?,

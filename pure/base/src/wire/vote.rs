@@ -1,4 +1,4 @@
-//! Agreement on blocks: the vote a validator signs, and the certificate that a block is final.
+//! Agreement on blocks: what a validator signs, and the certificate that a block is final.
 //!
 //! A vote is EIP-712 like everything that is signed, so `ecrecover` in any contract, and any light client,
 //! can check a certificate, and two votes that contradict each other are evidence anywhere.
@@ -52,6 +52,42 @@ impl Typed for Vote {
             .uint(self.height.into())
             .uint(self.round.into())
             .word(&self.block)
+            .finish()
+    }
+}
+
+/// What the proposer of a round signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Number of the block.
+    pub height: u64,
+    /// Attempt at this height, from 0.
+    pub round: u32,
+    /// The earlier round whose prevotes stand behind the block, if it is proposed again.
+    pub valid_round: Option<u32>,
+    /// Hash of the block's header.
+    pub block: Digest,
+    /// keccak256 of the block's bytes as they travel: nobody on the way puts others under the signature.
+    pub body: Digest,
+}
+
+impl Check for Proposal {
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.block == Digest::ZERO {
+            return Err(DecodeError::Rule("a proposal names a block: zero is the vote for none"));
+        }
+        Ok(())
+    }
+}
+
+impl Typed for Proposal {
+    fn struct_hash(&self) -> Digest {
+        StructHash::new("Proposal(uint64 height,int64 round,int64 validRound,bytes32 blockHash,bytes32 bodyHash)")
+            .uint(self.height.into())
+            .uint(self.round.into())
+            .int(self.valid_round.map_or(-1, i128::from))
+            .word(&self.block)
+            .word(&self.body)
             .finish()
     }
 }
