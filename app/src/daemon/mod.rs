@@ -20,7 +20,7 @@ mod vault;
 pub(crate) use config::Config;
 pub(crate) use start::run;
 
-use crate::ledger::News;
+use crate::ledger::{News, is_of_chain};
 use crate::models::Shelf;
 pub(crate) use calls::STOP_MS_MAX;
 
@@ -242,6 +242,7 @@ impl Daemon {
             NetEvent::PeerUp { peer, addr } => {
                 info!(?peer, %addr, "peer up");
                 self.tell(&json!({"type": "peer.up", "node": peer.to_string()}));
+                self.chain_peer(peer, true);
                 self.pending.push(Input::PeerUp(peer));
             }
             // The address of an incoming connection leads nowhere; these do.
@@ -249,8 +250,10 @@ impl Daemon {
             NetEvent::PeerDown { peer } => {
                 info!(?peer, "peer down");
                 self.tell(&json!({"type": "peer.down", "node": peer.to_string()}));
+                self.chain_peer(peer, false);
                 self.pending.push(Input::PeerDown(peer));
             }
+            NetEvent::Message { peer, bytes } if is_of_chain(&bytes) => self.chain_message(peer, &bytes),
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
                 Ok(message) => self.pending.push(Input::Message { from: peer, message: Box::new(message) }),
                 Err(why) => self.refuse(peer, &why.to_string()),

@@ -12,12 +12,13 @@ use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Validator, Voucher};
 use talkoo_disk::DataDir;
 use talkoo_ledger::contracts::Beginning;
+use talkoo_net::Net;
 use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Where wallets look for an Ethereum node.
 const RPC_DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8545));
@@ -56,6 +57,7 @@ pub(super) struct Money {
 
 /// What the start of the ledger needs of the rest.
 pub(super) struct Around<'a> {
+    pub(super) net: Arc<Net>,
     pub(super) dir: &'a DataDir,
     pub(super) network: &'a Network,
     pub(super) inbox: mpsc::Sender<Event>,
@@ -69,12 +71,13 @@ impl Money {
     /// # Errors
     /// A chain that can't be opened, or a port that is taken.
     pub(super) async fn start(choice: &LedgerChoice, keys: Keys, around: Around<'_>) -> Result<Self> {
-        let Around { dir, network, inbox, tasks, stop } = around;
+        let Around { network, tasks, .. } = around;
+        let (inbox, stop) = (around.inbox.clone(), around.stop.clone());
         let (own, url) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
             LedgerChoice::Url(url) => (None, url.clone()),
             LedgerChoice::Own { rpc, window_s } => {
-                let ledger = own(dir, network, keys.owner.address(), *window_s)?;
+                let ledger = own(&around, keys.owner.address(), *window_s)?;
                 let attach = |addr| RpcAttach {
                     addr,
                     chain: ledger.chain(),
@@ -111,7 +114,9 @@ impl Money {
 }
 
 /// Opens our own chain; the first start begins it, with us as its one validator.
-fn own(dir: &DataDir, network: &Network, owner: talkoo_base::Address, window_s: u64) -> Result<Ledger> {
+fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64) -> Result<Ledger> {
+    let Around { dir, network, net, .. } = around;
+    let net = net.clone();
     let folder = dir.path().join("chain");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let validator = dir.validator_key()?;
@@ -125,16 +130,30 @@ fn own(dir: &DataDir, network: &Network, owner: talkoo_base::Address, window_s: 
     let path: &Path = &folder.join("genesis.json");
     let genesis = GenesisFile::open(path, begin)?;
     let ours = genesis.beginning().validators.iter().any(|v| v.address == validator.address());
-    Ledger::start(crate::ledger::Setup {
-        dir: &folder,
-        genesis: &genesis,
-        network: network.clone(),
-        sponsor: ours.then(|| dir.validator_key()).transpose()?,
-        validator: ours.then_some(validator),
-    })
+    let sponsor = ours.then(|| dir.validator_key()).transpose()?;
+    let post = Box::new(move |to, bytes| {
+        if let Err(why) = net.send(to, bytes) {
+            // Whatever matters is said again.
+            debug!(peer = ?to, %why, "chain message not sent");
+        }
+    });
+    let network = Network::clone(network);
+    Ledger::start(crate::ledger::Setup { dir: &folder, genesis: &genesis, network, key: validator, sponsor, post })
 }
 
 impl Daemon {
+    /// A peer came or went: the chain has to know.
+    pub(super) fn chain_peer(&self, peer: NodeId, is_up: bool) {
+        self.money.own.iter().for_each(|ledger| ledger.peer(peer, is_up));
+    }
+
+    /// A peer's message about a chain; of one that we have not, it is nothing to us.
+    pub(super) fn chain_message(&mut self, peer: NodeId, bytes: &[u8]) {
+        if let Some(Some(Err(why))) = self.money.own.as_ref().map(|ledger| ledger.hear(peer, bytes)) {
+            self.refuse(peer, &why);
+        }
+    }
+
     /// A channel is in use.
     pub(super) fn channel(&self, channel: talkoo_proof::Channel) {
         if let Some(treasury) = &self.money.treasury {

@@ -115,7 +115,15 @@ pub(crate) async fn run(
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
     let keys = Keys { node: key, owner: owner.clone(), delegation };
-    let around = Around { dir: &dir, network: &network, inbox: inbox.clone(), tasks: &tasks, stop: stop.clone() };
+    let net = Arc::new(net);
+    let around = Around {
+        net: net.clone(),
+        dir: &dir,
+        network: &network,
+        inbox: inbox.clone(),
+        tasks: &tasks,
+        stop: stop.clone(),
+    };
     let money = Money::start(&config.ledger, keys, around).await?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
@@ -128,7 +136,7 @@ pub(crate) async fn run(
         memory,
         blocks,
         shelf,
-        net: Arc::new(net),
+        net,
         executor,
         remote,
         rim,

@@ -1,4 +1,4 @@
-//! The embedded chain of this node: a thread that executes blocks and keeps them.
+//! The embedded chain of this node: a thread that agrees with others on blocks, executes and keeps them.
 //!
 //! ```text
 //! wallet, RPC, peers ──► pool ──► propose ──► agree ──► write (one fsync) ──► publish a view ──► RPC, node
@@ -7,6 +7,7 @@
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
 pub(crate) mod bench;
+mod driver;
 mod earnings;
 mod file;
 mod rpc;
@@ -21,27 +22,22 @@ pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Tr
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
+use driver::{CHAIN, Driver, Inbound, Post, TRANSACTION, ancestor, unpack};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use talkoo_api::eth::{Chain, SponsorError, SubmitError, View};
-use talkoo_base::wire::{Typed, encode};
-use talkoo_base::{Certificate, Digest, Network, SecretKey, Signer, Vote, VoteKind};
-use talkoo_disk::Ledger as Store;
-use talkoo_ledger::{
-    BASE_FEE_MIN, Executed, Head, KvRead, Mempool, Seal, SignedBy, Standing, State, Writes, apply, propose, store,
-};
+use talkoo_base::{Network, NodeId, SecretKey, Signer};
+use talkoo_chain::{Event, Message};
+use talkoo_disk::{Journal, Ledger as Store};
+use talkoo_ledger::{BASE_FEE_MIN, Executed, Head, Mempool, SignedBy, Standing, State, apply, store};
 use tokio::sync::broadcast;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-/// Blocks after which the state is written: so many are executed again after a crash, in well under a second.
-const STATE_EVERY: u64 = 64;
-/// A proposer waits so long after a block, so that transactions which arrive together share one.
-const BLOCK_MS_MIN: u64 = 20;
-/// How long the thread waits before it tries a disk that failed again.
-const RETRY: Duration = Duration::from_secs(1);
 /// Blocks that a slow listener may be behind before it misses some.
 const NEWS_MAX: usize = 256;
 
@@ -49,8 +45,11 @@ const NEWS_MAX: usize = 256;
 struct Shared {
     view: RwLock<Arc<View>>,
     pool: Mutex<Mempool>,
-    /// Something waits, or the end came.
-    wake: Condvar,
+    /// Transactions that were handed in here, for the peers.
+    fresh: Mutex<Vec<SignedBy>>,
+    /// Whether the thread knows that something waits.
+    nudged: AtomicBool,
+    inbox: Mutex<Sender<Inbound>>,
     stop: AtomicBool,
     /// The key that may give starter credit, and whose turn it is.
     sponsor: Option<SecretKey>,
@@ -72,21 +71,12 @@ pub(crate) struct Setup<'a> {
     pub(crate) genesis: &'a GenesisFile,
     /// The network its votes are bound to.
     pub(crate) network: Network,
-    /// The key of the one validator, if it is ours.
-    pub(crate) validator: Option<SecretKey>,
-    /// The same key, if it may give starter credit.
+    /// Signs votes, if it is a validator's.
+    pub(crate) key: SecretKey,
+    /// The same key again, if it may give starter credit.
     pub(crate) sponsor: Option<SecretKey>,
-}
-
-/// The thread's own.
-struct Driver {
-    shared: Arc<Shared>,
-    store: Arc<Store>,
-    network: Network,
-    validator: SecretKey,
-    head: Head,
-    /// The block whose state is on disk.
-    saved: u64,
+    /// Sends to peers.
+    pub(crate) post: Post,
 }
 
 impl Ledger {
@@ -95,40 +85,96 @@ impl Ledger {
     /// # Errors
     /// A file that can't be used, or that holds another network's chain.
     pub(crate) fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { dir, genesis, network, validator, sponsor } = setup;
+        let Setup { dir, genesis, network, key, sponsor, post } = setup;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("ledger.redb");
         let store = Arc::new(Store::open(&path).with_context(|| format!("cannot open {}", path.display()))?);
         let (head, saved) = open(&store, genesis)?;
         let view = Arc::new(View { head: head.clone(), kv: Box::new(Disk(store.snapshot()?)) });
         let (blocks, _) = broadcast::channel(NEWS_MAX);
+        let (inbox, heard) = channel();
         let shared = Arc::new(Shared {
             view: RwLock::new(view),
             pool: Mutex::new(Mempool::default()),
-            wake: Condvar::new(),
+            fresh: Mutex::new(Vec::new()),
+            nudged: AtomicBool::new(false),
+            inbox: Mutex::new(inbox),
             stop: AtomicBool::new(false),
             sponsor,
             sponsoring: Mutex::new(()),
             blocks,
         });
-        let run = |validator| {
-            let driver = Driver { shared: shared.clone(), store, network, validator, head, saved };
-            std::thread::Builder::new().name("ledger".into()).spawn(move || driver.run())
+        let (journal, recovered) = Journal::open(dir.join("journal"))?;
+        let validators = genesis.beginning().validators.clone();
+        let snapshot = recovered.snapshot.as_deref().map(unpack).transpose()?.unwrap_or_default();
+        let records: Vec<&[u8]> = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice)).collect();
+        let (restarted, me) = (!records.is_empty(), key.address());
+        let first = if restarted { 1 } else { head.header.number + 1 };
+        let mut chain = talkoo_chain::Chain::new(Box::new(key), network, first, &validators);
+        for record in records {
+            chain.apply(&Event::from_bytes(record).context("the chain's journal can't be read")?);
+        }
+        let (candidates, peers, started) = (BTreeMap::new(), Vec::new(), Instant::now());
+        let driver = Driver {
+            shared: shared.clone(),
+            store,
+            chain,
+            journal,
+            validators,
+            me,
+            head,
+            saved,
+            post,
+            started,
+            candidates,
+            peers,
         };
-        let thread = validator.map(run).transpose().context("cannot start the ledger's thread")?;
-        Ok(Self { shared, thread })
+        let thread = std::thread::Builder::new().name("ledger".into());
+        let thread = thread.spawn(move || driver.run(&heard, restarted)).context("cannot start the ledger's thread")?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A peer came or went.
+    pub(crate) fn peer(&self, peer: NodeId, is_up: bool) {
+        self.shared.tell(Inbound::Peer(peer, is_up));
+    }
+
+    /// Takes a peer's message if it is about the chain; says so, or what is wrong with it.
+    pub(crate) fn hear(&self, from: NodeId, bytes: &[u8]) -> Option<Result<(), String>> {
+        match bytes.split_first()? {
+            (&CHAIN, rest) => Some(match Message::from_bytes(rest) {
+                Ok(message) => {
+                    self.shared.tell(Inbound::Said(from, message));
+                    Ok(())
+                }
+                Err(why) => Err(why.to_string()),
+            }),
+            (&TRANSACTION, rest) => {
+                self.shared.tell(Inbound::Transaction(rest.to_vec()));
+                Some(Ok(()))
+            }
+            _ => None,
+        }
     }
 
     /// Ends the thread; the state is written first.
     pub(crate) fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        // Under the lock, so that no wait begins between the store and the word.
-        drop(lock(&self.shared.pool));
-        self.shared.wake.notify_all();
+        self.shared.tell(Inbound::Nudge);
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             warn!("the ledger's thread panicked");
         }
     }
+
+    /// The chain as the RPC sees it.
+    pub(crate) fn chain(&self) -> Arc<dyn Chain> {
+        self.shared.clone()
+    }
+}
+
+/// Whether a message between nodes is about a chain.
+pub(crate) fn is_of_chain(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(&CHAIN | &TRANSACTION))
 }
 
 impl Drop for Ledger {
@@ -137,7 +183,7 @@ impl Drop for Ledger {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -177,106 +223,34 @@ fn open(store: &Store, genesis: &GenesisFile) -> Result<(Head, u64)> {
     Ok((head, saved))
 }
 
-fn ancestor(kv: &dyn KvRead, number: u64) -> Result<B256, talkoo_ledger::KvError> {
-    Ok(store::block(kv, number)?.map_or_else(Default::default, |block| talkoo_ledger::hash(&block.header)))
-}
-
-impl Driver {
-    fn run(mut self) {
-        while self.wait() {
-            match self.block() {
-                Ok(()) => std::thread::sleep(Duration::from_millis(BLOCK_MS_MIN)),
-                Err(why) => {
-                    error!(%why, "no block was made; trying again");
-                    std::thread::sleep(RETRY);
-                }
-            }
-        }
-        if let Err(why) = self.save() {
-            warn!(%why, "the state was not written at the end; the next start executes its blocks again");
-        }
+impl Shared {
+    /// The thread ends after everybody who tells it something.
+    fn tell(&self, inbound: Inbound) {
+        lock(&self.inbox).send(inbound).ok();
     }
 
-    /// Until something can stand in a block; false at the end.
-    fn wait(&self) -> bool {
-        let mut pool = lock(&self.shared.pool);
-        while !self.shared.stop.load(Ordering::Acquire) {
-            if pool.is_ready() {
-                return true;
-            }
-            pool = self.shared.wake.wait(pool).unwrap_or_else(PoisonError::into_inner);
-        }
-        false
+    /// Takes a transaction into the pool.
+    fn admit(&self, transaction: SignedBy) -> Result<B256, SubmitError> {
+        let sender = transaction.signer();
+        // The lock first: a block that becomes final meanwhile tells the pool after this, so no nonce goes back.
+        let mut pool = lock(&self.pool);
+        let account = self.view().read(0, |reader| reader.account(sender))?;
+        let standing = Standing { nonce: account.nonce, balance: account.balance };
+        Ok(pool.add(transaction, standing, BASE_FEE_MIN.into())?)
     }
 
-    /// Makes a block of what waits, has it agreed, writes it, and tells.
-    fn block(&mut self) -> Result<()> {
-        let disk = Disk(self.store.snapshot()?);
-        let base_fee = self.head.header.base_fee_per_gas.unwrap_or(BASE_FEE_MIN);
-        let candidates: Vec<SignedBy> = lock(&self.shared.pool).best(base_fee.into()).collect();
-        let timestamp = unix().max(self.head.header.timestamp);
-        let beneficiary = self.validator.address().0.into();
-        let seal = Seal { timestamp, beneficiary, extra_data: self.head.header.extra_data.clone() };
-        let (executed, refused) = propose(&self.head, &disk, &|n| ancestor(&disk, n), seal, candidates)?;
+    /// A block is final and written: everybody may see it.
+    fn publish(&self, head: Head, disk: Disk, executed: Executed) {
+        let view = View { head, kv: Box::new(disk) };
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         {
-            let mut pool = lock(&self.shared.pool);
-            for (hash, reason) in refused {
-                info!(%hash, %reason, "a transaction was dropped");
-                pool.refuse(&hash);
-            }
-        }
-        if executed.block.body.transactions.is_empty() {
-            return Ok(());
-        }
-        let certificate = self.agree(&executed);
-        self.commit(executed, encode(&certificate))
-    }
-
-    /// The certificate of a chain with one validator: its own vote is all of the power.
-    fn agree(&self, executed: &Executed) -> Certificate {
-        let (height, block) = (executed.block.header.number, Digest(executed.head.hash.0));
-        let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block };
-        let signature = self.validator.sign(&vote.digest(&self.network));
-        Certificate { height, round: 0, block, signatures: vec![signature] }
-    }
-
-    fn commit(&mut self, executed: Executed, certificate: Vec<u8>) -> Result<()> {
-        let mut writes = store::record(&executed, certificate);
-        let mut head = executed.head.clone();
-        let number = head.header.number;
-        let saving = number >= self.saved + STATE_EVERY;
-        if saving {
-            head.state.save(&mut writes);
-            store::state_saved(&mut writes, number);
-        }
-        self.store.write(&writes)?;
-        if saving {
-            self.saved = number;
-        }
-        self.head = head;
-        let view = View { head: self.head.clone(), kv: Box::new(Disk(self.store.snapshot()?)) };
-        *self.shared.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-        {
-            let mut pool = lock(&self.shared.pool);
-            let senders = executed.senders.iter().zip(&executed.block.body.transactions);
-            for (sender, transaction) in senders {
+            let mut pool = lock(&self.pool);
+            for (sender, transaction) in executed.senders.iter().zip(&executed.block.body.transactions) {
                 pool.advance(sender, alloy_consensus::Transaction::nonce(transaction) + 1);
             }
         }
         // Nobody may be listening.
-        self.shared.blocks.send(Arc::new(executed)).ok();
-        Ok(())
-    }
-
-    fn save(&mut self) -> Result<()> {
-        let number = self.head.header.number;
-        if number > self.saved {
-            let mut writes = Writes::new();
-            self.head.state.save(&mut writes);
-            store::state_saved(&mut writes, number);
-            self.store.write(&writes)?;
-        }
-        Ok(())
+        self.blocks.send(Arc::new(executed)).ok();
     }
 }
 
@@ -286,14 +260,11 @@ impl Chain for Shared {
     }
 
     fn submit(&self, transaction: SignedBy) -> Result<B256, SubmitError> {
-        let sender = transaction.signer();
-        // The lock first: a block that becomes final meanwhile tells the pool after this, so no nonce goes back.
-        let mut pool = lock(&self.pool);
-        let account = self.view().read(0, |reader| reader.account(sender))?;
-        let standing = Standing { nonce: account.nonce, balance: account.balance };
-        let hash = pool.add(transaction, standing, BASE_FEE_MIN.into())?;
-        drop(pool);
-        self.wake.notify_all();
+        let hash = self.admit(transaction.clone())?;
+        lock(&self.fresh).push(transaction);
+        if !self.nudged.swap(true, Ordering::AcqRel) {
+            self.tell(Inbound::Nudge);
+        }
         Ok(hash)
     }
 
@@ -312,12 +283,5 @@ impl Chain for Shared {
 
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>> {
         self.blocks.subscribe()
-    }
-}
-
-impl Ledger {
-    /// The chain as the RPC sees it.
-    pub(crate) fn chain(&self) -> Arc<dyn Chain> {
-        self.shared.clone()
     }
 }

@@ -1,9 +1,9 @@
 use super::*;
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Signature, TxKind, U256};
-use talkoo_base::Validator;
+use talkoo_base::{Certificate, Digest, Validator};
 use talkoo_ledger::contracts::{Beginning, WINDOW_S};
-use talkoo_ledger::{decode_transaction, encode_transaction};
+use talkoo_ledger::{Seal, decode_transaction, encode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).unwrap()
@@ -18,7 +18,8 @@ fn genesis() -> GenesisFile {
 
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
-    Ledger::start(Setup { dir, genesis: &genesis, network, validator: Some(key(1)), sponsor: None }).unwrap()
+    let post = Box::new(|_, _| ());
+    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), sponsor: None, post }).unwrap()
 }
 
 fn pay(nonce: u64, value: u64) -> SignedBy {
@@ -138,7 +139,14 @@ fn served() -> Network1 {
     let mut beginning = genesis().beginning().clone();
     beginning.window_s = 0;
     let (genesis, network) = (GenesisFile::new(beginning), Network::local("test"));
-    let setup = Setup { dir: dir.path(), genesis: &genesis, network, validator: Some(key(1)), sponsor: Some(key(1)) };
+    let setup = Setup {
+        dir: dir.path(),
+        genesis: &genesis,
+        network,
+        key: key(1),
+        sponsor: Some(key(1)),
+        post: Box::new(|_, _| ()),
+    };
     let ledger = Ledger::start(setup).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();

@@ -12,8 +12,8 @@ pub const BLOCK_GAS: u64 = 120_000_000;
 pub const TX_GAS_MAX: u64 = 1 << 24;
 /// Bytes of one encoded transaction: as Ethereum's clients relay them.
 pub const TX_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of one encoded block.
-pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one encoded block: it travels in one message.
+pub const BLOCK_BYTES_MAX: usize = 768 * 1024;
 /// Base fee of the first block, in wei: the formula of EIP-1559 does not fall below it.
 pub const BASE_FEE_MIN: u64 = 7;
 /// Gas an `eth_call` may use.
