@@ -4,6 +4,7 @@ use crate::daemon::LedgerChoice;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use talkoo_base::{Address, Validator};
 use talkoo_ledger::contracts::WINDOW_S;
 
 /// Where the money is.
@@ -17,6 +18,10 @@ pub(crate) struct LedgerArgs {
     /// Where the RPC of an own chain listens, for wallets and other nodes [default: 127.0.0.1:8545, or any free port].
     #[arg(long, value_name = "ADDR")]
     pub(crate) ledger_rpc: Option<SocketAddr>,
+    /// The network's genesis for a chain that begins here; a new one with this node as its validator if left out.
+    /// `ledger genesis` makes one for several.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
     /// Seconds that a worker's proceeds can be challenged, on a chain that begins with this start.
     #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
     pub(crate) challenge_window: u64,
@@ -39,14 +44,29 @@ fn choice(text: &str) -> Result<Choice, String> {
     }
 }
 
+fn account(text: &str) -> Result<Address, String> {
+    let mut bytes = [0; 20];
+    hex::decode_to_slice(text.trim_start_matches("0x"), &mut bytes)
+        .map(|()| Address(bytes))
+        .map_err(|_| "it is no address; `ledger key` prints one".into())
+}
+
+fn validator(text: &str) -> Result<Validator, String> {
+    let (address, power) = text.split_once('=').unwrap_or((text, "1"));
+    let power = power.parse().ok().filter(|power| *power > 0).ok_or("a power is a whole number above 0")?;
+    Ok(Validator { address: account(address)?, power })
+}
+
 impl LedgerArgs {
     /// The ledger, and whether vouchers need money in it.
     pub(crate) fn choice(&self, joins: bool) -> (LedgerChoice, bool) {
-        let own = LedgerChoice::Own { rpc: self.ledger_rpc, window_s: self.challenge_window };
+        let (rpc, window_s, genesis) = (self.ledger_rpc, self.challenge_window, self.genesis.clone());
+        let own = LedgerChoice::Own { rpc, window_s, genesis };
         match &self.ledger {
             Some(Choice::Own) => (own, true),
             Some(Choice::Url(url)) => (LedgerChoice::Url(url.clone()), true),
             Some(Choice::Off) => (LedgerChoice::Off, false),
+            None if self.genesis.is_some() => (own, true),
             None if joins => (LedgerChoice::Off, false),
             None => (own, false),
         }
@@ -83,6 +103,20 @@ pub(crate) enum LedgerCommand {
         hash: String,
         #[command(flatten)]
         at: LedgerAt,
+    },
+    /// Print the address of this folder's validator key, for a genesis.
+    Key,
+    /// Print a genesis for several validators: every node of the network starts with the same file.
+    Genesis {
+        /// A validator's address, as `ledger key` prints it there; `=POWER` if not all have the same.
+        #[arg(long = "validator", value_name = "ADDRESS[=POWER]", required = true, value_parser = validator)]
+        validators: Vec<Validator>,
+        /// Who holds the token at first; the first validator unless told otherwise.
+        #[arg(long, value_name = "ADDRESS", value_parser = account)]
+        founder: Option<Address>,
+        /// Seconds that a worker's proceeds can be challenged.
+        #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
+        challenge_window: u64,
     },
     /// Measure how many transfers and claims this machine executes and writes in a second, on one thread.
     Bench {
@@ -131,7 +165,7 @@ impl LedgerCommand {
             | Self::Tx { at, .. }
             | Self::Export { at, .. }
             | Self::Verify { at, .. } => at.rpc.as_deref(),
-            Self::Bench { .. } => None,
+            Self::Bench { .. } | Self::Key | Self::Genesis { .. } => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Failure, Show, print, proved, say};
 use crate::cli::{LedgerCommand, WalletCommand};
 use crate::client::Client;
-use crate::ledger::Rpc;
+use crate::ledger::{GenesisFile, Rpc};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolEvent, SolValue};
 use anyhow::{Context, Result};
@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
-use talkoo_base::RefusalCode;
+use talkoo_base::{Network, RefusalCode, Signer, Validator};
+use talkoo_disk::DataDir;
 use talkoo_ledger::bindings::{ChannelConfig, ISettlement, IToken, IVault};
-use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT, VAULT_AT};
+use talkoo_ledger::contracts::{Beginning, CREDIT_AT, SETTLEMENT_AT, VAULT_AT};
 
 /// Blocks that one question for events covers.
 const LOG_BLOCKS: u64 = 1_000;
@@ -90,6 +91,17 @@ pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> R
         show.value(&crate::ledger::bench::run(*count, *accounts)?);
         return Ok(ExitCode::SUCCESS);
     }
+    match command {
+        LedgerCommand::Key => {
+            print(&DataDir::open(data_dir)?.validator_key()?.address().to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
+        LedgerCommand::Genesis { validators, founder, challenge_window } => {
+            print(&genesis(validators, *founder, *challenge_window)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
     let (rpc, status) = match command.rpc() {
         Some(url) => (Rpc::new(url), json!({"ledger": url})),
         None => rpc(&Client::of(data_dir)?)?,
@@ -121,9 +133,23 @@ pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> R
             let own = data_dir.join("chain/genesis.json");
             return proved::run(files, genesis.as_deref().unwrap_or(&own), &rpc, show);
         }
-        LedgerCommand::Bench { .. } => {}
+        LedgerCommand::Bench { .. } | LedgerCommand::Key | LedgerCommand::Genesis { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The genesis of a network with these validators, dated now.
+fn genesis(validators: &[Validator], founder: Option<talkoo_base::Address>, window_s: u64) -> Result<String> {
+    let timestamp =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
+    let hint = "name each validator once";
+    if addresses.len() != validators.len() {
+        return Err(Failure::usage("a validator is named twice", hint).into());
+    }
+    let founder = founder.unwrap_or(validators[0].address).0.into();
+    let (chain_id, validators) = (Network::LOCAL_CHAIN_ID, validators.to_vec());
+    Ok(GenesisFile::new(Beginning { chain_id, timestamp, validators, founder, window_s }).to_json())
 }
 
 fn state(rpc: &Rpc, status: &Value) -> Result<Value> {

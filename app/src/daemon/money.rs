@@ -5,7 +5,7 @@ use crate::ledger::{Command, GenesisFile, Ledger, News, Treasury, TreasurySetup}
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
@@ -34,6 +34,8 @@ pub(crate) enum LedgerChoice {
         rpc: Option<SocketAddr>,
         /// Seconds that a worker's proceeds can be challenged.
         window_s: u64,
+        /// What the chain begins with, if not with us alone.
+        genesis: Option<PathBuf>,
     },
     /// Any Ethereum chain that has our contracts.
     Url(String),
@@ -76,8 +78,8 @@ impl Money {
         let (own, url) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
             LedgerChoice::Url(url) => (None, url.clone()),
-            LedgerChoice::Own { rpc, window_s } => {
-                let ledger = own(&around, keys.owner.address(), *window_s)?;
+            LedgerChoice::Own { rpc, window_s, genesis } => {
+                let ledger = own(&around, keys.owner.address(), *window_s, genesis.as_deref())?;
                 let attach = |addr| RpcAttach {
                     addr,
                     chain: ledger.chain(),
@@ -114,7 +116,7 @@ impl Money {
 }
 
 /// Opens our own chain; the first start begins it, with us as its one validator.
-fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64) -> Result<Ledger> {
+fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: Option<&Path>) -> Result<Ledger> {
     let Around { dir, network, net, .. } = around;
     let net = net.clone();
     let folder = dir.path().join("chain");
@@ -128,7 +130,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64) -> Resul
         window_s,
     };
     let path: &Path = &folder.join("genesis.json");
-    let genesis = GenesisFile::open(path, begin)?;
+    let genesis = GenesisFile::take(path, given, begin)?;
     let ours = genesis.beginning().validators.iter().any(|v| v.address == validator.address());
     let sponsor = ours.then(|| dir.validator_key()).transpose()?;
     let post = Box::new(move |to, bytes| {

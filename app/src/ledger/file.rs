@@ -1,6 +1,6 @@
 //! The files of the chain: what a network began with, and the disk as the ledger reads it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
 use talkoo_base::{Address, Validator};
@@ -43,6 +43,16 @@ impl GenesisFile {
             }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
+    }
+
+    /// The file of a chain: the one that is there; else the given one, which is copied; else a new one.
+    pub(crate) fn take(path: &Path, given: Option<&Path>, new: impl FnOnce() -> Beginning) -> Result<Self> {
+        let Some(given) = given else { return Self::open(path, new) };
+        let text = std::fs::read_to_string(given).with_context(|| format!("cannot read {}", given.display()))?;
+        let file = Self::parse(&text).with_context(|| format!("{} is no genesis", given.display()))?;
+        let there = Self::open(path, || file.0.clone())?;
+        ensure!(there == file, "this node is on the chain of {}, not on that of {}", path.display(), given.display());
+        Ok(there)
     }
 
     pub(crate) fn to_json(&self) -> String {

@@ -258,3 +258,106 @@ fn a_ledger_that_is_not_there_is_said_and_waited_for() {
     let (mut treasury, _) = treasury("http://127.0.0.1:9", 30);
     treasury.end();
 }
+
+/// Several validators in one process: real threads, disks and signatures, messages by hand.
+struct Mesh {
+    genesis: GenesisFile,
+    dirs: Vec<tempfile::TempDir>,
+    ledgers: Arc<Vec<Mutex<Option<Ledger>>>>,
+}
+
+impl Mesh {
+    fn new(count: u8) -> Self {
+        let validators = (1..=count).map(|n| Validator { address: key(n).address(), power: 1 }).collect();
+        let mut beginning = genesis().beginning().clone();
+        beginning.validators = validators;
+        let ledgers = Arc::new((0..count).map(|_| Mutex::new(None)).collect::<Vec<_>>());
+        let dirs = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mesh = Self { genesis: GenesisFile::new(beginning), dirs, ledgers };
+        (0..count).for_each(|n| mesh.start(n));
+        mesh
+    }
+
+    fn start(&self, n: u8) {
+        let (all, from) = (Arc::downgrade(&self.ledgers), key(n + 1).node_id());
+        let post = Box::new(move |to: NodeId, bytes: Vec<u8>| {
+            let Some(all) = all.upgrade() else { return };
+            let there = (0..).zip(all.iter()).find(|(n, _)| key(n + 1).node_id() == to);
+            // Who is stopped hears nothing; nobody waits for whoever is being stopped.
+            if let Some(Ok(slot)) = there.map(|(_, slot)| slot.try_lock())
+                && let Some(ledger) = &*slot
+            {
+                ledger.hear(from, &bytes).expect("it is about the chain").expect("it is well formed");
+            }
+        });
+        let (dir, network) = (self.dirs[usize::from(n)].path(), Network::local("test"));
+        let setup = Setup { dir, genesis: &self.genesis, network, key: key(n + 1), sponsor: None, post };
+        let ledger = Ledger::start(setup).unwrap();
+        let mut others = Vec::new();
+        for (m, slot) in (0..).zip(self.ledgers.iter()) {
+            if let Some(other) = &*lock(slot) {
+                other.peer(from, true);
+                others.push(key(m + 1).node_id());
+            }
+        }
+        others.into_iter().for_each(|other| ledger.peer(other, true));
+        *lock(&self.ledgers[usize::from(n)]) = Some(ledger);
+    }
+
+    fn stop(&self, n: u8) {
+        let gone = lock(&self.ledgers[usize::from(n)]).take();
+        for slot in self.ledgers.iter() {
+            lock(slot).iter().for_each(|other| other.peer(key(n + 1).node_id(), false));
+        }
+        drop(gone);
+    }
+
+    fn chain(&self, n: u8) -> Arc<dyn Chain> {
+        lock(&self.ledgers[usize::from(n)]).as_ref().expect("it runs").chain()
+    }
+
+    /// Waits until node `n` has made `value` of payments final.
+    fn until(&self, n: u8, value: u64) {
+        let (chain, deadline) = (self.chain(n), Instant::now() + SETTLE_WAIT);
+        let mut news = chain.blocks();
+        while balance(&*chain) < U256::from(value) {
+            assert!(Instant::now() < deadline, "node {n} has {} of {value}", balance(&*chain));
+            // A block, or nothing for a while: the deadline is above.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                tokio::time::timeout(std::time::Duration::from_millis(200), news.recv()).await.ok();
+            });
+        }
+    }
+}
+
+#[test]
+fn four_validators_agree_and_outlive_one_of_them() {
+    let mesh = Mesh::new(4);
+    mesh.chain(1).submit(pay(0, 5)).unwrap();
+    (0..4).for_each(|n| mesh.until(n, 5));
+    mesh.stop(3);
+    for nonce in 1..6 {
+        mesh.chain(0).submit(pay(nonce, 5)).unwrap();
+        (0..3).for_each(|n| mesh.until(n, 5 * (nonce + 1)));
+    }
+    // It comes back, hears what it missed, and takes part again: then another may be away.
+    mesh.start(3);
+    mesh.until(3, 30);
+    mesh.stop(0);
+    mesh.chain(2).submit(pay(6, 5)).unwrap();
+    (1..4).for_each(|n| mesh.until(n, 35));
+    let heads: Vec<_> = (1..4).map(|n| mesh.chain(n).view().head.hash).collect();
+    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+    let (view, network) = (mesh.chain(1).view(), Network::local("test"));
+    for number in 1..=view.head.header.number {
+        let bytes = store::certificate(&*view.kv, number).unwrap().unwrap();
+        let certificate: Certificate = talkoo_base::wire::decode(&bytes).unwrap();
+        certificate.verify(&mesh.genesis.beginning().validators, &network).unwrap();
+    }
+    // Two of four decide nothing, and lose nothing: with a third it goes on.
+    mesh.stop(1);
+    mesh.chain(2).submit(pay(7, 5)).unwrap();
+    mesh.start(1);
+    (1..4).for_each(|n| mesh.until(n, 40));
+}
