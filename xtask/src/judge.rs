@@ -40,6 +40,12 @@ const JUDGES: &[Judge] = &[
         run: ethereum,
     },
     Judge {
+        name: "validators",
+        what: "four validators and a follower as processes: kill -9 at random, no fork, all come back level",
+        quick: false,
+        run: validators,
+    },
+    Judge {
         name: "vectors",
         what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
@@ -158,6 +164,18 @@ fn ethereum() -> Outcome {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) => Outcome::Failed(format!("node ended with {status}")),
         Err(why) => Outcome::Skipped(format!("node is not here: {why}")),
+    }
+}
+
+fn validators() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    match Command::new("python3").arg("xtask/judges/validators.py").arg(format!("{target}/release/talkoo")).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
     }
 }
 

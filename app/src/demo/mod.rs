@@ -185,11 +185,11 @@ impl Stage<'_> {
             args.push("up".into());
         }
         let bootstrap = client.listen.first().context("the client listens nowhere")?;
-        let ledger = client.ledger.as_ref().context("the client has no ledger")?;
+        let genesis = client.dir.join("chain/genesis.json").to_string_lossy().into_owned();
         args.extend(Self::flags());
-        args.extend(
-            ["--sources", "peers", "--provide", "--bootstrap", bootstrap, "--ledger", ledger].map(str::to_owned),
-        );
+        // Every node follows the chain by itself: it executes each block, and believes no server.
+        args.extend(["--ledger", "own", "--ledger-rpc", "127.0.0.1:0", "--genesis", &genesis].map(str::to_owned));
+        args.extend(["--sources", "peers", "--provide", "--bootstrap", bootstrap].map(str::to_owned));
         Ok(args)
     }
 

@@ -34,6 +34,12 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) const CHAIN: u8 = 1;
 /// First byte of a transaction.
 pub(super) const TRANSACTION: u8 = 2;
+/// First byte of a newcomer's request for starter credit: its owner's address and its node's follow.
+pub(super) const NEWCOMER: u8 = 3;
+/// Requests for starter credit that one peer may make.
+const NEWCOMERS_PER_PEER_MAX: u32 = 8;
+/// Peers whose requests are counted.
+const ASKERS_MAX: usize = 1_024;
 
 /// What comes to the thread.
 pub(super) enum Inbound {
@@ -43,6 +49,10 @@ pub(super) enum Inbound {
     Said(NodeId, Message),
     /// A peer's transaction.
     Transaction(Vec<u8>),
+    /// Our owner and node want starter credit, which only others can give.
+    Ask([Address; 2]),
+    /// A peer's owner and node want starter credit.
+    Newcomer(NodeId, [Address; 2]),
     /// The pool has something, or the end came.
     Nudge,
 }
@@ -66,6 +76,8 @@ pub(super) struct Driver {
     /// Blocks executed on top of the head, by hash.
     pub(super) candidates: BTreeMap<Digest, Executed>,
     pub(super) peers: Vec<NodeId>,
+    /// How often each peer asked for starter credit.
+    pub(super) asked: BTreeMap<NodeId, u32>,
 }
 
 impl Driver {
@@ -135,6 +147,11 @@ impl Driver {
             }
             Inbound::Said(from, message) => inputs.push_back(Input::Message { from, message }),
             Inbound::Transaction(bytes) => self.transaction(&bytes),
+            Inbound::Ask([owner, node]) => {
+                let bytes = [&[NEWCOMER][..], &owner.0, &node.0].concat();
+                self.peers.iter().for_each(|peer| (self.post)(*peer, bytes.clone()));
+            }
+            Inbound::Newcomer(from, addresses) => self.newcomer(from, addresses),
             Inbound::Nudge => {
                 // Others that are on their way shall share the block.
                 std::thread::sleep(GATHER);
@@ -153,6 +170,23 @@ impl Driver {
         let taken = known.and_then(|transaction| self.shared.admit(transaction).map_err(|e| e.to_string()));
         if let Err(why) = taken {
             debug!(why, "a peer's transaction was not taken");
+        }
+    }
+
+    /// Gives a peer starter credit, if we may; the faucet's caps are the quota.
+    fn newcomer(&mut self, from: NodeId, [owner, node]: [Address; 2]) {
+        if self.asked.len() >= ASKERS_MAX {
+            self.asked.clear();
+        }
+        let count = self.asked.entry(from).or_default();
+        *count += 1;
+        if *count > NEWCOMERS_PER_PEER_MAX {
+            return;
+        }
+        match self.shared.give_as_sponsor(owner.0.into(), node.0.into()) {
+            Some(Ok(hashes)) if !hashes.is_empty() => info!(?from, "gave a newcomer test credit (no value)"),
+            Some(Err(why)) => info!(?from, %why, "a newcomer gets nothing"),
+            _ => {}
         }
     }
 

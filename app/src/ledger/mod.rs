@@ -22,7 +22,7 @@ pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Tr
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
-use driver::{CHAIN, Driver, Inbound, Post, TRANSACTION, ancestor, unpack};
+use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor, unpack};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +128,7 @@ impl Ledger {
             started,
             candidates,
             peers,
+            asked: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new().name("ledger".into());
         let thread = thread.spawn(move || driver.run(&heard, restarted)).context("cannot start the ledger's thread")?;
@@ -148,6 +149,14 @@ impl Ledger {
                     Ok(())
                 }
                 Err(why) => Err(why.to_string()),
+            }),
+            (&NEWCOMER, rest) => Some(match rest.split_at_checked(20) {
+                Some((owner, node)) if node.len() == 20 => {
+                    let address = |bytes: &[u8]| talkoo_base::Address(bytes.try_into().expect("20 bytes"));
+                    self.shared.tell(Inbound::Newcomer(from, [address(owner), address(node)]));
+                    Ok(())
+                }
+                _ => Err("a newcomer names two addresses".into()),
             }),
             (&TRANSACTION, rest) => {
                 self.shared.tell(Inbound::Transaction(rest.to_vec()));
@@ -174,7 +183,7 @@ impl Ledger {
 
 /// Whether a message between nodes is about a chain.
 pub(crate) fn is_of_chain(bytes: &[u8]) -> bool {
-    matches!(bytes.first(), Some(&CHAIN | &TRANSACTION))
+    matches!(bytes.first(), Some(&CHAIN | &TRANSACTION | &NEWCOMER))
 }
 
 impl Drop for Ledger {
@@ -229,6 +238,11 @@ impl Shared {
         lock(&self.inbox).send(inbound).ok();
     }
 
+    /// Gives starter credit, if we are who may.
+    fn give_as_sponsor(&self, owner: Address, node: Address) -> Option<Result<Vec<B256>, SponsorError>> {
+        Some(self.give(self.sponsor.as_ref()?, owner, node))
+    }
+
     /// Takes a transaction into the pool.
     fn admit(&self, transaction: SignedBy) -> Result<B256, SubmitError> {
         let sender = transaction.signer();
@@ -277,8 +291,11 @@ impl Chain for Shared {
     }
 
     fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
-        let key = self.sponsor.as_ref().ok_or(SponsorError::None)?;
-        self.give(key, owner, node)
+        self.give_as_sponsor(owner, node).unwrap_or_else(|| {
+            let ours = |address: Address| talkoo_base::Address(address.0.0);
+            self.tell(Inbound::Ask([ours(owner), ours(node)]));
+            Ok(Vec::new())
+        })
     }
 
     fn blocks(&self) -> broadcast::Receiver<Arc<Executed>> {

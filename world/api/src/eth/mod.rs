@@ -80,7 +80,8 @@ pub trait Chain: Send + Sync {
     /// The nonce after an account's waiting transactions, if any waits.
     fn next_nonce(&self, account: &Address) -> Option<u64>;
 
-    /// Gives a newcomer starter credit and gas, each if it has none; the hashes of what was sent.
+    /// Gives a newcomer starter credit and gas, each if it has none; the hashes of what was sent. None if there is nothing to
+    /// give, or if others were asked to.
     ///
     /// # Errors
     /// [`SponsorError`].
