@@ -55,6 +55,8 @@ pub(super) struct Money {
     treasury: Option<Treasury>,
     /// Where the ledger's RPC is.
     pub(super) url: Option<String>,
+    /// Ends the RPC: after the treasury, whose last claims go through it.
+    rpc: CancellationToken,
 }
 
 /// What the start of the ledger needs of the rest.
@@ -64,7 +66,6 @@ pub(super) struct Around<'a> {
     pub(super) network: &'a Network,
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) tasks: &'a TaskTracker,
-    pub(super) stop: CancellationToken,
 }
 
 impl Money {
@@ -74,7 +75,7 @@ impl Money {
     /// A chain that can't be opened, or a port that is taken.
     pub(super) async fn start(choice: &LedgerChoice, keys: Keys, around: Around<'_>) -> Result<Self> {
         let Around { network, tasks, .. } = around;
-        let (inbox, stop) = (around.inbox.clone(), around.stop.clone());
+        let (inbox, stop) = (around.inbox.clone(), CancellationToken::new());
         let (own, url) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
             LedgerChoice::Url(url) => (None, url.clone()),
@@ -105,12 +106,13 @@ impl Money {
             inbox.blocking_send(Event::Money(news)).ok();
         };
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
-        Ok(Self { own, treasury: Some(treasury), url: Some(url) })
+        Ok(Self { own, treasury: Some(treasury), url: Some(url), rpc: stop })
     }
 
     /// Claims what was earned, then closes the chain. Blocks.
     pub(super) fn end(&mut self) {
         self.treasury.iter_mut().for_each(Treasury::end);
+        self.rpc.cancel();
         self.own.iter_mut().for_each(Ledger::end);
     }
 }
