@@ -118,7 +118,14 @@ fn faults(path: &str, line: &str, is_rust: bool, is_test: bool) -> Vec<String> {
     }
     // Lying lives in app/src/demo, and only the hidden commands of the demo lead there.
     let leads = ["demo::", "mod liar", "liar::", "Liar"].iter().any(|w| code.contains(w));
-    let may = ["app/src/demo/", "app/src/main.rs", "app/src/cli/demo.rs", "app/src/commands/mod.rs", "sim/"];
+    let may = [
+        "app/src/demo/",
+        "app/src/main.rs",
+        "app/src/cli.rs",
+        "app/src/cli/demo.rs",
+        "app/src/commands/mod.rs",
+        "sim/",
+    ];
     if leads && !code.contains("ProvenLiar") && !may.iter().any(|m| path.starts_with(m)) {
         faults.push("reaches for the demo's liar".into());
     }
