@@ -34,8 +34,9 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The chain at the height after the ledger's first block, or, without a journal, after its last one. The journal's
-    /// events are applied next, and [`Input::Restarted`] is the first input if there were any.
+    /// A chain that goes on at `height`: 1 after a genesis block. The journal's events are applied next, and
+    /// [`Input::Restarted`] is the first input if there were any. Without the journal of its last life a validator may
+    /// contradict itself.
     ///
     /// # Panics
     /// Unless there are 1 to 128 validators, each once and with power, together at most 2^62.

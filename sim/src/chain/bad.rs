@@ -5,13 +5,14 @@ use super::scene::{Conduct, Scene};
 use crate::rng::Dice;
 use std::collections::BTreeSet;
 use talkoo_base::wire::Typed;
-use talkoo_base::{Digest, Network, keccak256};
+use talkoo_base::{Address, Certificate, Digest, Network, Vote, VoteKind, keccak256};
 use talkoo_chain::{Message, SignedProposal, SignedVote};
 
 /// The messages that leave for one peer.
 pub(super) fn instead(
     node: &Node,
     message: &Message,
+    others: &[Address],
     network: &Network,
     dice: &mut Dice,
     scene: &Scene,
@@ -30,7 +31,13 @@ pub(super) fn instead(
             vec![Message::Proposal { proposal: *proposal, bytes: forged(bytes) }]
         }
         (Conduct::Forger, Message::Block { certificate, bytes }) => {
-            vec![Message::Block { certificate: certificate.clone(), bytes: forged(bytes) }]
+            vec![
+                other_block(node, certificate, network),
+                Message::Block { certificate: certificate.clone(), bytes: forged(bytes) },
+            ]
+        }
+        (Conduct::Forger, Message::Vote(signed)) if signed.validator == node.me => {
+            forged_votes(signed, message, others)
         }
         (Conduct::Boaster, Message::Status { height, .. }) => {
             vec![Message::Status { height: height + dice.below(3) * 1_000, ready: true }]
@@ -73,4 +80,29 @@ fn other_proposal(node: &Node, signed: &SignedProposal, network: &Network) -> Me
     let proposal = talkoo_base::Proposal { block, body: keccak256(&[&bytes]), valid_round: None, ..signed.proposal };
     let signature = node.key.sign(&proposal.digest(network));
     Message::Proposal { proposal: SignedProposal { proposal, proposer: node.me, signature }, bytes }
+}
+
+/// Its own vote in the name of everybody, and certificates made of it.
+fn forged_votes(signed: &SignedVote, message: &Message, others: &[Address]) -> Vec<Message> {
+    let names: Vec<SignedVote> = others.iter().map(|other| SignedVote { validator: *other, ..*signed }).collect();
+    let mut said: Vec<Message> = names.iter().map(|vote| Message::Vote(*vote)).collect();
+    for votes in [vec![*signed], vec![*signed; others.len()], names] {
+        match signed.vote.kind {
+            _ if votes.is_empty() => {}
+            VoteKind::Prevote if signed.vote.block != Digest::ZERO => said.push(Message::Polka { votes }),
+            VoteKind::Prevote => said.push(Message::Round { skip: true, votes }),
+            VoteKind::Precommit => said.push(Message::Round { skip: false, votes }),
+        }
+    }
+    said.push(message.clone());
+    said
+}
+
+/// Another block in the place of a final one, as valid, with a certificate of its own making.
+fn other_block(node: &Node, certificate: &Certificate, network: &Network) -> Message {
+    let Certificate { height, round, .. } = *certificate;
+    let (block, bytes) = node.ledger.before(height).propose(node.me, &BTreeSet::from([2_000]), false);
+    let vote = Vote { kind: VoteKind::Precommit, height, round, block };
+    let signatures = vec![node.key.sign(&vote.digest(network)); certificate.signatures.len()];
+    Message::Block { certificate: Certificate { height, round, block, signatures }, bytes }
 }

@@ -12,6 +12,8 @@ pub(super) struct Check {
     blocks: BTreeMap<u64, Digest>,
     /// What each honest validator signed: height, round, kind (0 is a proposal).
     signed: BTreeMap<(Address, u64, u32, u8), Digest>,
+    /// Who prevoted for which block: height, round, block.
+    prevotes: BTreeMap<(u64, u32, Digest), BTreeSet<Address>>,
     /// Who was proved to have voted twice.
     pub(super) convicted: BTreeSet<Address>,
     /// The first thing that must not be.
@@ -62,6 +64,22 @@ impl Check {
         };
         let before = *self.signed.entry(place).or_insert(digest);
         self.hold(before == digest, || format!("an honest validator signed twice differently: {place:?}"));
+    }
+
+    /// A validator votes, be it honest or not: nobody honest may precommit a block before two thirds prevoted for it.
+    pub(super) fn voted(&mut self, signed: &SignedVote, honest: bool, validators: &[Validator]) {
+        let SignedVote { vote, validator, .. } = *signed;
+        if vote.block == Digest::ZERO {
+            return;
+        }
+        let prevotes = self.prevotes.entry((vote.height, vote.round, vote.block)).or_default();
+        if vote.kind == VoteKind::Prevote {
+            prevotes.insert(validator);
+        } else if honest {
+            let total: u64 = validators.iter().map(|v| v.power).sum();
+            let have: u64 = validators.iter().filter(|v| prevotes.contains(&v.address)).map(|v| v.power).sum();
+            self.hold(have * 3 > total * 2, || format!("{validator} precommitted {} on {have} of {total}", vote.block));
+        }
     }
 
     /// A node shows two votes.

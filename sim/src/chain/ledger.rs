@@ -69,6 +69,15 @@ impl Ledger {
         Some(builder)
     }
 
+    /// The ledger as it was before a block.
+    pub(super) fn before(&self, height: u64) -> Self {
+        let mut then = Self::default();
+        for (certificate, bytes) in self.blocks.iter().take_while(|(c, _)| c.height < height) {
+            then.commit(certificate.clone(), bytes.clone());
+        }
+        then
+    }
+
     pub(super) fn builder(&self, height: u64) -> Option<Address> {
         self.builders.get(usize::try_from(height.checked_sub(1)?).ok()?).copied()
     }

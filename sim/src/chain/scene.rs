@@ -13,7 +13,7 @@ pub enum Conduct {
     BadBlocks,
     /// It hears everything and says nothing.
     Silent,
-    /// It changes the bytes of every block that it sends.
+    /// It changes the bytes of every block that it sends, and makes votes and certificates in others' names.
     Forger,
     /// It claims to be far ahead, serves nothing, and calls everybody to work when there is none.
     Boaster,

@@ -9,7 +9,7 @@ use crate::rng::Dice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use talkoo_base::{Address, Certificate, Network, Validator, sha256};
-use talkoo_chain::{Effect, Input, Message, Notice};
+use talkoo_chain::{Effect, Input, Message, Notice, SignedVote};
 
 /// All numbers are in blocks and all honest nodes are equally far so long after the calm begins, at the latest.
 const SETTLE_MS: u64 = 90_000;
@@ -240,6 +240,13 @@ impl<'a> World<'a> {
             return self.crash(node, &records[..kept]);
         }
         self.nodes[node].journal.extend(records);
+        let (me, honest) = (self.nodes[node].me, self.nodes[node].is_honest());
+        // What two thirds prevoted may be precommitted in the same step, and the core says the last word first.
+        let mut votes: Vec<SignedVote> = out.iter().filter_map(own_vote).filter(|v| v.validator == me).collect();
+        votes.sort_by_key(|v| v.vote.kind);
+        for vote in votes {
+            self.check.voted(&vote, honest, &self.validators(vote.vote.height));
+        }
         for effect in out {
             self.carry_out(node, effect);
         }
@@ -349,7 +356,16 @@ impl<'a> World<'a> {
         if self.nodes[from].is_honest() {
             self.check.said(self.nodes[from].me, message, &self.nodes[from].approved, &self.network);
         }
-        for message in super::bad::instead(&self.nodes[from], message, &self.network, &mut self.dice, self.scene) {
+        let sender = &self.nodes[from];
+        let others: Vec<Address> =
+            self.nodes.iter().filter(|n| n.part.power > 0 && n.me != sender.me).map(|n| n.me).collect();
+        for message in super::bad::instead(sender, message, &others, &self.network, &mut self.dice, self.scene) {
+            if let Message::Vote(vote) = &message
+                && vote.validator == self.nodes[from].me
+                && !self.nodes[from].is_honest()
+            {
+                self.check.voted(vote, false, &[]);
+            }
             let bytes = Rc::new(message.to_bytes());
             let calm = self.now >= self.scene.calm_ms;
             let lost = !calm && self.dice.chance(self.scene.loss);
@@ -361,6 +377,10 @@ impl<'a> World<'a> {
             }
         }
     }
+}
+
+fn own_vote(effect: &Effect) -> Option<SignedVote> {
+    if let Effect::Broadcast(Message::Vote(vote)) = effect { Some(*vote) } else { None }
 }
 
 /// An input for people: blocks are long.

@@ -60,11 +60,14 @@ impl Chain {
             Ordering::Less => {}
             Ordering::Greater => {
                 self.catch_up.note(self.host.now, self.height, from, height - 1);
-                let early = self.early.entry(from).or_default();
-                let second = matches!(message, Message::Proposal { .. })
-                    && early.iter().any(|m| matches!(m, Message::Proposal { .. }));
-                if height == self.height + 1 && early.len() < EARLY_PER_PEER_MAX && !second {
-                    early.push(message);
+                // Only a validator has something to say so early: a stranger's block is not worth the memory.
+                if height == self.height + 1 && self.validators.get(from.address()).is_some() {
+                    let early = self.early.entry(from).or_default();
+                    let is_block = |m: &Message| matches!(m, Message::Proposal { .. });
+                    let second = is_block(&message) && early.iter().any(is_block);
+                    if early.len() < EARLY_PER_PEER_MAX && !second {
+                        early.push(message);
+                    }
                 }
             }
             Ordering::Equal if self.committing.is_some() => {}
