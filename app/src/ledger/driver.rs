@@ -53,6 +53,8 @@ pub(super) enum Inbound {
     Ask([Address; 2]),
     /// A peer's owner and node want starter credit.
     Newcomer(NodeId, [Address; 2]),
+    /// What a peer sent, and how many bytes of the queue it took.
+    Queued(Box<Inbound>, usize),
     /// The pool has something, or the end came.
     Nudge,
 }
@@ -144,6 +146,10 @@ impl Driver {
             Inbound::Peer(peer, false) => {
                 self.peers.retain(|other| *other != peer);
                 inputs.push_back(Input::PeerDown(peer));
+            }
+            Inbound::Queued(inbound, bytes) => {
+                self.shared.queued.fetch_sub(bytes, Ordering::AcqRel);
+                return self.take(*inbound, inputs);
             }
             Inbound::Said(from, message) => inputs.push_back(Input::Message { from, message }),
             Inbound::Transaction(bytes) => self.transaction(&bytes),

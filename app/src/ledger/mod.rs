@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor, unpack};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -38,6 +38,8 @@ use talkoo_ledger::{BASE_FEE_MIN, Executed, Head, Mempool, SignedBy, Standing, S
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
+/// Bytes of peers' messages that may wait for the thread; more are dropped, for whatever matters is said again.
+const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Blocks that a slow listener may be behind before it misses some.
 const NEWS_MAX: usize = 256;
 
@@ -50,6 +52,8 @@ struct Shared {
     /// Whether the thread knows that something waits.
     nudged: AtomicBool,
     inbox: Mutex<Sender<Inbound>>,
+    /// Bytes of peers' messages that wait for the thread.
+    queued: AtomicUsize,
     stop: AtomicBool,
     /// The key that may give starter credit, and whose turn it is.
     sponsor: Option<SecretKey>,
@@ -99,6 +103,7 @@ impl Ledger {
             fresh: Mutex::new(Vec::new()),
             nudged: AtomicBool::new(false),
             inbox: Mutex::new(inbox),
+            queued: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             sponsor,
             sponsoring: Mutex::new(()),
@@ -142,28 +147,30 @@ impl Ledger {
 
     /// Takes a peer's message if it is about the chain; says so, or what is wrong with it.
     pub(crate) fn hear(&self, from: NodeId, bytes: &[u8]) -> Option<Result<(), String>> {
-        match bytes.split_first()? {
-            (&CHAIN, rest) => Some(match Message::from_bytes(rest) {
-                Ok(message) => {
-                    self.shared.tell(Inbound::Said(from, message));
-                    Ok(())
-                }
-                Err(why) => Err(why.to_string()),
-            }),
-            (&NEWCOMER, rest) => Some(match rest.split_at_checked(20) {
+        let inbound = match bytes.split_first()? {
+            (&CHAIN, rest) => {
+                Message::from_bytes(rest).map(|message| Inbound::Said(from, message)).map_err(|why| why.to_string())
+            }
+            (&NEWCOMER, rest) => match rest.split_at_checked(20) {
                 Some((owner, node)) if node.len() == 20 => {
                     let address = |bytes: &[u8]| talkoo_base::Address(bytes.try_into().expect("20 bytes"));
-                    self.shared.tell(Inbound::Newcomer(from, [address(owner), address(node)]));
-                    Ok(())
+                    Ok(Inbound::Newcomer(from, [address(owner), address(node)]))
                 }
                 _ => Err("a newcomer names two addresses".into()),
-            }),
-            (&TRANSACTION, rest) => {
-                self.shared.tell(Inbound::Transaction(rest.to_vec()));
-                Some(Ok(()))
-            }
-            _ => None,
+            },
+            (&TRANSACTION, rest) => Ok(Inbound::Transaction(rest.to_vec())),
+            _ => return None,
+        };
+        Some(inbound.map(|inbound| self.queue(inbound, bytes.len())))
+    }
+
+    fn queue(&self, inbound: Inbound, bytes: usize) {
+        let queued = &self.shared.queued;
+        if queued.fetch_add(bytes, Ordering::AcqRel) + bytes > QUEUED_BYTES_MAX {
+            queued.fetch_sub(bytes, Ordering::AcqRel);
+            return;
         }
+        self.shared.tell(Inbound::Queued(Box::new(inbound), bytes));
     }
 
     /// Ends the thread; the state is written first.
