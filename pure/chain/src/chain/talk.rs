@@ -12,7 +12,9 @@ use talkoo_base::{NodeId, keccak256};
 
 impl Chain {
     pub(super) fn peer_up(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
-        if self.peers.len() < PEERS_MAX && self.peers.insert(peer) {
+        // Strangers cannot take the validators' places.
+        let place = self.peers.len() < PEERS_MAX || self.validators.get(peer.address()).is_some();
+        if place && self.peers.insert(peer) {
             out.push(Effect::Send { to: peer, message: self.status(false) });
         }
     }

@@ -3,14 +3,14 @@
 mod play;
 mod wire;
 
-use crate::limits::{ABSENT_HEIGHTS, FETCH_MS, PROPOSE_MS, STATUS_IDLE_MS, VOTE_MS};
+use crate::limits::{ABSENT_HEIGHTS, FETCH_MS, PEERS_MAX, PROPOSE_MS, STATUS_IDLE_MS, VOTE_MS};
 use crate::validators::Validators;
 use crate::wire::Message;
 use crate::{Effect, Event, Input};
 use play::{Play, block, id, key, proposal, vote};
 use std::collections::BTreeSet;
 use talkoo_base::VoteKind::{Precommit, Prevote};
-use talkoo_base::{Address, Digest, Signer, Validator};
+use talkoo_base::{Address, Digest, NodeId, Signer, Validator};
 
 fn votes_of(who: u8, block: Digest) -> Vec<crate::SignedVote> {
     let Message::Vote(signed) = vote(who, Prevote, 0, block) else { unreachable!() };
@@ -113,6 +113,17 @@ fn strangers_and_out_of_turn_proposers_begin_nothing() {
 }
 
 #[test]
+fn strangers_cannot_take_the_places_of_validators() {
+    let mut play = Play::new(4);
+    let late = play.others()[2];
+    play.put(Input::PeerDown(id(late)));
+    (1..=PEERS_MAX as u32).for_each(|n| play.put(Input::PeerUp(NodeId::pretended(n))));
+    play.put(Input::PeerUp(id(late)));
+    play.hear(late, vote(late, Prevote, 0, block(1).0));
+    assert_eq!(play.round_began(), Some(0));
+}
+
+#[test]
 fn certificates_of_every_kind_are_counted_not_believed() {
     let (hash, _) = block(1);
     let mut play = Play::new(4);
@@ -137,13 +148,13 @@ fn certificates_of_every_kind_are_counted_not_believed() {
         play.hear(others[0], Message::Polka { votes: prevotes.collect() });
     }
     // One third and more suffice to enter a round, and are too few to leave it.
-    assert_eq!(play.round(), 0);
+    assert_eq!(play.round_began(), Some(0));
     play.hear(others[0], Message::Round { skip: true, votes: two.clone() });
-    assert_eq!(play.round(), 3);
+    assert_eq!(play.round_began(), Some(3));
     let three = others.iter().map(|o| signed(*o, Precommit)).collect();
     play.hear(others[0], Message::Round { skip: false, votes: three });
     play.wait(VOTE_MS * 4);
-    assert!(play.round() >= 4, "{}", play.round());
+    assert!(play.round_began() >= Some(4));
 }
 
 #[test]

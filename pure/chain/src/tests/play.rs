@@ -172,9 +172,9 @@ impl Play {
         self.said.iter().filter_map(fetch).collect()
     }
 
-    /// The round of this height that began last.
-    pub(super) fn round(&self) -> u32 {
+    /// The highest round that began.
+    pub(super) fn round_began(&self) -> Option<u32> {
         let round = |e: &Effect| if let Effect::Notice(Notice::Round { round, .. }) = e { Some(*round) } else { None };
-        self.said.iter().filter_map(round).max().unwrap_or_default()
+        self.said.iter().filter_map(round).max()
     }
 }
