@@ -149,7 +149,7 @@ fn genesis(validators: &[Validator], founder: Option<talkoo_base::Address>, wind
     }
     let founder = founder.unwrap_or(validators[0].address).0.into();
     let (chain_id, validators) = (Network::LOCAL_CHAIN_ID, validators.to_vec());
-    Ok(GenesisFile::new(Beginning { chain_id, timestamp, validators, founder, window_s }).to_json())
+    Ok(GenesisFile::checked(Beginning { chain_id, timestamp, validators, founder, window_s })?.to_json())
 }
 
 fn state(rpc: &Rpc, status: &Value) -> Result<Value> {

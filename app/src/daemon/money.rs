@@ -66,6 +66,8 @@ pub(super) struct Around<'a> {
     pub(super) network: &'a Network,
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) tasks: &'a TaskTracker,
+    /// Stops the node.
+    pub(super) stop: CancellationToken,
 }
 
 impl Money {
@@ -141,8 +143,18 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
             debug!(peer = ?to, %why, "chain message not sent");
         }
     });
+    let stop = around.stop.clone();
+    let fatal = Box::new(move || stop.cancel());
     let network = Network::clone(network);
-    Ledger::start(crate::ledger::Setup { dir: &folder, genesis: &genesis, network, key: validator, sponsor, post })
+    Ledger::start(crate::ledger::Setup {
+        dir: &folder,
+        genesis: &genesis,
+        network,
+        key: validator,
+        sponsor,
+        post,
+        fatal,
+    })
 }
 
 impl Daemon {

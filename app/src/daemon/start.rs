@@ -116,7 +116,14 @@ pub(crate) async fn run(
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
     let keys = Keys { node: key, owner: owner.clone(), delegation };
     let net = Arc::new(net);
-    let around = Around { net: net.clone(), dir: &dir, network: &network, inbox: inbox.clone(), tasks: &tasks };
+    let around = Around {
+        net: net.clone(),
+        dir: &dir,
+        network: &network,
+        inbox: inbox.clone(),
+        tasks: &tasks,
+        stop: stop.clone(),
+    };
     let money = Money::start(&config.ledger, keys, around).await?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),

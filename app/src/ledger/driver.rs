@@ -4,6 +4,7 @@
 //! anything that follows from it leaves: no vote is ever signed twice differently, whatever is killed.
 
 use super::file::Disk;
+use super::log::pack;
 use super::{Shared, Store, lock, unix};
 use alloy_primitives::B256;
 use anyhow::{Context, Result};
@@ -28,7 +29,11 @@ pub(super) const STATE_EVERY: u64 = 64;
 const GATHER: Duration = Duration::from_millis(20);
 /// A stranger's block may be dated so far ahead of our clock, in seconds.
 const AHEAD_S_MAX: u64 = 5;
-/// How long the thread waits before it tries a disk that failed again.
+/// What comes at once is taken in turns of so many, so that a flood does not keep the machine from its work.
+const TURN_MAX: usize = 256;
+/// Waiting transactions that a new peer is told.
+const TOLD_MAX: usize = 256;
+/// The longest wait for anything to happen.
 const RETRY: Duration = Duration::from_secs(1);
 /// First byte of a chain message among the node's: no message of another kind begins so.
 pub(super) const CHAIN: u8 = 1;
@@ -74,6 +79,8 @@ pub(super) struct Driver {
     /// The block whose state is on disk.
     pub(super) saved: u64,
     pub(super) post: Post,
+    /// Stops the node.
+    pub(super) fatal: Box<dyn Fn() + Send>,
     pub(super) started: Instant,
     /// Blocks executed on top of the head, by hash.
     pub(super) candidates: BTreeMap<Digest, Executed>,
@@ -98,16 +105,18 @@ impl Driver {
         }
         while !self.shared.stop.load(Ordering::Acquire) {
             if let Err(why) = self.work(&mut inputs) {
-                error!(%why, "the chain's disk fails; trying again");
-                std::thread::sleep(RETRY);
-                continue;
+                // What the machine said is not all written: only the journal can tell what was.
+                error!(%why, "the chain's disk fails: this node stops; make room and start it again");
+                (self.fatal)();
+                return;
             }
             let wait =
                 self.chain.next_wake().map_or(RETRY, |at| Duration::from_millis(at - self.now().mono)).min(RETRY);
             match inbox.recv_timeout(wait) {
                 Ok(inbound) => {
                     self.take(inbound, &mut inputs);
-                    while let Ok(inbound) = inbox.try_recv() {
+                    for _ in 0..TURN_MAX {
+                        let Ok(inbound) = inbox.try_recv() else { break };
                         self.take(inbound, &mut inputs);
                     }
                 }
@@ -141,6 +150,7 @@ impl Driver {
         match inbound {
             Inbound::Peer(peer, true) => {
                 self.peers.push(peer);
+                self.tell_waiting(peer);
                 inputs.push_back(Input::PeerUp(peer));
             }
             Inbound::Peer(peer, false) => {
@@ -193,6 +203,16 @@ impl Driver {
             Some(Ok(hashes)) if !hashes.is_empty() => info!(?from, "gave a newcomer test credit (no value)"),
             Some(Err(why)) => info!(?from, %why, "a newcomer gets nothing"),
             _ => {}
+        }
+    }
+
+    /// A peer that was away may have missed what waits.
+    fn tell_waiting(&self, peer: NodeId) {
+        let waiting: Vec<SignedBy> = lock(&self.shared.pool).best(u128::from(BASE_FEE_MIN)).take(TOLD_MAX).collect();
+        for transaction in waiting {
+            let mut bytes = vec![TRANSACTION];
+            bytes.extend(encode_transaction(transaction.inner()));
+            (self.post)(peer, bytes);
         }
     }
 
@@ -367,26 +387,4 @@ fn recorded(effect: &Effect) -> Option<&Event> {
 
 pub(super) fn ancestor(kv: &dyn talkoo_ledger::KvRead, number: u64) -> Result<B256, talkoo_ledger::KvError> {
     Ok(store::block(kv, number)?.map_or_else(Default::default, |block| talkoo_ledger::hash(&block.header)))
-}
-
-/// Events one after the other, each behind its length (u32, big endian).
-fn pack(events: impl Iterator<Item = Event>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for event in events.map(|event| event.to_bytes()) {
-        bytes.extend(u32::try_from(event.len()).expect("a block has 768 KiB").to_be_bytes());
-        bytes.extend(event);
-    }
-    bytes
-}
-
-/// The reverse of [`pack`].
-pub(super) fn unpack(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
-    let mut events = Vec::new();
-    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let (event, rest) = rest.split_at_checked(length).context("the chain's snapshot is torn")?;
-        events.push(event);
-        bytes = rest;
-    }
-    Ok(events)
 }

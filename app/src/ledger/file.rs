@@ -2,11 +2,18 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
-use talkoo_base::{Address, Validator};
+use talkoo_base::wire::VALIDATORS_MAX;
+use talkoo_base::{Address, Network, Validator};
 use talkoo_disk::Snapshot;
 use talkoo_ledger::contracts::Beginning;
 use talkoo_ledger::{KvError, KvRead};
+
+/// Highest power of one validator: all together stay countable.
+const POWER_MAX: u64 = 1 << 50;
+/// Longest challenge window: a bond takes 32 days to leave, and reservations last up to 30.
+pub(crate) const WINDOW_S_MAX: u64 = 24 * 3_600;
 
 /// The disk at one moment, as the ledger reads it.
 pub(crate) struct Disk(pub(crate) Snapshot);
@@ -22,11 +29,6 @@ impl KvRead for Disk {
 pub(crate) struct GenesisFile(Beginning);
 
 impl GenesisFile {
-    /// Of a network that begins here.
-    pub(crate) fn new(beginning: Beginning) -> Self {
-        Self(beginning)
-    }
-
     pub(crate) fn beginning(&self) -> &Beginning {
         &self.0
     }
@@ -36,7 +38,7 @@ impl GenesisFile {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).with_context(|| format!("{} is no genesis", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let file = Self::new(new());
+                let file = Self::checked(new())?;
                 std::fs::write(path, file.to_json() + "\n")
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 Ok(file)
@@ -84,12 +86,31 @@ impl GenesisFile {
             .iter()
             .map(|v| Ok(Validator { address: address(&v["address"])?, power: number(v, "power")? }))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self(Beginning {
+        Self::checked(Beginning {
             chain_id: number(&file, "chainId")?,
             timestamp: number(&file, "timestamp")?,
             validators,
             founder: address(&file["founder"])?.0.into(),
             window_s: number(&file, "windowS")?,
-        }))
+        })
+    }
+
+    /// Refuses what no chain can begin with.
+    pub(crate) fn checked(beginning: Beginning) -> Result<Self> {
+        let Beginning { chain_id, timestamp, validators, window_s, .. } = &beginning;
+        ensure!(
+            *chain_id == Network::LOCAL_CHAIN_ID,
+            "chain id {chain_id}: this version signs for {}",
+            Network::LOCAL_CHAIN_ID
+        );
+        ensure!((1..=VALIDATORS_MAX).contains(&validators.len()), "a chain has 1 to {VALIDATORS_MAX} validators");
+        let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
+        ensure!(addresses.len() == validators.len(), "a validator is named twice");
+        ensure!(!addresses.contains(&Address::default()), "the zero address is nobody's");
+        let powers = validators.iter().all(|validator| (1..=POWER_MAX).contains(&validator.power));
+        ensure!(powers, "a validator's power is 1 to {POWER_MAX}");
+        ensure!(*window_s <= WINDOW_S_MAX, "a challenge window has at most {WINDOW_S_MAX} s");
+        ensure!(*timestamp < 1 << 40, "the chain would begin after the sun has gone");
+        Ok(Self(beginning))
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod bench;
 mod driver;
 mod earnings;
 mod file;
+mod log;
 mod rpc;
 mod sponsor;
 #[cfg(test)]
@@ -22,7 +23,8 @@ pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Tr
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
-use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor, unpack};
+use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor};
+use log::unpack;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -81,6 +83,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) sponsor: Option<SecretKey>,
     /// Sends to peers.
     pub(crate) post: Post,
+    /// Stops the node, when the chain's disk fails.
+    pub(crate) fatal: Box<dyn Fn() + Send>,
 }
 
 impl Ledger {
@@ -89,7 +93,7 @@ impl Ledger {
     /// # Errors
     /// A file that can't be used, or that holds another network's chain.
     pub(crate) fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { dir, genesis, network, key, sponsor, post } = setup;
+        let Setup { dir, genesis, network, key, sponsor, post, fatal } = setup;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("ledger.redb");
         let store = Arc::new(Store::open(&path).with_context(|| format!("cannot open {}", path.display()))?);
@@ -119,6 +123,10 @@ impl Ledger {
         for record in records {
             chain.apply(&Event::from_bytes(record).context("the chain's journal can't be read")?);
         }
+        if chain.height() > head.header.number + 1 {
+            let (agreed, there) = (chain.height() - 1, head.header.number);
+            bail!("the chain's journal is at block {agreed}, its ledger at {there}: restore {}", path.display());
+        }
         let (candidates, peers, started) = (BTreeMap::new(), Vec::new(), Instant::now());
         let driver = Driver {
             shared: shared.clone(),
@@ -130,6 +138,7 @@ impl Ledger {
             head,
             saved,
             post,
+            fatal,
             started,
             candidates,
             peers,

@@ -18,6 +18,9 @@ const CREDIT: u128 = 10_000_000;
 /// What a node gets for its transactions, in wei: some thousands of them.
 const GAS: u128 = 10u128.pow(16);
 
+/// Who asks without an invite shares one with everybody else of the same day.
+const DAY_S: u64 = 24 * 3_600;
+
 /// What an account would be given.
 struct Gift {
     to: Address,
@@ -40,7 +43,8 @@ impl Shared {
             gifts.push(Gift { to: node, amount: CreditAndGas { credit: 0, gas: GAS } });
         }
         let give = |gift: Gift| {
-            let call = IFaucet::grantCall { account: gift.to, invite: B256::ZERO, amount: gift.amount };
+            let call =
+                IFaucet::grantCall { account: gift.to, invite: U256::from(unix() / DAY_S).into(), amount: gift.amount };
             let sponsor = Address::from(key.address().0);
             self.ask(sponsor, FAUCET_AT, &call)?;
             self.send(key, sponsor, &call)

@@ -13,13 +13,21 @@ fn genesis() -> GenesisFile {
     let founder = key(1).address();
     let validators = vec![Validator { address: founder, power: 1 }];
     let chain_id = Network::LOCAL_CHAIN_ID;
-    GenesisFile::new(Beginning { chain_id, timestamp: 1, validators, founder: founder.0.into(), window_s: WINDOW_S })
+    GenesisFile::checked(Beginning {
+        chain_id,
+        timestamp: 1,
+        validators,
+        founder: founder.0.into(),
+        window_s: WINDOW_S,
+    })
+    .unwrap()
 }
 
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
     let post = Box::new(|_, _| ());
-    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), sponsor: None, post }).unwrap()
+    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), sponsor: None, post, fatal: Box::new(|| ()) })
+        .unwrap()
 }
 
 fn pay(nonce: u64, value: u64) -> SignedBy {
@@ -107,7 +115,7 @@ fn another_networks_chain_is_refused() {
     let mut beginning = genesis().beginning().clone();
     beginning.timestamp += 1;
     let store = Store::open(&dir.path().join("ledger.redb")).unwrap();
-    let error = open(&store, &GenesisFile::new(beginning)).unwrap_err().to_string();
+    let error = open(&store, &GenesisFile::checked(beginning).unwrap()).unwrap_err().to_string();
     assert!(error.contains("another network's"), "{error}");
 }
 
@@ -138,7 +146,7 @@ fn served() -> Network1 {
     let dir = tempfile::tempdir().unwrap();
     let mut beginning = genesis().beginning().clone();
     beginning.window_s = 0;
-    let (genesis, network) = (GenesisFile::new(beginning), Network::local("test"));
+    let (genesis, network) = (GenesisFile::checked(beginning).unwrap(), Network::local("test"));
     let setup = Setup {
         dir: dir.path(),
         genesis: &genesis,
@@ -146,6 +154,7 @@ fn served() -> Network1 {
         key: key(1),
         sponsor: Some(key(1)),
         post: Box::new(|_, _| ()),
+        fatal: Box::new(|| ()),
     };
     let ledger = Ledger::start(setup).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -273,7 +282,7 @@ impl Mesh {
         beginning.validators = validators;
         let ledgers = Arc::new((0..count).map(|_| Mutex::new(None)).collect::<Vec<_>>());
         let dirs = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
-        let mesh = Self { genesis: GenesisFile::new(beginning), dirs, ledgers };
+        let mesh = Self { genesis: GenesisFile::checked(beginning).unwrap(), dirs, ledgers };
         (0..count).for_each(|n| mesh.start(n));
         mesh
     }
@@ -291,7 +300,15 @@ impl Mesh {
             }
         });
         let (dir, network) = (self.dirs[usize::from(n)].path(), Network::local("test"));
-        let setup = Setup { dir, genesis: &self.genesis, network, key: key(n + 1), sponsor: None, post };
+        let setup = Setup {
+            dir,
+            genesis: &self.genesis,
+            network,
+            key: key(n + 1),
+            sponsor: None,
+            post,
+            fatal: Box::new(|| ()),
+        };
         let ledger = Ledger::start(setup).unwrap();
         let mut others = Vec::new();
         for (m, slot) in (0..).zip(self.ledgers.iter()) {

@@ -36,8 +36,8 @@ const AUTHORIZATION_S: u64 = 600;
 pub(super) const CLAIM_MIN: u128 = 1_000;
 /// Channels that are watched for clients.
 const WATCHED_MAX: usize = 4_096;
-/// How often starter credit is asked for, once each look.
-const ASKED_MAX: u32 = 100;
+/// How often starter credit is asked for at each look; then seldom.
+const ASKED_SOON: u32 = 5;
 /// How long an empty purse is not looked into again.
 const POOR: Duration = Duration::from_secs(10);
 /// How long the thread leaves a ledger alone that failed.
@@ -133,6 +133,9 @@ pub(super) struct Purse {
     held: BTreeMap<Digest, u128>,
     begun: bool,
     asked: u32,
+    asked_at: Option<Instant>,
+    /// Deposits on their way, and since when: while one may still be mined no other is made.
+    sent: BTreeMap<Digest, (B256, Instant)>,
     /// Until when nothing is deposited, for there was not enough.
     poor_until: Option<Instant>,
     pub(super) delegated: bool,
@@ -156,6 +159,8 @@ impl Purse {
             held: BTreeMap::new(),
             begun: false,
             asked: 0,
+            asked_at: None,
+            sent: BTreeMap::new(),
             poor_until: None,
             delegated: false,
             collected: None,
@@ -225,14 +230,11 @@ impl Purse {
 
     /// Does whatever is to be done.
     fn turn(&mut self, at_end: bool) -> Result<(), RpcError> {
-        if !at_end {
-            self.begin()?;
-        }
-        self.fund()?;
-        self.look()?;
         let all = at_end || !self.settling.is_empty();
-        self.claim(all)?;
-        self.collect(all)?;
+        // What one part can't do shall not keep the others from what they can.
+        let begun = if at_end { Ok(()) } else { self.begin() };
+        let done = [begun, self.fund(), self.look(), self.claim(all), self.collect(all)];
+        done.into_iter().collect::<Result<(), _>>()?;
         for done in self.settling.drain(..) {
             // Who asked may have gone.
             done.send(()).ok();
@@ -247,12 +249,20 @@ impl Purse {
             return Ok(());
         }
         let (owner, node) = (self.setup.owner.address().to_string(), self.setup.node.address().to_string());
+        let chain = self.rpc.number("eth_chainId", &json!([]))?;
+        if chain != U256::from(self.setup.network.chain_id) {
+            let why = format!("it is chain {chain}, our signatures are for {}", self.setup.network.chain_id);
+            return Err(RpcError::Unreachable { url: self.setup.url.clone(), why });
+        }
+        if self.asked >= ASKED_SOON && self.asked_at.is_some_and(|at| at.elapsed() < POOR) {
+            return Ok(());
+        }
         self.asked += 1;
+        self.asked_at = Some(Instant::now());
         match self.rpc.ask("talkoo_sponsor", &json!([owner, node])) {
             Ok(hashes) => {
                 // A node that may not give asks those who may; what comes of it is seen in the balance.
-                let waits = hashes == json!([]) && self.asked < ASKED_MAX;
-                if waits && self.rpc.number("eth_getBalance", &json!([node, "latest"]))?.is_zero() {
+                if hashes == json!([]) && self.rpc.number("eth_getBalance", &json!([node, "latest"]))?.is_zero() {
                     return Ok(());
                 }
                 let hashes = hashes.as_array().into_iter().flatten().filter_map(|hash| hash.as_str()?.parse().ok());
@@ -281,8 +291,14 @@ impl Purse {
         if self.poor_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
-        let (mut sent, mut done) = (Vec::new(), Vec::new());
+        let (mut sent, mut done, mut trouble) = (Vec::new(), Vec::new(), Ok(()));
         for (id, (config, need)) in &self.funds {
+            if let Some((hash, since)) = self.sent.get(id).copied() {
+                if self.rpc.included(hash)?.is_none() && since.elapsed().as_secs() < AUTHORIZATION_S {
+                    continue;
+                }
+                self.sent.remove(id);
+            }
             let held = match self.held.get(id) {
                 Some(held) if held >= need => continue,
                 _ => self.balance(id)?,
@@ -301,17 +317,23 @@ impl Purse {
                 warn!(have, missing, "not enough credit for what was ordered: get more, or order less");
             }
             if amount > 0 {
-                let hash = self.deposit(*id, config, amount)?;
-                sent.push((*id, held + amount, hash));
+                match self.deposit(*id, config, amount) {
+                    Ok(hash) => {
+                        self.sent.insert(*id, (hash, Instant::now()));
+                        sent.push((*id, held + amount, hash));
+                    }
+                    Err(error) => trouble = Err(error),
+                }
             }
         }
         for (id, total, hash) in sent {
             let included = self.rpc.wait(hash)?;
             info!(channel = %id, total, block = included.block, gas = included.gas_used, "deposited");
+            self.sent.remove(&id);
             done.push((id, total));
         }
         self.held.extend(done);
-        Ok(())
+        trouble
     }
 
     fn deposit(&self, id: Digest, config: &ChannelConfig, amount: u128) -> Result<B256, RpcError> {

@@ -22,5 +22,7 @@ pub const CALL_GAS_MAX: u64 = 50_000_000;
 pub(crate) const POOL_MAX: usize = 16_384;
 /// Their bytes.
 pub(crate) const POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one sender's that wait.
+pub(crate) const POOL_SENDER_BYTES_MAX: usize = 1024 * 1024;
 /// Transactions of one sender that wait: a batch of a thousand workers' deposits takes a few blocks.
 pub(crate) const POOL_SENDER_MAX: usize = 1_024;

@@ -5,7 +5,7 @@
 //! look for.
 
 use crate::block::SignedBy;
-use crate::limits::{POOL_BYTES_MAX, POOL_MAX, POOL_SENDER_MAX};
+use crate::limits::{POOL_BYTES_MAX, POOL_MAX, POOL_SENDER_BYTES_MAX, POOL_SENDER_MAX};
 use alloy_consensus::transaction::{Transaction as _, TxHashRef as _};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, U256};
@@ -71,7 +71,7 @@ pub enum PoolError {
     #[error("txpool is full")]
     Full,
     /// The sender has as many waiting as anybody may.
-    #[error("account limit exceeded: at most {POOL_SENDER_MAX} transactions of one sender wait")]
+    #[error("account limit exceeded: at most {POOL_SENDER_MAX} transactions of one sender wait, and 1 MiB of them")]
     SenderFull,
 }
 
@@ -110,6 +110,12 @@ impl Mempool {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// Bytes of all that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether none waits.
@@ -152,14 +158,22 @@ impl Mempool {
         let bytes = transaction.encode_2718_len();
         let queue = self.senders.get(&sender);
         let old = queue.and_then(|queue| queue.by_nonce.get(&nonce));
-        match old {
-            Some(old) if !outbids(&transaction, &old.transaction) => return Err(PoolError::Replacement),
-            Some(_) => {}
-            None if queue.is_some_and(|queue| queue.by_nonce.len() >= POOL_SENDER_MAX) => {
-                return Err(PoolError::SenderFull);
-            }
-            None => self.make_room(&transaction, bytes)?,
+        if old.is_some_and(|old| !outbids(&transaction, &old.transaction)) {
+            return Err(PoolError::Replacement);
         }
+        let others = || queue.into_iter().flat_map(|queue| &queue.by_nonce).filter(|(n, _)| **n != nonce);
+        let sender_bytes: usize = others().map(|(_, waiting)| waiting.bytes).sum();
+        if others().count() >= POOL_SENDER_MAX || sender_bytes + bytes > POOL_SENDER_BYTES_MAX {
+            return Err(PoolError::SenderFull);
+        }
+        // All that one sender has waiting has to be payable together.
+        let want =
+            others().fold(cost(&transaction), |sum, (_, waiting)| sum.saturating_add(cost(&waiting.transaction)));
+        if want > standing.balance {
+            return Err(PoolError::Funds { sender, have: standing.balance, want });
+        }
+        let more = bytes.saturating_sub(old.map_or(0, |old| old.bytes));
+        self.make_room(&transaction, more, usize::from(old.is_none()))?;
         self.remove(&sender, nonce);
         self.known.insert(hash, (sender, nonce));
         self.bytes += bytes;
@@ -214,21 +228,30 @@ impl Mempool {
         }
     }
 
-    /// Drops who pays least for somebody who pays more. The last of a sender goes first: no gap is made.
-    fn make_room(&mut self, newcomer: &SignedBy, bytes: usize) -> Result<(), PoolError> {
-        while self.known.len() >= POOL_MAX || self.bytes + bytes > POOL_BYTES_MAX {
+    /// Drops who waits behind a gap, whatever he bids, then who pays least for somebody who pays more. The last of a sender
+    /// goes first: no gap is made.
+    fn make_room(&mut self, newcomer: &SignedBy, bytes: usize, count: usize) -> Result<(), PoolError> {
+        while self.known.len() + count > POOL_MAX || self.bytes + bytes > POOL_BYTES_MAX {
             let last = |(sender, queue): (&Address, &Queue)| {
                 let (nonce, waiting) = queue.by_nonce.last_key_value()?;
-                Some((waiting.transaction.max_fee_per_gas(), *sender, *nonce))
+                let is_next = (queue.next..*nonce).all(|n| queue.by_nonce.contains_key(&n));
+                Some((is_next, waiting.transaction.max_fee_per_gas(), *sender, *nonce))
             };
-            let (fee, sender, nonce) = self.senders.iter().filter_map(last).min().ok_or(PoolError::Full)?;
-            if fee >= newcomer.max_fee_per_gas() || sender == newcomer.signer() {
+            let others = self.senders.iter().filter(|(sender, _)| **sender != newcomer.signer());
+            let (is_next, fee, sender, nonce) = others.filter_map(last).min().ok_or(PoolError::Full)?;
+            if is_next && fee >= newcomer.max_fee_per_gas() {
                 return Err(PoolError::Full);
             }
             self.remove(&sender, nonce);
         }
         Ok(())
     }
+}
+
+/// What a transaction may cost its sender.
+fn cost(transaction: &SignedBy) -> U256 {
+    let gas = U256::from(transaction.gas_limit());
+    gas.saturating_mul(U256::from(transaction.max_fee_per_gas())).saturating_add(transaction.value())
 }
 
 /// Whether `new` pays a tenth more than `old`, in the whole and in the tip.
@@ -253,8 +276,7 @@ fn check(transaction: &SignedBy, standing: Standing, least_fee: u128) -> Result<
     if fee < least_fee {
         return Err(PoolError::Underpriced { have: fee, need: least_fee });
     }
-    let gas = U256::from(transaction.gas_limit());
-    let want = gas.saturating_mul(U256::from(fee)).saturating_add(transaction.value());
+    let want = cost(transaction);
     if want > standing.balance {
         return Err(PoolError::Funds { sender: transaction.signer(), have: standing.balance, want });
     }

@@ -6,7 +6,7 @@ use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Order, Terms};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
-use talkoo_base::{Amount, GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Tier, Work};
+use talkoo_base::{GenerateParams, Kind, NodeId, Now, Refusal, RefusalCode, Tier, Work};
 
 fn no(code: RefusalCode, message: &str, hint: &str) -> Refusal {
     Refusal::new(code, message, hint)
@@ -43,7 +43,8 @@ pub(crate) fn check(
     if order.channel != own || request.channel != own.id(&cx.network) {
         return Err(no(BadVoucher, "the channel is not one this node is paid on", "use the vault and our operator"));
     }
-    if cx.purse.earned(&client) > Amount::ZERO && cx.purse.payer(&client).is_some_and(|p| p != order.channel.payer) {
+    // From the first order on: a voucher does not say whose channel it is of, the payer does.
+    if cx.purse.payer(&client).is_some_and(|payer| payer != order.channel.payer) {
         return Err(no(BadVoucher, "another account paid for this client before", "pay from the same one"));
     }
     if request.deadline <= now.unix {

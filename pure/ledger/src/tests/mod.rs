@@ -428,25 +428,34 @@ fn a_pool_says_why_it_takes_a_transaction_or_not() {
 }
 
 #[test]
-fn a_full_pool_keeps_who_pays_more() {
+fn a_full_pool_keeps_who_pays_more_and_nobody_behind_a_gap() {
     let mut pool = Mempool::default();
     for nonce in 0..1_024 {
         pool.add(priced(0, nonce, 1_000, 0), standing(0), 7).unwrap();
     }
-    assert_eq!(pool.add(priced(0, 1_023 + 1, 1_000, 0), standing(1), 7), Err(PoolError::SenderFull));
-    // A stranger with big transactions fills what is left.
+    assert_eq!(pool.add(priced(0, 1_024, 1_000, 0), standing(1), 7), Err(PoolError::SenderFull));
     let big = |who: u8, nonce, fee| {
         let transaction = plain(nonce, address(2), 0, &[0; 100_000]);
         sign(who, TxEip1559 { gas_limit: 4_100_000, max_fee_per_gas: fee, ..transaction })
     };
-    let mut taken = 0;
-    while pool.add(big(1, taken, 2_000), standing(0), 7).is_ok() {
-        taken += 1;
+    // One sender has 1 MiB of room, also by replacing small ones; and pays for all of it or for none.
+    for nonce in 0..10 {
+        pool.add(big(1, nonce, 2_000), standing(0), 7).unwrap();
     }
-    assert!(taken > 600);
-    // It drove out who paid less, not itself; who pays more still drives it out, from behind.
-    assert_eq!(pool.len() as u64, taken);
-    pool.add(big(2, 0, 3_000), standing(0), 7).unwrap();
-    assert_eq!((pool.len() as u64, pool.next_nonce(&address(1))), (taken, Some(taken - 1)));
-    assert_eq!(pool.add(big(3, 0, 1_000), standing(0), 7), Err(PoolError::Full));
+    assert_eq!(pool.add(big(1, 10, 2_000), standing(0), 7), Err(PoolError::SenderFull));
+    assert_eq!(pool.add(big(0, 3, 9_000), standing(0), 7).map(drop), Ok(()));
+    let poor = Standing { nonce: 0, balance: U256::from(4_100_000u64 * 5_000) };
+    pool.add(big(2, 0, 3_000), poor, 7).unwrap();
+    assert!(matches!(pool.add(big(2, 1, 3_000), poor, 7), Err(PoolError::Funds { .. })));
+    // Strangers who can never run, at a huge fee, fill all that is left …
+    let mut jams = 0;
+    for who in 3..90 {
+        for nonce in 1..11 {
+            jams += u32::from(pool.add(big(who, nonce, 1_000_000), standing(0), 7).is_ok());
+        }
+    }
+    assert!(jams > 600 && pool.bytes() <= 64 << 20, "{jams}, {} bytes", pool.bytes());
+    // … and make way for anybody who can, whatever he bids.
+    let modest = pool.add(big(91, 0, 10), standing(0), 7).unwrap();
+    assert!(pool.get(&modest).is_some());
 }
