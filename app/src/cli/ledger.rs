@@ -58,6 +58,11 @@ fn validator(text: &str) -> Result<Validator, String> {
 }
 
 impl LedgerArgs {
+    /// Whether no other ledger than an own chain was asked for.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.ledger, None | Some(Choice::Own))
+    }
+
     /// The ledger, and whether vouchers need money in it.
     pub(crate) fn choice(&self, joins: bool) -> (LedgerChoice, bool) {
         let (rpc, window_s, genesis) = (self.ledger_rpc, self.challenge_window, self.genesis.clone());

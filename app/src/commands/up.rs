@@ -27,6 +27,10 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     };
     let price = args.price.map(price_of).transpose().map_err(Failure::from)?.unwrap_or(PRICE_DEFAULT);
     let listen = if args.listen.is_empty() { LISTEN_DEFAULT.map(str::to_owned).to_vec() } else { args.listen };
+    if args.ledger.genesis.is_some() && !args.ledger.is_own() {
+        let hint = "leave --genesis out, or say `--ledger own`";
+        return Err(Failure::usage("a genesis is of a chain of this node's own", hint).into());
+    }
     let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
     Ok(Config {
         ledger,

@@ -140,8 +140,7 @@ pub(super) fn ledger(data_dir: &Path, command: &LedgerCommand, show: &Show) -> R
 
 /// The genesis of a network with these validators, dated now.
 fn genesis(validators: &[Validator], founder: Option<talkoo_base::Address>, window_s: u64) -> Result<String> {
-    let timestamp =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let timestamp = crate::ledger::unix();
     let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
     let hint = "name each validator once";
     if addresses.len() != validators.len() {

@@ -36,7 +36,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
@@ -108,7 +108,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     fn now(&self) -> Now {
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let unix = crate::ledger::unix();
         Now { mono: Mono(mono), unix: Unix(unix) }
     }
 

@@ -128,7 +128,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
     let validator = dir.validator_key()?;
     let begin = || Beginning {
         chain_id: network.chain_id,
-        timestamp: super::start::unix(),
+        timestamp: crate::ledger::unix(),
         validators: vec![Validator { address: validator.address(), power: 1 }],
         founder: owner.0.into(),
         window_s,

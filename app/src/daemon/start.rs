@@ -8,11 +8,12 @@ use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX};
+use crate::ledger::unix;
 use crate::models::Shelf;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Delegation, Digest, Network, Signer, Unix, sha256};
@@ -31,11 +32,6 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 const MONEY_WAIT: Duration = Duration::from_secs(10);
 /// How long a delegation from owner to node lasts, in seconds; renewed at every start.
 const DELEGATION_S: u64 = 365 * 24 * 3_600;
-
-/// Seconds since 1970.
-pub(super) fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
 
 fn random() -> Result<Digest> {
     let mut bytes = [0; 32];

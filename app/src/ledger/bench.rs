@@ -3,9 +3,11 @@
 //! Everything a validator alone does is in the time: decoding, the sender's signature, execution, roots, receipts, and one
 //! durable write for each block of a thousand.
 
+use super::driver::STATE_EVERY;
 use super::file::Disk;
-use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use super::rpc::signed;
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy_sol_types::SolCall;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -17,14 +19,12 @@ use talkoo_ledger::bindings::{self, CreditAndGas, IFaucet, ISettlement, IToken, 
 use talkoo_ledger::contracts::{
     Beginning, CREDIT_AT, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, TOKEN_AT, WINDOW_S,
 };
-use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, decode_transaction, encode_transaction, propose, store};
+use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, decode_transaction, propose, store};
 
 /// Accounts that send.
 const SENDERS: u64 = 1_000;
 /// Transactions in a block.
 const BLOCK: usize = 1_000;
-/// Blocks after which the state is written.
-const STATE_EVERY: u64 = 64;
 
 struct Bench {
     store: Store,
@@ -104,9 +104,7 @@ impl Bench {
             ..TxEip1559::default()
         };
         self.nonces[who] += 1;
-        let signature = self.keys[who].sign(&Digest(transaction.signature_hash().0));
-        let signature = Signature::from_raw(&signature.0).expect("our own signature");
-        encode_transaction(&transaction.into_signed(signature).into())
+        signed(transaction, &self.keys[who])
     }
 
     /// Puts transactions into blocks; the time, and gas for each.

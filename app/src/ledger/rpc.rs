@@ -56,6 +56,13 @@ pub(crate) struct Included {
     pub(crate) success: bool,
 }
 
+/// The bytes of a transaction that `key` signed.
+pub(super) fn signed(transaction: TxEip1559, key: &SecretKey) -> Vec<u8> {
+    let signature = key.sign(&Digest(transaction.signature_hash().0));
+    let signature = Signature::from_raw(&signature.0).expect("our own signature");
+    encode_transaction(&transaction.into_signed(signature).into())
+}
+
 /// One server.
 #[derive(Clone)]
 pub(crate) struct Rpc {
@@ -132,9 +139,7 @@ impl Rpc {
             input: data,
             ..TxEip1559::default()
         };
-        let signature = key.sign(&Digest(transaction.signature_hash().0));
-        let signature = Signature::from_raw(&signature.0).expect("our own signature");
-        let bytes = encode_transaction(&transaction.into_signed(signature).into());
+        let bytes = signed(transaction, key);
         let answer = self.ask("eth_sendRawTransaction", &json!([hex::encode_prefixed(bytes)]))?;
         answer.as_str().and_then(|hash| hash.parse().ok()).ok_or_else(|| self.odd("eth_sendRawTransaction", &answer))
     }
@@ -147,7 +152,7 @@ impl Rpc {
         }
         let number = |name: &str| answer[name].as_str().and_then(|text| text.parse::<U256>().ok());
         let read = || {
-            let (block, gas_used) = (number("blockNumber")?.to(), number("gasUsed")?.to());
+            let (block, gas_used) = (number("blockNumber")?.saturating_to(), number("gasUsed")?.saturating_to());
             Some(Included { hash, block, gas_used, success: number("status")? == U256::from(1) })
         };
         read().map(Some).ok_or_else(|| self.odd("eth_getTransactionReceipt", &answer))

@@ -2,16 +2,17 @@
 //!
 //! The faucet's caps are the quota: an account gets its share once, whoever asks for it. What is given has no value.
 
+use super::rpc::signed;
 use super::{Shared, unix};
-use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::{SolCall, SolError};
 use std::collections::BTreeMap;
 use talkoo_api::eth::{Chain, SponsorError, SubmitError};
-use talkoo_base::{Digest, SecretKey, Signer};
+use talkoo_base::{SecretKey, Signer};
 use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
 use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
-use talkoo_ledger::{BASE_FEE_MIN, Call, decode_transaction, encode_transaction};
+use talkoo_ledger::{BASE_FEE_MIN, Call, decode_transaction};
 
 /// What an owner gets to pay with, in micro-units.
 const CREDIT: u128 = 10_000_000;
@@ -81,9 +82,7 @@ impl Shared {
             input: call.abi_encode().into(),
             ..TxEip1559::default()
         };
-        let signature = key.sign(&Digest(transaction.signature_hash().0));
-        let signature = Signature::from_raw(&signature.0).expect("our own signature");
-        let bytes = encode_transaction(&transaction.into_signed(signature).into());
+        let bytes = signed(transaction, key);
         let signed = decode_transaction(&bytes, view.head.chain_id).expect("our own transaction");
         Ok(self.submit(signed)?)
     }

@@ -1,9 +1,9 @@
 use super::*;
-use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Signature, TxKind, U256};
-use talkoo_base::{Certificate, Digest, Validator};
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{TxKind, U256};
+use talkoo_base::{Certificate, Validator};
 use talkoo_ledger::contracts::{Beginning, WINDOW_S};
-use talkoo_ledger::{Seal, decode_transaction, encode_transaction, propose};
+use talkoo_ledger::{Seal, decode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).unwrap()
@@ -40,9 +40,7 @@ fn pay(nonce: u64, value: u64) -> SignedBy {
         value: U256::from(value),
         ..TxEip1559::default()
     };
-    let signature = key(1).sign(&Digest(transaction.signature_hash().0));
-    let signed = transaction.into_signed(Signature::from_raw(&signature.0).unwrap());
-    decode_transaction(&encode_transaction(&signed.into()), Network::LOCAL_CHAIN_ID).unwrap()
+    decode_transaction(&rpc::signed(transaction, &key(1)), Network::LOCAL_CHAIN_ID).unwrap()
 }
 
 fn balance(chain: &dyn Chain) -> U256 {

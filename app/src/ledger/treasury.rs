@@ -1,7 +1,8 @@
 //! The node's money on a ledger: deposits for what it orders, claims of what it earned.
 //!
 //! A thread of its own, for it waits for blocks. It decides from what the chain says and what the journal holds, so
-//! it can be killed anywhere: nothing is deposited or claimed twice, for the contracts count cumulatively.
+//! it can be killed anywhere: no claim pays twice, for the contracts count cumulatively. A deposit that was on its way when the
+//! node died may be made again, into the same channel.
 //!
 //! ```text
 //! client: Fund{need} ──► deposit by the owner's authorization (ERC-3009), sent by the node key

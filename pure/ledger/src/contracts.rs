@@ -6,7 +6,7 @@ use crate::genesis::{Code, Contract, Genesis};
 use alloy_primitives::{Address, Bytes, U256, address, aliases::U40};
 use alloy_sol_types::{SolValue, sol};
 use serde_json::Value;
-use talkoo_base::{Network, Validator, validators_hash};
+use talkoo_base::{Validator, validators_hash};
 
 /// A compiled contract: name, and what the compiler made of it as JSON (`abi`, `bytecode`, `deployedBytecode`).
 #[derive(Clone, Copy, Debug)]
@@ -262,13 +262,4 @@ impl Beginning {
             made(ACCESS, ACCESS_AT, (CREDIT_AT, PARAMETERS_AT, REVENUE_AT).abi_encode_params()),
         ]
     }
-}
-
-/// Whether a network's constants in the signed types are those of this genesis.
-#[must_use]
-pub fn agrees(network: &Network) -> bool {
-    let same = |ours: talkoo_base::Address, theirs: Address| ours.0 == theirs.0.0;
-    same(network.worker_vault(), VAULT_AT)
-        && same(network.token(), CREDIT_AT)
-        && same(network.payment_domain().verifying_contract, SETTLEMENT_AT)
 }

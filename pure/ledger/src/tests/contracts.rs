@@ -58,7 +58,9 @@ impl Chain {
 #[test]
 fn signed_records_are_those_that_the_contracts_check() {
     let (mut chain, network) = (Chain::ours(), Network::local("test"));
-    assert!(agrees(&network));
+    assert_eq!(network.worker_vault(), ours(VAULT_AT));
+    assert_eq!(network.token(), ours(CREDIT_AT));
+    assert_eq!(network.payment_domain().verifying_contract, ours(SETTLEMENT_AT));
     let config = talkoo_base::ChannelConfig {
         payer: ours(address(2)),
         payer_authorizer: ours(address(3)),

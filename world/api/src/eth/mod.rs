@@ -94,9 +94,6 @@ pub trait Chain: Send + Sync {
 /// Why a newcomer gets nothing.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SponsorError {
-    /// This node may not give.
-    #[error("this node gives no starter credit: ask a validator of a test network")]
-    None,
     /// The faucet refuses.
     #[error("{0}")]
     Refused(String),

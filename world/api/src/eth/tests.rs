@@ -126,7 +126,7 @@ impl Chain for Test {
 
     fn sponsor(&self, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
         match owner == node {
-            true => Err(SponsorError::None),
+            true => Err(SponsorError::Refused("no".into())),
             false => Ok(vec![B256::repeat_byte(1), B256::repeat_byte(2)]),
         }
     }
