@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use talkoo_api::eth::{Batch, BlockId, CallRequest, Criteria, Overrides, Params, Percentiles, Request, Slots};
+use talkoo_api::eth::{
+    Batch, BlockId, CallRequest, Criteria, Overrides, Params, Percentiles, Request, Slots, TraceOptions,
+};
 
 /// Reads the same arguments as `T`; a refusal has the code for it.
 fn read<T: Params>(request: &Request) {
@@ -19,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     for request in requests.iter().flatten() {
         read::<(CallRequest, BlockId, Overrides)>(request);
+        read::<(CallRequest, BlockId, TraceOptions)>(request);
         read::<(Criteria,)>(request);
         read::<(u64, BlockId, Option<Percentiles>)>(request);
         read::<(alloy_primitives::Address, Slots, BlockId)>(request);

@@ -78,9 +78,9 @@ impl Money {
     pub(super) async fn start(choice: &LedgerChoice, keys: Keys, around: Around<'_>) -> Result<Self> {
         let Around { network, tasks, .. } = around;
         let (inbox, stop) = (around.inbox.clone(), CancellationToken::new());
-        let (own, url) = match choice {
+        let (own, url, ask_at) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
-            LedgerChoice::Url(url) => (None, url.clone()),
+            LedgerChoice::Url(url) => (None, url.clone(), url.clone()),
             LedgerChoice::Own { rpc, window_s, genesis } => {
                 let ledger = own(&around, keys.owner.address(), *window_s, genesis.as_deref())?;
                 let attach = |addr| RpcAttach {
@@ -96,13 +96,13 @@ impl Money {
                         Err(_) => Rpc::bind(attach(SocketAddr::from(([127, 0, 0, 1], 0)))).await?,
                     },
                 };
-                let url = format!("http://{}", rpc.addr);
+                let (url, ask_at) = (format!("http://{}", rpc.addr), rpc.own_url.clone());
                 tasks.spawn(async move { rpc.serve().await.unwrap_or_else(|why| warn!(%why, "the RPC ended")) });
-                (Some(ledger), url)
+                (Some(ledger), url, ask_at)
             }
         };
         let Keys { node, owner, delegation } = keys;
-        let setup = TreasurySetup { url: url.clone(), network: network.clone(), node, owner, delegation };
+        let setup = TreasurySetup { url: ask_at, network: network.clone(), node, owner, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
             inbox.blocking_send(Event::Money(news)).ok();

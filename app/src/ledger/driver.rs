@@ -5,6 +5,7 @@
 
 use super::file::Disk;
 use super::log::pack;
+use super::sponsor::Askers;
 use super::{Shared, Store, lock, unix};
 use alloy_primitives::B256;
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ use talkoo_chain::{Chain, Effect, Event, Input, Message, Notice};
 use talkoo_disk::Journal;
 use talkoo_ledger::{
     BASE_FEE_MIN, Block, Executed, Head, Seal, SignedBy, Writes, apply, decode_block, decode_transaction, encode_block,
-    encode_transaction, propose, store,
+    encode_transaction, next_base_fee, propose, store,
 };
 use tracing::{debug, error, info, warn};
 
@@ -41,10 +42,6 @@ pub(super) const CHAIN: u8 = 1;
 pub(super) const TRANSACTION: u8 = 2;
 /// First byte of a newcomer's request for starter credit: its owner's address and its node's follow.
 pub(super) const NEWCOMER: u8 = 3;
-/// Requests for starter credit that one peer may make.
-const NEWCOMERS_PER_PEER_MAX: u32 = 8;
-/// Peers whose requests are counted.
-const ASKERS_MAX: usize = 1_024;
 
 /// What comes to the thread.
 pub(super) enum Inbound {
@@ -85,8 +82,7 @@ pub(super) struct Driver {
     /// Blocks executed on top of the head, by hash.
     pub(super) candidates: BTreeMap<Digest, Executed>,
     pub(super) peers: Vec<NodeId>,
-    /// How often each peer asked for starter credit.
-    pub(super) asked: BTreeMap<NodeId, u32>,
+    pub(super) askers: Askers,
 }
 
 impl Driver {
@@ -191,12 +187,7 @@ impl Driver {
 
     /// Gives a peer starter credit, if we may; the faucet's caps are the quota.
     fn newcomer(&mut self, from: NodeId, [owner, node]: [Address; 2]) {
-        if self.asked.len() >= ASKERS_MAX {
-            self.asked.clear();
-        }
-        let count = self.asked.entry(from).or_default();
-        *count += 1;
-        if *count > NEWCOMERS_PER_PEER_MAX {
+        if !self.askers.may(from, unix()) {
             return;
         }
         match self.shared.give_as_sponsor(owner.0.into(), node.0.into()) {
@@ -295,7 +286,7 @@ impl Driver {
             return Ok(None);
         }
         let disk = Disk(self.store.snapshot()?);
-        let base_fee = self.head.header.base_fee_per_gas.unwrap_or(BASE_FEE_MIN);
+        let base_fee = next_base_fee(&self.head.header);
         let waiting: Vec<SignedBy> = lock(&self.shared.pool).best(base_fee.into()).collect();
         let timestamp = unix().max(self.head.header.timestamp);
         let seal = Seal { timestamp, beneficiary: self.me.0.into(), extra_data: self.head.header.extra_data.clone() };

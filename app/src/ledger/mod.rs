@@ -25,6 +25,7 @@ use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor};
 use log::unpack;
+use sponsor::Askers;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -142,7 +143,7 @@ impl Ledger {
             started,
             candidates,
             peers,
-            asked: BTreeMap::new(),
+            askers: Askers::default(),
         };
         let thread = std::thread::Builder::new().name("ledger".into());
         let thread = thread.spawn(move || driver.run(&heard, restarted)).context("cannot start the ledger's thread")?;
@@ -222,7 +223,7 @@ fn open(store: &Store, genesis: &GenesisFile) -> Result<(Head, u64)> {
     let (head, block, mut writes) = genesis.beginning().genesis().build()?;
     let disk = Disk(store.snapshot()?);
     let Some((last, _)) = store::head(&disk)? else {
-        let first = Executed { block, senders: Vec::new(), receipts: Vec::new(), head: head.clone() };
+        let first = Executed::first(block, head.clone());
         writes.extend(store::record(&first, Vec::new()));
         store::state_saved(&mut writes, 0);
         store.write(&writes)?;
@@ -276,9 +277,7 @@ impl Shared {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         {
             let mut pool = lock(&self.pool);
-            for (sender, transaction) in executed.senders.iter().zip(&executed.block.body.transactions) {
-                pool.advance(sender, alloy_consensus::Transaction::nonce(transaction) + 1);
-            }
+            executed.nonces.iter().for_each(|(account, next)| pool.advance(account, *next));
         }
         // Nobody may be listening.
         self.blocks.send(Arc::new(executed)).ok();
@@ -301,6 +300,10 @@ impl Chain for Shared {
 
     fn waiting(&self, hash: &B256) -> Option<SignedBy> {
         lock(&self.pool).get(hash).cloned()
+    }
+
+    fn pool(&self, tell: &mut dyn FnMut(&SignedBy, bool) -> bool) {
+        lock(&self.pool).all().all(|(waiting, is_ready)| tell(waiting, is_ready));
     }
 
     fn next_nonce(&self, account: &Address) -> Option<u64> {

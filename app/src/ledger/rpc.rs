@@ -68,17 +68,20 @@ pub(super) fn signed(transaction: TxEip1559, key: &SecretKey) -> Vec<u8> {
 pub(crate) struct Rpc {
     agent: ureq::Agent,
     url: String,
+    /// Where it is, for people: a path may be a secret.
+    pub(super) name: String,
 }
 
 impl Rpc {
     pub(crate) fn new(url: &str) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER));
-        Self { agent: config.build().into(), url: url.to_owned() }
+        let name: Vec<&str> = url.splitn(4, '/').take(3).collect();
+        Self { agent: config.build().into(), url: url.to_owned(), name: name.join("/") }
     }
 
     /// Asks one question.
     pub(crate) fn ask(&self, method: &str, params: &Value) -> Result<Value, RpcError> {
-        let silent = |why: String| RpcError::Unreachable { url: self.url.clone(), why };
+        let silent = |why: String| RpcError::Unreachable { url: self.name.clone(), why };
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let sent = self.agent.post(&self.url).header("content-type", "application/json").send(question.to_string());
         let mut response = sent.map_err(|e| silent(e.to_string()))?;
@@ -101,7 +104,7 @@ impl Rpc {
     }
 
     fn odd(&self, method: &str, answer: &Value) -> RpcError {
-        RpcError::Unreachable { url: self.url.clone(), why: format!("{method} answered {answer}") }
+        RpcError::Unreachable { url: self.name.clone(), why: format!("{method} answered {answer}") }
     }
 
     /// Calls a contract without sending anything.
@@ -111,7 +114,7 @@ impl Rpc {
         let bytes: Option<Bytes> = answer.as_str().and_then(|text| text.parse().ok());
         let decoded = bytes.and_then(|bytes| C::abi_decode_returns(&bytes).ok());
         decoded.ok_or_else(|| RpcError::Unreachable {
-            url: self.url.clone(),
+            url: self.name.clone(),
             why: format!("{} at {to} answers something else: is our contract there?", C::SIGNATURE),
         })
     }

@@ -9,10 +9,10 @@ use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::{SolCall, SolError};
 use std::collections::BTreeMap;
 use talkoo_api::eth::{Chain, SponsorError, SubmitError};
-use talkoo_base::{SecretKey, Signer};
+use talkoo_base::{NodeId, SecretKey, Signer};
 use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
 use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
-use talkoo_ledger::{BASE_FEE_MIN, Call, decode_transaction};
+use talkoo_ledger::{Call, decode_transaction, next_base_fee};
 
 /// What an owner gets to pay with, in micro-units.
 const CREDIT: u128 = 10_000_000;
@@ -21,6 +21,30 @@ const GAS: u128 = 10u128.pow(16);
 
 /// Who asks without an invite shares one with everybody else of the same day.
 const DAY_S: u64 = 24 * 3_600;
+
+/// Requests for starter credit that one peer may make on one day.
+const ASKED_MAX: u32 = 8;
+/// Peers whose requests are counted.
+const ASKERS_MAX: usize = 1_024;
+
+/// How often each peer asked for starter credit today.
+#[derive(Default)]
+pub(super) struct Askers {
+    day: u64,
+    counts: BTreeMap<NodeId, u32>,
+}
+
+impl Askers {
+    /// Whether a peer may ask again, in this second; counts it.
+    pub(super) fn may(&mut self, peer: NodeId, unix: u64) -> bool {
+        if self.day != unix / DAY_S || self.counts.len() >= ASKERS_MAX {
+            *self = Self { day: unix / DAY_S, counts: BTreeMap::new() };
+        }
+        let count = self.counts.entry(peer).or_default();
+        *count = count.saturating_add(1);
+        *count <= ASKED_MAX
+    }
+}
 
 /// What an account would be given.
 struct Gift {
@@ -76,7 +100,7 @@ impl Shared {
             chain_id: view.head.chain_id,
             nonce: self.next_nonce(&from).unwrap_or(used).max(used),
             gas_limit: 300_000,
-            max_fee_per_gas: u128::from(view.head.header.base_fee_per_gas.unwrap_or(BASE_FEE_MIN)) * 4,
+            max_fee_per_gas: u128::from(next_base_fee(&view.head.header)) * 4,
             to: TxKind::Call(FAUCET_AT),
             value: U256::ZERO,
             input: call.abi_encode().into(),

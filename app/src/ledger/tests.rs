@@ -107,6 +107,13 @@ fn a_state_that_was_not_written_is_executed_again() {
 }
 
 #[test]
+fn a_peer_may_ask_for_starter_credit_every_day() {
+    let (mut askers, [one, other]) = (sponsor::Askers::default(), [key(1).node_id(), key(2).node_id()]);
+    let mut count = |peer, unix| (0..20).filter(|_| askers.may(peer, unix)).count();
+    assert_eq!([count(one, 86_399), count(one, 86_000), count(other, 86_000), count(one, 86_400)], [8, 0, 8, 8]);
+}
+
+#[test]
 fn another_networks_chain_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(start(dir.path()));

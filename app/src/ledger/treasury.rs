@@ -253,7 +253,7 @@ impl Purse {
         let chain = self.rpc.number("eth_chainId", &json!([]))?;
         if chain != U256::from(self.setup.network.chain_id) {
             let why = format!("it is chain {chain}, our signatures are for {}", self.setup.network.chain_id);
-            return Err(RpcError::Unreachable { url: self.setup.url.clone(), why });
+            return Err(RpcError::Unreachable { url: self.rpc.name.clone(), why });
         }
         if self.asked >= ASKED_SOON && self.asked_at.is_some_and(|at| at.elapsed() < POOR) {
             return Ok(());

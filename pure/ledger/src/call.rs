@@ -1,19 +1,20 @@
 //! Calls that change nothing: `eth_call`, `eth_estimateGas`, `eth_getProof` and what else reads the state.
 
 use crate::block::Header;
-use crate::execute::{Ancestors, Head, broken, context};
+use crate::execute::{Ancestors, Head, SPEC, broken, context};
 use crate::kv::{KvError, KvRead};
-use crate::limits::{CALL_GAS_MAX, TX_GAS_MAX};
+use crate::limits::{ACCESS_LIST_TURNS, CALL_GAS_MAX, TX_GAS_MAX};
 use crate::state::{State, View};
-use alloy_eips::eip2930::AccessList;
+use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_eips::eip7702::SignedAuthorization;
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256, keccak256};
 use revm::bytecode::Bytecode;
 use revm::context::TxEnv;
 use revm::context::either::Either;
-use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction};
+use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState};
+use revm::handler::{EthPrecompiles, MainnetContext};
 use revm::{Database as _, ExecuteEvm, MainBuilder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// A message call, as `eth_call` takes it.
@@ -48,6 +49,8 @@ pub struct Override {
     pub code: Option<Bytes>,
     /// Slots.
     pub slots: BTreeMap<U256, U256>,
+    /// Whether they are all that the account has.
+    pub is_all: bool,
 }
 
 /// What came of a call.
@@ -185,14 +188,74 @@ impl Reader<'_> {
         Ok(high)
     }
 
+    /// What a call touches, as an access list that makes it cheaper (EIP-2930), and what comes of it with that list. Who
+    /// calls, who is called and who is paid are known without being listed.
+    ///
+    /// # Errors
+    /// [`CallError`], as for [`Reader::call`].
+    pub fn access_list(
+        &mut self,
+        call: &Call,
+        overrides: &BTreeMap<Address, Override>,
+    ) -> Result<(AccessList, Outcome), CallError> {
+        let gas = call.gas.unwrap_or(CALL_GAS_MAX).min(CALL_GAS_MAX);
+        let mut call = call.clone();
+        // What is listed costs other gas, which may lead elsewhere.
+        for _ in 0..ACCESS_LIST_TURNS {
+            let (done, env) = self.transact(&call, overrides, gas)?;
+            let made = call.to.is_none().then(|| call.from.create(env.nonce));
+            let known = [Some(call.from), call.to, made, Some(self.head.header.beneficiary)];
+            let precompiles = EthPrecompiles::new(SPEC);
+            let touched = done.state.iter().map(|(address, account)| {
+                let slots: BTreeSet<B256> = account.storage.keys().map(|slot| B256::from(*slot)).collect();
+                AccessListItem { address: *address, storage_keys: slots.into_iter().collect() }
+            });
+            let is_unknown = |address: &Address| !known.contains(&Some(*address)) && !precompiles.contains(address);
+            let wanted = touched.filter(|item| !item.storage_keys.is_empty() || is_unknown(&item.address));
+            let mut list: Vec<_> = wanted.collect();
+            list.sort_by_key(|item| item.address);
+            if list == call.access_list.0 {
+                return Ok((call.access_list, outcome(done.result)));
+            }
+            call.access_list = AccessList(list);
+        }
+        let (done, _) = self.transact(&call, overrides, gas)?;
+        Ok((call.access_list, outcome(done.result)))
+    }
+
     fn execute(
         &mut self,
         call: &Call,
         overrides: &BTreeMap<Address, Override>,
         gas: u64,
     ) -> Result<Outcome, CallError> {
+        self.transact(call, overrides, gas).map(|(done, _)| outcome(done.result))
+    }
+
+    fn transact(
+        &mut self,
+        call: &Call,
+        overrides: &BTreeMap<Address, Override>,
+        gas: u64,
+    ) -> Result<(ResultAndState, TxEnv), CallError> {
         let mut state: State = self.head.state.clone();
-        let mut view = View::new(&mut state, self.kv, self.ancestors);
+        let (context, env) = self.prepare(&mut state, call, overrides, gas)?;
+        let done = context.build_mainnet().transact(env.clone()).map_err(|error| match error {
+            EVMError::Transaction(reason) => CallError::Invalid(reason),
+            error => CallError::Kv(broken(error)),
+        })?;
+        Ok((done, env))
+    }
+
+    /// The world that a call pretends, and the call.
+    pub(crate) fn prepare<'s>(
+        &'s self,
+        state: &'s mut State,
+        call: &Call,
+        overrides: &BTreeMap<Address, Override>,
+        gas: u64,
+    ) -> Result<(MainnetContext<View<'s>>, TxEnv), CallError> {
+        let mut view = View::new(state, self.kv, self.ancestors);
         for (address, pretended) in overrides {
             let mut info = view.basic(*address)?.unwrap_or_default();
             info.balance = pretended.balance.unwrap_or(info.balance);
@@ -203,6 +266,9 @@ impl Reader<'_> {
                 info.code = Some(Bytecode::new_raw_checked(code.clone()).map_err(invalid)?);
             }
             view.put(*address, info);
+            if pretended.is_all {
+                view.empty_storage(*address);
+            }
             pretended.slots.iter().for_each(|(slot, value)| view.put_slot(*address, *slot, *value));
         }
         let nonce = view.basic(call.from)?.map_or(0, |info| info.nonce);
@@ -215,12 +281,7 @@ impl Reader<'_> {
         context.cfg.disable_balance_check = call.gas_price == 0;
         context.cfg.disable_block_gas_limit = true;
         context.cfg.tx_gas_limit_cap = Some(CALL_GAS_MAX);
-        let done =
-            context.build_mainnet().transact(environment(call, nonce, gas, chain_id)).map_err(|error| match error {
-                EVMError::Transaction(reason) => CallError::Invalid(reason),
-                error => CallError::Kv(broken(error)),
-            })?;
-        Ok(outcome(done.result))
+        Ok((context, environment(call, nonce, gas, chain_id)))
     }
 }
 

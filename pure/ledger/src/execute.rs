@@ -3,7 +3,7 @@
 use crate::block::{self, Block, BlockBody, Header, Receipt, SignedBy, TransactionError};
 use crate::kv::{KvError, KvRead};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_GAS, TX_GAS_MAX};
-use crate::state::{State, View};
+use crate::state::{Reads, State, View};
 use alloy_consensus::constants::EMPTY_OMMER_ROOT_HASH;
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy_consensus::transaction::{Transaction as _, TxHashRef as _};
@@ -19,6 +19,7 @@ use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::handler::{MainnetContext, MainnetEvm};
 use revm::primitives::hardfork::SpecId;
 use revm::{ExecuteEvm, MainBuilder, MainContext};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -58,8 +59,21 @@ pub struct Executed {
     pub senders: Vec<Address>,
     /// What became of each.
     pub receipts: Vec<Receipt>,
+    /// What they found: enough to execute them again when the state is another.
+    pub reads: Reads,
+    /// The next nonces of all accounts that changed: senders', and of those who let others act for them (EIP-7702).
+    pub nonces: BTreeMap<Address, u64>,
     /// The head it makes.
     pub head: Head,
+}
+
+impl Executed {
+    /// The first block, in which nothing is executed.
+    #[must_use]
+    pub fn first(block: Block, head: Head) -> Self {
+        let (senders, receipts, reads, nonces) = Default::default();
+        Self { block, senders, receipts, reads, nonces, head }
+    }
 }
 
 /// Why a block can't follow its parent.
@@ -119,7 +133,7 @@ pub fn propose(
 ) -> Result<(Executed, Vec<(B256, InvalidTransaction)>), KvError> {
     let header = draft(head, seal);
     let mut state = head.state.clone();
-    let mut run = Run::new(&mut state, kv, ancestors, head.chain_id, &header);
+    let mut run = Run::new(View::new(&mut state, kv, ancestors), head.chain_id, &header);
     let (mut refused, mut bytes) = (Vec::new(), 1_024);
     for transaction in candidates {
         let size = transaction.encode_2718_len();
@@ -147,7 +161,7 @@ pub fn apply(head: &Head, kv: &dyn KvRead, ancestors: Ancestors<'_>, block: Bloc
     let header = draft(head, seal);
     check_header(head, &header, &block)?;
     let mut state = head.state.clone();
-    let mut run = Run::new(&mut state, kv, ancestors, head.chain_id, &header);
+    let mut run = Run::new(View::new(&mut state, kv, ancestors), head.chain_id, &header);
     for (index, transaction) in block.body.transactions.into_iter().enumerate() {
         let invalid = |reason: String| InvalidBlock::Transaction { index, reason };
         let transaction =
@@ -199,11 +213,16 @@ fn check_header(head: &Head, draft: &Header, block: &Block) -> Result<(), Invali
     }
 }
 
+/// Wei for each gas that the block after this one asks for (EIP-1559).
+#[must_use]
+pub fn next_base_fee(header: &Header) -> u64 {
+    let base_fee = header.base_fee_per_gas.expect("every block of ours has one");
+    calc_next_block_base_fee(header.gas_used, header.gas_limit, base_fee, BaseFeeParams::ethereum())
+}
+
 /// The header of the next block, but for what its transactions decide.
 fn draft(head: &Head, seal: Seal) -> Header {
     let parent = &head.header;
-    let base_fee = parent.base_fee_per_gas.expect("every block of ours has one");
-    let params = BaseFeeParams::ethereum();
     Header {
         parent_hash: head.hash,
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
@@ -212,7 +231,7 @@ fn draft(head: &Head, seal: Seal) -> Header {
         gas_limit: BLOCK_GAS,
         timestamp: seal.timestamp,
         extra_data: seal.extra_data,
-        base_fee_per_gas: Some(calc_next_block_base_fee(parent.gas_used, parent.gas_limit, base_fee, params)),
+        base_fee_per_gas: Some(next_base_fee(parent)),
         withdrawals_root: Some(EMPTY_ROOT_HASH),
         blob_gas_used: Some(0),
         excess_blob_gas: Some(0),
@@ -261,6 +280,25 @@ fn environment(transaction: &SignedBy) -> TxEnv {
     }
 }
 
+/// The world as a transaction of an executed block found it, when those before it are executed again; and the transaction.
+pub(crate) fn before(
+    view: View<'_>,
+    chain_id: u64,
+    block: Block,
+    index: usize,
+) -> Result<(MainnetContext<View<'_>>, TxEnv), KvError> {
+    let lost = |why: String| KvError::Damaged(format!("block {}, {why}", block.header.number));
+    let mut run = Run::new(view, chain_id, &block.header);
+    for (place, transaction) in block.body.transactions.into_iter().take(index + 1).enumerate() {
+        let signed = block::sender(transaction, chain_id).map_err(|why| lost(why.to_string()))?;
+        if place == index {
+            return Ok((run.evm.ctx, environment(&signed)));
+        }
+        run.transact(signed).map_err(broken)?;
+    }
+    Err(lost(format!("transaction {index}")))
+}
+
 /// What an error that no transaction is to blame for means.
 pub(crate) fn broken(error: EVMError<KvError>) -> KvError {
     match error {
@@ -280,8 +318,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(state: &'a mut State, kv: &'a dyn KvRead, ancestors: Ancestors<'a>, chain_id: u64, header: &Header) -> Self {
-        let evm = context(View::new(state, kv, ancestors), chain_id, header).build_mainnet();
+    fn new(view: View<'a>, chain_id: u64, header: &Header) -> Self {
+        let evm = context(view, chain_id, header).build_mainnet();
         let block = BlockBody { withdrawals: Some(Vec::new().into()), ..BlockBody::default() };
         Self { evm, gas_used: 0, bloom: Bloom::ZERO, block, senders: Vec::new(), receipts: Vec::new() }
     }
@@ -310,7 +348,9 @@ impl<'a> Run<'a> {
     /// Writes the roots into the header.
     fn finish(self, header: Header) -> Result<Done, KvError> {
         let Self { evm, gas_used, bloom, block: body, senders, receipts } = self;
-        let state_root = evm.ctx.journaled_state.database.finish()?;
+        let mut view = evm.ctx.journaled_state.database;
+        let (reads, nonces) = (view.take_reads(), view.nonces());
+        let state_root = view.finish()?;
         let header = Header {
             state_root,
             transactions_root: calculate_transaction_root(&body.transactions),
@@ -319,7 +359,7 @@ impl<'a> Run<'a> {
             gas_used,
             ..header
         };
-        Ok(Done { block: Block { header, body }, senders, receipts })
+        Ok(Done { block: Block { header, body }, senders, receipts, reads, nonces })
     }
 }
 
@@ -328,13 +368,15 @@ struct Done {
     block: Block,
     senders: Vec<Address>,
     receipts: Vec<Receipt>,
+    reads: Reads,
+    nonces: BTreeMap<Address, u64>,
 }
 
 impl Done {
     fn on(self, state: State, chain_id: u64) -> Executed {
-        let Self { block, senders, receipts } = self;
+        let Self { block, senders, receipts, reads, nonces } = self;
         let hash = block::hash(&block.header);
         let head = Head { header: Arc::new(block.header.clone()), hash, chain_id, state };
-        Executed { block, senders, receipts, head }
+        Executed { block, senders, receipts, reads, nonces, head }
     }
 }

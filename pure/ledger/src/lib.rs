@@ -20,6 +20,7 @@ mod limits;
 mod mempool;
 mod state;
 pub mod store;
+mod trace;
 mod trie;
 
 pub use block::{
@@ -27,13 +28,14 @@ pub use block::{
     encode_block, encode_transaction, hash,
 };
 pub use call::{Account, Call, CallError, Outcome, Override, Proof, Reader};
-pub use execute::{Ancestors, ApplyError, Executed, Head, InvalidBlock, SPEC, Seal, apply, propose};
+pub use execute::{Ancestors, ApplyError, Executed, Head, InvalidBlock, SPEC, Seal, apply, next_base_fee, propose};
 pub use genesis::{Code, Contract, Genesis, GenesisError};
 pub use kv::{KvError, KvRead, Memory, Writes};
 pub use limits::{BASE_FEE_MIN, BLOCK_BYTES_MAX, BLOCK_GAS, CALL_GAS_MAX, TX_BYTES_MAX, TX_GAS_MAX};
 pub use mempool::{Mempool, PoolError, Standing};
 pub use revm::context::result::InvalidTransaction;
-pub use state::State;
+pub use state::{Reads, State};
+pub use trace::{Frame, Step, StepParts, Trace, TraceError, Watch};
 
 #[cfg(test)]
 mod tests;

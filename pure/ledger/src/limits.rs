@@ -18,6 +18,12 @@ pub const BLOCK_BYTES_MAX: usize = 768 * 1024;
 pub const BASE_FEE_MIN: u64 = 7;
 /// Gas an `eth_call` may use.
 pub const CALL_GAS_MAX: u64 = 50_000_000;
+/// How often a call is made anew with the access list of the time before, if that changes the list.
+pub(crate) const ACCESS_LIST_TURNS: usize = 8;
+/// Bytes of a trace as text, about.
+pub(crate) const TRACE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Calls within calls that a trace tells: it is a tree, which others read by recursion.
+pub(crate) const TRACE_DEPTH_MAX: usize = 256;
 /// Transactions that wait, of all senders.
 pub(crate) const POOL_MAX: usize = 16_384;
 /// Their bytes.

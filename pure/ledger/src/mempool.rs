@@ -203,7 +203,19 @@ impl Mempool {
         })
     }
 
-    /// A sender's next nonce is another now: what was used no longer waits.
+    /// All that wait, by sender and nonce, and whether no nonce before it is missing.
+    pub fn all(&self) -> impl Iterator<Item = (&SignedBy, bool)> {
+        self.senders.values().flat_map(|queue| {
+            let mut next = queue.next;
+            queue.by_nonce.iter().map(move |(nonce, waiting)| {
+                let is_ready = *nonce == next;
+                next += u64::from(is_ready);
+                (&waiting.transaction, is_ready)
+            })
+        })
+    }
+
+    /// An account's next nonce is another now: what was used no longer waits.
     pub fn advance(&mut self, sender: &Address, next: u64) {
         let Some(queue) = self.senders.get_mut(sender) else { return };
         queue.next = next;

@@ -4,7 +4,7 @@ use crate::kv::{KvError, KvRead, Writes};
 use crate::limits::{CODES_KEPT_MAX, NODES_KEPT_DEPTH, STORAGES_KEPT_MAX};
 use crate::trie::Trie;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_rlp::{Decodable, Encodable};
+use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, TrieAccount};
 use revm::bytecode::Bytecode;
 use revm::primitives::AddressMap;
@@ -30,6 +30,11 @@ impl State {
     pub fn at(root: B256) -> Self {
         let accounts = Trie::new(b"a".to_vec(), root);
         Self { accounts, storage: BTreeMap::new(), codes: BTreeMap::new(), unsaved: BTreeSet::new() }
+    }
+
+    /// Another state with the codes of this one, of which the disk may not have all yet.
+    pub(crate) fn with_codes_of(root: B256, other: &Self) -> Self {
+        Self { codes: other.codes.clone(), ..Self::at(root) }
     }
 
     /// The state root.
@@ -112,6 +117,29 @@ fn code_key(hash: &B256) -> Vec<u8> {
     [b"c".as_slice(), hash.as_slice()].concat()
 }
 
+/// What a block's transactions found of the state before it: enough to execute them again when the state is another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub struct Reads {
+    accounts: Vec<AccountRead>,
+    slots: Vec<SlotRead>,
+}
+
+/// An account as it was; the hash of its code is zero if it was not there.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+struct AccountRead {
+    address: Address,
+    nonce: u64,
+    balance: U256,
+    code_hash: B256,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+struct SlotRead {
+    address: Address,
+    slot: U256,
+    value: U256,
+}
+
 /// The state while a block changes it: what was read and written, before any trie is touched.
 pub(crate) struct View<'a> {
     state: &'a mut State,
@@ -122,6 +150,9 @@ pub(crate) struct View<'a> {
     slots: BTreeMap<(Address, U256), U256>,
     changed: BTreeSet<Address>,
     changed_slots: BTreeSet<(Address, U256)>,
+    /// Accounts that pretend to have no storage but what was put.
+    emptied: BTreeSet<Address>,
+    reads: Reads,
 }
 
 impl<'a> View<'a> {
@@ -131,7 +162,34 @@ impl<'a> View<'a> {
         ancestors: &'a dyn Fn(u64) -> Result<B256, KvError>,
     ) -> Self {
         let (accounts, slots) = (BTreeMap::new(), BTreeMap::new());
-        Self { state, kv, ancestors, accounts, slots, changed: BTreeSet::new(), changed_slots: BTreeSet::new() }
+        let (changed, changed_slots) = (BTreeSet::new(), BTreeSet::new());
+        let (emptied, reads) = (BTreeSet::new(), Reads::default());
+        Self { state, kv, ancestors, accounts, slots, changed, changed_slots, emptied, reads }
+    }
+
+    /// Makes what was read once be found again. Whatever else is asked for has to lie on disk as it did then.
+    pub(crate) fn recall(&mut self, reads: Reads) {
+        for AccountRead { address, nonce, balance, code_hash } in reads.accounts {
+            let info = AccountInfo { nonce, balance, code_hash, code: None, ..AccountInfo::default() };
+            self.accounts.insert(address, (!code_hash.is_zero()).then_some(info));
+        }
+        self.slots.extend(reads.slots.into_iter().map(|read| ((read.address, read.slot), read.value)));
+    }
+
+    /// What was read so far.
+    pub(crate) fn take_reads(&mut self) -> Reads {
+        std::mem::take(&mut self.reads)
+    }
+
+    /// The next nonces of the accounts that changed.
+    pub(crate) fn nonces(&self) -> BTreeMap<Address, u64> {
+        let nonce = |address: &Address| Some((*address, self.accounts.get(address)?.as_ref()?.nonce));
+        self.changed.iter().filter_map(nonce).collect()
+    }
+
+    /// Empties an account's storage without executing anything: for overrides of a call, which is not finished.
+    pub(crate) fn empty_storage(&mut self, address: Address) {
+        self.emptied.insert(address);
     }
 
     /// Sets an account without executing anything: for the genesis and for overrides of a call.
@@ -229,6 +287,9 @@ impl revm::Database for View<'_> {
             code: None,
             ..AccountInfo::default()
         });
+        let AccountInfo { nonce, balance, code_hash, .. } = info.clone().unwrap_or_default();
+        let code_hash = if info.is_some() { code_hash } else { B256::ZERO };
+        self.reads.accounts.push(AccountRead { address, nonce, balance, code_hash });
         self.accounts.insert(address, info.clone());
         Ok(info)
     }
@@ -241,7 +302,11 @@ impl revm::Database for View<'_> {
         if let Some(value) = self.slots.get(&(address, slot)) {
             return Ok(*value);
         }
-        let value = self.state.slot(self.kv, address, slot)?;
+        let value = match self.emptied.contains(&address) {
+            true => U256::ZERO,
+            false => self.state.slot(self.kv, address, slot)?,
+        };
+        self.reads.slots.push(SlotRead { address, slot, value });
         self.slots.insert((address, slot), value);
         Ok(value)
     }

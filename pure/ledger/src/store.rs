@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! B number → block (RLP)          R number → receipts (RLP list of EIP-2718 bytes)    C number → certificate
+//! P number → what its transactions read (RLP), to execute them again
 //! H hash → number                 T transaction hash → number, index
 //! M head → number ‖ hash          M state → number up to which the state is written
 //! ```
@@ -10,6 +11,7 @@
 use crate::block::{Block, Receipt, decode_block, encode_block};
 use crate::execute::Executed;
 use crate::kv::{KvError, KvRead, Writes};
+use crate::state::Reads;
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::Decodable;
@@ -32,13 +34,14 @@ fn damaged(what: impl ToString) -> KvError {
 /// What to write when a block became final: the block, its certificate, what came of it, where it is found.
 #[must_use]
 pub fn record(executed: &Executed, certificate: Vec<u8>) -> Writes {
-    let Executed { block, receipts, head, .. } = executed;
+    let Executed { block, receipts, reads, head, .. } = executed;
     let number = block.header.number;
     let receipts: Vec<Bytes> = receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect();
     let mut writes: Writes = [
         (by_number(b'B', number), Some(encode_block(block))),
         (by_number(b'R', number), Some(alloy_rlp::encode(&receipts))),
         (by_number(b'C', number), Some(certificate)),
+        (by_number(b'P', number), Some(alloy_rlp::encode(reads))),
         (by_hash(b'H', &head.hash), Some(number.to_be_bytes().to_vec())),
         (HEAD.to_vec(), Some([&number.to_be_bytes()[..], head.hash.as_slice()].concat())),
     ]
@@ -109,6 +112,14 @@ pub fn receipts(kv: &dyn KvRead, number: u64) -> Result<Vec<Receipt>, KvError> {
     let Some(bytes) = kv.get(&by_number(b'R', number))? else { return Ok(Vec::new()) };
     let list = Vec::<Bytes>::decode(&mut bytes.as_slice()).map_err(damaged)?;
     list.iter().map(|bytes| Receipt::decode_2718_exact(bytes).map_err(damaged)).collect()
+}
+
+/// What a block's transactions read; nothing for blocks of before this was kept.
+///
+/// # Errors
+/// [`KvError`].
+pub fn reads(kv: &dyn KvRead, number: u64) -> Result<Option<Reads>, KvError> {
+    kv.get(&by_number(b'P', number))?.map(|bytes| Reads::decode(&mut bytes.as_slice()).map_err(damaged)).transpose()
 }
 
 /// The number of the block with a hash.

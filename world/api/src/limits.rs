@@ -16,6 +16,8 @@ pub(crate) const RPC_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(crate) const BATCH_MAX: usize = 100;
 /// Bodies that are answered at once: calls run on processors which the owner's programs need too.
 pub(crate) const RPC_AT_ONCE_MAX: usize = 4;
+/// The node's own, besides.
+pub(crate) const RPC_AT_ONCE_OWN_MAX: usize = 2;
 /// How long a body may wait for its turn, and how long its requests may take, in milliseconds.
 pub(crate) const RPC_MS_MAX: u64 = 10_000;
 /// Accounts of one set of overrides, of an access list, of a filter.
@@ -32,6 +34,10 @@ pub(crate) const FEE_BLOCKS_MAX: u64 = 128;
 pub(crate) const LOG_BLOCKS_MAX: u64 = 10_000;
 /// Logs of one answer.
 pub(crate) const LOGS_MAX: usize = 10_000;
+/// Waiting transactions of one answer, and their bytes: each is twice as long in hexadecimal.
+pub(crate) const POOL_TOLD_MAX: usize = 4_096;
+/// The most bytes of it.
+pub(crate) const POOL_TOLD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Filters that wait to be asked, of all clients.
 pub(crate) const FILTERS_MAX: usize = 1_024;
 /// A filter that nobody asks so long is gone, in milliseconds: as with go-ethereum.

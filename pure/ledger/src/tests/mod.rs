@@ -1,10 +1,12 @@
 //! The chain in memory, and its rules.
 
 mod contracts;
+mod traces;
 
 use super::*;
-use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEip7702, TxLegacy};
 use alloy_eips::eip2930::{AccessList, AccessListItem};
+use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_trie::proof::verify_proof;
 use alloy_trie::{Nibbles, TrieAccount};
@@ -458,4 +460,45 @@ fn a_full_pool_keeps_who_pays_more_and_nobody_behind_a_gap() {
     // … and make way for anybody who can, whatever he bids.
     let modest = pool.add(big(91, 0, 10), standing(0), 7).unwrap();
     assert!(pool.get(&modest).is_some());
+}
+
+#[test]
+fn the_next_blocks_fee_chooses_who_goes_into_it() {
+    let mut chain = Chain::new();
+    // A full block before: the next one asks for more than it did.
+    let full = std::sync::Arc::make_mut(&mut chain.head.header);
+    full.gas_used = full.gas_limit;
+    let fee = next_base_fee(&chain.head.header);
+    let mut pool = Mempool::default();
+    for (who, fee) in [(0, fee - 1), (1, fee)] {
+        pool.add(priced(who, 0, fee.into(), 0), standing(0), 7).unwrap();
+    }
+    let chosen: Vec<_> = pool.best(fee.into()).collect();
+    let (executed, refused) = propose(&chain.head, &chain.kv, &|_| Ok(B256::ZERO), chain.seal(), chosen).unwrap();
+    assert_eq!((executed.senders, executed.block.header.base_fee_per_gas), (vec![address(1)], Some(fee)));
+    assert!(refused.is_empty() && fee > 7);
+}
+
+#[test]
+fn who_let_another_act_for_him_offers_no_used_nonces() {
+    let mut chain = Chain::new();
+    let allowed = Authorization { chain_id: U256::from(CHAIN), address: STORE_AT, nonce: 0 };
+    let signature = Signature::from_raw(&key(1).sign(&Digest(allowed.signature_hash().0)).0).unwrap();
+    let act = TxEip7702 {
+        chain_id: CHAIN,
+        gas_limit: 200_000,
+        max_fee_per_gas: 1_000,
+        to: address(1),
+        authorization_list: vec![allowed.into_signed(signature)],
+        ..TxEip7702::default()
+    };
+    let mut pool = Mempool::default();
+    for (nonce, tip) in [(0, 1), (1, 2)] {
+        pool.add(priced(1, nonce, 1_000, tip), standing(0), 7).unwrap();
+    }
+    let (executed, _) = chain.extend(vec![sign(0, act)]);
+    assert_eq!(executed.senders, [address(0)]);
+    executed.nonces.iter().for_each(|(account, next)| pool.advance(account, *next));
+    let (next, refused) = chain.extend(pool.best(7).collect());
+    assert_eq!((next.senders.len(), refused.len(), pool.len()), (1, 0, 1));
 }

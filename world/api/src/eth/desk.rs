@@ -3,7 +3,7 @@
 use super::filters::{Arrivals, Filters};
 use super::params::{BlockId, Params};
 use super::request::Batch;
-use super::{Chain, RpcError, View, fees, filters, history, logs, state};
+use super::{Chain, RpcError, View, fees, filters, history, logs, pool, state, trace};
 use crate::limits::{RPC_ANSWER_BYTES_MAX, RPC_MS_MAX};
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use serde_json::{Value, json};
@@ -25,13 +25,37 @@ pub(super) struct Desk {
     pub(super) arrivals: Arrivals,
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// The node itself.
+    Node,
+    /// A program.
+    Program,
+    /// A web page: browsers tell its origin.
+    Page,
+}
+
+/// On whose account a request is answered, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) asker: Asker,
+    pub(super) deadline: Instant,
+}
+
+impl Visit {
+    pub(super) fn of(asker: Asker) -> Self {
+        Self { asker, deadline: Instant::now() + Duration::from_millis(RPC_MS_MAX) }
+    }
+}
+
 /// A request being answered.
 pub(super) struct Asked<'a> {
     pub(super) desk: &'a Desk,
     /// The chain as it is now, for all of the answer.
     pub(super) view: Arc<View>,
     params: &'a [Value],
-    deadline: Instant,
+    visit: Visit,
 }
 
 type Method = fn(&Asked<'_>) -> Answer;
@@ -58,6 +82,7 @@ pub(super) const METHODS: &[(&str, Method)] = &[
     ("eth_getProof", state::proof),
     ("eth_call", state::call),
     ("eth_estimateGas", state::estimate),
+    ("eth_createAccessList", state::access_list),
     ("eth_sendRawTransaction", history::send),
     ("eth_getBlockByNumber", history::block),
     ("eth_getBlockByHash", history::block),
@@ -77,6 +102,10 @@ pub(super) const METHODS: &[(&str, Method)] = &[
     ("eth_getFilterChanges", filters::changes),
     ("eth_getFilterLogs", filters::logs),
     ("eth_uninstallFilter", filters::uninstall),
+    ("txpool_status", pool::status),
+    ("txpool_content", pool::content),
+    ("debug_traceTransaction", trace::transaction),
+    ("debug_traceCall", trace::call),
     ("debug_getRawHeader", history::raw_header),
     ("debug_getRawBlock", history::raw_block),
     ("talkoo_getCertificate", certificate),
@@ -86,6 +115,9 @@ pub(super) const METHODS: &[(&str, Method)] = &[
 /// Starter credit for a newcomer: the addresses of its owner and of its node. A test network's own, no value.
 fn sponsor(asked: &Asked<'_>) -> Answer {
     let (owner, node) = asked.read::<(Address, Address)>()?;
+    if asked.visit.asker == Asker::Page {
+        return Err(RpcError::server("a web page gets no starter credit: ask from a program"));
+    }
     let hashes = asked.desk.chain.sponsor(owner, node).map_err(|error| RpcError::server(error.to_string()))?;
     Ok(hashes.into_iter().map(super::json::hex).collect())
 }
@@ -113,19 +145,19 @@ impl Desk {
     }
 
     /// The answers to a batch as text, if any is expected. May take [`RPC_MS_MAX`]: not for a thread that others need.
-    pub(super) fn answer(&self, batch: &Batch) -> Option<String> {
-        let deadline = Instant::now() + Duration::from_millis(RPC_MS_MAX);
-        batch.answer(RPC_ANSWER_BYTES_MAX, |request| self.ask(&request.method, &request.params, deadline))
+    pub(super) fn answer(&self, batch: &Batch, asker: Asker) -> Option<String> {
+        let visit = Visit::of(asker);
+        batch.answer(RPC_ANSWER_BYTES_MAX, |request| self.ask(&request.method, &request.params, visit))
     }
 
-    pub(super) fn ask(&self, method: &str, params: &[Value], deadline: Instant) -> Answer {
+    pub(super) fn ask(&self, method: &str, params: &[Value], visit: Visit) -> Answer {
         let found = METHODS.iter().find(|(name, _)| *name == method).map(|(_, answer)| answer);
         let answer = match found {
             None if matches!(method, "eth_subscribe" | "eth_unsubscribe") => return Err(RpcError::no_notifications()),
             None => return Err(RpcError::method(method)),
             Some(answer) => answer,
         };
-        let asked = Asked { desk: self, view: self.chain.view(), params, deadline };
+        let asked = Asked { desk: self, view: self.chain.view(), params, visit };
         asked.in_time()?;
         answer(&asked)
     }
@@ -138,8 +170,7 @@ impl Desk {
 impl<'a> Asked<'a> {
     /// A question that the node asks itself.
     pub(super) fn inside(desk: &'a Desk) -> Self {
-        let deadline = Instant::now() + Duration::from_millis(RPC_MS_MAX);
-        Self { desk, view: desk.chain.view(), params: &[], deadline }
+        Self { desk, view: desk.chain.view(), params: &[], visit: Visit::of(Asker::Node) }
     }
 
     /// The arguments.
@@ -149,7 +180,7 @@ impl<'a> Asked<'a> {
 
     /// Ends what takes too long.
     pub(super) fn in_time(&self) -> Result<(), RpcError> {
-        match Instant::now() < self.deadline {
+        match Instant::now() < self.visit.deadline {
             true => Ok(()),
             false => Err(RpcError::timed_out()),
         }
@@ -182,8 +213,18 @@ impl<'a> Asked<'a> {
                     format!("missing trie node: the state of block {number} is not kept, only the last, {last}");
                 Err(RpcError::server(message))
             }
-            Some(_) => Ok(self.view.read(unix(), ask)?),
+            Some(_) => self.now(ask),
         }
+    }
+}
+
+impl Asked<'_> {
+    /// Asks the state after the last block.
+    pub(super) fn now<T, E>(&self, ask: impl FnOnce(&mut Reader<'_>) -> Result<T, E>) -> Result<T, RpcError>
+    where
+        RpcError: From<E>,
+    {
+        Ok(self.view.read(unix(), ask)?)
     }
 }
 

@@ -61,6 +61,10 @@ impl RpcError {
         Self::new(-32_003, format!("response too large: at most {bytes_max} bytes; ask for less at once"))
     }
 
+    pub(super) fn too_long_trace(why: impl ToString) -> Self {
+        Self::new(-32_003, why.to_string())
+    }
+
     /// More than anybody gets.
     pub(super) fn limit(message: impl Into<String>) -> Self {
         Self::new(-32_005, message)
@@ -143,7 +147,7 @@ pub(super) fn failed(outcome: &Outcome) -> RpcError {
 }
 
 /// The words in the data of a revert: `Error(string)` and `Panic(uint256)` of Solidity, or the selector of a custom error.
-fn reason(data: &[u8]) -> Option<String> {
+pub(super) fn reason(data: &[u8]) -> Option<String> {
     if let Ok(revert) = Revert::abi_decode(data) {
         return Some(revert.reason);
     }

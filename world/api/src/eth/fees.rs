@@ -6,16 +6,10 @@ use super::logs::header;
 use super::params::{BlockId, Percentiles};
 use super::{RpcError, history::told};
 use alloy_consensus::Transaction as _;
-use alloy_eips::eip1559::BaseFeeParams;
 use serde_json::{Value, json};
-use talkoo_ledger::{BASE_FEE_MIN, Header, KvError};
+use talkoo_ledger::{KvError, next_base_fee};
 
 use crate::limits::FEE_BLOCKS_MAX;
-
-/// Wei for each gas that the next block asks for at least (EIP-1559).
-fn next_base_fee(header: &Header) -> u64 {
-    header.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or(BASE_FEE_MIN)
-}
 
 /// A tip that is likely to be enough: 1 wei while blocks have room, else the median of the last block's.
 fn enough(asked: &Asked<'_>) -> Result<u128, RpcError> {

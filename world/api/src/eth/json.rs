@@ -3,6 +3,7 @@
 use super::RpcError;
 use alloy_consensus::TxReceipt as _;
 use alloy_consensus::transaction::{SignerRecoverable, Transaction as _};
+use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_primitives::{Address, B256, Log, U256};
 use alloy_rlp::Encodable;
 use serde_json::{Map, Value, json};
@@ -110,11 +111,7 @@ pub(super) fn transaction(
         fields["blockTimestamp"] = hex(header.timestamp);
     }
     if let Some(list) = transaction.access_list() {
-        let item = |item: &alloy_eips::eip2930::AccessListItem| {
-            let keys: Vec<Value> = item.storage_keys.iter().map(hex).collect();
-            json!({"address": hex(item.address), "storageKeys": keys})
-        };
-        fields["accessList"] = list.iter().map(item).collect();
+        fields["accessList"] = access_list(list);
         fields["yParity"] = hex(parity);
     }
     if let Some(tip) = transaction.max_priority_fee_per_gas() {
@@ -125,6 +122,15 @@ pub(super) fn transaction(
         fields["authorizationList"] = list.iter().map(authorization).collect();
     }
     Ok(fields)
+}
+
+/// What is said to be touched (EIP-2930).
+pub(super) fn access_list(list: &AccessList) -> Value {
+    let item = |item: &AccessListItem| {
+        let keys: Vec<Value> = item.storage_keys.iter().map(hex).collect();
+        json!({"address": hex(item.address), "storageKeys": keys})
+    };
+    list.iter().map(item).collect()
 }
 
 fn authorization(signed: &alloy_eips::eip7702::SignedAuthorization) -> Value {

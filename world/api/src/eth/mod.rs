@@ -4,11 +4,11 @@
 //! transactions in.
 //!
 //! ```text
-//! HTTP (server) ──┐ bytes ► request ► desk: table of methods ─► params, then state │ history │ logs │ filters │ fees ─► json
+//! HTTP (server) ──┐ bytes ► request ► desk: table of methods ─► params, then state │ history │ logs │ filters │ fees │ pool │ trace ─► json
 //! WebSocket ──────┘          └ subscriptions (socket)                                └──────── a View of the chain
 //! ```
-//! Any web page may ask: all that can be done here is to read the chain, to hand in what its owner has signed, and on a test
-//! network to ask for starter credit, of which the faucet gives out so much a day. There are no accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
+//! Any web page may ask: all that it can do here is to read the chain and to hand in what its owner has signed. There are no
+//! accounts and no keys. What differs from go-ethereum: only the last block's state is kept, and every block is final.
 
 mod desk;
 mod error;
@@ -18,17 +18,20 @@ mod history;
 mod json;
 mod logs;
 mod params;
+mod pool;
 mod request;
 mod server;
 mod socket;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use error::RpcError;
 pub use params::{BlockId, CallRequest, Criteria, Overrides, Param, Params, Percentiles, Slots};
 pub use request::{Batch, Refused, Request};
 pub use server::{Rpc, RpcAttach};
+pub use trace::TraceOptions;
 
 use alloy_primitives::{Address, B256};
 use std::sync::Arc;
@@ -76,6 +79,9 @@ pub trait Chain: Send + Sync {
 
     /// A transaction that waits.
     fn waiting(&self, hash: &B256) -> Option<SignedBy>;
+
+    /// Tells of those that wait, each with whether none before it is missing, until told to stop.
+    fn pool(&self, tell: &mut dyn FnMut(&SignedBy, bool) -> bool);
 
     /// The nonce after an account's waiting transactions, if any waits.
     fn next_nonce(&self, account: &Address) -> Option<u64>;

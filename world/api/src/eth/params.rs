@@ -54,6 +54,12 @@ macro_rules! tuples {
     };
 }
 
+impl Params for () {
+    fn read(list: &[Value]) -> Result<Self, RpcError> {
+        at_most(list, 0)
+    }
+}
+
 tuples! {
     1: A 0;
     2: A 0, B 1;
@@ -207,15 +213,15 @@ impl Param for BlockId {
 }
 
 /// A field that is there and not null.
-fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|value| !value.is_null())
 }
 
-fn object<'a>(value: Option<&'a Value>, what: &str) -> Result<&'a Map<String, Value>, String> {
+pub(super) fn object<'a>(value: Option<&'a Value>, what: &str) -> Result<&'a Map<String, Value>, String> {
     value.and_then(Value::as_object).ok_or_else(|| format!("{what} is expected, as an object"))
 }
 
-fn field<T: Param>(fields: &Map<String, Value>, name: &str) -> Result<T, String> {
+pub(super) fn field<T: Param>(fields: &Map<String, Value>, name: &str) -> Result<T, String> {
     T::read(given(fields, name)).map_err(|why| format!("{name}: {why}"))
 }
 
@@ -300,15 +306,17 @@ impl Param for Overrides {
         let one = |(address, fields): (&String, &Value)| {
             let address = Address::from_str(address).map_err(|_| format!("`{address}` is no address"))?;
             let fields = object(Some(fields), "an override")?;
-            if given(fields, "state").is_some() {
-                return Err("`state` is not supported: use `stateDiff`".to_owned());
+            let (all, some) = (given(fields, "state"), given(fields, "stateDiff"));
+            if all.is_some() && some.is_some() {
+                return Err(format!("account {address} has both `state` and `stateDiff`"));
             }
-            let slots = match given(fields, "stateDiff") {
-                Some(diff) => object(Some(diff), "stateDiff")?.iter().map(slot).collect::<Result<_, _>>()?,
+            let slots = match all.or(some) {
+                Some(slots) => object(Some(slots), "state")?.iter().map(slot).collect::<Result<_, _>>()?,
                 None => BTreeMap::new(),
             };
             let (balance, nonce) = (field(fields, "balance")?, field(fields, "nonce")?);
-            Ok((address, Override { balance, nonce, code: field(fields, "code")?, slots }))
+            let is_all = all.is_some();
+            Ok((address, Override { balance, nonce, code: field(fields, "code")?, slots, is_all }))
         };
         accounts.iter().map(one).collect::<Result<_, _>>().map(Self)
     }

@@ -3,23 +3,26 @@
 //! Every origin may ask (`Access-Control-Allow-Origin: *`), for nothing here is secret or signs; only names that a web page
 //! could point at this machine are refused, as by the native API.
 
-use super::desk::{Answer, Desk};
+use super::desk::{Answer, Asker, Desk, Visit};
+use super::filters::fresh_id;
 use super::request::{Batch, Request, answer};
 use super::{Chain, RpcError, socket};
-use crate::limits::{RPC_AT_ONCE_MAX, RPC_BODY_BYTES_MAX, RPC_MS_MAX, SEND_MS, SEND_MS_MAX, SOCKETS_MAX};
+use crate::limits::{
+    RPC_AT_ONCE_MAX, RPC_AT_ONCE_OWN_MAX, RPC_BODY_BYTES_MAX, RPC_MS_MAX, SEND_MS, SEND_MS_MAX, SOCKETS_MAX,
+};
 use crate::{ApiError, Hosts, is_ours};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{DefaultBodyLimit, Request as HttpRequest, State, WebSocketUpgrade};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::spawn_blocking;
@@ -42,15 +45,22 @@ pub struct RpcAttach {
 pub struct Rpc {
     /// The address, with the port that the system chose.
     pub addr: SocketAddr,
+    /// Where the node itself asks: a path that nobody guesses. Its requests have turns of their own, so no flood of others'
+    /// keeps it from its money.
+    pub own_url: String,
     listener: TcpListener,
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
 }
 
 /// What all connections share.
 pub(super) struct Server {
     desk: Arc<Desk>,
     /// Who may work now.
-    turns: Arc<Semaphore>,
+    pub(super) turns: Arc<Semaphore>,
+    /// The node's own turns.
+    own_turns: Arc<Semaphore>,
+    /// Where the node asks.
+    pub(super) own_path: String,
     /// Who may have a WebSocket.
     sockets: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
@@ -67,14 +77,18 @@ impl Rpc {
         let listen = |source| ApiError::ListenRpc { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
+        let own_path = format!("/{}", fresh_id().map_err(|why| listen(std::io::Error::other(why)))?);
+        let own_url = format!("http://{addr}{own_path}");
         let server = Server {
             desk: Arc::new(Desk::new(chain, network_name)),
             turns: Arc::new(Semaphore::new(RPC_AT_ONCE_MAX)),
+            own_turns: Arc::new(Semaphore::new(RPC_AT_ONCE_OWN_MAX)),
+            own_path,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stop,
             hosts: if addr.ip().is_loopback() { Hosts::Loopback } else { Hosts::Addresses },
         };
-        Ok(Self { addr, listener, server: Arc::new(server) })
+        Ok(Self { addr, own_url, listener, server: Arc::new(server) })
     }
 
     /// Serves until stopped.
@@ -94,6 +108,7 @@ fn router(server: Arc<Server>) -> Router {
     let methods = axum::routing::post(post).get(upgrade).options(|| async { StatusCode::NO_CONTENT });
     Router::new()
         .route("/", methods)
+        .route(&server.own_path, axum::routing::post(post_own))
         .layer(DefaultBodyLimit::max(RPC_BODY_BYTES_MAX))
         .layer(from_fn_with_state(server.clone(), guard))
         .with_state(server)
@@ -125,7 +140,25 @@ fn problem(status: StatusCode, why: RpcError) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], answer(&Value::Null, Err(why))).into_response()
 }
 
-async fn post(State(server): State<Arc<Server>>, body: Result<Bytes, BytesRejection>) -> Response {
+/// Who sends a request by the public way: browsers tell the origin of a page, and it is no stranger if the page is ours.
+fn asker(headers: &HeaderMap) -> Asker {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    match headers.get(header::ORIGIN) {
+        None => Asker::Program,
+        Some(origin) if origin.as_bytes().strip_prefix(b"http://") == host => Asker::Program,
+        Some(_) => Asker::Page,
+    }
+}
+
+async fn post(State(server): State<Arc<Server>>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+    take(&server, asker(&headers), body).await
+}
+
+async fn post_own(State(server): State<Arc<Server>>, body: Result<Bytes, BytesRejection>) -> Response {
+    take(&server, Asker::Node, body).await
+}
+
+async fn take(server: &Server, asker: Asker, body: Result<Bytes, BytesRejection>) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(why) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -134,7 +167,7 @@ async fn post(State(server): State<Arc<Server>>, body: Result<Bytes, BytesReject
         }
         Err(why) => return problem(why.status(), RpcError::unreadable(why.body_text())),
     };
-    match server.respond(&body).await {
+    match server.respond(asker, &body).await {
         Some(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     }
@@ -142,6 +175,7 @@ async fn post(State(server): State<Arc<Server>>, body: Result<Bytes, BytesReject
 
 async fn upgrade(
     State(server): State<Arc<Server>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
@@ -152,32 +186,33 @@ async fn upgrade(
         let why = RpcError::limit(format!("too many WebSockets: {SOCKETS_MAX} are open"));
         return problem(StatusCode::SERVICE_UNAVAILABLE, why);
     };
+    let asker = asker(&headers);
     let upgrade = upgrade.max_message_size(RPC_BODY_BYTES_MAX).max_frame_size(RPC_BODY_BYTES_MAX);
-    upgrade.on_upgrade(|socket| async move {
-        socket::talk(server, socket).await;
+    upgrade.on_upgrade(move |socket| async move {
+        socket::talk(server, asker, socket).await;
         drop(place);
     })
 }
 
 impl Server {
     /// The answer to a body, if any is expected.
-    pub(super) async fn respond(&self, bytes: &[u8]) -> Option<String> {
+    async fn respond(&self, asker: Asker, bytes: &[u8]) -> Option<String> {
         match Batch::parse(bytes) {
-            Ok(batch) => self.respond_to(batch).await,
+            Ok(batch) => self.respond_to(asker, batch).await,
             Err(why) => Some(answer(&Value::Null, Err(why))),
         }
     }
 
-    pub(super) async fn respond_to(&self, batch: Batch) -> Option<String> {
+    pub(super) async fn respond_to(&self, asker: Asker, batch: Batch) -> Option<String> {
         if let Batch::One(Ok(request)) = &batch
             && request.method == "eth_sendRawTransactionSync"
         {
-            let result = self.send_and_wait(request).await;
+            let result = self.send_and_wait(asker, request).await;
             return request.id.as_ref().map(|id| answer(id, result));
         }
         let batch = Arc::new(batch);
         let asked = batch.clone();
-        match self.work(move |desk| desk.answer(&asked)).await {
+        match self.work(asker, move |desk| desk.answer(&asked, asker)).await {
             Ok(text) => text,
             Err(why) => batch.refuse(&why),
         }
@@ -186,9 +221,11 @@ impl Server {
     /// Does long work on a thread of its own, when it is its turn.
     pub(super) async fn work<T: Send + 'static>(
         &self,
+        asker: Asker,
         run: impl FnOnce(&Desk) -> T + Send + 'static,
     ) -> Result<T, RpcError> {
-        let turn = timeout(Duration::from_millis(RPC_MS_MAX), self.turns.clone().acquire_owned()).await;
+        let turns = if asker == Asker::Node { &self.own_turns } else { &self.turns };
+        let turn = timeout(Duration::from_millis(RPC_MS_MAX), turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
             return Err(RpcError::limit("too many requests at once: ask again later"));
         };
@@ -205,13 +242,13 @@ impl Server {
         &self.desk
     }
 
-    async fn ask(&self, method: &'static str, params: Vec<Value>) -> Answer {
-        let deadline = Instant::now() + Duration::from_millis(RPC_MS_MAX);
-        self.work(move |desk| desk.ask(method, &params, deadline)).await?
+    async fn ask(&self, asker: Asker, method: &'static str, params: Vec<Value>) -> Answer {
+        let visit = Visit::of(asker);
+        self.work(asker, move |desk| desk.ask(method, &params, visit)).await?
     }
 
     /// Sends a transaction and answers with its receipt (EIP-7966).
-    async fn send_and_wait(&self, request: &Request) -> Answer {
+    async fn send_and_wait(&self, asker: Asker, request: &Request) -> Answer {
         let mut params = request.params.clone();
         let wait_ms = match params.get(1).filter(|wait| !wait.is_null()) {
             None => SEND_MS,
@@ -219,10 +256,10 @@ impl Server {
         };
         params.truncate(1);
         let mut blocks = self.desk.chain.blocks();
-        let hash = self.ask("eth_sendRawTransaction", params).await?;
+        let hash = self.ask(asker, "eth_sendRawTransaction", params).await?;
         let found = timeout(Duration::from_millis(wait_ms), async {
             loop {
-                let receipt = self.ask("eth_getTransactionReceipt", vec![hash.clone()]).await?;
+                let receipt = self.ask(asker, "eth_getTransactionReceipt", vec![hash.clone()]).await?;
                 if !receipt.is_null() {
                     return Ok(receipt);
                 }

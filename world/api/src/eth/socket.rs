@@ -1,7 +1,7 @@
 //! One client over a WebSocket: requests, and subscriptions to what happens.
 
 use super::RpcError;
-use super::desk::{Answer, Asked, Desk};
+use super::desk::{Answer, Asked, Asker, Desk};
 use super::filters::fresh_id;
 use super::json;
 use super::logs::{find, header};
@@ -39,7 +39,7 @@ enum Event {
 }
 
 /// Serves a client until it or the node goes.
-pub(super) async fn talk(server: Arc<Server>, mut socket: WebSocket) {
+pub(super) async fn talk(server: Arc<Server>, asker: Asker, mut socket: WebSocket) {
     let mut subscriptions = Subscriptions::default();
     let chain = &server.desk().chain;
     let (mut blocks, mut arrivals) = (chain.blocks(), server.desk().arrivals.subscribe());
@@ -55,11 +55,11 @@ pub(super) async fn talk(server: Arc<Server>, mut socket: WebSocket) {
         };
         let is_heard = match event {
             Event::Said(Message::Text(text)) => {
-                let answer = hear(&server, &mut subscriptions, text.as_bytes()).await;
+                let answer = hear(&server, asker, &mut subscriptions, text.as_bytes()).await;
                 send(&mut socket, answer.map(Message::text)).await
             }
             Event::Said(Message::Binary(bytes)) => {
-                let answer = hear(&server, &mut subscriptions, &bytes).await;
+                let answer = hear(&server, asker, &mut subscriptions, &bytes).await;
                 send(&mut socket, answer.map(Message::text)).await
             }
             // Pings are answered by the library.
@@ -92,7 +92,7 @@ async fn send(socket: &mut WebSocket, messages: impl IntoIterator<Item = Message
 }
 
 /// Answers a message.
-async fn hear(server: &Server, subscriptions: &mut Subscriptions, bytes: &[u8]) -> Option<String> {
+async fn hear(server: &Server, asker: Asker, subscriptions: &mut Subscriptions, bytes: &[u8]) -> Option<String> {
     let batch = match Batch::parse(bytes) {
         Ok(Batch::One(Ok(request))) if request.method == "eth_subscribe" => {
             let last = server.desk().chain.view().head.header.number;
@@ -106,7 +106,7 @@ async fn hear(server: &Server, subscriptions: &mut Subscriptions, bytes: &[u8]) 
         Ok(batch) => batch,
         Err(why) => return Some(answer(&Value::Null, Err(why))),
     };
-    server.respond_to(batch).await
+    server.respond_to(asker, batch).await
 }
 
 /// Tells a client of the blocks since it was last told, one at a time.
@@ -117,7 +117,7 @@ async fn tell(server: &Server, socket: &mut WebSocket, subscriptions: &Subscript
     }
     while *told < last {
         let (subscriptions, number) = (subscriptions.clone(), *told + 1);
-        let texts = server.work(move |desk| subscriptions.block(desk, number)).await;
+        let texts = server.work(Asker::Program, move |desk| subscriptions.block(desk, number)).await;
         // A client that is told nothing of a block would not know that it missed one: better it connects again.
         let Ok(Ok(texts)) = texts else { return false };
         if !send(socket, texts.into_iter().map(Message::text)).await {

@@ -3,7 +3,7 @@
 use super::RpcError;
 use super::desk::{Answer, Asked};
 use super::error::failed;
-use super::json::{hex, word};
+use super::json::{access_list as access_list_json, hex, word};
 use super::params::{BlockId, CallRequest, Overrides, Slots};
 use alloy_primitives::{Address, Bytes, U256};
 use serde_json::{Value, json};
@@ -77,8 +77,25 @@ pub(super) fn estimate(asked: &Asked<'_>) -> Answer {
     found.map(hex)
 }
 
+/// What a call touches, and the gas it takes if that is listed (EIP-2930).
+pub(super) fn access_list(asked: &Asked<'_>) -> Answer {
+    let (request, at, overrides): (CallRequest, BlockId, Overrides) = asked.read()?;
+    check(asked, &request, at, &overrides)?;
+    let (list, outcome) = asked.state(at, |reader| reader.access_list(&request.call, &overrides.0))?;
+    let mut answer = json!({"accessList": access_list_json(&list), "gasUsed": hex(outcome.gas_used)});
+    if !outcome.success {
+        answer["error"] = json!(failed(&outcome).message);
+    }
+    Ok(answer)
+}
+
 /// Whether a call can be made at all; tells what its sender has beyond the value.
-fn check(asked: &Asked<'_>, request: &CallRequest, at: BlockId, overrides: &Overrides) -> Result<U256, RpcError> {
+pub(super) fn check(
+    asked: &Asked<'_>,
+    request: &CallRequest,
+    at: BlockId,
+    overrides: &Overrides,
+) -> Result<U256, RpcError> {
     let CallRequest { call, chain_id } = request;
     let ours = asked.view.head.chain_id;
     if let Some(have) = chain_id.filter(|id| *id != ours) {

@@ -1,8 +1,9 @@
 //! A chain in memory behind a real server: shapes, hostile requests, subscriptions.
 
-use super::desk::{Asked, Desk, METHODS};
+use super::desk::{Asked, Asker, Desk, METHODS, Visit};
+use super::json::hex;
 use super::*;
-use crate::limits::{BATCH_MAX, FILTERS_MAX, LOG_BLOCKS_MAX, RPC_BODY_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{BATCH_MAX, FILTERS_MAX, LOG_BLOCKS_MAX, RPC_AT_ONCE_MAX, RPC_BODY_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
 use alloy_primitives::{Bytes, Signature, TxKind, U256, address, keccak256};
 use alloy_sol_types::SolError;
@@ -67,7 +68,7 @@ impl Test {
             ],
         };
         let (head, block, mut writes) = genesis.build().unwrap();
-        let first = Executed { block, senders: Vec::new(), receipts: Vec::new(), head: head.clone() };
+        let first = Executed::first(block, head.clone());
         writes.extend(store::record(&first, Vec::new()));
         let mut kv = Memory::default();
         kv.write(writes);
@@ -83,7 +84,7 @@ impl Test {
             beneficiary: Address::repeat_byte(9),
             extra_data: Bytes::new(),
         };
-        let candidates: Vec<SignedBy> = pool.best(u128::from(BASE_FEE_MIN)).collect();
+        let candidates: Vec<SignedBy> = pool.best(talkoo_ledger::next_base_fee(&head.header).into()).collect();
         let hash = |n| Ok(store::block(kv, n)?.map_or(B256::ZERO, |block| talkoo_ledger::hash(&block.header)));
         let (executed, refused) = propose(head, kv, &hash, seal, candidates).unwrap();
         assert!(refused.is_empty(), "{refused:?}");
@@ -92,9 +93,7 @@ impl Test {
         next.state.save(&mut writes);
         kv.write(writes);
         *head = next;
-        for (sender, transaction) in executed.senders.iter().zip(&executed.block.body.transactions) {
-            pool.advance(sender, alloy_consensus::Transaction::nonce(transaction) + 1);
-        }
+        executed.nonces.iter().for_each(|(account, next)| pool.advance(account, *next));
         drop(inner);
         self.blocks.send(Arc::new(executed)).ok();
     }
@@ -118,6 +117,10 @@ impl Chain for Test {
 
     fn waiting(&self, hash: &B256) -> Option<SignedBy> {
         self.inner.lock().unwrap().pool.get(hash).cloned()
+    }
+
+    fn pool(&self, tell: &mut dyn FnMut(&SignedBy, bool) -> bool) {
+        self.inner.lock().unwrap().pool.all().all(|(waiting, is_ready)| tell(waiting, is_ready));
     }
 
     fn next_nonce(&self, account: &Address) -> Option<u64> {
@@ -163,7 +166,12 @@ fn log(nonce: u64, topic: u8) -> String {
 }
 
 fn ask(desk: &Desk, method: &str, params: &Value) -> Result<Value, RpcError> {
-    desk.ask(method, params.as_array().unwrap(), Instant::now() + Duration::from_secs(3_600))
+    let deadline = Instant::now() + Duration::from_secs(3_600);
+    desk.ask(method, params.as_array().unwrap(), Visit { asker: Asker::Program, deadline })
+}
+
+fn decode(text: &str) -> SignedBy {
+    decode_transaction(&text.parse::<Bytes>().unwrap(), CHAIN).unwrap()
 }
 
 /// The keys of an object, sorted.
@@ -244,6 +252,7 @@ fn answers_have_the_shapes_of_other_nodes() {
 fn every_method_answers() {
     let (_, desk) = played();
     let hash = ask(&desk, "eth_getBlockByNumber", &json!(["0x1"])).unwrap()["hash"].clone();
+    let sent = ask(&desk, "eth_getBlockByNumber", &json!(["0x1"])).unwrap()["transactions"][0].clone();
     let filter = |method| ask(&desk, method, &if method == "eth_newFilter" { json!([{}]) } else { json!([]) }).unwrap();
     let (call, me) = (json!({"to": KEEPER_AT.to_string(), "data": "0x"}), owner().to_string());
     let cases = [
@@ -267,6 +276,7 @@ fn every_method_answers() {
         ("eth_getProof", json!([KEEPER_AT.to_string(), [], {"blockNumber": "0x3"}]), Value::Null),
         ("eth_call", json!([call]), json!("0x")),
         ("eth_estimateGas", json!([{"from": me, "to": me}]), json!("0x5208")),
+        ("eth_createAccessList", json!([{"from": me, "to": me}]), json!({"accessList": [], "gasUsed": "0x5208"})),
         ("eth_sendRawTransaction", json!([log(5, 9)]), Value::Null),
         ("eth_getBlockByNumber", json!(["0x99"]), Value::Null),
         ("eth_getBlockByHash", json!([B256::ZERO.to_string()]), Value::Null),
@@ -286,6 +296,10 @@ fn every_method_answers() {
         ("eth_getFilterChanges", json!([filter("eth_newBlockFilter")]), json!([])),
         ("eth_getFilterLogs", json!([filter("eth_newFilter")]), Value::Null),
         ("eth_uninstallFilter", json!(["0x1"]), json!(false)),
+        ("txpool_status", json!([]), json!({"pending": "0x1", "queued": "0x0"})),
+        ("txpool_content", json!([]), Value::Null),
+        ("debug_traceTransaction", json!([sent]), Value::Null),
+        ("debug_traceCall", json!([call]), Value::Null),
         ("debug_getRawHeader", json!(["0x1"]), Value::Null),
         ("debug_getRawBlock", json!(["0x1"]), Value::Null),
         ("talkoo_getCertificate", json!(["0x0"]), Value::Null),
@@ -413,6 +427,81 @@ fn a_call_says_why_it_failed() {
 }
 
 #[test]
+fn a_call_may_pretend_a_whole_storage() {
+    let (chain, desk) = played();
+    chain.submit(decode(&signed(to(5, TxKind::Call(KEEPER_AT), &[9; 32])))).unwrap();
+    chain.seal();
+    // Returns slot 1.
+    let code = "0x6001545f5260205ff3";
+    for (slots, want) in [
+        (json!({"stateDiff": {"0x2": "0x2a"}}), B256::repeat_byte(9)),
+        (json!({"state": {"0x2": "0x2a"}}), B256::ZERO),
+        (json!({"state": {"0x1": "0x2a"}}), B256::with_last_byte(42)),
+    ] {
+        let mut pretended = slots.clone();
+        pretended["code"] = json!(code);
+        let params = json!([{"to": KEEPER_AT.to_string()}, "latest", {KEEPER_AT.to_string(): pretended}]);
+        assert_eq!(ask(&desk, "eth_call", &params).unwrap(), json!(want.to_string()), "{slots}");
+    }
+}
+
+#[test]
+fn a_transaction_of_any_block_can_be_watched() {
+    let (_, desk) = played();
+    let block = ask(&desk, "eth_getBlockByNumber", &json!(["0x1", false])).unwrap();
+    let hash = &block["transactions"][0];
+    let steps = ask(&desk, "debug_traceTransaction", &json!([hash])).unwrap();
+    let ops: Vec<&str> = steps["structLogs"].as_array().unwrap().iter().map(|s| s["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["PUSH0", "CALLDATALOAD", "PUSH0", "PUSH0", "LOG1", "STOP"]);
+    let receipt = ask(&desk, "eth_getTransactionReceipt", &json!([hash])).unwrap();
+    assert_eq!((&steps["failed"], hex(steps["gas"].as_u64().unwrap())), (&json!(false), receipt["gasUsed"].clone()));
+    let calls = |with_logs| {
+        let options = json!({"tracer": "callTracer", "tracerConfig": {"withLog": with_logs}});
+        ask(&desk, "debug_traceTransaction", &json!([hash, options])).unwrap()
+    };
+    assert_eq!(keys(&calls(false)), "from gas gasUsed input to type value");
+    assert_eq!(calls(true)["logs"][0]["topics"], receipt["logs"][0]["topics"]);
+    let refusals = [
+        ("debug_traceTransaction", json!([B256::ZERO.to_string()]), "transaction not found"),
+        ("debug_traceTransaction", json!([hash, {"tracer": "prestateTracer"}]), "no tracer `prestateTracer`"),
+        ("debug_traceCall", json!([{}, "0x1", {}]), "missing trie node"),
+        ("debug_traceCall", json!([{}, "latest", {"blockOverrides": {}}]), "not supported"),
+    ];
+    for (method, params, text) in refusals {
+        let error = ask(&desk, method, &params).unwrap_err();
+        assert!(error.message.contains(text), "{method} {params}: {error}");
+    }
+    let failing = json!([{"to": REVERTER_AT.to_string(), "data": "0x01"}, "latest", {"tracer": "callTracer"}]);
+    let failed = ask(&desk, "debug_traceCall", &failing).unwrap();
+    assert_eq!((&failed["error"], &failed["output"]), (&json!("execution reverted"), &json!("0x01")));
+    let deep = json!([{"to": KEEPER_AT.to_string(), "data": "0x"}, "latest", {
+        "tracer": "callTracer",
+        // Calls itself until its data, one byte more each time, are longer than 250.
+        "stateOverrides": {KEEPER_AT.to_string(): {"code": "0x3660fa106013575f5f600136015f5f305af1005b00"}},
+    }]);
+    assert_eq!(ask(&desk, "debug_traceCall", &deep).unwrap().to_string().matches("CALL").count(), 252);
+}
+
+#[test]
+fn what_waits_and_what_a_call_touches_is_told() {
+    let (chain, desk) = played();
+    for nonce in [5, 6, 9] {
+        chain.submit(decode(&log(nonce, 1))).unwrap();
+    }
+    assert_eq!(ask(&desk, "txpool_status", &json!([])).unwrap(), json!({"pending": "0x2", "queued": "0x1"}));
+    let content = ask(&desk, "txpool_content", &json!([])).unwrap();
+    let of = |kind: &str| keys(&content[kind][owner().to_string()]);
+    assert_eq!((of("pending"), of("queued")), ("5 6".into(), "9".into()));
+    assert_eq!(content["queued"][owner().to_string()]["9"]["blockHash"], Value::Null);
+    let call =
+        json!({"from": owner().to_string(), "to": KEEPER_AT.to_string(), "data": B256::repeat_byte(1).to_string()});
+    let answer = ask(&desk, "eth_createAccessList", &json!([call])).unwrap();
+    let slots = [json!(B256::with_last_byte(1).to_string())];
+    assert_eq!(answer["accessList"], json!([{"address": hex(KEEPER_AT), "storageKeys": slots}]));
+    assert_eq!(keys(&answer), "accessList gasUsed");
+}
+
+#[test]
 fn a_wrong_argument_is_named() {
     let (_, desk) = played();
     let me = owner().to_string();
@@ -434,7 +523,7 @@ fn a_wrong_argument_is_named() {
         ("eth_call", json!([{"data": "0x01", "input": "0x02"}]), "both \"data\" and \"input\""),
         ("eth_call", json!([{"gasPrice": "0x1", "maxFeePerGas": "0x1"}]), "both gasPrice and"),
         ("eth_call", json!([{"value": "0xzz"}]), "value: invalid hex string"),
-        ("eth_call", json!([{}, "latest", {me.clone(): {"state": {}}}]), "use `stateDiff`"),
+        ("eth_call", json!([{}, "latest", {me.clone(): {"state": {}, "stateDiff": {}}}]), "both `state` and"),
         ("eth_call", json!([{}, "latest", {"0x12": {}}]), "`0x12` is no address"),
         ("eth_getLogs", json!([{"address": many}]), "a list of 1001 entries, at most 1000"),
         ("eth_getLogs", json!([{"topics": [null, null, null, null, null]}]), "exceed max topics"),
@@ -467,7 +556,7 @@ fn nobody_gets_more_than_the_limits() {
     let answers: Value = serde_json::from_str(&answer).unwrap();
     let codes: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["error"]["code"]).collect();
     assert_eq!(codes, [&Value::Null, &json!(-32_003), &json!(-32_003)]);
-    let late = desk.ask("eth_chainId", &[], Instant::now());
+    let late = desk.ask("eth_chainId", &[], Visit { asker: Asker::Program, deadline: Instant::now() });
     assert_eq!(late.unwrap_err().code, -32_002);
 }
 
@@ -483,9 +572,13 @@ async fn serve(is_quick: bool) -> (SocketAddr, Arc<Test>, CancellationToken) {
 
 /// Sends a request, returns status, head and body.
 fn raw(addr: SocketAddr, line: &str, headers: &str, body: &str) -> (u16, String, String) {
+    raw_at(addr, line, "/", headers, body)
+}
+
+fn raw_at(addr: SocketAddr, line: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
     let mut stream = std::net::TcpStream::connect(addr).unwrap();
     let request = format!(
-        "{line} / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        "{line} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -567,6 +660,48 @@ async fn any_page_may_ask_but_not_under_a_forged_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_gets_no_starter_credit() {
+    let (addr, _, stop) = serve(true).await;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "talkoo_sponsor", "params": [owner().to_string(), LOGGER_AT.to_string()]});
+    let [alone, both] = [body.to_string(), format!("[{body}]")];
+    for (headers, is_page) in [
+        ("", false),
+        ("Origin: http://127.0.0.1\r\n", false),
+        ("Origin: http://127.0.0.1:81\r\n", true),
+        ("Origin: https://dapp.example\r\n", true),
+        ("Origin: null\r\n", true),
+    ] {
+        for body in [&alone, &both] {
+            let (_, _, answer) = raw(addr, "POST", headers, body);
+            assert_eq!(answer.contains("a web page gets no starter credit"), is_page, "{headers}{answer}");
+        }
+    }
+    let mut client = Client::connect_with(addr, "Origin: https://dapp.example\r\n");
+    let answer = client.ask("talkoo_sponsor", body["params"].clone());
+    assert_eq!(answer["error"]["code"], json!(-32_000));
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_take_the_nodes_turns() {
+    let (chain, stop) = (Test::new(true), CancellationToken::new());
+    let attach =
+        RpcAttach { addr: "127.0.0.1:0".parse().unwrap(), chain, network_name: "test".into(), stop: stop.clone() };
+    let rpc = Rpc::bind(attach).await.unwrap();
+    let (addr, path) = (rpc.addr, rpc.server.own_path.clone());
+    assert_eq!((rpc.own_url.clone(), path.len()), (format!("http://{addr}{path}"), 35));
+    let all = rpc.server.turns.clone().acquire_many_owned(RPC_AT_ONCE_MAX as u32).await.unwrap();
+    tokio::spawn(rpc.serve());
+    let one = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#;
+    let asked = |path: &str| raw_at(addr, "POST", path, "", one);
+    assert!(asked(&path).2.contains("0xc98de"));
+    assert_eq!(asked("/0000").0, 404);
+    drop(all);
+    assert!(asked("/").2.contains("0xc98de"));
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_can_be_waited_for() {
     let (addr, _, stop) = serve(true).await;
     let send = |transaction: String| {
@@ -591,9 +726,15 @@ struct Client(std::net::TcpStream);
 
 impl Client {
     fn connect(addr: SocketAddr) -> Self {
+        Self::connect_with(addr, "")
+    }
+
+    fn connect_with(addr: SocketAddr, headers: &str) -> Self {
         let mut stream = std::net::TcpStream::connect(addr).unwrap();
-        let request = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{headers}\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
