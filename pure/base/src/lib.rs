@@ -53,7 +53,7 @@ pub use ids::{Attempt, JobId, LeaseId, Work};
 pub use keys::{Address, KeyError, NodeId, SecretKey, Signature, Signer, recover};
 pub use logprobs::{Logprobs, TokenLogprobs};
 pub use money::{Amount, Price};
-pub use network::Network;
+pub use network::{Contracts, Network};
 pub use refusal::{Refusal, RefusalCode};
 pub use time::{Millis, Mono, Now, Unix};
 pub use wire::{

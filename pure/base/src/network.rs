@@ -10,15 +10,35 @@ pub struct Network {
     pub name: String,
     /// EIP-155 chain id of the chain that settles.
     pub chain_id: u64,
+    /// Its contracts that vouchers and channels name.
+    pub contracts: Contracts,
 }
 
-/// `x402 batch-settlement`: the canonical CREATE2 address on existing chains and in our genesis.
-const X402_BATCH_SETTLEMENT: &str = "4020074e9df2ce1dee5a9c1b5c3f541d02a10003";
+/// The contracts that vouchers and channels name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contracts {
+    /// Payment channels: x402's `batch-settlement`.
+    pub settlement: Address,
+    /// Receiver of every worker's channels: `WorkerVault`.
+    pub vault: Address,
+    /// What is paid with.
+    pub token: Address,
+}
 
-fn predeploy(last: u8) -> Address {
+const fn predeploy(last: u8) -> Address {
     let mut bytes = [0; 20];
     (bytes[0], bytes[1], bytes[19]) = (0x7a, 0x1c, last);
     Address(bytes)
+}
+
+impl Contracts {
+    /// x402's `batch-settlement` where its makers deployed it on existing chains; our genesis has it there, too.
+    pub const CANONICAL_SETTLEMENT: Address = Address([
+        0x40, 0x20, 0x07, 0x4e, 0x9d, 0xf2, 0xce, 0x1d, 0xee, 0x5a, 0x9c, 0x1b, 0x5c, 0x3f, 0x54, 0x1d, 0x02, 0xa1, 0,
+        3,
+    ]);
+    /// Those of every genesis of ours.
+    pub const GENESIS: Self = Self { settlement: Self::CANONICAL_SETTLEMENT, vault: predeploy(2), token: predeploy(3) };
 }
 
 impl Network {
@@ -28,7 +48,7 @@ impl Network {
     /// A private network with the local chain id.
     #[must_use]
     pub fn local(name: &str) -> Self {
-        Self { name: name.into(), chain_id: Self::LOCAL_CHAIN_ID }
+        Self { name: name.into(), chain_id: Self::LOCAL_CHAIN_ID, contracts: Contracts::GENESIS }
     }
 
     /// Whether `name` may be a network's name.
@@ -38,8 +58,8 @@ impl Network {
         (1..=32).contains(&name.len()) && name.chars().all(ok)
     }
 
-    /// Domain of requests, receipts, cards and delegations. The verifying contract is the genesis
-    /// predeploy 0x7a1c…01, which will judge disputes.
+    /// Domain of requests, receipts, cards and delegations. Its verifying contract is 0x7a1c…01 on every chain: a name
+    /// that all contracts agree on, whichever of them opens the record.
     #[must_use]
     pub fn talkoo_domain(&self) -> Domain {
         Domain { name: "Talkoo", version: "1", chain_id: self.chain_id, verifying_contract: predeploy(1) }
@@ -48,25 +68,11 @@ impl Network {
     /// Domain of vouchers and channel configs: x402 v2 `batch-settlement`, unchanged.
     #[must_use]
     pub fn payment_domain(&self) -> Domain {
-        let mut address = [0; 20];
-        hex::decode_to_slice(X402_BATCH_SETTLEMENT, &mut address).expect("a constant of 40 hex digits");
         Domain {
             name: "x402 Batch Settlement",
             version: "1",
             chain_id: self.chain_id,
-            verifying_contract: Address(address),
+            verifying_contract: self.contracts.settlement,
         }
-    }
-
-    /// Receiver of every worker's channels (`WorkerVault`, genesis predeploy 0x7a1c…02).
-    #[must_use]
-    pub fn worker_vault(&self) -> Address {
-        predeploy(2)
-    }
-
-    /// The payment token (genesis predeploy 0x7a1c…03).
-    #[must_use]
-    pub fn token(&self) -> Address {
-        predeploy(3)
     }
 }

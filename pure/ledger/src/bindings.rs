@@ -29,6 +29,8 @@ sol! {
     interface IToken {
         function balanceOf(address account) external view returns (uint256);
         function totalSupply() external view returns (uint256);
+        function symbol() external view returns (string memory);
+        function decimals() external view returns (uint8);
         function transfer(address to, uint256 value) external returns (bool);
         function approve(address spender, uint256 value) external returns (bool);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
@@ -96,6 +98,12 @@ sol! {
     interface IEquivocation {
         function report(Vote calldata a, bytes calldata signatureA, Vote calldata b, bytes calldata signatureB) external;
         function getVoteDigest(Vote calldata vote) external view returns (bytes32);
+    }
+
+    /// Of the slow values.
+    #[derive(Debug)]
+    interface IParameters {
+        function get(bytes32 key) external view returns (uint256);
     }
 
     /// Of the faucet.

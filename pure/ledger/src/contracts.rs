@@ -2,6 +2,7 @@
 //!
 //! Sources and states: `contracts/`. The artifacts are checked in and rebuilt byte for byte by `cargo xtask contracts`.
 
+use crate::deployment::Deployment;
 use crate::genesis::{Code, Contract, Genesis};
 use alloy_primitives::{Address, Bytes, U256, address, aliases::U40};
 use alloy_sol_types::{SolValue, sol};
@@ -122,11 +123,11 @@ pub const TOKEN_SUPPLY: u128 = 1_000_000_000_000_000;
 pub const EQUIVOCATION_BPS: u64 = 5_000;
 
 /// Seconds between a parameter's proposal and its effect.
-const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
+pub(crate) const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
 /// Seconds in which a round of the beacon is committed to, and as many in which it is revealed.
-const BEACON_S: u64 = 600;
+pub(crate) const BEACON_S: u64 = 600;
 /// What not revealing costs, in micro-units of the token.
-const BEACON_BOND: u128 = 1_000_000;
+pub(crate) const BEACON_BOND: u128 = 1_000_000;
 /// What an account, an invite and an epoch get of starter credit (micro-units) and of gas (wei), at most.
 const FAUCET_CREDIT: [u128; 3] = [100_000_000, 10_000_000_000, 100_000_000_000];
 const FAUCET_GAS: [u128; 3] = [10u128.pow(18), 10u128.pow(20), 10u128.pow(21)];
@@ -136,18 +137,6 @@ const FAUCET_WEI: u128 = 10u128.pow(27);
 const FAUCET_EPOCH_S: u64 = 24 * 3_600;
 
 sol! {
-    struct StakingOptions {
-        address token; address gate; address admin; address treasury;
-        uint40 unbondS; uint40 jailS; uint128 validatorBondMin; address[] slashers;
-    }
-    struct VaultOptions {
-        address token; address gate; address settlement; address staking; address delegations;
-        uint40 windowS; address admin; address[] slashers;
-    }
-    struct BeaconOptions {
-        address token; address gate; uint40 commitS; uint40 revealS; uint128 bond; uint32 revealsMin; address treasury;
-    }
-    struct Initial { bytes32 key; uint256 value; }
     struct Pair { uint128 credit; uint128 gas; }
     struct FaucetOptions {
         address credit; address admin; address[] sponsors; uint40 epochS;
@@ -192,48 +181,13 @@ impl Beginning {
     }
 
     fn contracts(&self, sponsors: Vec<Address>) -> Vec<Contract> {
-        let founder = self.founder;
-        let made = |artifact: Artifact, address, arguments: Vec<u8>| {
-            let code = Bytes::from([artifact.creation().as_ref(), &arguments].concat());
-            Contract { name: artifact.name, address, code: Code::Creation(code) }
-        };
-        let token = ("Talkoo", "TALKOO", Address::ZERO, founder, U256::from(TOKEN_SUPPLY));
+        let at = Deployment::GENESIS;
         let venues =
             vec![SETTLEMENT_AT, ERC3009_COLLECTOR_AT, VAULT_AT, ALLOTMENTS_AT, ESCROW_AT, REVENUE_AT, ACCESS_AT];
-        let brake = (founder, founder, U40::from(PARAMETER_DELAY_S), Vec::<Initial>::new());
-        let beacon = BeaconOptions {
-            token: TOKEN_AT,
-            gate: PARAMETERS_AT,
-            commitS: U40::from(BEACON_S),
-            revealS: U40::from(BEACON_S),
-            bond: BEACON_BOND,
-            revealsMin: 1,
-            treasury: founder,
-        };
-        let staking = StakingOptions {
-            token: TOKEN_AT,
-            gate: PARAMETERS_AT,
-            admin: founder,
-            treasury: founder,
-            unbondS: U40::from(UNBOND_S),
-            jailS: U40::from(JAIL_S),
-            validatorBondMin: VALIDATOR_BOND_MIN,
-            slashers: vec![EQUIVOCATION_AT],
-        };
-        let vault = VaultOptions {
-            token: CREDIT_AT,
-            gate: PARAMETERS_AT,
-            settlement: SETTLEMENT_AT,
-            staking: STAKING_AT,
-            delegations: DELEGATIONS_AT,
-            windowS: U40::from(self.window_s),
-            admin: founder,
-            slashers: Vec::new(),
-        };
         let pair = |n: usize| Pair { credit: FAUCET_CREDIT[n], gas: FAUCET_GAS[n] };
         let faucet = FaucetOptions {
             credit: CREDIT_AT,
-            admin: founder,
+            admin: self.founder,
             sponsors,
             epochS: U40::from(FAUCET_EPOCH_S),
             accountMost: pair(0),
@@ -241,25 +195,24 @@ impl Beginning {
             epochMost: pair(2),
         };
         let create2 = CREATE2.parse().expect("a constant in hexadecimal");
-        vec![
+        let mut contracts = vec![
             Contract { name: "create2", address: CREATE2_AT, code: Code::Runtime(create2) },
-            made(MULTICALL, MULTICALL_AT, Vec::new()),
-            made(PARAMETERS, PARAMETERS_AT, brake.abi_encode_params()),
-            made(SETTLEMENT, SETTLEMENT_AT, (PARAMETERS_AT,).abi_encode_params()),
-            made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, (SETTLEMENT_AT,).abi_encode_params()),
-            made(CREDIT, CREDIT_AT, (FAUCET_AT, venues).abi_encode_params()),
-            made(TOKEN, TOKEN_AT, token.abi_encode_params()),
-            made(DELEGATIONS, DELEGATIONS_AT, Vec::new()),
-            made(STAKING, STAKING_AT, (staking,).abi_encode_params()),
-            made(EQUIVOCATION, EQUIVOCATION_AT, (STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
-            made(VAULT, VAULT_AT, (vault,).abi_encode_params()),
-            made(FAUCET, FAUCET_AT, (faucet,).abi_encode_params()),
-            made(ALLOTMENTS, ALLOTMENTS_AT, (CREDIT_AT, PARAMETERS_AT, SETTLEMENT_AT).abi_encode_params()),
-            made(ESCROW, ESCROW_AT, (CREDIT_AT, PARAMETERS_AT).abi_encode_params()),
-            made(BEACON, BEACON_AT, (beacon,).abi_encode_params()),
-            made(ASSETS, ASSETS_AT, Vec::new()),
-            made(REVENUE, REVENUE_AT, (CREDIT_AT, ASSETS_AT).abi_encode_params()),
-            made(ACCESS, ACCESS_AT, (CREDIT_AT, PARAMETERS_AT, REVENUE_AT).abi_encode_params()),
-        ]
+            made(MULTICALL, MULTICALL_AT, &[]),
+            at.parameters(self.founder, Vec::new()),
+            made(SETTLEMENT, SETTLEMENT_AT, &(PARAMETERS_AT,).abi_encode_params()),
+            made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, &(SETTLEMENT_AT,).abi_encode_params()),
+            made(CREDIT, CREDIT_AT, &(FAUCET_AT, venues).abi_encode_params()),
+            at.talkoo_token(Address::ZERO, self.founder),
+            made(EQUIVOCATION, EQUIVOCATION_AT, &(STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
+            made(FAUCET, FAUCET_AT, &(faucet,).abi_encode_params()),
+        ];
+        contracts.extend(at.ours(self.founder, self.window_s, vec![EQUIVOCATION_AT]));
+        contracts
     }
+}
+
+/// A contract that `artifact` makes with these encoded arguments.
+pub(crate) fn made(artifact: Artifact, address: Address, arguments: &[u8]) -> Contract {
+    let code = Bytes::from([artifact.creation().as_ref(), arguments].concat());
+    Contract { name: artifact.name, address, code: Code::Creation(code) }
 }

@@ -12,6 +12,7 @@ pub mod bindings;
 mod block;
 mod call;
 pub mod contracts;
+mod deployment;
 mod execute;
 mod genesis;
 mod kv;
@@ -28,6 +29,7 @@ pub use block::{
     encode_block, encode_transaction, hash,
 };
 pub use call::{Account, Call, CallError, Outcome, Override, Proof, Reader};
+pub use deployment::{Deployment, Existing};
 pub use execute::{Ancestors, ApplyError, Executed, Head, InvalidBlock, SPEC, Seal, apply, next_base_fee, propose};
 pub use genesis::{Code, Contract, Genesis, GenesisError};
 pub use kv::{KvError, KvRead, Memory, Writes};

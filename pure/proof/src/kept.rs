@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use talkoo_base::wire::{Check, DecodeError, Sealed, Typed, decode, encode};
 use talkoo_base::{
-    Address, Amount, CHUNK_TOKENS, ChannelConfig, Digest, Finish, GenerateParams, Network, Receipt, Request, Tier,
-    Voucher, Work, float_chunk,
+    Address, Amount, CHUNK_TOKENS, ChannelConfig, Contracts, Digest, Finish, GenerateParams, Network, Receipt, Request,
+    Tier, Voucher, Work, float_chunk,
 };
 use thiserror::Error;
 
@@ -45,6 +45,9 @@ pub struct Kept {
     pub network: String,
     /// Chain id that every signature is bound to.
     pub chain_id: u64,
+    /// The payment channels that vouchers are bound to; left out if they lie at x402's canonical address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<Address>,
     /// Number of the step in its job.
     pub step: u32,
     /// The signed order.
@@ -160,7 +163,9 @@ impl Kept {
     /// The network that its signatures are bound to.
     #[must_use]
     pub fn network(&self) -> Network {
-        Network { name: self.network.clone(), chain_id: self.chain_id }
+        let settlement = self.settlement.unwrap_or(Contracts::CANONICAL_SETTLEMENT);
+        let contracts = Contracts { settlement, vault: self.channel.receiver, token: self.channel.token };
+        Network { name: self.network.clone(), chain_id: self.chain_id, contracts }
     }
 
     /// The same record without prompt and answer.

@@ -122,9 +122,9 @@ pub fn channel(
     ChannelConfig {
         payer,
         payer_authorizer: client,
-        receiver: network.worker_vault(),
+        receiver: network.contracts.vault,
         receiver_authorizer: operator,
-        token: network.token(),
+        token: network.contracts.token,
         withdraw_delay: WITHDRAW_DELAY_S,
         salt,
     }

@@ -4,8 +4,8 @@ use crate::audit::{Audit, Finding, Opinion};
 use crate::kept::{Disclosure, Kept, Link};
 use crate::machine::Context;
 use crate::{Effect, Event};
-use talkoo_base::Finish;
 use talkoo_base::wire::Sealed;
+use talkoo_base::{Contracts, Finish};
 
 /// The answer stands: its worker deserves the money, the record is kept.
 pub(crate) fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
@@ -37,6 +37,7 @@ pub(crate) fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept
         version: talkoo_base::wire::VERSION,
         network: cx.network.name.clone(),
         chain_id: cx.network.chain_id,
+        settlement: Some(cx.network.contracts.settlement).filter(|at| *at != Contracts::CANONICAL_SETTLEMENT),
         step: purchase.attempt.step,
         request: (&order.request).into(),
         channel: order.channel.clone(),

@@ -1,6 +1,6 @@
 //! The contracts of a genesis, as the node uses them: the signed types must be theirs to the byte.
 
-use super::{Chain, address, key, sign};
+use super::{Chain, address, key, plain, sign};
 use crate::bindings::{self, *};
 use crate::contracts::*;
 use crate::*;
@@ -58,15 +58,15 @@ impl Chain {
 #[test]
 fn signed_records_are_those_that_the_contracts_check() {
     let (mut chain, network) = (Chain::ours(), Network::local("test"));
-    assert_eq!(network.worker_vault(), ours(VAULT_AT));
-    assert_eq!(network.token(), ours(CREDIT_AT));
+    assert_eq!(network.contracts.vault, ours(VAULT_AT));
+    assert_eq!(network.contracts.token, ours(CREDIT_AT));
     assert_eq!(network.payment_domain().verifying_contract, ours(SETTLEMENT_AT));
     let config = talkoo_base::ChannelConfig {
         payer: ours(address(2)),
         payer_authorizer: ours(address(3)),
-        receiver: network.worker_vault(),
+        receiver: network.contracts.vault,
         receiver_authorizer: ours(address(4)),
-        token: network.token(),
+        token: network.contracts.token,
         withdraw_delay: 86_400,
         salt: Digest([7; 32]),
     };
@@ -111,9 +111,9 @@ fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
     let config = talkoo_base::ChannelConfig {
         payer: ours(address(client)),
         payer_authorizer: ours(address(client)),
-        receiver: network.worker_vault(),
+        receiver: network.contracts.vault,
         receiver_authorizer: ours(address(owner)),
-        token: network.token(),
+        token: network.contracts.token,
         withdraw_delay: 86_400,
         salt: Digest::ZERO,
     };
@@ -213,5 +213,36 @@ fn a_header_is_final_by_the_votes_of_the_genesis_alone() {
     for (header, certificate, validators, want) in cases {
         let error = light::check_final(header, &certificate, validators, &network).unwrap_err().to_string();
         assert!(error.contains(want), "{want}: {error}");
+    }
+}
+
+#[test]
+fn a_plan_puts_the_contracts_where_it_says_and_their_list_is_read_back() {
+    let token = Address::repeat_byte(7);
+    let there =
+        [Existing::default(), Existing { channels: Some((SETTLEMENT_AT, ERC3009_COLLECTOR_AT)), token: None }, {
+            Existing { channels: None, token: Some(token) }
+        }];
+    for there in there {
+        let mut chain = Chain::ours();
+        let (at, contracts) = Deployment::plan(address(0), 0, there, WINDOW_S);
+        for (nonce, contract) in contracts.into_iter().enumerate() {
+            let Code::Creation(input) = contract.code else { panic!("{} is no creation", contract.name) };
+            let (nonce, to, gas_limit) = (nonce as u64, TxKind::Create, 6_000_000);
+            let transaction = TxEip1559 { gas_limit, to, input, ..plain(nonce, Address::ZERO, 0, &[]) };
+            let (made, _) = chain.extend(vec![sign(0, transaction)]);
+            assert!(made.receipts[0].status(), "{}", contract.name);
+            let code = chain.reader(|r| r.account(contract.address)).unwrap().code;
+            assert!(!code.is_empty(), "{} is not at {}", contract.name, contract.address);
+        }
+        let read =
+            Deployment::read(at.parameters, |key| Ok::<_, ()>(chain.ask(at.parameters, &IParameters::getCall { key })));
+        assert_eq!(read, Ok(at));
+        assert_eq!(
+            (at.settlement == SETTLEMENT_AT, at.token == token),
+            (there.channels.is_some(), there.token.is_some())
+        );
+        let vault = chain.ask(at.vault, &IVault::capacityCall { operator: address(0) });
+        assert_eq!(vault, U256::ZERO, "the vault asks the staking contract");
     }
 }

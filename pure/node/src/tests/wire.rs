@@ -34,9 +34,9 @@ fn order(rerun: Option<Vec<u32>>) -> Message {
     let channel = ChannelConfig {
         payer: key(1).address(),
         payer_authorizer: key(1).address(),
-        receiver: net().worker_vault(),
+        receiver: net().contracts.vault,
         receiver_authorizer: key(2).address(),
-        token: net().token(),
+        token: net().contracts.token,
         withdraw_delay: 86_400,
         salt: Digest::ZERO,
     };

@@ -1,0 +1,251 @@
+//! Where a chain has our contracts, and what puts them there.
+
+use crate::contracts::{
+    ACCESS, ALLOTMENTS, ASSETS, BEACON, DELEGATIONS, ERC3009_COLLECTOR, ESCROW, PARAMETERS, REVENUE, SETTLEMENT,
+    STAKING, TOKEN, VAULT, made,
+};
+use crate::contracts::{
+    ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT, ERC3009_COLLECTOR_AT, ESCROW_AT,
+    PARAMETERS_AT, REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT, VAULT_AT,
+};
+use crate::contracts::{BEACON_BOND, BEACON_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S, VALIDATOR_BOND_MIN};
+use crate::genesis::Contract;
+use alloy_primitives::{Address, B256, U256, aliases::U40};
+use alloy_sol_types::{SolValue, sol};
+use talkoo_base::Contracts;
+
+sol! {
+    struct StakingOptions {
+        address token; address gate; address admin; address treasury;
+        uint40 unbondS; uint40 jailS; uint128 validatorBondMin; address[] slashers;
+    }
+    struct VaultOptions {
+        address token; address gate; address settlement; address staking; address delegations;
+        uint40 windowS; address admin; address[] slashers;
+    }
+    struct BeaconOptions {
+        address token; address gate; uint40 commitS; uint40 revealS; uint128 bond; uint32 revealsMin; address treasury;
+    }
+    struct Range { uint256 least; uint256 most; }
+    struct Initial { bytes32 key; uint256 value; Range range; }
+}
+
+/// Addresses of our contracts on one chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Payment channels.
+    pub settlement: Address,
+    /// Collects deposits by ERC-3009.
+    pub collector: Address,
+    /// Receiver of every worker's channels.
+    pub vault: Address,
+    /// What is paid with.
+    pub token: Address,
+    /// Node keys and their owners.
+    pub delegations: Address,
+    /// Bonds.
+    pub staking: Address,
+    /// What is staked.
+    pub stake: Address,
+    /// One deposit for many payees.
+    pub allotments: Address,
+    /// One-off jobs.
+    pub escrow: Address,
+    /// Public randomness.
+    pub beacon: Address,
+    /// Models and data sets.
+    pub assets: Address,
+    /// Their income.
+    pub revenue: Address,
+    /// Access to them.
+    pub access: Address,
+    /// Slow values, the brake on deposits, and, outside, the list of all these.
+    pub parameters: Address,
+}
+
+impl Deployment {
+    /// In every genesis of ours.
+    pub const GENESIS: Self = Self {
+        settlement: SETTLEMENT_AT,
+        collector: ERC3009_COLLECTOR_AT,
+        vault: VAULT_AT,
+        token: CREDIT_AT,
+        delegations: DELEGATIONS_AT,
+        staking: STAKING_AT,
+        stake: TOKEN_AT,
+        allotments: ALLOTMENTS_AT,
+        escrow: ESCROW_AT,
+        beacon: BEACON_AT,
+        assets: ASSETS_AT,
+        revenue: REVENUE_AT,
+        access: ACCESS_AT,
+        parameters: PARAMETERS_AT,
+    };
+
+    /// The part that vouchers and channels name.
+    #[must_use]
+    pub fn signed(&self) -> Contracts {
+        let ours = |address: Address| talkoo_base::Address(address.0.0);
+        Contracts { settlement: ours(self.settlement), vault: ours(self.vault), token: ours(self.token) }
+    }
+
+    /// Every address but that of the list itself, by its name.
+    #[must_use]
+    pub fn entries(&self) -> [(&'static str, Address); 13] {
+        [
+            ("settlement", self.settlement),
+            ("collector", self.collector),
+            ("vault", self.vault),
+            ("token", self.token),
+            ("delegations", self.delegations),
+            ("staking", self.staking),
+            ("stake", self.stake),
+            ("allotments", self.allotments),
+            ("escrow", self.escrow),
+            ("beacon", self.beacon),
+            ("assets", self.assets),
+            ("revenue", self.revenue),
+            ("access", self.access),
+        ]
+    }
+
+    /// Reads the list that `parameters` keeps; `get` gives the value of a key.
+    ///
+    /// # Errors
+    /// Those of `get`.
+    pub fn read<E>(parameters: Address, mut get: impl FnMut(B256) -> Result<U256, E>) -> Result<Self, E> {
+        let mut at = |name: &str| get(key(name)).map(|value| Address::from_word(value.into()));
+        Ok(Self {
+            settlement: at("settlement")?,
+            collector: at("collector")?,
+            vault: at("vault")?,
+            token: at("token")?,
+            delegations: at("delegations")?,
+            staking: at("staking")?,
+            stake: at("stake")?,
+            allotments: at("allotments")?,
+            escrow: at("escrow")?,
+            beacon: at("beacon")?,
+            assets: at("assets")?,
+            revenue: at("revenue")?,
+            access: at("access")?,
+            parameters,
+        })
+    }
+
+    /// What a deployer that has sent `nonce` transactions has to create, in this order, for a chain without our
+    /// contracts, and where they will be. What is `there` already is used. The token, if none is there, is all the
+    /// deployer's; so are the rights of an administrator.
+    #[must_use]
+    pub fn plan(deployer: Address, nonce: u64, there: Existing, window_s: u64) -> (Self, Vec<Contract>) {
+        let mut next = nonce;
+        let mut place = || {
+            let at = deployer.create(next);
+            next += 1;
+            at
+        };
+        // The order of creation; `contracts` keeps to it.
+        let parameters = place();
+        let (settlement, collector) = there.channels.unwrap_or_else(|| (place(), place()));
+        let token = there.token.unwrap_or_else(&mut place);
+        let at = Self {
+            settlement,
+            collector,
+            token,
+            stake: token,
+            parameters,
+            delegations: place(),
+            staking: place(),
+            vault: place(),
+            allotments: place(),
+            escrow: place(),
+            beacon: place(),
+            assets: place(),
+            revenue: place(),
+            access: place(),
+        };
+        let list = at.entries().map(|(name, address)| {
+            let value = U256::from_be_bytes(address.into_word().0);
+            Initial { key: key(name), value, range: Range { least: value, most: value } }
+        });
+        let mut contracts = vec![at.parameters(deployer, list.to_vec())];
+        if there.channels.is_none() {
+            contracts.push(made(SETTLEMENT, settlement, &(parameters,).abi_encode_params()));
+            contracts.push(made(ERC3009_COLLECTOR, collector, &(settlement,).abi_encode_params()));
+        }
+        if there.token.is_none() {
+            contracts.push(at.talkoo_token(Address::ZERO, deployer));
+        }
+        contracts.extend(at.ours(deployer, window_s, Vec::new()));
+        (at, contracts)
+    }
+
+    pub(crate) fn parameters(&self, founder: Address, initial: Vec<Initial>) -> Contract {
+        let arguments = (founder, founder, U40::from(PARAMETER_DELAY_S), initial);
+        made(PARAMETERS, self.parameters, &arguments.abi_encode_params())
+    }
+
+    pub(crate) fn talkoo_token(&self, minter: Address, founder: Address) -> Contract {
+        let arguments = ("Talkoo", "TALKOO", minter, founder, U256::from(TOKEN_SUPPLY));
+        made(TOKEN, self.stake, &arguments.abi_encode_params())
+    }
+
+    /// What is the same on every chain but for addresses.
+    pub(crate) fn ours(&self, founder: Address, window_s: u64, slashers: Vec<Address>) -> Vec<Contract> {
+        let gate = self.parameters;
+        let beacon = BeaconOptions {
+            token: self.stake,
+            gate,
+            commitS: U40::from(BEACON_S),
+            revealS: U40::from(BEACON_S),
+            bond: BEACON_BOND,
+            revealsMin: 1,
+            treasury: founder,
+        };
+        let staking = StakingOptions {
+            token: self.stake,
+            gate,
+            admin: founder,
+            treasury: founder,
+            unbondS: U40::from(UNBOND_S),
+            jailS: U40::from(JAIL_S),
+            validatorBondMin: VALIDATOR_BOND_MIN,
+            slashers,
+        };
+        let vault = VaultOptions {
+            token: self.token,
+            gate,
+            settlement: self.settlement,
+            staking: self.staking,
+            delegations: self.delegations,
+            windowS: U40::from(window_s),
+            admin: founder,
+            slashers: Vec::new(),
+        };
+        vec![
+            made(DELEGATIONS, self.delegations, &[]),
+            made(STAKING, self.staking, &(staking,).abi_encode_params()),
+            made(VAULT, self.vault, &(vault,).abi_encode_params()),
+            made(ALLOTMENTS, self.allotments, &(self.token, gate, self.settlement).abi_encode_params()),
+            made(ESCROW, self.escrow, &(self.token, gate).abi_encode_params()),
+            made(BEACON, self.beacon, &(beacon,).abi_encode_params()),
+            made(ASSETS, self.assets, &[]),
+            made(REVENUE, self.revenue, &(self.token, self.assets).abi_encode_params()),
+            made(ACCESS, self.access, &(self.token, gate, self.revenue).abi_encode_params()),
+        ]
+    }
+}
+
+/// What a chain has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Existing {
+    /// x402's channels and their collector of ERC-3009 deposits.
+    pub channels: Option<(Address, Address)>,
+    /// A token with ERC-20 and ERC-3009 to pay and stake with.
+    pub token: Option<Address>,
+}
+
+/// A name as a contract's key: its bytes from the left.
+fn key(name: &str) -> B256 {
+    B256::right_padding_from(name.as_bytes())
+}
