@@ -1,5 +1,6 @@
 //! The data folder: who owns it, its key and its token.
 
+use crate::owner::OwnerFiles;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -100,13 +101,10 @@ impl DataDir {
         self.secret_key("key")
     }
 
-    /// Reads the owner's key from `owner.key` (32 raw bytes, mode 0600), or makes it. It holds bond
-    /// and earnings and signs nothing but delegations; its file may live elsewhere between starts.
-    ///
-    /// # Errors
-    /// An exposed, malformed or unreadable file, no random bytes.
-    pub fn owner_key(&self) -> Result<SecretKey, DataDirError> {
-        self.secret_key("owner.key")
+    /// The files of the owner's key.
+    #[must_use]
+    pub fn owner(&self) -> OwnerFiles {
+        OwnerFiles::of(&self.path)
     }
 
     /// Reads the key that signs votes on blocks from `validator.key`, or makes it.
@@ -150,12 +148,12 @@ impl DataDir {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
 }
 
-fn random() -> Result<[u8; 32], DataDirError> {
+pub(crate) fn random() -> Result<[u8; 32], DataDirError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(DataDirError::NoRandom)?;
     Ok(bytes)
@@ -170,7 +168,7 @@ fn create_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Reads at most 4 KiB of a file that only its owner may read; `None` if there is none.
-fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -189,7 +187,7 @@ fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
 }
 
 /// Written aside and renamed, so that a crash leaves no half key.
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
     let aside = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

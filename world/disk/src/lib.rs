@@ -12,11 +12,13 @@ mod data_dir;
 pub mod journal;
 mod ledger;
 pub mod limits;
+mod owner;
 
 pub use blocks::{Blocks, BlocksConfig};
 pub use data_dir::{DataDir, DataDirError};
 pub use journal::{Journal, JournalError, Recovered};
 pub use ledger::{Ledger, LedgerError, Snapshot};
+pub use owner::{Owner, OwnerError, OwnerFiles, export};
 
 /// A directory's entries are durable only after the directory itself was synced.
 fn sync_dir(dir: &std::path::Path) -> std::io::Result<()> {
