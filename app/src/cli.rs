@@ -10,7 +10,7 @@ pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
-pub(crate) use ledger::{LedgerCommand, WalletCommand};
+pub(crate) use ledger::{Asset, LedgerCommand, WalletCommand};
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
-    /// Look at the node's money.
+    /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),
     /// Look at the chain that holds it.
@@ -147,6 +147,10 @@ pub(crate) struct UpArgs {
     pub(crate) price: Option<f64>,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
+    /// File whose first line opens the wallet, if it is locked; asked for at a terminal unless told otherwise. Without it
+    /// the node earns, but orders nothing until `wallet unlock`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,

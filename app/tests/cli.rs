@@ -5,7 +5,7 @@ mod openai;
 
 use openai::{OpenAi, Reply, Then, refusal, stream};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -419,4 +419,51 @@ fn an_engine_that_cannot_be_offered_says_why() {
         assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
         assert!(error["hint"].as_str().unwrap().contains(hint), "{args:?}: {error}");
     }
+}
+
+#[test]
+fn a_wallet_is_restored_locked_and_opened() {
+    let folder = Folder::new();
+    let words = "test test test test test test test test test test test junk";
+    let pipe = |args: &[&str], text: &str| {
+        let mut child = folder.talkoo(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(pipe(&["-o", "json", "wallet", "restore"], words).status.success());
+    let owner = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+    assert_eq!(folder.json(&["wallet", "words"])["words"], words);
+    assert_eq!(folder.json(&["wallet", "keys"])["keys"][0]["address"], owner);
+    let secret = folder.0.join("secret");
+    let (file, wrong) = (secret.to_str().unwrap().to_owned(), folder.0.join("wrong"));
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    std::fs::write(&wrong, "wrong horse\n").unwrap();
+    assert_eq!(folder.json(&["wallet", "lock", "--passphrase-file", &file])["locked"], true);
+    assert!(folder.error(&["wallet", "words"]).0["message"].as_str().unwrap().contains("left this machine"));
+    // Locked, and never open here: nobody said that this node acts for its owner.
+    let args = ["--api", "127.0.0.1:0", "--ledger-rpc", "127.0.0.1:0"];
+    let (error, _) = folder.error(&[&["up"], &args[..]].concat());
+    assert!(error["hint"].as_str().unwrap().contains("--passphrase-file"), "{error}");
+    drop(up(&folder, &[&args[2..], &["--passphrase-file", &file]].concat()));
+    // From then on it starts without, and is opened while it runs.
+    let _node = up(&folder, &args[2..]);
+    assert_eq!(folder.json(&["status"])["owner"], owner);
+    let (error, code) = folder.error(&["wallet", "unlock", "--passphrase-file", wrong.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{error}");
+    assert_eq!(folder.json(&["wallet", "unlock", "--passphrase-file", &file])["unlocked"], true);
+    let copy = folder.0.join("copy.json");
+    folder.json(&["wallet", "export", copy.to_str().unwrap(), "--passphrase-file", &file]);
+    let copied: Value = serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();
+    assert_eq!(format!("0x{}", copied["address"].as_str().unwrap()), owner);
+    // It founded its chain, so it has what is staked, and the gas to send it.
+    let to = "0x00000000000000000000000000000000000000aa";
+    folder.json(&["wallet", "send", to, "2.5", "--asset", "stake", "--passphrase-file", &file]);
+    let (error, _) = folder.error(&["wallet", "send", to, "2.5", "--passphrase-file", &file]);
+    assert!(error["message"].as_str().unwrap().contains("can't be sent"), "{error}");
+    assert_eq!(folder.json(&["wallet", "top-up"])["available"], "10000000");
+    let history = folder.json(&["wallet", "history"]);
+    assert_eq!(
+        (&history["history"][0]["what"], &history["history"][0]["amount"]),
+        (&json!("credit"), &json!("+10000000"))
+    );
 }

@@ -40,6 +40,12 @@ const JUDGES: &[Judge] = &[
         run: ethereum,
     },
     Judge {
+        name: "outside",
+        what: "deploy, order, pay, claim and take back on anvil 1.7 instead of a chain of ours, to the last unit",
+        quick: true,
+        run: outside,
+    },
+    Judge {
         name: "validators",
         what: "four validators and a follower as processes: kill -9 at random, no fork, all come back level",
         quick: false,
@@ -177,6 +183,17 @@ fn validators() -> Outcome {
         Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
         Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
     }
+}
+
+fn outside() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge"];
+    let setup = [&npm[..], &["@foundry-rs/anvil-linux-amd64@1.7.1"]].concat();
+    let anvil = "target/judge/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+    script("python3", &setup, &["xtask/judges/outside.py", &format!("{target}/release/talkoo"), anvil])
 }
 
 fn tokenizer() -> Outcome {

@@ -1,6 +1,7 @@
 //! Flags of the ledger.
 
 use crate::daemon::LedgerChoice;
+use crate::ledger::Url;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +26,10 @@ pub(crate) struct LedgerArgs {
     /// Seconds that a worker's proceeds can be challenged, on a chain that begins with this start.
     #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
     pub(crate) challenge_window: u64,
+    /// What one unit (10^18 wei) of an outside chain's gas asset is worth, in tokens of money: nothing is claimed or
+    /// deposited for less than 20 times its gas.
+    #[arg(long, value_name = "TOKENS", default_value_t = 4_000)]
+    pub(crate) gas_worth: u64,
 }
 
 /// What `--ledger` says.
@@ -32,15 +37,14 @@ pub(crate) struct LedgerArgs {
 pub(crate) enum Choice {
     Own,
     Off,
-    Url(String),
+    Url(Url),
 }
 
 fn choice(text: &str) -> Result<Choice, String> {
     match text {
         "own" => Ok(Choice::Own),
         "off" => Ok(Choice::Off),
-        url if url.starts_with("http://") || url.starts_with("https://") => Ok(Choice::Url(url.to_owned())),
-        _ => Err("`own`, `off`, or a URL as http://127.0.0.1:8545".into()),
+        url => url.parse().map(Choice::Url).map_err(|why: String| format!("`own`, `off`, or {why}")),
     }
 }
 
@@ -69,13 +73,35 @@ impl LedgerArgs {
         let own = LedgerChoice::Own { rpc, window_s, genesis };
         match &self.ledger {
             Some(Choice::Own) => (own, true),
-            Some(Choice::Url(url)) => (LedgerChoice::Url(url.clone()), true),
+            Some(Choice::Url(url)) => {
+                let gas_worth = url.list.map(|_| u128::from(self.gas_worth) * 1_000_000);
+                (LedgerChoice::Url { url: url.clone(), gas_worth }, true)
+            }
             Some(Choice::Off) => (LedgerChoice::Off, false),
             None if self.genesis.is_some() => (own, true),
             None if joins => (LedgerChoice::Off, false),
             None => (own, false),
         }
     }
+}
+
+/// Where a passphrase comes from.
+#[derive(Args)]
+pub(crate) struct Secret {
+    /// File whose first line is the passphrase; asked for at a terminal unless told otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// What can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Asset {
+    /// What is paid with.
+    Money,
+    /// What is staked.
+    Stake,
+    /// What transactions cost, in units of 10^18 wei.
+    Gas,
 }
 
 /// What `wallet` does.
@@ -85,6 +111,55 @@ pub(crate) enum WalletCommand {
     Show,
     /// Claim what was earned and pay out what was held long enough, now.
     Settle,
+    /// List what came and went: orders, earnings, credit, transfers.
+    History {
+        /// Comma-separated values instead of a table.
+        #[arg(long)]
+        csv: bool,
+        /// The first block to look at.
+        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
+        since: u64,
+    },
+    /// Send money of the owner's to an account.
+    Send {
+        /// The account.
+        #[arg(value_parser = account)]
+        to: Address,
+        /// How much, as 1.5.
+        amount: String,
+        /// What: money, what is staked, or the gas asset.
+        #[arg(long, value_enum, default_value_t = Asset::Money)]
+        asset: Asset,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Get starter credit on a test network; elsewhere say which account wants what.
+    TopUp,
+    /// List the node's keys: whose they are, what they do, where they lie.
+    Keys,
+    /// Print the owner's backup words: whoever has them has the money.
+    Words,
+    /// Make the account of some backup words the owner of a folder that has none; they are read from a pipe or asked for.
+    Restore,
+    /// Put the owner's key under a passphrase. The backup words leave this machine: write them down first.
+    Lock {
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Open the wallet of the running node until it stops.
+    Unlock {
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Write the owner's key under a passphrase, for other wallets: a Web3 Secret Storage file.
+    Export {
+        /// The file.
+        to: PathBuf,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Take back what channels hold and no voucher promises; by itself it happens after an hour without orders.
+    Close,
 }
 
 /// What `ledger` does.
@@ -132,6 +207,14 @@ pub(crate) enum LedgerCommand {
         #[arg(long, default_value_t = 0)]
         accounts: u64,
     },
+    /// Say what the ledger answers about the payment of receipts, proving nothing.
+    Receipt {
+        /// Files of `<data-dir>/receipts`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        at: LedgerAt,
+    },
     /// Prove from the chain's headers alone that receipts were paid: the server is not trusted. Exit code 3 if one was not.
     Verify {
         /// Files of `<data-dir>/receipts`.
@@ -143,11 +226,31 @@ pub(crate) enum LedgerCommand {
         #[command(flatten)]
         at: LedgerAt,
     },
+    /// Put our contracts on any Ethereum chain, and print the URL that nodes are started with: `up --ledger URL`.
+    Deploy {
+        /// URL of the chain's JSON-RPC.
+        #[arg(long, value_name = "URL")]
+        rpc: Url,
+        /// File with the key of an account that has gas there, 64 hexadecimal digits; the owner's key of this folder
+        /// unless told otherwise. It becomes the administrator.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// A token to pay with that is there already: 6 decimals, ERC-20 and ERC-3009, as USDC. Without it a new one,
+        /// all of it the deployer's.
+        #[arg(long, value_name = "ADDRESS", value_parser = account)]
+        token: Option<Address>,
+        /// Seconds that a worker's proceeds can be challenged.
+        #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
+        challenge_window: u64,
+    },
     /// Print every movement of the payment token: JSON lines, or a table.
     Export {
         /// Comma-separated values instead of JSON lines.
         #[arg(long)]
         csv: bool,
+        /// The first block to look at.
+        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
+        since: u64,
         #[command(flatten)]
         at: LedgerAt,
     },
@@ -156,21 +259,23 @@ pub(crate) enum LedgerCommand {
 /// Which ledger to ask.
 #[derive(Args)]
 pub(crate) struct LedgerAt {
-    /// URL of a JSON-RPC; the node's own ledger unless told otherwise.
+    /// URL of a JSON-RPC, with `#ADDRESS` as `ledger deploy` printed it if the chain is not ours; the node's own ledger
+    /// unless told otherwise.
     #[arg(long, value_name = "URL")]
-    rpc: Option<String>,
+    rpc: Option<Url>,
 }
 
 impl LedgerCommand {
     /// The URL, if one was given.
-    pub(crate) fn rpc(&self) -> Option<&str> {
+    pub(crate) fn rpc(&self) -> Option<&Url> {
         match self {
             Self::Status { at }
             | Self::Block { at, .. }
             | Self::Tx { at, .. }
             | Self::Export { at, .. }
-            | Self::Verify { at, .. } => at.rpc.as_deref(),
-            Self::Bench { .. } | Self::Key | Self::Genesis { .. } => None,
+            | Self::Receipt { at, .. }
+            | Self::Verify { at, .. } => at.rpc.as_ref(),
+            Self::Bench { .. } | Self::Key | Self::Genesis { .. } | Self::Deploy { .. } => None,
         }
     }
 }

@@ -6,6 +6,10 @@ mod chat;
 mod embed;
 mod failure;
 mod follow;
+mod history;
+mod keys;
+mod ledger;
+mod passphrase;
 mod proved;
 mod receipt;
 mod run;
@@ -17,6 +21,7 @@ mod wallet;
 
 pub(crate) use failure::{Failure, refusal_of, report_usage};
 pub(crate) use follow::{Watch, bar};
+pub(crate) use passphrase::Passphrase;
 pub(crate) use receipt::{check as check_receipt, read as read_receipt};
 pub(crate) use show::Show;
 pub(crate) use up::{config_of, serve};
@@ -52,8 +57,8 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
-        Command::Wallet(command) => wallet::wallet(&data_dir, &command, cli.verbose, show)?,
-        Command::Ledger(command) => return wallet::ledger(&data_dir, &command, show),
+        Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
+        Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
         Command::Down => simple::down(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,

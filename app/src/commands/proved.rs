@@ -28,7 +28,7 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
     for file in files {
         let kept = read_receipt(file)?;
         let facts = verify_kept(&kept).with_context(|| format!("{} does not hold by itself", file.display()))?;
-        let network = Network { name: kept.network.clone(), chain_id: kept.chain_id };
+        let network = kept.network();
         ensure!(
             kept.chain_id == genesis.beginning().chain_id,
             "{} is of chain {}, the genesis of {}",

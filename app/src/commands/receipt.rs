@@ -209,7 +209,6 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
         "trace_root": last.map(|r| r.trace_root.to_string()),
         "receipt": last.map(|r| r.id().to_string()),
         "disclosed": kept.disclosure.is_some(),
-        "settled_on_chain": false,
         // For finding one's way; nobody signed it.
         "unsigned": {"network": kept.network, "step": kept.step},
     });

@@ -1,6 +1,6 @@
 //! `up`: a node in the foreground.
 
-use super::{Failure, Show, say};
+use super::{Failure, Show, passphrase, say};
 use crate::cli::UpArgs;
 use crate::daemon::config::{LISTEN_DEFAULT, MEMORY_SHARE, PRICE_DEFAULT, price_of};
 use crate::daemon::executor::{Allowance, memory_bytes};
@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use talkoo_base::RefusalCode;
+use talkoo_disk::OwnerFiles;
 use tokio_util::sync::CancellationToken;
 
 /// Checks the flags.
@@ -31,8 +32,13 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         let hint = "leave --genesis out, or say `--ledger own`";
         return Err(Failure::usage("a genesis is of a chain of this node's own", hint).into());
     }
+    let passphrase = match OwnerFiles::of(&data_dir).locked()? {
+        Some(owner) => passphrase::at_start(args.passphrase_file.as_deref(), &owner.to_string())?,
+        None => None,
+    };
     let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
     Ok(Config {
+        passphrase,
         ledger,
         funded,
         network: args.network,

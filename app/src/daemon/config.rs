@@ -3,6 +3,7 @@
 use super::LedgerChoice;
 use super::executor::Allowance;
 use super::remote::Server;
+use crate::commands::Passphrase;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -31,6 +32,8 @@ pub(crate) struct Config {
     /// Another program's engine to offer.
     pub(crate) engine: Option<Server>,
     pub(crate) price: Price,
+    /// Opens the wallet, if it is locked.
+    pub(crate) passphrase: Option<Passphrase>,
     /// Which ledger holds the money.
     pub(crate) ledger: LedgerChoice,
     /// Whether vouchers count only as far as that ledger holds money for them.

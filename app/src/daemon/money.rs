@@ -1,16 +1,17 @@
 //! The ledger of a running node: its own chain, or another's by URL, and the treasury that deals with it.
 
 use super::{Daemon, Event};
-use crate::ledger::{Command, GenesisFile, Ledger, News, Treasury, TreasurySetup};
+use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Validator, Voucher};
-use talkoo_disk::DataDir;
+use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
 use talkoo_ledger::contracts::Beginning;
 use talkoo_net::Net;
 use talkoo_node::Input;
@@ -37,14 +38,19 @@ pub(crate) enum LedgerChoice {
         /// What the chain begins with, if not with us alone.
         genesis: Option<PathBuf>,
     },
-    /// Any Ethereum chain that has our contracts.
-    Url(String),
+    /// Any Ethereum chain that has our contracts, and what 10¹⁸ wei of its gas asset are worth in micro-units.
+    Url {
+        /// Where.
+        url: Url,
+        /// Nothing on a chain of ours.
+        gas_worth: Option<u128>,
+    },
 }
 
 /// What a node needs to have money.
 pub(super) struct Keys {
     pub(super) node: Arc<SecretKey>,
-    pub(super) owner: Arc<SecretKey>,
+    pub(super) owner: Owner,
     pub(super) delegation: Signed<Delegation>,
 }
 
@@ -53,8 +59,8 @@ pub(super) struct Keys {
 pub(super) struct Money {
     own: Option<Ledger>,
     treasury: Option<Treasury>,
-    /// Where the ledger's RPC is.
-    pub(super) url: Option<String>,
+    /// Where the ledger is.
+    pub(super) url: Option<Url>,
     /// Ends the RPC: after the treasury, whose last claims go through it.
     rpc: CancellationToken,
 }
@@ -64,6 +70,8 @@ pub(super) struct Around<'a> {
     pub(super) net: Arc<Net>,
     pub(super) dir: &'a DataDir,
     pub(super) network: &'a Network,
+    /// The ledger, if it is not our own.
+    pub(super) place: Option<Place>,
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) tasks: &'a TaskTracker,
     /// Stops the node.
@@ -78,9 +86,12 @@ impl Money {
     pub(super) async fn start(choice: &LedgerChoice, keys: Keys, around: Around<'_>) -> Result<Self> {
         let Around { network, tasks, .. } = around;
         let (inbox, stop) = (around.inbox.clone(), CancellationToken::new());
-        let (own, url, ask_at) = match choice {
+        let (own, place, url, worth) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
-            LedgerChoice::Url(url) => (None, url.clone(), url.clone()),
+            LedgerChoice::Url { gas_worth, .. } => {
+                let place = around.place.context("an outside ledger")?;
+                (None, place.clone(), place.url, *gas_worth)
+            }
             LedgerChoice::Own { rpc, window_s, genesis } => {
                 let ledger = own(&around, keys.owner.address(), *window_s, genesis.as_deref())?;
                 let attach = |addr| RpcAttach {
@@ -98,11 +109,13 @@ impl Money {
                 };
                 let (url, ask_at) = (format!("http://{}", rpc.addr), rpc.own_url.clone());
                 tasks.spawn(async move { rpc.serve().await.unwrap_or_else(|why| warn!(%why, "the RPC ended")) });
-                (Some(ledger), url, ask_at)
+                (Some(ledger), Place::ours(&ask_at), Url { rpc: url, list: None }, None)
             }
         };
         let Keys { node, owner, delegation } = keys;
-        let setup = TreasurySetup { url: ask_at, network: network.clone(), node, owner, delegation };
+        let (channels, network) = (around.dir.path().join("channels"), network.clone());
+        let (owner, owner_key) = (owner.address(), owner.key().ok());
+        let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
             inbox.blocking_send(Event::Money(news)).ok();
@@ -197,24 +210,83 @@ impl Daemon {
             News::Funds { client, balance } => {
                 self.pending.push(Input::Engine(Proof::Funds { client, balance }));
             }
+            News::Promises => drop(self.promise(None)),
+        }
+    }
+
+    /// Tells the treasury what our vouchers promise, if nothing is on order: until then it grows.
+    fn promise(&self, done: Option<Sender<()>>) -> Result<(), Refusal> {
+        let (bought, _, audited) = self.node.proof().open();
+        if bought + audited > 0 {
+            let hint = "wait for the jobs to end, or cancel them";
+            return Err(Refusal::new(RefusalCode::Busy, "the channels are in use", hint));
+        }
+        let promised = self.node.proof().accounts().map(|(worker, account)| (worker.address(), account.signed.0));
+        self.treasury()?.tell(Command::Promised(promised.collect(), done));
+        Ok(())
+    }
+
+    fn treasury(&self) -> Result<&Treasury, Refusal> {
+        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
+        self.money.treasury.as_ref().ok_or_else(none)
+    }
+
+    /// Opens the wallet with its passphrase.
+    pub(super) fn unlock(&self, args: &Value, reply: oneshot::Sender<Result<Value, Refusal>>) {
+        let Some(passphrase) = args["passphrase"].as_str().map(str::to_owned) else {
+            let refusal = Refusal::new(RefusalCode::Malformed, "`passphrase` is missing", "see docs/API.md");
+            return drop(reply.send(Err(refusal)));
+        };
+        let files = OwnerFiles::of(&self.config.data_dir);
+        let to = match self.treasury() {
+            Ok(treasury) => treasury.sender(),
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        // The passphrase is made hard to guess, so it takes a while.
+        self.tasks.spawn_blocking(move || {
+            let answer = match files.open() {
+                Ok(Owner::Open(_)) => Ok(json!({"unlocked": true})),
+                Ok(Owner::Locked(_)) => files.unlock(&passphrase).map(|key| {
+                    if let Some(to) = to {
+                        to.send(Command::Unlock(key)).ok();
+                    }
+                    json!({"unlocked": true})
+                }),
+                Err(why) => Err(why),
+            };
+            let refuse =
+                |why: OwnerError| Refusal::new(RefusalCode::Malformed, why.to_string(), "the wallet stays locked");
+            reply.send(answer.map_err(refuse)).ok();
+        });
+    }
+
+    /// Starts to take back what channels hold for nobody, and answers when the chain has heard of it.
+    pub(super) fn close_channels(&self, reply: oneshot::Sender<Result<Value, Refusal>>) {
+        let (done, wait) = std::sync::mpsc::channel();
+        match self.promise(Some(done)) {
+            Ok(()) => self.answer_when(wait, reply, json!({"closing": true})),
+            Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
     /// Claims all that was earned, and answers when it stands in a block.
     pub(super) fn settle(&self, reply: oneshot::Sender<Result<Value, Refusal>>) {
-        let Some(treasury) = &self.money.treasury else {
-            let refusal = Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
-            reply.send(Err(refusal)).ok();
-            return;
-        };
         let (done, wait) = std::sync::mpsc::channel();
-        treasury.tell(Command::Settle(done));
+        match self.treasury() {
+            Ok(treasury) => treasury.tell(Command::Settle(done)),
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        }
+        self.answer_when(wait, reply, json!({"settled": true}));
+    }
+
+    /// Answers a call when the treasury has done something.
+    fn answer_when(&self, wait: Receiver<()>, reply: oneshot::Sender<Result<Value, Refusal>>, answer: Value) {
         self.tasks.spawn_blocking(move || {
-            let answer = wait.recv_timeout(crate::ledger::SETTLE_WAIT).map_err(|_| {
-                let hint = "its log says what the ledger answers; earnings are kept and claimed later";
-                Refusal::new(RefusalCode::Busy, "the ledger did not take the claims in time", hint)
+            let done = wait.recv_timeout(crate::ledger::SETTLE_WAIT).map_err(|_| {
+                let hint = "its log says what the ledger answers; nothing is lost, it is tried again";
+                Refusal::new(RefusalCode::Busy, "the ledger did not do it in time", hint)
             });
-            reply.send(answer.map(|()| json!({"settled": true}))).ok();
+            reply.send(done.map(|()| answer)).ok();
         });
     }
 }

@@ -7,8 +7,9 @@ use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
-use super::{Config, Daemon, Event, INBOX_MAX};
-use crate::ledger::unix;
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice};
+use crate::commands::{Failure, Passphrase};
+use crate::ledger::{Place, unix};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
-use talkoo_base::{Delegation, Digest, Network, Signer, Unix, sha256};
-use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal};
+use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
+use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
@@ -54,16 +55,10 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let started = Instant::now();
     let dir = DataDir::open(&config.data_dir)?;
-    let (key, owner) = (dir.key()?, dir.owner_key()?);
-    let network = Network::local(&config.network);
-    let (key, owner) = (Arc::new(key), Arc::new(owner));
-    let delegation = Delegation {
-        owner: owner.address(),
-        node: key.address(),
-        roles: Delegation::ALL_ROLES,
-        expiry: Unix(unix() + DELEGATION_S),
-    };
-    let delegation = Signed::new(delegation, &network, owner.as_ref());
+    let (key, owner) = (Arc::new(dir.key()?), owner(&dir, config.passphrase.as_ref())?);
+    let place = place(&config.ledger, &dir).await?;
+    let network = place.as_ref().map_or_else(|| Network::local(&config.network), |p| p.network(&config.network));
+    let (operator, delegation) = (owner.address(), delegation(&dir, &network, &owner, key.address())?);
     let (mut journal, recovered) = Journal::open(dir.path().join("journal"))?;
     let blocks = Arc::new(Blocks::open(dir.path(), BlocksConfig { quota_bytes: config.quota_bytes })?);
     let mut vault = Vault::new(blocks.clone(), key.expose());
@@ -110,12 +105,13 @@ pub(crate) async fn run(
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
-    let keys = Keys { node: key, owner: owner.clone(), delegation };
+    let keys = Keys { node: key, owner, delegation };
     let net = Arc::new(net);
     let around = Around {
         net: net.clone(),
         dir: &dir,
         network: &network,
+        place,
         inbox: inbox.clone(),
         tasks: &tasks,
         stop: stop.clone(),
@@ -123,7 +119,7 @@ pub(crate) async fn run(
     let money = Money::start(&config.ledger, keys, around).await?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
-        operator: owner.address(),
+        operator,
         build: build_hash(),
         network,
         node,
@@ -154,13 +150,54 @@ pub(crate) async fn run(
     daemon.shelve();
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
-    let line =
-        json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses, "ledger": daemon.money.url});
+    let line = json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses,
+               "ledger": daemon.money.url.as_ref().map(ToString::to_string)});
     ready(&line.to_string());
     let served = daemon.serve(events_in, calls_in, network_in).await;
     end(daemon).await;
     std::fs::remove_file(dir.path().join("api.addr")).ok();
     served
+}
+
+/// Who owns this node; with the key, if the wallet is open or this is its passphrase.
+fn owner(dir: &DataDir, passphrase: Option<&Passphrase>) -> Result<Owner> {
+    match (dir.owner().open()?, passphrase) {
+        (Owner::Locked(_), Some(passphrase)) => Ok(Owner::Open(dir.owner().unlock(passphrase.expose())?)),
+        (owner, _) => Ok(owner),
+    }
+}
+
+/// The owner's word that this node acts for it. It is kept, so that a node starts while its wallet is locked.
+fn delegation(dir: &DataDir, network: &Network, owner: &Owner, node: Address) -> Result<Signed<Delegation>> {
+    let path = dir.path().join("delegation");
+    match owner {
+        Owner::Open(key) => {
+            let (roles, expiry) = (Delegation::ALL_ROLES, Unix(unix() + DELEGATION_S));
+            let signed = Signed::new(Delegation { owner: key.address(), node, roles, expiry }, network, key);
+            std::fs::write(&path, signed.to_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(signed)
+        }
+        Owner::Locked(address) => {
+            let kept = std::fs::read(&path).ok();
+            let signed = kept.and_then(|bytes| Signed::<Delegation>::open(&bytes, network).ok());
+            let good = signed.filter(|signed| {
+                let Delegation { owner, node: delegate, expiry, .. } = signed.body;
+                signed.signer == *address && owner == *address && delegate == node && expiry.0 > unix()
+            });
+            good.ok_or_else(|| {
+                let why = "the wallet is locked, and its owner has not yet said that this node acts for it";
+                let hint = "start once with --passphrase-file, or from a terminal";
+                anyhow::Error::new(Failure::new(RefusalCode::Malformed, why, hint))
+            })
+        }
+    }
+}
+
+/// The ledger, if it is not our own.
+async fn place(choice: &LedgerChoice, dir: &DataDir) -> Result<Option<Place>> {
+    let LedgerChoice::Url { url, .. } = choice else { return Ok(None) };
+    let (url, path) = (url.clone(), dir.path().join("outside.json"));
+    tokio::task::spawn_blocking(move || Place::keep(&url, &path)).await?.map(Some)
 }
 
 fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {

@@ -176,7 +176,7 @@ impl Bench {
             payer_authorizer: payer,
             receiver,
             receiver_authorizer: receiver,
-            token: self.network.token(),
+            token: self.network.contracts.token,
             withdraw_delay: 86_400,
             salt: Digest::ZERO,
         }

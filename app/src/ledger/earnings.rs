@@ -1,19 +1,21 @@
 //! What a worker earned: vouchers claimed through the vault, and paid out when their time is over.
 
 use super::rpc::RpcError;
-use super::treasury::{CLAIM_MIN, Claimable, Purse};
-use super::unix;
+use super::treasury::{Claimable, GAS_TIMES, Purse};
 use alloy_primitives::{Address, U256};
 use std::time::{Duration, Instant};
-use talkoo_base::{Delegation, Digest, Signer as _};
+use talkoo_base::{Delegation, Digest};
 use talkoo_ledger::bindings::{self, IDelegations, IVault, VoucherClaim};
-use talkoo_ledger::contracts::{DELEGATIONS_AT, VAULT_AT};
 use tracing::info;
 
 /// How long earnings that are not worth a transaction wait for more.
 pub(super) const CLAIM_AFTER: Duration = Duration::from_secs(20);
 /// Channels in one claim: some 80,000 gas each, well within a transaction's cap.
 const CLAIM_BATCH: usize = 64;
+/// What one channel in a batch, and its share of what follows, take of gas.
+const CLAIM_GAS: u64 = 150_000;
+/// What release and withdrawal take of gas.
+const COLLECT_GAS: u64 = 130_000;
 /// Proceeds released by one transaction.
 const RELEASE_BATCH: u64 = 64;
 /// The role that lets a node key claim.
@@ -22,17 +24,23 @@ const WORK: u8 = 1;
 impl Purse {
     /// Claims what is worth it, or `all`.
     pub(super) fn claim(&mut self, all: bool) -> Result<(), RpcError> {
-        let due = |claim: &&Claimable| {
-            let open = claim.voucher.body.max_claimable.0.saturating_sub(claim.booked);
+        if self.claims.is_empty() {
+            return Ok(());
+        }
+        let (least, outside) = (self.worth(CLAIM_GAS)?, self.setup.place.is_outside());
+        let due = |id: &Digest, claim: &Claimable| {
             let promised = claim.voucher.body.max_claimable.0;
-            open > 0 && (all || promised >= claim.tried + CLAIM_MIN || Instant::now() >= claim.next)
+            let open = promised.saturating_sub(claim.booked);
+            // Where gas has a price, only the money's leaving makes less worth it.
+            let late = Instant::now() >= claim.next && (!outside || (self.leaves(id) && open >= least / GAS_TIMES));
+            open > 0 && (all || promised >= claim.tried + least || late)
         };
-        let due: Vec<Digest> = self.claims.iter().filter(|(_, claim)| due(claim)).map(|(id, _)| *id).collect();
+        let due: Vec<Digest> = self.claims.iter().filter(|(id, claim)| due(id, claim)).map(|(id, _)| *id).collect();
         for batch in due.chunks(CLAIM_BATCH) {
             let mut rows = Vec::new();
             for id in batch {
                 let balance = self.balance(id)?;
-                let booked = self.rpc.call(VAULT_AT, &IVault::bookedCall { channelId: id.0.into() })?;
+                let booked = self.rpc.call(self.at().vault, &IVault::bookedCall { channelId: id.0.into() })?;
                 let Some(claim) = self.claims.get_mut(id) else { continue };
                 claim.booked = booked;
                 (claim.tried, claim.next) = (claim.voucher.body.max_claimable.0, Instant::now() + CLAIM_AFTER);
@@ -51,7 +59,7 @@ impl Purse {
             self.delegate()?;
             let totals: Vec<(Digest, u128)> = rows.iter().map(|(id, row)| (*id, row.totalClaimed)).collect();
             let claims = rows.into_iter().map(|(_, row)| row).collect();
-            let hash = self.rpc.send(&self.setup.node, VAULT_AT, &IVault::claimCall { claims })?;
+            let hash = self.rpc.send(&self.setup.node, self.at().vault, &IVault::claimCall { claims })?;
             let included = self.rpc.wait(hash)?;
             info!(channels = totals.len(), block = included.block, gas = included.gas_used, "claimed");
             for (id, total) in totals {
@@ -69,19 +77,20 @@ impl Purse {
             return Ok(());
         }
         self.collected = Some(Instant::now());
-        let operator = Address::from(self.setup.owner.address().0);
-        let account = self.rpc.call(VAULT_AT, &IVault::accountsCall { operator })?;
-        if account.held > 0 {
+        let least = self.worth(COLLECT_GAS)?;
+        let operator = Address::from(self.setup.owner.0);
+        let account = self.rpc.call(self.at().vault, &IVault::accountsCall { operator })?;
+        if account.held > 0 && (all || account.held >= least) {
             let first = IVault::tranchesCall { operator, index: U256::from(account.head) };
-            if self.rpc.call(VAULT_AT, &first)?.releaseAt.to::<u64>() <= unix() {
+            if self.rpc.call(self.at().vault, &first)?.releaseAt.to::<u64>() <= self.rpc.time()? {
                 let release = IVault::releaseCall { operator, most: U256::from(RELEASE_BATCH) };
-                self.rpc.wait(self.rpc.send(&self.setup.node, VAULT_AT, &release)?)?;
+                self.rpc.wait(self.rpc.send(&self.setup.node, self.at().vault, &release)?)?;
             }
         }
-        let free: u128 = self.rpc.call(VAULT_AT, &IVault::creditCall { account: operator })?.saturating_to();
-        if free > 0 && (all || free >= CLAIM_MIN) {
+        let free: u128 = self.rpc.call(self.at().vault, &IVault::creditCall { account: operator })?.saturating_to();
+        if free > 0 && (all || free >= least) {
             let withdraw = IVault::withdrawCall { account: operator };
-            let included = self.rpc.wait(self.rpc.send(&self.setup.node, VAULT_AT, &withdraw)?)?;
+            let included = self.rpc.wait(self.rpc.send(&self.setup.node, self.at().vault, &withdraw)?)?;
             info!(amount = free, block = included.block, gas = included.gas_used, "paid out to the owner");
         }
         Ok(())
@@ -92,14 +101,17 @@ impl Purse {
         let Delegation { owner, node, roles, expiry } = self.setup.delegation.body;
         let (owner, node) = (Address::from(owner.0), Address::from(node.0));
         let active = IDelegations::isActiveCall { owner, nodeKey: node, roles: WORK };
-        if self.delegated || owner == node || self.rpc.call(DELEGATIONS_AT, &active)? {
+        if self.delegated || owner == node || self.rpc.call(self.at().delegations, &active)? {
             self.delegated = true;
             return Ok(());
         }
         let delegation = bindings::Delegation { owner, nodeKey: node, roles, expiry: expiry.0 };
         let signature = self.setup.delegation.signature.0.to_vec().into();
-        let hash =
-            self.rpc.send(&self.setup.node, DELEGATIONS_AT, &IDelegations::grantCall { delegation, signature })?;
+        let hash = self.rpc.send(
+            &self.setup.node,
+            self.at().delegations,
+            &IDelegations::grantCall { delegation, signature },
+        )?;
         self.rpc.wait(hash)?;
         self.delegated = true;
         Ok(())

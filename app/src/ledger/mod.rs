@@ -7,10 +7,14 @@
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
 pub(crate) mod bench;
+pub(crate) mod closing;
+pub(crate) mod deploy;
+mod deposits;
 mod driver;
 mod earnings;
 mod file;
 mod log;
+pub(crate) mod place;
 mod rpc;
 mod sponsor;
 #[cfg(test)]
@@ -18,6 +22,7 @@ mod tests;
 mod treasury;
 
 pub(crate) use file::{Disk, GenesisFile};
+pub(crate) use place::{Place, Url};
 pub(crate) use rpc::Rpc;
 pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 

@@ -1,5 +1,6 @@
 //! A client of Ethereum's JSON-RPC: the one way to the contracts, on our own chain as on any other.
 
+use super::unix;
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
 use alloy_sol_types::SolCall;
@@ -122,11 +123,26 @@ impl Rpc {
     /// Signs and sends a transaction of `key`, `nonce` after those that wait. Its gas is estimated, so what would be
     /// reverted is refused here, with the reason.
     pub(crate) fn send<C: SolCall>(&self, key: &SecretKey, to: Address, call: &C) -> Result<B256, RpcError> {
+        self.transact(key, TxKind::Call(to), U256::ZERO, call.abi_encode().into())
+    }
+
+    /// As [`Rpc::send`], for a contract that `code` makes.
+    pub(crate) fn create(&self, key: &SecretKey, code: &Bytes) -> Result<B256, RpcError> {
+        self.transact(key, TxKind::Create, U256::ZERO, code.clone())
+    }
+
+    /// As [`Rpc::send`], for the gas asset itself, in wei.
+    pub(crate) fn give(&self, key: &SecretKey, to: Address, wei: U256) -> Result<B256, RpcError> {
+        self.transact(key, TxKind::Call(to), wei, Bytes::new())
+    }
+
+    fn transact(&self, key: &SecretKey, to: TxKind, value: U256, input: Bytes) -> Result<B256, RpcError> {
         let from = Address::from(key.address().0).to_string();
-        let data: Bytes = call.abi_encode().into();
-        let hexed = hex::encode_prefixed(&data);
-        let gas =
-            self.number("eth_estimateGas", &json!([{"from": from, "to": to.to_string(), "data": hexed}, "latest"]))?;
+        let mut call = json!({"from": from, "value": format!("{value:#x}"), "data": hex::encode_prefixed(&input)});
+        if let TxKind::Call(to) = to {
+            call["to"] = json!(to.to_string());
+        }
+        let gas = self.number("eth_estimateGas", &json!([call, "latest"]))?;
         let chain_id = self.number("eth_chainId", &json!([]))?.saturating_to();
         let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
         let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
@@ -138,13 +154,29 @@ impl Rpc {
             gas_limit: gas.saturating_to::<u64>().saturating_mul(5) / 4,
             max_fee_per_gas: price.saturating_mul(2).saturating_add(tip),
             max_priority_fee_per_gas: tip,
-            to: TxKind::Call(to),
-            input: data,
+            to,
+            value,
+            input,
             ..TxEip1559::default()
         };
         let bytes = signed(transaction, key);
         let answer = self.ask("eth_sendRawTransaction", &json!([hex::encode_prefixed(bytes)]))?;
         answer.as_str().and_then(|hash| hash.parse().ok()).ok_or_else(|| self.odd("eth_sendRawTransaction", &answer))
+    }
+
+    /// Seconds since 1970 that the next block has at least: a chain without transactions lags behind the clock, one
+    /// under test runs ahead of it.
+    pub(crate) fn time(&self) -> Result<u64, RpcError> {
+        let block = self.ask("eth_getBlockByNumber", &json!(["latest", false]))?;
+        let last = block["timestamp"].as_str().and_then(|text| text.parse::<U256>().ok());
+        let last = last.ok_or_else(|| self.odd("eth_getBlockByNumber", &block))?;
+        Ok(unix().max(last.saturating_to()))
+    }
+
+    /// Whether there is a contract.
+    pub(crate) fn has_code(&self, at: Address) -> Result<bool, RpcError> {
+        let code = self.ask("eth_getCode", &json!([at.to_string(), "latest"]))?;
+        Ok(code.as_str().is_some_and(|code| code.len() > 2))
     }
 
     /// What became of a transaction, if it stands in a block.

@@ -16,7 +16,9 @@ use talkoo_ledger::{Call, decode_transaction, next_base_fee};
 
 /// What an owner gets to pay with, in micro-units.
 const CREDIT: u128 = 10_000_000;
-/// What a node gets for its transactions, in wei: some thousands of them.
+/// Who has less gets more.
+const LITTLE: u128 = CREDIT / 10;
+/// What an account gets for its transactions, in wei: some thousands of them.
 const GAS: u128 = 10u128.pow(16);
 
 /// Who asks without an invite shares one with everybody else of the same day.
@@ -53,20 +55,21 @@ struct Gift {
 }
 
 impl Shared {
-    /// Gives a newcomer's owner credit and its node gas, each if it has none.
+    /// Gives a newcomer's owner credit if it has little, and owner and node gas if they have none.
     pub(super) fn give(&self, key: &SecretKey, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
         // One at a time: nonces are counted from what waits.
         let _turn = super::lock(&self.sponsoring);
         let balance = IToken::balanceOfCall { account: owner };
         let credit = self.ask(Address::ZERO, CREDIT_AT, &balance)?;
-        let gas = self.view().read(0, |reader| reader.account(node)).map_err(SubmitError::Kv)?.balance;
-        let mut gifts = Vec::new();
-        if credit.is_zero() {
-            gifts.push(Gift { to: owner, amount: CreditAndGas { credit: CREDIT, gas: 0 } });
-        }
-        if gas.is_zero() {
-            gifts.push(Gift { to: node, amount: CreditAndGas { credit: 0, gas: GAS } });
-        }
+        let gas = |account| -> Result<u128, SponsorError> {
+            let there = self.view().read(0, |reader| reader.account(account)).map_err(SubmitError::Kv)?;
+            Ok(if there.balance.is_zero() { GAS } else { 0 })
+        };
+        let credit = if credit < U256::from(LITTLE) { CREDIT } else { 0 };
+        let gifts = [
+            Gift { to: owner, amount: CreditAndGas { credit, gas: gas(owner)? } },
+            Gift { to: node, amount: CreditAndGas { credit: 0, gas: if node == owner { 0 } else { gas(node)? } } },
+        ];
         let give = |gift: Gift| {
             let call =
                 IFaucet::grantCall { account: gift.to, invite: U256::from(unix() / DAY_S).into(), amount: gift.amount };
@@ -74,7 +77,7 @@ impl Shared {
             self.ask(sponsor, FAUCET_AT, &call)?;
             self.send(key, sponsor, &call)
         };
-        gifts.into_iter().map(give).collect()
+        gifts.into_iter().filter(|gift| gift.amount.credit + gift.amount.gas > 0).map(give).collect()
     }
 
     /// What a call would answer; its refusal, if it would be refused.

@@ -183,8 +183,8 @@ impl Drop for Network1 {
     }
 }
 
-/// A node's treasury; owner and node have keys of their own.
-fn treasury(url: &str, number: u8) -> (Treasury, std::sync::mpsc::Receiver<News>) {
+/// A node's treasury, with a file for its channels; owner and node have keys of their own.
+fn treasury_at(url: &str, number: u8, channels: &Path) -> (Treasury, std::sync::mpsc::Receiver<News>) {
     let (network, owner, node) = (Network::local("test"), Arc::new(key(number)), Arc::new(key(number + 1)));
     let body = talkoo_base::Delegation {
         owner: owner.address(),
@@ -194,12 +194,18 @@ fn treasury(url: &str, number: u8) -> (Treasury, std::sync::mpsc::Receiver<News>
     };
     let delegation = talkoo_base::Signed::new(body, &network, owner.as_ref());
     let (sender, news) = std::sync::mpsc::channel();
-    let setup = TreasurySetup { url: url.into(), network, node, owner, delegation };
+    let (place, channels) = (Place::ours(url), channels.to_owned());
+    let (owner, owner_key) = (key(number).address(), Some(key(number)));
+    let setup = TreasurySetup { place, gas_worth: None, channels, network, node, owner, owner_key, delegation };
     let tell = move |one| {
         // The test may have ended.
         sender.send(one).ok();
     };
     (Treasury::start(setup, tell).unwrap(), news)
+}
+
+fn treasury(url: &str, number: u8) -> (Treasury, std::sync::mpsc::Receiver<News>) {
+    treasury_at(url, number, Path::new("/dev/null"))
 }
 
 fn settled(treasury: &Treasury) {
@@ -215,7 +221,9 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     use talkoo_ledger::contracts::CREDIT_AT;
     let net = served();
     let (network, rpc) = (Network::local("test"), Rpc::new(&net.url));
-    let (client, _) = treasury(&net.url, 10);
+    let dir = tempfile::tempdir().unwrap();
+    let channels = dir.path().join("channels");
+    let (mut client, _) = treasury_at(&net.url, 10, &channels);
     let (mut worker, news) = treasury(&net.url, 20);
     let (payer, client_key) = (key(10).address(), key(11));
     let config = talkoo_proof::channel(&network, payer, client_key.address(), key(20).address(), key(21).address());
@@ -225,9 +233,8 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     let told = |want: u128| {
         let deadline = std::time::Instant::now() + SETTLE_WAIT;
         while std::time::Instant::now() < deadline {
-            let News::Funds { client, balance } = news.recv_timeout(SETTLE_WAIT).expect("the worker hears of it");
-            assert_eq!(client, client_id);
-            if balance == Amount(want) {
+            let told = news.recv_timeout(SETTLE_WAIT).expect("the worker hears of it");
+            if told == (News::Funds { client: client_id, balance: Amount(want) }) {
                 return;
             }
         }
@@ -250,16 +257,25 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
     settled(&worker);
     assert_eq!(has(key(20)), 10_040_000);
+    // The client closes, after a restart: what it promised stays, the rest leaves and counts no more, orders pay anew.
+    client.end();
+    let (client, _) = treasury_at(&net.url, 10, &channels);
+    let (done, wait) = std::sync::mpsc::channel();
+    client.tell(Command::Promised([(key(21).address(), 40_000)].into(), Some(done)));
+    wait.recv_timeout(SETTLE_WAIT).expect("the chain hears of it");
+    told(40_000);
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config: config.clone(), need: Amount(45_000) }));
+    told(50_000);
     // Killed and started again, it hears of the same voucher from the journal: nothing is paid twice.
     worker.end();
     let (worker, _) = treasury(&net.url, 20);
     worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
     settled(&worker);
     assert_eq!(has(key(20)), 10_040_000);
-    // A promise above the deposit is worth the deposit.
+    // A promise above the deposit is worth the deposit, also what would have left.
     worker.tell(Command::Earned { config: config.clone(), voucher: voucher(90_000) });
     settled(&worker);
-    assert_eq!(has(key(20)), 10_070_000);
+    assert_eq!(has(key(20)), 10_080_000);
     let supply: u64 = rpc.call(CREDIT_AT, &IToken::totalSupplyCall {}).unwrap().to();
     assert_eq!(supply, has(key(10)) + has(key(20)));
 }

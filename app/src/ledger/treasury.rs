@@ -7,44 +7,49 @@
 //! ```text
 //! client: Fund{need} ──► deposit by the owner's authorization (ERC-3009), sent by the node key
 //! worker: Watch ──► what the channel holds ──► Funds{balance}
+//! client: an hour without orders ──► what is not promised comes back (`closing`)
 //! worker: best vouchers ──► delegation once ──► vault.claim in batches ──► after the window: release, withdraw
 //! ```
 
+use super::closing;
 use super::earnings::CLAIM_AFTER;
+use super::place::Place;
 use super::rpc::{Rpc, RpcError};
-use super::unix;
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{B256, U256};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Amount, ChannelConfig, Delegation, Digest, Network, NodeId, SecretKey, Signed, Signer, Voucher};
-use talkoo_ledger::bindings::{self, ISettlement, IToken, authorization};
-use talkoo_ledger::contracts::{CREDIT_AT, ERC3009_COLLECTOR_AT, SETTLEMENT_AT};
+use talkoo_ledger::Deployment;
+use talkoo_ledger::bindings::ISettlement;
 use talkoo_proof::Channel;
 use tracing::{info, warn};
 
-/// How often the chain is asked what changed.
+/// How often a chain of ours is asked what changed; another's, whose server is shared.
 const LOOK: Duration = Duration::from_millis(200);
-/// The least deposit, in micro-units: several jobs' worth, so that most need no second one.
-const DEPOSIT_MIN: u128 = 10_000;
-/// Seconds that an authorization to deposit is good for.
-const AUTHORIZATION_S: u64 = 600;
+const LOOK_OUTSIDE: Duration = Duration::from_secs(2);
+/// What is earned or paid shall be worth so many times the gas that it takes.
+pub(super) const GAS_TIMES: u128 = 20;
 /// Unclaimed earnings that are worth a transaction, in micro-units.
-pub(super) const CLAIM_MIN: u128 = 1_000;
+const CLAIM_MIN: u128 = 1_000;
 /// Channels that are watched for clients.
 const WATCHED_MAX: usize = 4_096;
 /// How often starter credit is asked for at each look; then seldom.
 const ASKED_SOON: u32 = 5;
 /// How long an empty purse is not looked into again.
-const POOR: Duration = Duration::from_secs(10);
+pub(super) const POOR: Duration = Duration::from_secs(10);
 /// How long the thread leaves a ledger alone that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long somebody who asks for a settlement waits for it.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(60);
+
+/// What vouchers promise in all, by worker.
+pub(crate) type Promises = BTreeMap<talkoo_base::Address, u128>;
 
 /// What the loop tells the treasury.
 pub(crate) enum Command {
@@ -54,6 +59,11 @@ pub(crate) enum Command {
     Earned { config: ChannelConfig, voucher: Sealed<Voucher> },
     /// Claim what there is, whatever it is worth; the answer is when it is done.
     Settle(Sender<()>),
+    /// The wallet is open: the owner's key.
+    Unlock(SecretKey),
+    /// Nothing is on order, and our vouchers promise so much to each worker: channels may be closed. All of them, if
+    /// somebody waits for it.
+    Promised(Promises, Option<Sender<()>>),
 }
 
 /// What the treasury tells the loop.
@@ -61,16 +71,24 @@ pub(crate) enum Command {
 pub(crate) enum News {
     /// A client's channel holds so much in all.
     Funds { client: NodeId, balance: Amount },
+    /// What do our vouchers promise?
+    Promises,
 }
 
 /// What it is started with.
 pub(crate) struct Setup {
-    pub(crate) url: String,
+    pub(crate) place: Place,
+    /// What 10¹⁸ wei of the gas asset are worth, in micro-units; nothing on a chain of ours.
+    pub(crate) gas_worth: Option<u128>,
+    /// Where our channels are remembered.
+    pub(crate) channels: PathBuf,
     pub(crate) network: Network,
     /// Signs transactions.
     pub(crate) node: Arc<SecretKey>,
-    /// Signs deposits.
-    pub(crate) owner: Arc<SecretKey>,
+    /// Pays deposits, and gets what is earned.
+    pub(crate) owner: talkoo_base::Address,
+    /// Signs deposits; nothing while the wallet is locked.
+    pub(crate) owner_key: Option<SecretKey>,
     pub(crate) delegation: Signed<Delegation>,
 }
 
@@ -87,6 +105,11 @@ impl Treasury {
         let purse = Purse::new(setup, Box::new(tell));
         let thread = std::thread::Builder::new().name("treasury".into()).spawn(move || purse.run(&inbox))?;
         Ok(Self { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// For those that tell it something later; nothing once it ends.
+    pub(crate) fn sender(&self) -> Option<Sender<Command>> {
+        self.commands.clone()
     }
 
     pub(crate) fn tell(&self, command: Command) {
@@ -109,6 +132,15 @@ impl Treasury {
 struct Watched {
     client: NodeId,
     told: Option<u128>,
+    /// Whether the client takes money back: what it owes has to be claimed now.
+    leaving: bool,
+}
+
+/// A channel that we pay on, what it should hold, and when that was last said.
+pub(super) struct Ours {
+    pub(super) config: ChannelConfig,
+    pub(super) need: u128,
+    pub(super) ordered: Instant,
 }
 
 /// A channel that owes us.
@@ -126,19 +158,22 @@ pub(super) struct Claimable {
 pub(super) struct Purse {
     pub(super) rpc: Rpc,
     pub(super) setup: Setup,
-    tell: Box<dyn Fn(News) + Send>,
+    pub(super) tell: Box<dyn Fn(News) + Send>,
     watched: BTreeMap<Digest, Watched>,
     pub(super) claims: BTreeMap<Digest, Claimable>,
-    /// What our channels hold, and what they should.
-    funds: BTreeMap<Digest, (ChannelConfig, u128)>,
-    held: BTreeMap<Digest, u128>,
+    pub(super) ours: BTreeMap<Digest, Ours>,
+    /// What our channels hold for our orders.
+    pub(super) held: BTreeMap<Digest, u128>,
+    /// When it was last asked what our vouchers promise, and the last answer.
+    pub(super) asked_promises: Instant,
+    promised: Option<(Promises, Option<Sender<()>>)>,
     begun: bool,
     asked: u32,
     asked_at: Option<Instant>,
     /// Deposits on their way, and since when: while one may still be mined no other is made.
-    sent: BTreeMap<Digest, (B256, Instant)>,
+    pub(super) sent: BTreeMap<Digest, (B256, Instant)>,
     /// Until when nothing is deposited, for there was not enough.
-    poor_until: Option<Instant>,
+    pub(super) poor_until: Option<Instant>,
     pub(super) delegated: bool,
     /// When the vault was last asked for what is ours.
     pub(super) collected: Option<Instant>,
@@ -150,14 +185,19 @@ pub(super) struct Purse {
 
 impl Purse {
     fn new(setup: Setup, tell: Box<dyn Fn(News) + Send>) -> Self {
+        let ours = closing::read(&setup.channels)
+            .into_iter()
+            .map(|config| (config.id(&setup.network), Ours { config, need: 0, ordered: Instant::now() }));
         Self {
-            rpc: Rpc::new(&setup.url),
+            ours: ours.collect(),
+            rpc: setup.place.rpc(),
             setup,
             tell,
             watched: BTreeMap::new(),
             claims: BTreeMap::new(),
-            funds: BTreeMap::new(),
             held: BTreeMap::new(),
+            asked_promises: Instant::now(),
+            promised: None,
             begun: false,
             asked: 0,
             asked_at: None,
@@ -172,7 +212,8 @@ impl Purse {
     }
 
     fn run(mut self, inbox: &Receiver<Command>) {
-        let mut rest = LOOK;
+        let look = if self.setup.place.is_outside() { LOOK_OUTSIDE } else { LOOK };
+        let mut rest = look;
         loop {
             match inbox.recv_timeout(rest) {
                 Ok(command) => {
@@ -185,7 +226,7 @@ impl Purse {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             rest = match self.turn(false) {
-                Ok(()) => LOOK,
+                Ok(()) => look,
                 Err(trouble) => {
                     self.say(trouble);
                     RETRY
@@ -209,13 +250,17 @@ impl Purse {
         match command {
             Command::Channel(Channel::Fund { config, need }) => {
                 let id = config.id(&self.setup.network);
-                let entry = self.funds.entry(id).or_insert((config, 0));
-                entry.1 = entry.1.max(need.0);
+                if !self.ours.contains_key(&id) {
+                    closing::remember(&self.setup.channels, &config);
+                }
+                let ordered = Instant::now();
+                let ours = self.ours.entry(id).or_insert(Ours { config, need: 0, ordered });
+                (ours.need, ours.ordered) = (ours.need.max(need.0), ordered);
             }
             Command::Channel(Channel::Watch { client, config }) => {
                 if self.watched.len() < WATCHED_MAX {
                     let id = config.id(&self.setup.network);
-                    self.watched.entry(id).or_insert(Watched { client, told: None });
+                    self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false });
                 }
             }
             Command::Earned { config, voucher } => {
@@ -226,15 +271,26 @@ impl Purse {
                 claim.voucher = voucher;
             }
             Command::Settle(done) => self.settling.push(done),
+            Command::Unlock(key) => (self.setup.owner_key, self.poor_until) = (Some(key), None),
+            Command::Promised(totals, done) => self.promised = Some((totals, done)),
         }
     }
 
     /// Does whatever is to be done.
     fn turn(&mut self, at_end: bool) -> Result<(), RpcError> {
-        let all = at_end || !self.settling.is_empty();
+        // Where gas has a price, nothing is claimed for less only because the node ends.
+        let all = (at_end && !self.setup.place.is_outside()) || !self.settling.is_empty();
         // What one part can't do shall not keep the others from what they can.
         let begun = if at_end { Ok(()) } else { self.begin() };
-        let done = [begun, self.fund(), self.look(), self.claim(all), self.collect(all)];
+        let closed = match self.promised.take().filter(|_| !at_end) {
+            Some((totals, done)) => self.close(&totals, done.is_some()).inspect(|()| {
+                // Who asked may have gone.
+                done.iter().for_each(|done| done.send(()).unwrap_or_default());
+            }),
+            None => Ok(()),
+        };
+        self.ask_promises();
+        let done = [begun, self.fund(), closed, self.look(), self.claim(all), self.collect(all)];
         done.into_iter().collect::<Result<(), _>>()?;
         for done in self.settling.drain(..) {
             // Who asked may have gone.
@@ -249,11 +305,15 @@ impl Purse {
         if self.begun {
             return Ok(());
         }
-        let (owner, node) = (self.setup.owner.address().to_string(), self.setup.node.address().to_string());
+        let (owner, node) = (self.setup.owner.to_string(), self.setup.node.address().to_string());
         let chain = self.rpc.number("eth_chainId", &json!([]))?;
         if chain != U256::from(self.setup.network.chain_id) {
             let why = format!("it is chain {chain}, our signatures are for {}", self.setup.network.chain_id);
             return Err(RpcError::Unreachable { url: self.rpc.name.clone(), why });
+        }
+        if self.setup.place.is_outside() {
+            self.begun = true;
+            return Ok(());
         }
         if self.asked >= ASKED_SOON && self.asked_at.is_some_and(|at| at.elapsed() < POOR) {
             return Ok(());
@@ -281,74 +341,29 @@ impl Purse {
         Ok(())
     }
 
+    pub(super) fn at(&self) -> Deployment {
+        self.setup.place.at
+    }
+
+    /// Least amount that is worth a transaction of so much gas.
+    pub(super) fn worth(&self, gas: u64) -> Result<u128, RpcError> {
+        let Some(worth) = self.setup.gas_worth else { return Ok(CLAIM_MIN) };
+        let price: u128 = self.rpc.number("eth_gasPrice", &json!([]))?.saturating_to();
+        let wei = price.saturating_mul(u128::from(gas)).saturating_mul(GAS_TIMES);
+        Ok((wei.saturating_mul(worth) / 10u128.pow(18)).max(CLAIM_MIN))
+    }
+
+    /// What a channel holds in all, claimed or not, without what its client takes back; and whether it does.
+    pub(super) fn funds(&self, channel: &Digest) -> Result<(u128, bool), RpcError> {
+        let call = ISettlement::pendingWithdrawalsCall { channelId: channel.0.into() };
+        let pending = self.rpc.call(self.at().settlement, &call)?;
+        Ok((self.balance(channel)?.saturating_sub(pending.amount), !pending.initiatedAt.is_zero()))
+    }
+
     /// What a channel holds in all, claimed or not.
     pub(super) fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
         let call = ISettlement::channelsCall { channelId: channel.0.into() };
-        Ok(self.rpc.call(SETTLEMENT_AT, &call)?.balance)
-    }
-
-    /// Deposits what our orders may cost, all channels in one block if it can be.
-    fn fund(&mut self) -> Result<(), RpcError> {
-        if self.poor_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
-        }
-        let (mut sent, mut done, mut trouble) = (Vec::new(), Vec::new(), Ok(()));
-        for (id, (config, need)) in &self.funds {
-            if let Some((hash, since)) = self.sent.get(id).copied() {
-                if self.rpc.included(hash)?.is_none() && since.elapsed().as_secs() < AUTHORIZATION_S {
-                    continue;
-                }
-                self.sent.remove(id);
-            }
-            let held = match self.held.get(id) {
-                Some(held) if held >= need => continue,
-                _ => self.balance(id)?,
-            };
-            if held >= *need {
-                done.push((*id, held));
-                continue;
-            }
-            let owner = Address::from(self.setup.owner.address().0);
-            let have: u128 = self.rpc.call(CREDIT_AT, &IToken::balanceOfCall { account: owner })?.saturating_to();
-            let missing = need - held;
-            // Twice what is missing, so that the next order seldom waits; but not more than there is.
-            let amount = missing.saturating_mul(2).max(DEPOSIT_MIN).min(have);
-            if amount < missing {
-                self.poor_until = Some(Instant::now() + POOR);
-                warn!(have, missing, "not enough credit for what was ordered: get more, or order less");
-            }
-            if amount > 0 {
-                match self.deposit(*id, config, amount) {
-                    Ok(hash) => {
-                        self.sent.insert(*id, (hash, Instant::now()));
-                        sent.push((*id, held + amount, hash));
-                    }
-                    Err(error) => trouble = Err(error),
-                }
-            }
-        }
-        for (id, total, hash) in sent {
-            let included = self.rpc.wait(hash)?;
-            info!(channel = %id, total, block = included.block, gas = included.gas_used, "deposited");
-            self.sent.remove(&id);
-            done.push((id, total));
-        }
-        self.held.extend(done);
-        trouble
-    }
-
-    fn deposit(&self, id: Digest, config: &ChannelConfig, amount: u128) -> Result<B256, RpcError> {
-        let Setup { owner, node, .. } = &self.setup;
-        let (until, salt) = (unix() + AUTHORIZATION_S, random_salt());
-        let separator = self.rpc.call(CREDIT_AT, &IToken::DOMAIN_SEPARATORCall {})?;
-        let nonce = authorization::nonce(id.0.into(), salt);
-        let payer = Address::from(owner.address().0);
-        let digest = authorization::digest(separator, payer, ERC3009_COLLECTOR_AT, amount, until, nonce);
-        let signature = owner.sign(&Digest(digest.0));
-        let data = authorization::payload(until, salt, signature.0);
-        let config = bindings::ChannelConfig::from(config);
-        let call = ISettlement::depositCall { config, amount, collector: ERC3009_COLLECTOR_AT, data };
-        self.rpc.send(node, SETTLEMENT_AT, &call)
+        Ok(self.rpc.call(self.at().settlement, &call)?.balance)
     }
 
     /// Tells what watched channels hold, when there is a new block.
@@ -361,8 +376,9 @@ impl Purse {
         let asked: BTreeSet<Digest> =
             self.watched.iter().filter(|(_, w)| is_new || w.told.is_none()).map(|(id, _)| *id).collect();
         for id in asked {
-            let balance = self.balance(&id)?;
+            let (balance, leaving) = self.funds(&id)?;
             let Some(watched) = self.watched.get_mut(&id) else { continue };
+            watched.leaving = leaving;
             if watched.told.replace(balance) != Some(balance) {
                 (self.tell)(News::Funds { client: watched.client, balance: Amount(balance) });
             }
@@ -370,15 +386,9 @@ impl Purse {
         self.block = Some(block);
         Ok(())
     }
-}
 
-/// Makes two deposits of the same amount in one second two authorizations.
-fn random_salt() -> U256 {
-    let mut bytes = [0; 32];
-    // Without randomness the clock has to do: a clash only means that one deposit is refused and tried again.
-    if getrandom::fill(&mut bytes).is_err() {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        bytes[..16].copy_from_slice(&since.to_be_bytes());
+    /// Whether a client is taking money back.
+    pub(super) fn leaves(&self, channel: &Digest) -> bool {
+        self.watched.get(channel).is_some_and(|watched| watched.leaving)
     }
-    U256::from_be_bytes(bytes)
 }

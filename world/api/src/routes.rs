@@ -46,5 +46,7 @@ pub const ROUTES: &[Route] = &[
     route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
     route("forget", Verb::Post, "/api/v1/jobs/{id}/forget"),
     route("settle", Verb::Post, "/api/v1/settle"),
+    route("unlock", Verb::Post, "/api/v1/unlock"),
+    route("close", Verb::Post, "/api/v1/close"),
     route("accounts", Verb::Get, "/api/v1/accounts"),
 ];

@@ -94,7 +94,7 @@ impl Daemon {
                 })
             })
             .collect();
-        json!({"accounts": accounts, "settled_on_chain": false})
+        json!({"accounts": accounts, "settled_on_chain": self.money.url.is_some()})
     }
 
     pub(super) fn output(&self, args: &Value) -> Answer {

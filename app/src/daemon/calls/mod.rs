@@ -70,6 +70,8 @@ impl Daemon {
             "cancel" => self.cancel(&args),
             "forget" => self.forget(&args),
             "settle" => return self.settle(reply),
+            "unlock" => return self.unlock(&args, reply),
+            "close" => return self.close_channels(reply),
             "accounts" => Ok(self.accounts()),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
         };
@@ -87,7 +89,7 @@ impl Daemon {
             "owner": self.operator.to_string(),
             "network": self.network.name,
             "chain": self.network.chain_id,
-            "ledger": self.money.url,
+            "ledger": self.money.url.as_ref().map(ToString::to_string),
             "version": env!("CARGO_PKG_VERSION"),
             "build": self.build.to_string(),
             "uptime_s": self.started.elapsed().as_secs(),
@@ -101,7 +103,7 @@ impl Daemon {
             "jobs_open": self.node.jobs().iter().filter(|j| j.status == JobStatus::Open).count(),
             "block_bytes": usage.map_or(0, |u| u.used_bytes),
             "earned": Amount(earned).to_string(),
-            "settled_on_chain": false,
+            "settled_on_chain": self.money.url.is_some(),
         })
     }
 

@@ -1,0 +1,175 @@
+//! `wallet keys`, `words`, `restore`, `lock`, `unlock`, `export`, `send`: what needs the owner's key.
+
+use super::wallet::Books;
+use super::{Failure, Show, passphrase, print, say};
+use crate::cli::Asset;
+use crate::client::Client;
+use alloy_primitives::{Address, U256};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+use talkoo_base::{RefusalCode, SecretKey, Signer as _};
+use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles, export as write};
+use talkoo_ledger::bindings::IToken;
+
+/// The owner's key, with the passphrase if it is locked.
+pub(super) fn owner_key(data_dir: &Path, file: Option<&Path>) -> Result<SecretKey> {
+    let files = OwnerFiles::of(data_dir);
+    match files.open()? {
+        Owner::Open(key) => Ok(key),
+        Owner::Locked(_) => Ok(files.unlock(passphrase::ask(file, false)?.expose())?),
+    }
+}
+
+/// Which keys there are.
+pub(super) fn list(data_dir: &Path, show: &Show) -> Result<()> {
+    let owner = OwnerFiles::of(data_dir).open()?;
+    let mut rows = vec![json!({
+        "key": "owner",
+        "address": owner.address().to_string(),
+        "does": "holds money and bond",
+        "file": match &owner {
+            Owner::Open(_) if data_dir.join("owner.words").exists() => "owner.words",
+            Owner::Open(_) => "owner.key",
+            Owner::Locked(_) => "owner.json",
+        },
+        "locked": matches!(owner, Owner::Locked(_)),
+    })];
+    let held =
+        [("node", "key", "signs receipts, orders and transactions"), ("validator", "validator.key", "signs votes")];
+    for (name, file, does) in held {
+        // A key of 32 bytes that nobody has made yet is no error here.
+        let bytes = std::fs::read(data_dir.join(file)).ok().and_then(|bytes| bytes.try_into().ok());
+        if let Some(key) = bytes.and_then(|bytes| SecretKey::from_bytes(&bytes).ok()) {
+            let address = key.address().to_string();
+            rows.push(json!({"key": name, "address": address, "does": does, "file": file, "locked": false}));
+        }
+    }
+    show.value(&json!({"keys": rows}));
+    Ok(())
+}
+
+/// Prints the backup words.
+pub(super) fn words(data_dir: &Path, show: &Show) -> Result<()> {
+    let files = OwnerFiles::of(data_dir);
+    let owner = files.open()?;
+    let Some(words) = files.words()? else {
+        let why = match owner {
+            Owner::Locked(_) => "the words left this machine when the wallet was locked",
+            Owner::Open(_) => "this owner's key has no words",
+        };
+        let hint = "`wallet export FILE` writes a copy of the key under a passphrase";
+        return Err(Failure::new(RefusalCode::Malformed, why, hint).into());
+    };
+    if show.json() {
+        show.value(&json!({"owner": owner.address().to_string(), "words": words}));
+    } else {
+        print(&words);
+        say("whoever has these words has the money: write them down, show them to nobody");
+    }
+    Ok(())
+}
+
+/// Takes backup words.
+pub(super) fn restore(data_dir: &Path, show: &Show) -> Result<()> {
+    let dir = DataDir::open(data_dir)?;
+    let words = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password("backup words (not shown): ")?
+    } else {
+        let mut text = String::new();
+        std::io::stdin().take(4_096).read_to_string(&mut text).context("the words can't be read")?;
+        text
+    };
+    let owner = dir.owner().restore(&words)?;
+    show.value(&json!({"owner": owner.to_string()}));
+    Ok(())
+}
+
+/// Puts the key under a passphrase.
+pub(super) fn lock(data_dir: &Path, file: Option<&Path>, show: &Show) -> Result<()> {
+    let files = OwnerFiles::of(data_dir);
+    if matches!(files.open()?, Owner::Locked(_)) {
+        return Err(Failure::new(RefusalCode::Malformed, OwnerError::Locked.to_string(), "it is done").into());
+    }
+    if let Some(words) = files.words()?.filter(|_| std::io::stdin().is_terminal() && file.is_none()) {
+        say("these words leave this machine now; they are the only way back if the passphrase is lost:");
+        print(&words);
+    }
+    let owner = files.lock(passphrase::ask(file, true)?.expose())?;
+    show.value(&json!({"owner": owner.to_string(), "locked": true}));
+    say("a running node keeps the key until it stops; the next start asks, or takes --passphrase-file");
+    Ok(())
+}
+
+/// Opens the wallet of the running node.
+pub(super) fn unlock(data_dir: &Path, file: Option<&Path>, show: &Show) -> Result<()> {
+    let client = Client::of(data_dir)?;
+    let passphrase = passphrase::ask(file, false)?;
+    show.value(&client.post("/unlock", &json!({"passphrase": passphrase.expose()}))?);
+    Ok(())
+}
+
+/// Writes a copy of the key for other wallets.
+pub(super) fn export(data_dir: &Path, to: &Path, file: Option<&Path>, show: &Show) -> Result<()> {
+    if to.exists() {
+        let why = format!("{} is there already", to.display());
+        return Err(Failure::usage(why, "name a new file").into());
+    }
+    let key = owner_key(data_dir, file)?;
+    // Locked or not, the copy gets a passphrase: of a locked wallet the same.
+    let secret = passphrase::ask(file, true)?;
+    write(&key, secret.expose(), to)?;
+    show.value(&json!({"owner": key.address().to_string(), "file": to}));
+    Ok(())
+}
+
+/// Sends what the owner has.
+pub(super) fn send(books: &Books, key: &SecretKey, to: Address, amount: &str, asset: Asset, show: &Show) -> Result<()> {
+    let Books { place, rpc, .. } = books;
+    let decimals = if asset == Asset::Gas { 18 } else { 6 };
+    let amount = parse(amount, decimals).ok_or_else(|| {
+        Failure::usage(
+            format!("{amount} is no amount: a number above 0 with at most {decimals} digits behind the point"),
+            "as 1.5",
+        )
+    })?;
+    let token = if asset == Asset::Stake { place.at.stake } else { place.at.token };
+    if asset == Asset::Money && !place.is_outside() {
+        let hint = "others get their own: `wallet top-up` there";
+        return Err(Failure::new(RefusalCode::Malformed, "test credit can't be sent: it has no value", hint).into());
+    }
+    let hash = match asset {
+        Asset::Gas => rpc.give(key, to, amount)?,
+        Asset::Money | Asset::Stake => rpc.send(key, token, &IToken::transferCall { to, value: amount })?,
+    };
+    let included = rpc.wait(hash)?;
+    show.value(&json!({"transaction": hash.to_string(), "block": included.block, "gas": included.gas_used}));
+    Ok(())
+}
+
+/// An amount as people write it, in its smallest unit.
+fn parse(text: &str, decimals: usize) -> Option<U256> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > decimals || whole.len() > 30 || whole.is_empty() {
+        return None;
+    }
+    format!("{whole}{part:0<decimals$}").parse().ok().filter(|amount: &U256| !amount.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_what_people_write() {
+        let good = [("1", 1_000_000), ("1.5", 1_500_000), ("0.000001", 1), ("12.345678", 12_345_678)];
+        for (text, micro) in good {
+            assert_eq!(parse(text, 6), Some(U256::from(micro)), "{text}");
+        }
+        for bad in ["", "0", "0.0", ".", ".5", "-1", "1e3", "1.1234567", "1,5", "0x10", "1 "] {
+            assert_eq!(parse(bad, 6), None, "{bad}");
+        }
+    }
+}
