@@ -35,7 +35,7 @@ const JUDGES: &[Judge] = &[
     },
     Judge {
         name: "ethereum",
-        what: "viem, ethers, web3.py, cast get the same from a node and from anvil; x402 pays there; @ethereumjs/vm gets its roots",
+        what: "viem, ethers, web3.py, cast get the same from a node and from anvil; x402 pays there; @ethereumjs/vm and Ethereum's specification get its roots",
         quick: false,
         run: ethereum,
     },
@@ -155,18 +155,24 @@ fn ethereum() -> Outcome {
     if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
         return Outcome::Failed(format!("{why:#}"));
     }
-    let (folder, python) = ("xtask/judges/ethereum", "target/judge/web3");
+    let folder = "xtask/judges/ethereum";
     let npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder];
-    let venv = format!("python3 -m venv {python} && {python}/bin/pip install --quiet web3==8.0.0");
-    if let Outcome::Skipped(why) = script("true", &["sh", "-c", &venv], &[]) {
-        return Outcome::Skipped(why);
-    }
-    if let Outcome::Skipped(why) = script("true", &npm, &[]) {
-        return Outcome::Skipped(why);
+    // Their packages do not agree on versions.
+    let [web3, eels] = ["web3==8.0.0", "ethereum-execution==2.20.0"].map(|package| {
+        let folder = format!("target/judge/{}", package.split('=').next().unwrap_or_default());
+        (
+            format!("python3 -m venv {folder} && {folder}/bin/pip install --quiet {package}"),
+            format!("{folder}/bin/python"),
+        )
+    });
+    for setup in [&["sh", "-c", &web3.0][..], &["sh", "-c", &eels.0], &npm] {
+        if let Outcome::Skipped(why) = script("true", setup, &[]) {
+            return Outcome::Skipped(why);
+        }
     }
     let (judge, node) = (format!("{folder}/judge.mjs"), format!("{target}/release/talkoo"));
     // Its tables are the point, so they are shown.
-    match Command::new("node").args([judge, node, format!("{python}/bin/python")]).status() {
+    match Command::new("node").args([judge, node, web3.1, eels.1]).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) => Outcome::Failed(format!("node ended with {status}")),
         Err(why) => Outcome::Skipped(format!("node is not here: {why}")),

@@ -1,4 +1,5 @@
-// @ethereumjs/vm executes our blocks again, from our genesis: state, receipts, bloom and gas must be ours.
+// @ethereumjs/vm and Ethereum's own specification execute our blocks again, from our genesis: state, receipts, bloom and gas
+// must be ours. The second makes the genesis by itself as well (eels.py).
 //
 // Our genesis has no contracts of the beacon chain (EIP-4788, 2935, 7002, 7251): where there is no code, their system calls do
 // nothing and find no requests. @ethereumjs/vm throws there instead, so Prague is spelled out for it without them: Cancun
@@ -10,9 +11,12 @@ import { MerkleStateManager } from "@ethereumjs/statemanager";
 import { bytesToHex, hexToBytes } from "@ethereumjs/util";
 import { createVM, runBlock } from "@ethereumjs/vm";
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { keccak256 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
-import { CHAIN_ID, KEYS, NOBODY, rpc } from "./common.mjs";
+import { CHAIN_ID, HERE, KEYS, NOBODY, rpc } from "./common.mjs";
 
 const BLOCKS_MIN = 20;
 const BURST = 90;
@@ -21,10 +25,14 @@ const LOGGER = "0x60015f5fa16003600255" + "5f5f5360015ff3";
 /** Before the hash of a code, in the database of @ethereumjs/statemanager. */
 const CODE_PREFIX = "63";
 
-/** The state of our genesis in another program's tries. */
-async function genesis(path, common) {
+/** What our genesis is made of, and what comes of it. */
+function described(path) {
   const cargo = ["run", "--quiet", "-p", "talkoo-ledger", "--example", "genesis_nodes", "--", path];
-  const { root, hash, nodes, codes } = JSON.parse(execFileSync("cargo", cargo, { encoding: "utf8", maxBuffer: 1 << 28 }));
+  return execFileSync("cargo", cargo, { encoding: "utf8", maxBuffer: 1 << 28 });
+}
+
+/** The state of our genesis in another program's tries. */
+async function genesis({ root, hash, nodes, codes }, common) {
   const trie = new MerklePatriciaTrie({ useKeyHashing: true, common });
   const put = (key, value) => trie.database().put(hexToBytes(key), hexToBytes(value));
   for (const node of nodes) await put(keccak256(node), node);
@@ -54,13 +62,29 @@ async function burst(url) {
   while ((await rpc(url, "eth_getTransactionReceipt", hash)).result === null);
 }
 
-export async function check(url, path) {
+/** Ethereum's specification, in Python. */
+function specified(url, text, python) {
+  const folder = mkdtempSync(join(tmpdir(), "judge-eels-"));
+  try {
+    writeFileSync(join(folder, "genesis.json"), text);
+    execFileSync(python, [join(HERE, "eels.py"), url, join(folder, "genesis.json")], { stdio: "inherit" });
+    return 0;
+  } catch (why) {
+    console.log(`ethereum-execution: ${why.message}`);
+    return 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export async function check(url, path, python) {
   await burst(url);
+  const text = described(path);
   const eips = [2537, 7623, 7685, 7702];
   const common = new Common({ chain: { ...Mainnet, chainId: CHAIN_ID }, hardfork: Hardfork.Cancun, eips });
   const block = async (number) =>
     createBlockFromRPC((await rpc(url, "eth_getBlockByNumber", `0x${number.toString(16)}`, true)).result, [], { common });
-  const { stateManager, hash } = await genesis(path, common);
+  const { stateManager, hash } = await genesis(JSON.parse(text), common);
   const last = Number((await rpc(url, "eth_blockNumber")).result);
   const blocks = new Map();
   const blockchain = { getBlock: async (id) => blocks.get(id), putBlock: async () => {}, shallowCopy: () => blockchain };
@@ -86,5 +110,5 @@ export async function check(url, path) {
   if (last < BLOCKS_MIN) wrong += 1;
   const seen = `${last} blocks, ${transactions} transactions (${[...kinds].sort().join(", ")})`;
   console.log(`\n@ethereumjs/vm: ${seen}: ${wrong === 0 ? "same gas, blooms and roots" : `${wrong} wrong`}`);
-  return wrong;
+  return wrong + specified(url, text, python);
 }

@@ -9,7 +9,6 @@ const [ME, OTHER] = KEYS.map((key) => privateKeyToAccount(key).address);
 const OLD = "we keep the state of the last block only; anvil keeps all";
 const GETH = "as go-ethereum: -32000; anvil has other codes";
 const RECEIPT = "anvil tells a blobGasPrice and a blockTimestamp in receipts; go-ethereum does neither";
-const NO = "not offered";
 /** Where we differ on purpose: the request, and why. Each must still differ, or it is struck off. */
 const KNOWN = {
   "eth_getTransactionReceipt": RECEIPT,
@@ -28,9 +27,12 @@ const KNOWN = {
   "eth_call invalid opcode": GETH,
   "eth_estimateGas poor": "as go-ethereum: what the account cannot pay is refused; anvil estimates it",
   "eth_getFilterChanges first": "as go-ethereum: what came since; anvil also tells what was there before",
+  "debug_traceTransaction": "anvil keeps steps only if its start was told to",
+  "debug_traceTransaction none": "as go-ethereum: -32000; anvil tells an empty trace",
+  "debug_traceTransaction calls": "anvil also tells the index of each event",
+  "debug_traceCall": "as go-ethereum: no refund is told where there is none",
+  "debug_traceCall calls": "as go-ethereum: why a call was reverted is told; anvil leaves it to the reader",
   "eth_getLogs reversed": "as go-ethereum: refused; anvil answers that there are none",
-  "txpool_status": NO,
-  "eth_createAccessList": NO,
 };
 
 function requests({ head, hash, block, number, token, raw, filter }) {
@@ -69,7 +71,11 @@ function requests({ head, hash, block, number, token, raw, filter }) {
     ["eth_getLogs reversed", { fromBlock: "0x2", toBlock: "0x1" }],
     ["eth_getFilterChanges first", filter], ["eth_getFilterLogs", filter], ["eth_getFilterChanges unknown", "0x77"],
     ["eth_uninstallFilter", filter], ["eth_uninstallFilter", "0x77"],
-    ["eth_newBlockFilter"], ["eth_newPendingTransactionFilter"], ["txpool_status"],
+    ["eth_newBlockFilter"], ["eth_newPendingTransactionFilter"], ["txpool_status"], ["txpool_content"],
+    ["eth_call whole storage", call, "latest", { [token]: { state: {} } }],
+    ["debug_traceTransaction", hash], ["debug_traceTransaction none", WORD(7)],
+    ["debug_traceTransaction calls", hash, { tracer: "callTracer", tracerConfig: { withLog: true } }],
+    ["debug_traceCall", call, "latest", { enableMemory: true }], ["debug_traceCall calls", revert, "latest", { tracer: "callTracer" }],
     ["eth_noSuchMethod"], ["eth_getBalance nothing"], ["eth_getBlockByNumber wrong", "latest", "yes"],
   ];
 }

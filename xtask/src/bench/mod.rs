@@ -5,7 +5,7 @@ mod llama;
 mod path;
 pub(crate) mod peer;
 
-use crate::cargo;
+use crate::{cargo, run_program};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["chain", "embed", "engine", "llama", "net", "path", "sim"];
+    let all = ["chain", "embed", "engine", "ledger", "llama", "net", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
@@ -23,6 +23,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             }
             "embed" => embed::run()?,
             "engine" => engine()?,
+            "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
             "net" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-net", "--example", "throughput"])?,
             "path" => path::run()?,
@@ -33,6 +34,15 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Our RPC and anvil's, in turns.
+fn ledger() -> Result<()> {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let folder = "xtask/judges/ethereum";
+    cargo(&["build", "--quiet", "--release", "-p", "talkoo"])?;
+    run_program("npm", &["ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder])?;
+    run_program("node", &[&format!("{folder}/bench.mjs"), &format!("{target}/release/talkoo")])
 }
 
 fn model() -> Result<PathBuf> {

@@ -127,10 +127,10 @@ fn step(step: Step) -> Value {
         fields["stack"] = stack.into_iter().map(hex).collect();
     }
     if let Some(memory) = memory {
-        fields["memory"] = memory.chunks(32).map(digits::encode).collect();
+        fields["memory"] = memory.chunks(32).map(digits::encode_prefixed).collect();
     }
     if let Some(storage) = storage {
-        let word = |number| digits::encode(B256::from(number));
+        let word = |number| B256::from(number).to_string();
         fields["storage"] = storage.into_iter().map(|(slot, value)| (word(slot), json!(word(value)))).collect();
     }
     if let Some(data) = return_data.filter(|data: &Bytes| !data.is_empty()) {
