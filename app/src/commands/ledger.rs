@@ -4,18 +4,17 @@ use super::wallet::{Books, Transfer, events};
 use super::{Failure, Show, keys, print, proved, read_receipt, say};
 use crate::cli::LedgerCommand;
 use crate::client::Client;
-use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy};
-use alloy_primitives::{Address, U256};
-use alloy_sol_types::SolEvent;
+use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy, set_validator_key};
+use alloy_primitives::{Address, U256, hex};
+use alloy_sol_types::{SolCall, SolEvent};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use talkoo_base::{Network, RefusalCode, SecretKey, Signer, Validator};
+use talkoo_base::{Network, RefusalCode, SecretKey, Signer};
 use talkoo_disk::DataDir;
 use talkoo_ledger::bindings::{ISettlement, IToken};
-use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::contracts::{Beginning, Staker};
 use talkoo_proof::verify_kept;
 
 pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Result<ExitCode> {
@@ -24,12 +23,17 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
         return Ok(ExitCode::SUCCESS);
     }
     match command {
-        LedgerCommand::Key => {
-            print(&DataDir::open(data_dir)?.validator_key()?.address().to_string());
+        LedgerCommand::Key { operator } => {
+            let dir = DataDir::open(data_dir)?;
+            let key = dir.validator_key()?;
+            print(&match operator {
+                Some(operator) => hex::encode_prefixed(set_validator_key(&key, *operator).abi_encode()),
+                None => format!("{}@{}", key.address(), dir.owner().open()?.address()),
+            });
             return Ok(ExitCode::SUCCESS);
         }
-        LedgerCommand::Genesis { validators, founder, challenge_window } => {
-            print(&genesis(validators, *founder, *challenge_window)?);
+        LedgerCommand::Genesis { stakers, founder, challenge_window, epoch } => {
+            print(&genesis(stakers, *founder, *challenge_window, *epoch)?);
             return Ok(ExitCode::SUCCESS);
         }
         LedgerCommand::Deploy { rpc, key, token, challenge_window } => {
@@ -76,7 +80,7 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
         }
         LedgerCommand::Receipt { files, .. } => receipts(&rpc, &place, files, show)?,
         LedgerCommand::Bench { .. }
-        | LedgerCommand::Key
+        | LedgerCommand::Key { .. }
         | LedgerCommand::Genesis { .. }
         | LedgerCommand::Deploy { .. } => {}
     }
@@ -84,16 +88,14 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
 }
 
 /// The genesis of a network with these validators, dated now.
-fn genesis(validators: &[Validator], founder: Option<talkoo_base::Address>, window_s: u64) -> Result<String> {
+fn genesis(stakers: &[Staker], founder: Option<talkoo_base::Address>, window_s: u64, epoch_s: u64) -> Result<String> {
     let timestamp = crate::ledger::unix();
-    let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
-    let hint = "name each validator once";
-    if addresses.len() != validators.len() {
-        return Err(Failure::usage("a validator is named twice", hint).into());
-    }
-    let founder = founder.unwrap_or(validators[0].address).0.into();
-    let (chain_id, validators) = (Network::LOCAL_CHAIN_ID, validators.to_vec());
-    Ok(GenesisFile::checked(Beginning { chain_id, timestamp, validators, founder, window_s })?.to_json())
+    let founder = founder.unwrap_or(stakers[0].operator).0.into();
+    let (chain_id, stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
+    let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, epoch_s };
+    let hint = "name each validator once, with an operator of its own and power that bonds can pay";
+    let file = GenesisFile::checked(beginning).map_err(|why| Failure::usage(why.to_string(), hint))?;
+    Ok(file.to_json())
 }
 
 /// Our contracts on a chain without them.

@@ -7,17 +7,17 @@ use super::driver::STATE_EVERY;
 use super::file::Disk;
 use super::rpc::signed;
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use talkoo_base::wire::Typed;
-use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signer, Validator, Voucher};
+use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signer, Voucher};
 use talkoo_disk::Ledger as Store;
 use talkoo_ledger::bindings::{self, CreditAndGas, IFaucet, ISettlement, IToken, VoucherClaim, authorization};
 use talkoo_ledger::contracts::{
-    Beginning, CREDIT_AT, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, TOKEN_AT, WINDOW_S,
+    Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker, TOKEN_AT, WINDOW_S,
 };
 use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, decode_transaction, propose, store};
 
@@ -77,9 +77,10 @@ impl Bench {
         let beginning = Beginning {
             chain_id: Network::LOCAL_CHAIN_ID,
             timestamp: 1,
-            validators: vec![Validator { address: founder, power: 1 }],
+            stakers: vec![Staker::own(founder, 1)],
             founder: founder.0.into(),
             window_s: WINDOW_S,
+            epoch_s: EPOCH_S,
         };
         let mut genesis = beginning.genesis();
         let rich = U256::from(10u128.pow(21));
@@ -118,7 +119,7 @@ impl Bench {
             let recovered = Instant::now();
             let disk = Disk(self.store.snapshot()?);
             let timestamp = self.head.header.timestamp + 1;
-            let seal = Seal { timestamp, beneficiary: Address::ZERO, extra_data: Bytes::new() };
+            let seal = Seal { timestamp, beneficiary: Address::ZERO };
             let (executed, refused) = propose(&self.head, &disk, &|_| Ok(B256::ZERO), seal, signed)?;
             ensure!(refused.is_empty(), "a transaction was refused: {:?}", refused[0].1);
             ensure!(executed.block.body.transactions.len() == block.len(), "a block is too small for its transactions");

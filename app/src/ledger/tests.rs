@@ -1,8 +1,10 @@
+mod validators;
+
 use super::*;
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{TxKind, U256};
-use talkoo_base::{Certificate, Validator};
-use talkoo_ledger::contracts::{Beginning, WINDOW_S};
+use talkoo_base::Certificate;
+use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker, WINDOW_S};
 use talkoo_ledger::{Seal, decode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
@@ -11,14 +13,14 @@ fn key(n: u8) -> SecretKey {
 
 fn genesis() -> GenesisFile {
     let founder = key(1).address();
-    let validators = vec![Validator { address: founder, power: 1 }];
     let chain_id = Network::LOCAL_CHAIN_ID;
     GenesisFile::checked(Beginning {
         chain_id,
         timestamp: 1,
-        validators,
+        stakers: vec![Staker::own(founder, 1)],
         founder: founder.0.into(),
         window_s: WINDOW_S,
+        epoch_s: EPOCH_S,
     })
     .unwrap()
 }
@@ -26,7 +28,7 @@ fn genesis() -> GenesisFile {
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
     let post = Box::new(|_, _| ());
-    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), sponsor: None, post, fatal: Box::new(|| ()) })
+    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), pays: key(1), post, fatal: Box::new(|| ()) })
         .unwrap()
 }
 
@@ -83,7 +85,7 @@ fn a_chain_goes_on_where_it_ended() {
         let bytes = store::certificate(&*view.kv, number).unwrap().unwrap();
         let certificate: Certificate = talkoo_base::wire::decode(&bytes).unwrap();
         assert_eq!(certificate.block.0, view.hash(number).unwrap().0);
-        certificate.verify(&genesis().beginning().validators, &network).unwrap();
+        certificate.verify(&genesis().beginning().validators(), &network).unwrap();
     }
 }
 
@@ -97,7 +99,7 @@ fn a_state_that_was_not_written_is_executed_again() {
     let mut head = head;
     for nonce in 0..5 {
         let disk = Disk(store.snapshot().unwrap());
-        let seal = Seal { timestamp: 2 + nonce, beneficiary: [3; 20].into(), extra_data: Default::default() };
+        let seal = Seal { timestamp: 2 + nonce, beneficiary: [3; 20].into() };
         let (executed, _) = propose(&head, &disk, &|n| ancestor(&disk, n), seal, [pay(nonce, 7)]).unwrap();
         store.write(&store::record(&executed, Vec::new())).unwrap();
         head = executed.head;
@@ -157,7 +159,7 @@ fn served() -> Network1 {
         genesis: &genesis,
         network,
         key: key(1),
-        sponsor: Some(key(1)),
+        pays: key(1),
         post: Box::new(|_, _| ()),
         fatal: Box::new(|| ()),
     };
@@ -298,12 +300,16 @@ struct Mesh {
 
 impl Mesh {
     fn new(count: u8) -> Self {
-        let validators = (1..=count).map(|n| Validator { address: key(n).address(), power: 1 }).collect();
         let mut beginning = genesis().beginning().clone();
-        beginning.validators = validators;
+        beginning.stakers = (1..=count).map(|n| Staker::own(key(n).address(), 1)).collect();
+        Self::of(GenesisFile::checked(beginning).unwrap(), count)
+    }
+
+    /// The first so many nodes of a network.
+    fn of(genesis: GenesisFile, count: u8) -> Self {
         let ledgers = Arc::new((0..count).map(|_| Mutex::new(None)).collect::<Vec<_>>());
         let dirs = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
-        let mesh = Self { genesis: GenesisFile::checked(beginning).unwrap(), dirs, ledgers };
+        let mesh = Self { genesis, dirs, ledgers };
         (0..count).for_each(|n| mesh.start(n));
         mesh
     }
@@ -326,7 +332,7 @@ impl Mesh {
             genesis: &self.genesis,
             network,
             key: key(n + 1),
-            sponsor: None,
+            pays: key(n + 1),
             post,
             fatal: Box::new(|| ()),
         };
@@ -391,7 +397,7 @@ fn four_validators_agree_and_outlive_one_of_them() {
     for number in 1..=view.head.header.number {
         let bytes = store::certificate(&*view.kv, number).unwrap().unwrap();
         let certificate: Certificate = talkoo_base::wire::decode(&bytes).unwrap();
-        certificate.verify(&mesh.genesis.beginning().validators, &network).unwrap();
+        certificate.verify(&mesh.genesis.beginning().validators(), &network).unwrap();
     }
     // Two of four decide nothing, and lose nothing: with a third it goes on.
     mesh.stop(1);
