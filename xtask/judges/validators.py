@@ -286,6 +286,11 @@ def twice():
 
 def main():
     global keys, owners, naming
+    for number in everybody:
+        # An owner without words: its key is 32 bytes in a file, which this script signs with, too.
+        os.mkdir(f"{root}/{number}", 0o700)
+        with open(os.open(f"{root}/{number}/owner.key", os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(os.urandom(32))
     both = [output("--data-dir", f"{root}/{n}", "ledger", "key") for n in everybody]
     keys, owners = zip(*(one.lower().split("@") for one in both))
     call = output("--data-dir", f"{root}/{count}", "ledger", "key", "--operator", owners[count])
