@@ -10,7 +10,7 @@ pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
-pub(crate) use ledger::{Asset, LedgerCommand, WalletCommand};
+pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 pub(crate) use sampling::Sampling;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// The owner's bond.
+    #[command(subcommand)]
+    Stake(StakeCommand),
     /// Look at the chain that holds it.
     #[command(subcommand)]
     Ledger(LedgerCommand),

@@ -460,6 +460,13 @@ fn a_wallet_is_restored_locked_and_opened() {
     folder.json(&["wallet", "send", to, "2.5", "--asset", "stake", "--passphrase-file", &file]);
     let (error, _) = folder.error(&["wallet", "send", to, "2.5", "--passphrase-file", &file]);
     assert!(error["message"].as_str().unwrap().contains("can't be sent"), "{error}");
+    let bond = folder.json(&["stake", "add", "3", "--role", "work", "--role", "verify", "--passphrase-file", &file]);
+    assert_eq!((&bond["among_the_largest"], &bond["roles"]), (&json!(true), &json!(["work", "validate", "verify"])));
+    let bonded: u64 = bond["bonded"].as_str().unwrap().parse().unwrap();
+    let out = folder.json(&["stake", "withdraw", "1", "--passphrase-file", &file]);
+    assert_eq!((&out["bonded"], &out["unbonding"]), (&json!((bonded - 1_000_000).to_string()), &json!("1000000")));
+    let (error, _) = folder.error(&["stake", "withdraw", "--passphrase-file", &file]);
+    assert!(error["message"].as_str().unwrap().contains("is free at"), "{error}");
     assert_eq!(folder.json(&["wallet", "top-up"])["available"], "10000000");
     let history = folder.json(&["wallet", "history"]);
     assert_eq!(

@@ -105,6 +105,55 @@ pub(crate) struct Secret {
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
+/// What a bond is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Answers jobs.
+    Work,
+    /// Keeps data.
+    Store,
+    /// Votes on blocks.
+    Validate,
+    /// Re-runs others' answers.
+    Verify,
+}
+
+impl Role {
+    /// Its word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Store => "store",
+            Self::Validate => "validate",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// What `stake` does.
+#[derive(Subcommand)]
+pub(crate) enum StakeCommand {
+    /// Add to the owner's bond.
+    Add {
+        /// How much, as 1000 or 2.5.
+        amount: String,
+        /// What for; what the bond is for already stays.
+        #[arg(long, value_enum, default_values_t = [Role::Work])]
+        role: Vec<Role>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Start the way out of an amount, which takes 32 days; without one, take what has arrived.
+    Withdraw {
+        /// How much.
+        amount: Option<String>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Say what is bonded, for what, and what is on its way out.
+    Status,
+}
+
 /// What can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Asset {

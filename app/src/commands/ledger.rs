@@ -6,7 +6,7 @@ use crate::cli::LedgerCommand;
 use crate::client::Client;
 use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy, set_validator_key};
 use alloy_primitives::{Address, U256, hex};
-use alloy_sol_types::{SolCall, SolEvent};
+use alloy_sol_types::{SolCall as _, SolEvent};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -93,8 +93,10 @@ fn genesis(stakers: &[Staker], founder: Option<talkoo_base::Address>, window_s: 
     let founder = founder.unwrap_or(stakers[0].operator).0.into();
     let (chain_id, stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
     let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, epoch_s };
-    let hint = "name each validator once, with an operator of its own and power that bonds can pay";
-    let file = GenesisFile::checked(beginning).map_err(|why| Failure::usage(why.to_string(), hint))?;
+    let file = GenesisFile::checked(beginning).map_err(|why| {
+        let hint = "name each validator once, with an operator of its own and power that bonds can pay";
+        Failure::usage(why.to_string(), hint)
+    })?;
     Ok(file.to_json())
 }
 
