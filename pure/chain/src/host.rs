@@ -13,7 +13,7 @@ use malachite_types::{CertificateError, CommitCertificate, RoundCertificateType,
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use talkoo_base::wire::Typed;
-use talkoo_base::{Certificate, Digest, Millis, Mono, Network, Signature, Signer, Vote, VoteKind, recover};
+use talkoo_base::{Certificate, Digest, Millis, Mono, Network, Signature, Signer, Vote, VoteKind, keccak256, recover};
 
 /// A block that waits for the executor's word.
 pub(crate) struct Waiting {
@@ -247,9 +247,14 @@ impl Host {
         self.is_signed(signed.proposer, signed.proposal.digest(&self.network), &signed.signature)
     }
 
-    /// Whether a vote or proposal is to be said on.
+    /// Whether a vote, a proposal or a certificate, all of whose signatures hold, is to be said on.
     pub(crate) fn is_news(&mut self, message: &Message) -> bool {
-        let Some((author, _, digest)) = self.statement(message) else { return false };
+        let said = match message {
+            Message::Polka { votes } | Message::Round { votes, .. } => (votes.iter().all(|vote| self.is_vote(vote)))
+                .then(|| (votes[0].validator, keccak256(&[&message.to_bytes()]))),
+            _ => self.statement(message).map(|(author, _, digest)| (author, digest)),
+        };
+        let Some((author, digest)) = said else { return false };
         let is_news = match self.relayed.get(&(author, digest)) {
             Some(before) => *before + RELAY_MS <= self.now,
             None => self.relayed.len() < CHECKED_MAX,

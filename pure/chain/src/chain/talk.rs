@@ -117,8 +117,8 @@ impl Chain {
         (signed && self.validators.get(author).is_some()).then_some(author)
     }
 
-    /// Says votes and proposals on to the other peers, who may not be connected to their makers: once, and again when
-    /// they are said again.
+    /// Says on to the other peers, who may not be connected to its maker, what moves a round: once, and again when it is
+    /// said again.
     fn relay(&mut self, from: NodeId, message: &Message, out: &mut Vec<Effect>) {
         if self.host.is_news(message) {
             let others = self.peers.iter().filter(|peer| **peer != from);

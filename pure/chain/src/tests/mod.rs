@@ -303,12 +303,18 @@ fn votes_and_proposals_are_said_on_once_and_when_they_are_said_again() {
     play.said.clear();
     play.hear(others[0], said[1].clone());
     assert_eq!(told(&play).len(), 2);
-    // What is forged, what is signed with our key, and certificates stay here.
+    // Certificates travel on, too: who lost the votes of a round that is over hears them no more.
+    play.said.clear();
+    let forged = crate::SignedVote { validator: key(others[1]).address(), ..votes_of(others[0], hash)[0] };
+    play.hear(others[0], Message::Round { skip: true, votes: vec![votes_of(others[0], hash)[0], forged] });
+    assert_eq!(told(&play), []);
+    play.hear(others[0], Message::Round { skip: true, votes: votes_of(others[0], hash) });
+    assert_eq!(told(&play).len(), 2);
+    // What is forged and what is signed with our key stays here.
     play.said.clear();
     let mine = play.me;
     play.hear(others[0], vote(mine, Prevote, 0, hash));
     assert!(play.said.iter().any(|e| matches!(e, Effect::Notice(Notice::Doubled { height: 1 }))));
     play.hear(others[0], vote(9, Prevote, 0, hash));
-    play.hear(others[0], Message::Round { skip: true, votes: votes_of(others[0], hash) });
     assert_eq!(told(&play), []);
 }
