@@ -1,0 +1,207 @@
+//! Random elements of random models, asked of the contract and of the definition.
+
+use super::made_up::{Dice, model};
+use crate::bindings::{Claim, IReferee, Input, Opening, Tensor, Weights, Witness};
+use crate::contracts::{ATTENTION_REFEREE_AT, REFEREE_AT};
+use crate::tests::Chain;
+use crate::tests::contracts::beginning;
+use crate::{Call, Outcome};
+use alloy_primitives::B256;
+use alloy_sol_types::SolCall;
+use std::collections::{BTreeMap, BTreeSet};
+use talkoo_base::{Digest, sha256};
+use talkoo_exact::steps::{self, CachedRow, Draw, ModelTree, Name, OUT_OF_RANGE, Place, Program, Stage, Steps};
+use talkoo_exact::{CachedHead, Model};
+
+/// What was asked.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) asked: usize,
+    pub(super) out_of_range: usize,
+    /// Most gas of an element, and how often, by place.
+    pub(super) places: BTreeMap<Place, (u64, usize)>,
+    pub(super) stages: BTreeSet<Stage>,
+    /// Most gas by what a place and stage do.
+    pub(super) gas: BTreeMap<(Place, Stage), u64>,
+}
+
+/// A model, and a chain with the contract.
+pub(super) struct Player {
+    dice: Dice,
+    model: Model,
+    tree: ModelTree,
+    chain: Chain,
+}
+
+impl Player {
+    pub(super) fn new(seed: u64) -> Self {
+        let model = model(seed, seed % 3 == 2);
+        let chain = Chain::of(&beginning().genesis());
+        Self { dice: Dice(seed ^ 0x5eed), tree: ModelTree::of(&model), model, chain }
+    }
+
+    /// Asks `count` elements, a few of each of some positions.
+    pub(super) fn play(&mut self, count: usize, tally: &mut Tally) {
+        let mut asked = 0;
+        while asked < count {
+            let shape = self.model.manifest.architecture.clone();
+            let layer = self.dice.below(self.model.layers.len());
+            let position = [0, 1, 31, 40, 127, 128, 150, 300][self.dice.below(8)];
+            let token = self.dice.below(shape.vocabulary) as u32;
+            let draw = Draw {
+                temperature: [0, 1, 50_000, 65_536, u32::MAX][self.dice.below(5)],
+                seed: self.dice.next(),
+                index: self.dice.next() as u32,
+            };
+            let earlier: Vec<(Vec<i64>, CachedRow)> =
+                (0..position).map(|_| (Vec::new(), [0, 1].map(|_| self.heads()).into())).collect();
+            let (before, row) = (self.numbers(shape.embedding, 51), self.row());
+            // States of earlier positions need their residuals only when a row is asked of them.
+            let earlier: Vec<_> = earlier.into_iter().map(|(_, row)| (vec![7; shape.embedding], row)).collect();
+            let model = self.model.clone();
+            let before = (layer > 0).then_some((&before[..], &row));
+            let program = Program { model: &model, layer, position, token, before, earlier: &earlier, draw };
+            for _ in 0..40 {
+                let mut steps = Steps::new(program);
+                let Some(name) = self.pick(&program) else { continue };
+                self.agree(&mut steps, name);
+                asked += usize::from(self.ask(&mut steps, name, tally));
+            }
+        }
+    }
+
+    fn row(&mut self) -> CachedRow {
+        (self.heads(), self.heads())
+    }
+
+    fn heads(&mut self) -> Vec<CachedHead> {
+        let (shape, format) = (self.model.manifest.architecture.clone(), self.model.manifest.kv);
+        (0..shape.kv_heads).map(|_| CachedHead::of(&self.numbers(shape.head_dim, 41), format)).collect()
+    }
+
+    /// Numbers of at most `bits` bits: of any size, all nought, or at the edges.
+    fn numbers(&mut self, count: usize, most: u32) -> Vec<i64> {
+        let bits = 1 + self.dice.below(most as usize) as u32;
+        let kind = self.dice.below(8);
+        let number = |dice: &mut Dice| match kind {
+            0 => 0,
+            1 => [(1 << bits) - 1, 1 - (1 << bits), 0, 1 << (bits - 1), -1][dice.below(5)],
+            2 if dice.below(9) > 0 => dice.signed(1),
+            _ => dice.signed(bits),
+        };
+        (0..count).map(|_| number(&mut self.dice)).collect()
+    }
+
+    /// A vector of the program.
+    fn pick(&mut self, program: &Program<'_>) -> Option<Name> {
+        let place = Place::ALL[self.dice.below(Place::ALL.len())];
+        let stages: Vec<Stage> = Stage::ALL.into_iter().filter(|s| program.count(place, *s) > 0).collect();
+        let stage = *stages.get(self.dice.below(stages.len().max(1)))?;
+        Some(Name::of(place, stage, self.dice.below(program.count(place, stage)) as u32))
+    }
+
+    /// Agrees outputs of the places that `name` follows from: whatever they may be.
+    fn agree(&mut self, steps: &mut Steps<'_>, name: Name) {
+        let program = *steps.program();
+        let mut agreed = vec![(program.input(name.place), 51)];
+        match name.place {
+            Place::Residual | Place::Row => agreed = vec![(Place::Key, 40), (Place::Value, 40)],
+            Place::Attention => agreed = vec![(Place::QueryTurned, 42), (Place::KeyTurned, 42), (Place::Value, 41)],
+            Place::Query | Place::Key | Place::Value => agreed = vec![(Place::AttentionNorm, 60)],
+            Place::AttentionOutput => agreed = vec![(Place::Attention, 60)],
+            Place::Gate | Place::Up => agreed = vec![(Place::FeedForwardNorm, 60)],
+            Place::Down => agreed = vec![(Place::Product, 59)],
+            Place::Logits => agreed = vec![(Place::OutputNorm, 60)],
+            Place::Middle => agreed.push((Place::Residual, 51)),
+            Place::Output => agreed.push((Place::Middle, 51)),
+            Place::Product => agreed = vec![(Place::Gate, 40), (Place::Up, 40)],
+            Place::Sampler => agreed = vec![(Place::Logits, 40)],
+            _ => {}
+        }
+        for (place, bits) in agreed {
+            let name = Name::out(place);
+            let numbers = self.numbers(program.length(name), bits);
+            steps.agree(name, numbers.into_iter().map(i128::from).collect());
+        }
+    }
+
+    /// Asks one element of both; whether there was one.
+    fn ask(&mut self, steps: &mut Steps<'_>, name: Name, tally: &mut Tally) -> bool {
+        let vector = steps.vector(name);
+        let last = vector.len() - 1;
+        let index = if self.dice.below(4) == 0 { last } else { self.dice.below(vector.len()) };
+        let expected = vector[index];
+        let other = expected.wrapping_add(1);
+        let (mut claim, witness) = question(steps, name, index, &self.tree);
+        claim.claimed = expected;
+        let outcome = self.call(&claim, &witness);
+        let case = format!("{name:?} [{index}] of {:?}", steps.program().model.manifest.features);
+        assert!(outcome.success, "{case}: {}", outcome.output);
+        let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).unwrap();
+        assert_eq!((answer.value, answer.holds), (expected, true), "{case}");
+        if self.dice.below(8) == 0 {
+            claim.claimed = other;
+            let outcome = self.call(&claim, &witness);
+            let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).unwrap();
+            assert_eq!((answer.value, answer.holds), (expected, false), "{case}");
+        }
+        tally.asked += 1;
+        tally.out_of_range += usize::from(expected == OUT_OF_RANGE);
+        let most = tally.places.entry(name.place).or_default();
+        *most = (most.0.max(outcome.gas_used), most.1 + 1);
+        tally.stages.insert(name.stage);
+        let gas = tally.gas.entry((name.place, name.stage)).or_default();
+        *gas = (*gas).max(outcome.gas_used);
+        true
+    }
+
+    pub(super) fn call(&mut self, claim: &Claim, witness: &Witness) -> Outcome {
+        let data = IReferee::checkCall { c: claim.clone(), w: witness.clone() }.abi_encode();
+        let call = Call { to: Some(REFEREE_AT), data: data.into(), ..Call::default() };
+        assert_ne!(REFEREE_AT, ATTENTION_REFEREE_AT);
+        self.chain.reader(|r| r.call(&call, &BTreeMap::new())).unwrap()
+    }
+}
+
+/// The claim of an element, not yet claimed to be anything, and its witness, as the contract takes them.
+pub(super) fn question(steps: &mut Steps<'_>, name: Name, index: usize, tree: &ModelTree) -> (Claim, Witness) {
+    let witness = steps.witness(name, index, tree);
+    let program = steps.program();
+    let mut inputs: Vec<(u64, Digest)> = witness.openings.iter().map(|o| (o.name.number(), o.root)).collect();
+    inputs.dedup();
+    let word = |digest: &Digest| B256::from(digest.0);
+    let words = |digests: &[Digest]| digests.iter().map(word).collect::<Vec<_>>();
+    let tensor = |t: &steps::Tensor| Tensor { data: t.bytes.clone().into(), siblings: words(&t.siblings) };
+    let openings = witness.openings.iter().map(|o| Opening {
+        input: inputs.iter().position(|i| i.0 == o.name.number()).expect("listed above") as u32,
+        leaf: o.leaf,
+        elements: o.elements.clone().into(),
+        siblings: words(&o.siblings),
+    });
+    let state = if witness.state.is_empty() { B256::ZERO } else { word(&sha256(&[&witness.state])) };
+    let claim = Claim {
+        modelRoot: word(&program.model.root()),
+        state,
+        layer: program.layer as u32,
+        position: program.position as u32,
+        token: program.token,
+        temperature: program.draw.temperature,
+        seed: program.draw.seed,
+        output: program.draw.index,
+        vector: name.number(),
+        index: index as u32,
+        previous: witness.previous,
+        claimed: 0,
+        inputs: inputs.iter().map(|(vector, root)| Input { vector: *vector, root: word(root) }).collect(),
+    };
+    let weights = Weights {
+        shape: witness.weights.shape,
+        tiles: word(&witness.weights.tiles),
+        siblings: words(&witness.weights.siblings),
+        tile: witness.weights.tile.clone().into(),
+        tileSiblings: words(&witness.weights.tile_siblings),
+    };
+    let openings = openings.collect();
+    let (manifest, gains) = (tensor(&witness.manifest), tensor(&witness.gains));
+    (claim, Witness { openings, manifest, gains, weights, state: witness.state.into() })
+}
