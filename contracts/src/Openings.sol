@@ -46,7 +46,9 @@ function elementAt(bytes calldata leaf, uint256 i) pure returns (int256) {
 
 /// u64 BE number i from `from` on.
 function wordAt(bytes calldata data, uint256 from, uint256 i) pure returns (uint256) {
-    return uint64(bytes8(data[from + 8 * i:from + 8 * i + 8]));
+    uint256 end = from + 8 * i + 8;
+    require(end <= data.length, WrongLength(end, data.length));
+    return uint64(bytes8(data[end - 8:end]));
 }
 
 /// `size` bytes, little-endian, signed.

@@ -317,6 +317,7 @@ abstract contract Programs {
         (m.index, m.previous, m.temperature) = (c.index, c.previous, c.temperature);
         (m.position, m.layer, m.seen) = (c.position, c.layer, uint256(c.position) + 1);
         bytes calldata data = w.manifest.data;
+        require(data.length > 22, UnknownContract());
         m.fine = uint8(data[3]) == 9;
         uint256 from = m.fine ? 22 : 17;
         bytes32 names = keccak256(data[:from]);

@@ -63,6 +63,7 @@ sol! {
         error NotOpened(uint64 vector, uint256 leaf);
         error IndexOutOfRange(uint256 index, uint256 length);
         error WrongState(bytes32 want, bytes32 have);
+        function attention() external view returns (address);
         function check(Claim calldata c, Witness calldata w) external view returns (int128 value, bool holds);
     }
 

@@ -95,6 +95,12 @@ impl ModelTree {
         Self { leaves: items.iter().map(|d| merkle::leaf("talkoo/model/1", &d.0)).collect() }
     }
 
+    /// The model root.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        merkle::root_of_leaves("talkoo/model/1", self.leaves.clone())
+    }
+
     fn open(&self, index: usize) -> Vec<Digest> {
         merkle::open(&self.leaves, index).expect("a tensor of the model").siblings
     }

@@ -78,8 +78,7 @@ fn gains(dice: &mut Dice, length: usize, wild: bool) -> Vec<i32> {
 
 /// A model with random features, two layers or three, and a context of 512.
 pub(crate) fn model(seed: u64, wild: bool) -> Model {
-    let mut dice = Dice(seed);
-    let dice = &mut dice;
+    let dice = &mut Dice(seed);
     let layers = 2 + dice.below(2);
     let (kv_heads, head_dim) = (1 + dice.below(2), [32, 64][dice.below(2)]);
     let architecture = Architecture {
@@ -105,6 +104,14 @@ pub(crate) fn model(seed: u64, wild: bool) -> Model {
         window: if local { 1 + dice.below(200) } else { 0 },
         local_layers: if local { vec![dice.below(layers)] } else { Vec::new() },
     };
+    let mut model = model_of(dice, architecture, features, wild);
+    model.manifest.kv = KvFormat::ALL[dice.below(2)];
+    model.manifest.epsilon = [0, 1, 281_474_976, 2_814_749_696, 1 << 40, 1 << 48][dice.below(6)];
+    model
+}
+
+/// A model of this shape.
+pub(crate) fn model_of(dice: &mut Dice, architecture: Architecture, features: Features, wild: bool) -> Model {
     let numbers = Numbers {
         rope_base: 0x461c_4000,
         rope_divisors: Vec::new(),
@@ -113,8 +120,7 @@ pub(crate) fn model(seed: u64, wild: bool) -> Model {
         epsilon: 0x3727_c5ac,
         score_dim: architecture.head_dim,
     };
-    let mut manifest = Manifest::new(architecture, features, &numbers, Digest([7; 32])).expect("within the limits");
-    manifest.kv = KvFormat::ALL[dice.below(2)];
+    let manifest = Manifest::new(architecture, features, &numbers, Digest([7; 32])).expect("within the limits");
     let (a, f) = (manifest.architecture.clone(), manifest.features.clone());
     let layer = |dice: &mut Dice| Layer {
         attention_norm: gains(dice, a.embedding, wild),
@@ -134,7 +140,7 @@ pub(crate) fn model(seed: u64, wild: bool) -> Model {
     };
     Model {
         embedding: matrix(dice, a.vocabulary, a.embedding, wild),
-        layers: (0..layers).map(|_| layer(dice)).collect(),
+        layers: (0..a.layers).map(|_| layer(dice)).collect(),
         output_norm: gains(dice, a.embedding, wild),
         output: (!a.tied).then(|| matrix(dice, a.vocabulary, a.embedding, wild)),
         manifest,

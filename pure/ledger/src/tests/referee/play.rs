@@ -1,47 +1,94 @@
 //! Random elements of random models, asked of the contract and of the definition.
 
-use super::made_up::{Dice, model};
-use crate::bindings::{Claim, IReferee, Input, Opening, Tensor, Weights, Witness};
-use crate::contracts::{ATTENTION_REFEREE_AT, REFEREE_AT};
-use crate::tests::Chain;
-use crate::tests::contracts::beginning;
-use crate::{Call, Outcome};
-use alloy_primitives::B256;
-use alloy_sol_types::SolCall;
+use super::made_up::Dice;
+use alloy_primitives::{B256, Bytes};
+use alloy_sol_types::{SolCall, SolValue};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use talkoo_base::{Digest, sha256};
 use talkoo_exact::steps::{self, CachedRow, Draw, ModelTree, Name, OUT_OF_RANGE, Place, Program, Stage, Steps};
 use talkoo_exact::{CachedHead, Model};
+use talkoo_ledger::bindings::{Claim, IReferee, Input, Opening, Tensor, Weights, Witness};
+use talkoo_ledger::contracts::{ATTENTION_REFEREE, ATTENTION_REFEREE_AT, REFEREE, REFEREE_AT};
+use talkoo_ledger::{Call, Code, Contract, Genesis, Head, Memory, Outcome, Reader};
+
+/// Places that are asked more often than others, because they do most; none stands for all.
+const OFTEN: [&[Place]; 8] = [
+    &[],
+    &[],
+    &[Place::Query, Place::Down],
+    &[Place::QueryTurned, Place::Row],
+    &[Place::Product],
+    &[Place::Attention],
+    &[Place::Attention],
+    &[Place::Sampler],
+];
 
 /// What was asked.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) asked: usize,
-    pub(super) out_of_range: usize,
+pub(crate) struct Tally {
+    pub(crate) asked: usize,
+    pub(crate) out_of_range: usize,
     /// Most gas of an element, and how often, by place.
-    pub(super) places: BTreeMap<Place, (u64, usize)>,
-    pub(super) stages: BTreeSet<Stage>,
+    pub(crate) places: BTreeMap<Place, (u64, usize)>,
+    pub(crate) stages: BTreeSet<Stage>,
     /// Most gas by what a place and stage do.
-    pub(super) gas: BTreeMap<(Place, Stage), u64>,
+    pub(crate) gas: BTreeMap<(Place, Stage), u64>,
 }
 
-/// A model, and a chain with the contract.
-pub(super) struct Player {
+/// A chain with nothing but the two contracts.
+pub(crate) struct Court {
+    head: Head,
+    kv: Memory,
+}
+
+impl Court {
+    /// With the contracts that are checked in.
+    pub(crate) fn new() -> Self {
+        Self::of([ATTENTION_REFEREE, REFEREE].map(|artifact| artifact.creation()))
+    }
+
+    /// With the contracts that this code creates.
+    pub(crate) fn of([attention, referee]: [Bytes; 2]) -> Self {
+        let referee = [&referee[..], &(ATTENTION_REFEREE_AT,).abi_encode_params()].concat();
+        let contract = |name, address, code| Contract { name, address, code: Code::Creation(code) };
+        let contracts = vec![
+            contract("attention", ATTENTION_REFEREE_AT, attention),
+            contract("referee", REFEREE_AT, referee.into()),
+        ];
+        let (chain_id, extra_data) = (1, Bytes::new());
+        let genesis = Genesis { chain_id, timestamp: 1, epoch_s: 0, extra_data, balances: Vec::new(), contracts };
+        let (head, _, writes) = genesis.build().expect("the constructors run");
+        let mut kv = Memory::default();
+        kv.write(writes);
+        Self { head, kv }
+    }
+
+    /// Asks the contract.
+    pub(crate) fn call(&mut self, claim: &Claim, witness: &Witness) -> Outcome {
+        let data = IReferee::checkCall { c: claim.clone(), w: witness.clone() }.abi_encode();
+        let call = Call { to: Some(REFEREE_AT), data: data.into(), ..Call::default() };
+        let ancestors = |_| Ok(B256::ZERO);
+        let mut reader = Reader { head: &mut self.head, kv: &self.kv, ancestors: &ancestors, timestamp: 0 };
+        reader.call(&call, &BTreeMap::new()).expect("the state is in memory")
+    }
+}
+
+/// A model, and somebody who asks about it.
+pub(crate) struct Player<'a> {
     dice: Dice,
-    model: Model,
+    model: Rc<Model>,
     tree: ModelTree,
-    chain: Chain,
+    court: &'a mut Court,
 }
 
-impl Player {
-    pub(super) fn new(seed: u64) -> Self {
-        let model = model(seed, seed % 3 == 2);
-        let chain = Chain::of(&beginning().genesis());
-        Self { dice: Dice(seed ^ 0x5eed), tree: ModelTree::of(&model), model, chain }
+impl<'a> Player<'a> {
+    pub(crate) fn new(seed: u64, model: Model, court: &'a mut Court) -> Self {
+        Self { dice: Dice(seed ^ 0x5eed), tree: ModelTree::of(&model), model: Rc::new(model), court }
     }
 
     /// Asks `count` elements, a few of each of some positions.
-    pub(super) fn play(&mut self, count: usize, tally: &mut Tally) {
+    pub(crate) fn play(&mut self, count: usize, tally: &mut Tally) {
         let mut asked = 0;
         while asked < count {
             let shape = self.model.manifest.architecture.clone();
@@ -58,7 +105,7 @@ impl Player {
             let (before, row) = (self.numbers(shape.embedding, 51), self.row());
             // States of earlier positions need their residuals only when a row is asked of them.
             let earlier: Vec<_> = earlier.into_iter().map(|(_, row)| (vec![7; shape.embedding], row)).collect();
-            let model = self.model.clone();
+            let model = Rc::clone(&self.model);
             let before = (layer > 0).then_some((&before[..], &row));
             let program = Program { model: &model, layer, position, token, before, earlier: &earlier, draw };
             for _ in 0..40 {
@@ -79,12 +126,14 @@ impl Player {
         (0..shape.kv_heads).map(|_| CachedHead::of(&self.numbers(shape.head_dim, 41), format)).collect()
     }
 
-    /// Numbers of at most `bits` bits: of any size, all nought, or at the edges.
+    /// Numbers of at most `most` bits: of any size, all nought, at the edges, or near one another.
     fn numbers(&mut self, count: usize, most: u32) -> Vec<i64> {
         let bits = 1 + self.dice.below(most as usize) as u32;
-        let kind = self.dice.below(8);
+        let (kind, base) = (self.dice.below(8), self.dice.signed(bits - 1));
+        let spread = 1 + self.dice.below(26.min(bits as usize)) as u32;
         let number = |dice: &mut Dice| match kind {
             0 => 0,
+            3..6 if spread < bits => base + dice.signed(spread - 1),
             1 => [(1 << bits) - 1, 1 - (1 << bits), 0, 1 << (bits - 1), -1][dice.below(5)],
             2 if dice.below(9) > 0 => dice.signed(1),
             _ => dice.signed(bits),
@@ -94,7 +143,9 @@ impl Player {
 
     /// A vector of the program.
     fn pick(&mut self, program: &Program<'_>) -> Option<Name> {
-        let place = Place::ALL[self.dice.below(Place::ALL.len())];
+        let like = OFTEN[self.dice.below(OFTEN.len())];
+        let place = if like.is_empty() { &Place::ALL } else { like };
+        let place = place[self.dice.below(place.len())];
         let stages: Vec<Stage> = Stage::ALL.into_iter().filter(|s| program.count(place, *s) > 0).collect();
         let stage = *stages.get(self.dice.below(stages.len().max(1)))?;
         Some(Name::of(place, stage, self.dice.below(program.count(place, stage)) as u32))
@@ -118,6 +169,11 @@ impl Player {
             Place::Sampler => agreed = vec![(Place::Logits, 40)],
             _ => {}
         }
+        if name.place == Place::Attention && matches!(name.stage, Stage::Weights | Stage::Max | Stage::Total) {
+            let scores = Name { stage: Stage::Scores, ..name };
+            let numbers = self.numbers(program.length(scores), 60);
+            steps.agree(scores, numbers.into_iter().map(i128::from).collect());
+        }
         for (place, bits) in agreed {
             let name = Name::out(place);
             let numbers = self.numbers(program.length(name), bits);
@@ -134,15 +190,15 @@ impl Player {
         let other = expected.wrapping_add(1);
         let (mut claim, witness) = question(steps, name, index, &self.tree);
         claim.claimed = expected;
-        let outcome = self.call(&claim, &witness);
+        let outcome = self.court.call(&claim, &witness);
         let case = format!("{name:?} [{index}] of {:?}", steps.program().model.manifest.features);
         assert!(outcome.success, "{case}: {}", outcome.output);
-        let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).unwrap();
+        let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).expect("an answer");
         assert_eq!((answer.value, answer.holds), (expected, true), "{case}");
         if self.dice.below(8) == 0 {
             claim.claimed = other;
-            let outcome = self.call(&claim, &witness);
-            let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).unwrap();
+            let outcome = self.court.call(&claim, &witness);
+            let answer = IReferee::checkCall::abi_decode_returns(&outcome.output).expect("an answer");
             assert_eq!((answer.value, answer.holds), (expected, false), "{case}");
         }
         tally.asked += 1;
@@ -154,17 +210,10 @@ impl Player {
         *gas = (*gas).max(outcome.gas_used);
         true
     }
-
-    pub(super) fn call(&mut self, claim: &Claim, witness: &Witness) -> Outcome {
-        let data = IReferee::checkCall { c: claim.clone(), w: witness.clone() }.abi_encode();
-        let call = Call { to: Some(REFEREE_AT), data: data.into(), ..Call::default() };
-        assert_ne!(REFEREE_AT, ATTENTION_REFEREE_AT);
-        self.chain.reader(|r| r.call(&call, &BTreeMap::new())).unwrap()
-    }
 }
 
 /// The claim of an element, not yet claimed to be anything, and its witness, as the contract takes them.
-pub(super) fn question(steps: &mut Steps<'_>, name: Name, index: usize, tree: &ModelTree) -> (Claim, Witness) {
+pub(crate) fn question(steps: &mut Steps<'_>, name: Name, index: usize, tree: &ModelTree) -> (Claim, Witness) {
     let witness = steps.witness(name, index, tree);
     let program = steps.program();
     let mut inputs: Vec<(u64, Digest)> = witness.openings.iter().map(|o| (o.name.number(), o.root)).collect();
@@ -180,7 +229,7 @@ pub(super) fn question(steps: &mut Steps<'_>, name: Name, index: usize, tree: &M
     });
     let state = if witness.state.is_empty() { B256::ZERO } else { word(&sha256(&[&witness.state])) };
     let claim = Claim {
-        modelRoot: word(&program.model.root()),
+        modelRoot: word(&tree.root()),
         state,
         layer: program.layer as u32,
         position: program.position as u32,
