@@ -117,7 +117,9 @@ contract AttentionReferee is Programs {
         bytes calldata q = blockOf(c, w, nameOf(Place.QueryCodes, Stage.Out, 0), query);
         bytes calldata k = blockOf(c, w, _rowOf(m.index), key);
         for (uint256 i = 0; i < BLOCK; i++) {
-            sum += elementAt(q, i) * elementAt(k, i);
+            unchecked {
+                sum += elementAt(q, i) * elementAt(k, i);
+            }
         }
     }
 

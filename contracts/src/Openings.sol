@@ -40,8 +40,12 @@ function checkLength(uint256 want, uint256 have) pure {
 }
 
 /// Element i of a vector's leaf.
-function elementAt(bytes calldata leaf, uint256 i) pure returns (int256) {
-    return int128(uint128(bytes16(leaf[16 * i:16 * i + 16])));
+function elementAt(bytes calldata leaf, uint256 i) pure returns (int256 v) {
+    require(i < leaf.length / 16, LeafOutOfRange(i, leaf.length / 16));
+    // A slice would cost ten times as much, and this is read for every number.
+    assembly ("memory-safe") {
+        v := sar(128, calldataload(add(leaf.offset, shl(4, i))))
+    }
 }
 
 /// u64 BE number i from `from` on.
@@ -53,9 +57,16 @@ function wordAt(bytes calldata data, uint256 from, uint256 i) pure returns (uint
 
 /// `size` bytes, little-endian, signed.
 function littleAt(bytes calldata data, uint256 from, uint256 size) pure returns (int256) {
+    require(from + size <= data.length, WrongLength(from + size, data.length));
+    bytes32 word;
+    assembly ("memory-safe") {
+        word := calldataload(add(data.offset, from))
+    }
     uint256 v = 0;
-    for (uint256 i = 0; i < size; i++) {
-        v |= uint256(uint8(data[from + i])) << (8 * i);
+    unchecked {
+        for (uint256 i = 0; i < size; i++) {
+            v |= uint256(uint8(word[i])) << (8 * i);
+        }
     }
     uint256 unused = 256 - 8 * size;
     return int256(v << unused) >> unused;

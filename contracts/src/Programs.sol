@@ -419,14 +419,32 @@ abstract contract Programs {
         return rest < TILE ? rest : TILE;
     }
 
-    /// Of a checked tile: the weight's code less the zero point, and its block's scale and minimum.
-    function weightAt(Witness calldata w, uint256 column) internal pure returns (int256 code, int256 sw, int256 mn) {
+    /// Of a checked tile: the sum over 32 columns from `column` on of weight * element of the leaf, but for ew.
+    function weighted(Witness calldata w, uint256 column, bytes calldata leaf) internal pure returns (int256 sum) {
+        bytes32 codes = bytes32(w.weights.tile[column % TILE:column % TILE + BLOCK]);
+        (uint256 size, int256 zero) = (w.weights.shape[2], int256(uint256(w.weights.shape[3])));
+        (int256 sw, int256 mn) = (int256(0), int256(0));
+        for (uint256 i = 0; i < BLOCK; i++) {
+            if (i % size == 0) (sw, mn) = _scalesAt(w, column + i);
+            unchecked {
+                sum += (sw * (int256(uint256(uint8(codes[i]))) - zero) + mn) * elementAt(leaf, i);
+            }
+        }
+    }
+
+    /// Of a checked tile: one weight, but for ew.
+    function weightAt(Witness calldata w, uint256 column) internal pure returns (int256) {
+        (int256 sw, int256 mn) = _scalesAt(w, column);
+        int256 code = int256(uint256(uint8(w.weights.tile[column % TILE])));
+        return sw * (code - int256(uint256(w.weights.shape[3]))) + mn;
+    }
+
+    /// Scale and minimum of a column's block.
+    function _scalesAt(Witness calldata w, uint256 column) private pure returns (int256 sw, int256 mn) {
         uint32[5] calldata s = w.weights.shape;
-        bytes calldata tile = w.weights.tile;
-        (uint256 codes, uint256 i) = (_codes(s, column), column % TILE);
-        code = int256(uint256(uint8(tile[i]))) - int256(uint256(s[3]));
-        sw = littleAt(tile, codes + i / s[2] * 2, 2);
-        if (s[4] == 1) mn = littleAt(tile, codes + codes / s[2] * 2 + i / s[2] * 4, 4);
+        (uint256 codes, uint256 b) = (_codes(s, column), column % TILE / s[2]);
+        sw = littleAt(w.weights.tile, codes + 2 * b, 2);
+        if (s[4] == 1) mn = littleAt(w.weights.tile, codes + codes / s[2] * 2 + 4 * b, 4);
     }
 
     /// Of a checked tile: the row's exponent.

@@ -48,8 +48,7 @@ contract Referee is Programs {
             return littleAt(w.state, 8 * m.index, 8);
         }
         checkTile(c, w, m, c.token, m.index);
-        (int256 code, int256 sw, int256 mn) = weightAt(w, m.index);
-        return ranged(rsh((sw * code + mn) * m.embeddingScale, -exponentOf(w)), 40);
+        return ranged(rsh(weightAt(w, m.index) * m.embeddingScale, -exponentOf(w)), 40);
     }
 
     /// The largest magnitude so far of a group of a place's input.
@@ -120,8 +119,9 @@ contract Referee is Programs {
         (Place p, Place input) = (m.place, placeOf(inputOf(m, m.place)));
         if (m.stage == Stage.Sums) {
             checkTile(c, w, m, m.sub, BLOCK * m.index);
+            int256 part = weighted(w, BLOCK * m.index, blockOf(c, w, nameOf(input, Stage.Out, 0), m.index));
             int256 mantissa = elementOf(c, w, nameOf(input, Stage.Mantissas, 0), m.index);
-            return (m.index > 0 ? m.previous : int256(0)) + mantissa * _weighted(c, w, m, nameOf(input, Stage.Out, 0));
+            return (m.index > 0 ? m.previous : int256(0)) + mantissa * part;
         }
         checkTile(c, w, m, m.index, 0);
         int256 sum = last(c, w, m, nameOf(p, Stage.Sums, m.index));
@@ -129,19 +129,6 @@ contract Referee is Programs {
         int256 y = ranged(rsh(sum, -(exponent + 16)), 40);
         if (!m.biases || p < Place.Query || p > Place.Value || y == OUT_OF_RANGE) return y;
         return y + gainAt(c, w, m, p, m.index);
-    }
-
-    /// Of 32 columns: sum of sw * sum((code - zp) * xcode) + mn * sum(xcode).
-    function _weighted(Claim calldata c, Witness calldata w, Model memory m, uint64 codes)
-        private
-        pure
-        returns (int256 sum)
-    {
-        bytes calldata leaf = blockOf(c, w, codes, m.index);
-        for (uint256 i = 0; i < BLOCK; i++) {
-            (int256 code, int256 sw, int256 mn) = weightAt(w, BLOCK * m.index + i);
-            sum += (sw * code + mn) * elementAt(leaf, i);
-        }
     }
 
     /// Rule 6.

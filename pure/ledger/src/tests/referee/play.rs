@@ -112,6 +112,7 @@ impl<'a> Player<'a> {
                 let mut steps = Steps::new(program);
                 let Some(name) = self.pick(&program) else { continue };
                 self.agree(&mut steps, name);
+                self.agree_edge(&mut steps, name);
                 asked += usize::from(self.ask(&mut steps, name, tally));
             }
         }
@@ -174,6 +175,11 @@ impl<'a> Player<'a> {
             let numbers = self.numbers(program.length(scores), 60);
             steps.agree(scores, numbers.into_iter().map(i128::from).collect());
         }
+        if name.stage == Stage::Partial {
+            let aligned = Name { stage: Stage::Aligned, sub: name.sub / 32, ..name };
+            let numbers = self.numbers(program.length(aligned), 45);
+            steps.agree(aligned, numbers.into_iter().map(|n| i128::from(n.abs())).collect());
+        }
         for (place, bits) in agreed {
             let name = Name::out(place);
             let numbers = self.numbers(program.length(name), bits);
@@ -181,15 +187,45 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// Agrees sums with which the draw falls exactly where a token begins or ends, if it can.
+    fn agree_edge(&mut self, steps: &mut Steps<'_>, name: Name) {
+        let draw = steps.program().draw;
+        let target = i128::from(talkoo_exact::sample::draw(draw.seed, draw.index));
+        if (name.place, name.stage) != (Place::Sampler, Stage::Out) || target % 4 != 0 {
+            return;
+        }
+        // target * 2^62 = target / 4 * 2^64
+        let weight = steps.vector(Name::of(Place::Sampler, Stage::Weights, 0))[name.sub as usize];
+        let before = target / 4 - [0, weight][self.dice.below(2)];
+        for (name, sum) in
+            [(Name { stage: Stage::Total, sub: 0, ..name }, 1 << 62), (Name { stage: Stage::Before, ..name }, before)]
+        {
+            let mut sums = vec![0; steps.program().length(name)];
+            *sums.last_mut().expect("a vocabulary has tokens") = sum;
+            steps.agree(name, sums);
+        }
+    }
+
     /// Asks one element of both; whether there was one.
     fn ask(&mut self, steps: &mut Steps<'_>, name: Name, tally: &mut Tally) -> bool {
         let vector = steps.vector(name);
-        let last = vector.len() - 1;
-        let index = if self.dice.below(4) == 0 { last } else { self.dice.below(vector.len()) };
+        let first =
+            steps.program().model.manifest.features.first_visible(steps.program().layer, steps.program().position);
+        let index = match self.dice.below(4) {
+            0 => vector.len() - 1,
+            // Where folds begin anew, and where a window does.
+            1 => [0, 4, 128, 256, first, first.saturating_sub(1)][self.dice.below(6)],
+            _ => self.dice.below(vector.len()),
+        };
+        let index = index.min(vector.len() - 1);
         let expected = vector[index];
         let other = expected.wrapping_add(1);
         let (mut claim, witness) = question(steps, name, index, &self.tree);
         claim.claimed = expected;
+        if index == 0 {
+            // There is none, whatever it is said to be.
+            claim.previous = self.dice.signed(60).into();
+        }
         let outcome = self.court.call(&claim, &witness);
         let case = format!("{name:?} [{index}] of {:?}", steps.program().model.manifest.features);
         assert!(outcome.success, "{case}: {}", outcome.output);
