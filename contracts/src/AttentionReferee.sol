@@ -18,6 +18,11 @@ contract AttentionReferee is Programs {
     /// Whether a token is the one.
     int256 private constant ONE = 1;
     int256 private constant NONE = 0;
+    /// One token, and the mass, in a sum of both.
+    int256 private constant COUNT = 1 << 64;
+    int256 private constant MASS = (1 << 64) - 1;
+
+    error WrongEnd(uint256 token);
 
     /// @inheritdoc Programs
     function check(Claim calldata c, Witness calldata w) external pure override returns (int128 value, bool holds) {
@@ -196,6 +201,7 @@ contract AttentionReferee is Programs {
         if (s == Stage.Max) return _firstToken(c, w, m);
         if (s == Stage.Total) return _mass(c, w, m);
         if (s == Stage.Before) return _massBefore(c, w, m);
+        if (s == Stage.Kept) return _kept(c, w, m);
         if (s == Stage.Weights) {
             int256 largest = last(c, w, m, nameOf(Place.Sampler, Stage.Max, 0)) >> 20;
             return weightOf(largest - elementOf(c, w, LOGITS, m.index), m.temperature);
@@ -205,10 +211,66 @@ contract AttentionReferee is Programs {
                 last(c, w, m, nameOf(Place.Sampler, Stage.Max, 0)) & 0xf_ffff == int256(0xf_ffff - token) ? ONE : NONE;
         }
         bytes32 seeded = sha256(abi.encodePacked("talkoo/draw/1", c.seed, c.output));
-        value = int256(uint256(seeded) >> 192) * last(c, w, m, nameOf(Place.Sampler, Stage.Total, 0));
-        int256 before = last(c, w, m, nameOf(Place.Sampler, Stage.Before, token));
-        int256 upTo = before + elementOf(c, w, WEIGHTS, token);
+        value = int256(uint256(seeded) >> 192) * last(c, w, m, nameOf(Place.Sampler, Stage.Kept, 0));
+        (, int256 before, int256 upTo) = _standing(c, w, m, token);
         return before << 64 <= value && value < upTo << 64 ? ONE : NONE;
+    }
+
+    /// How many come before a token, their mass, and that with its own weight.
+    function _standing(Claim calldata c, Witness calldata w, Model memory m, uint256 token)
+        private
+        pure
+        returns (int256 rank, int256 before, int256 upTo)
+    {
+        int256 sum = last(c, w, m, nameOf(Place.Sampler, Stage.Before, token));
+        (rank, before) = (sum >> 64, sum & MASS);
+        upTo = before + elementOf(c, w, WEIGHTS, token);
+    }
+
+    /// The mass that top-k keeps (index 0), then what is left in the end.
+    function _kept(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256) {
+        int256 sum = last(c, w, m, nameOf(Place.Sampler, Stage.Total, 0));
+        int256 limit = sum >> 64;
+        if (c.topK > 0 && limit > int256(uint256(c.topK))) limit = int256(uint256(c.topK));
+        if (m.index == 1) return _keptInTheEnd(c, w, m, limit);
+        if (limit == sum >> 64) return sum & MASS;
+        (int256 rank, int256 before, int256 upTo) = _standing(c, w, m, c.ends[0]);
+        require(rank + 1 == limit && upTo > before, WrongEnd(c.ends[0]));
+        return upTo;
+    }
+
+    function _keptInTheEnd(Claim calldata c, Witness calldata w, Model memory m, int256 limit)
+        private
+        pure
+        returns (int256)
+    {
+        (int256 rank, int256 before, int256 upTo) = _standing(c, w, m, c.ends[1]);
+        int256 enough = m.previous * int256(uint256(c.topP));
+        bool isKept = rank < limit && upTo > before && (rank == 0 || before << 16 < enough);
+        require(isKept && !_isLight(c, upTo - before), WrongEnd(c.ends[1]));
+        bool isLast = rank + 1 == limit || upTo << 16 >= enough || _isNextLight(c, w, m, rank + 1);
+        require(isLast, WrongEnd(c.ends[1]));
+        return upTo;
+    }
+
+    /// Whether the token said to come next does, and min-p drops it.
+    function _isNextLight(Claim calldata c, Witness calldata w, Model memory m, int256 place)
+        private
+        pure
+        returns (bool)
+    {
+        (int256 rank, int256 before, int256 upTo) = _standing(c, w, m, c.ends[2]);
+        return rank == place && _isLight(c, upTo - before);
+    }
+
+    /// Whether min-p drops a weight.
+    function _isLight(Claim calldata c, int256 weight) private pure returns (bool) {
+        return weight << 16 < int256(uint256(c.minP)) * exp2neg(0);
+    }
+
+    /// A token in a count * 2^64 + mass.
+    function _counted(int256 weight) private pure returns (int256) {
+        return weight > 0 ? COUNT + weight : int256(0);
     }
 
     /// The first of the tokens in the sampler's order so far, as its key.
@@ -220,16 +282,16 @@ contract AttentionReferee is Programs {
         }
     }
 
-    /// The mass of the tokens so far.
+    /// Count and mass of the tokens so far.
     function _mass(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256 value) {
         bytes calldata weights = blockOf(c, w, WEIGHTS, m.index);
         if (m.index > 0) value = m.previous;
         for (uint256 i = 0; i < weights.length / 16; i++) {
-            value += elementAt(weights, i);
+            value += _counted(elementAt(weights, i));
         }
     }
 
-    /// The mass of those so far that come before a token in the sampler's order.
+    /// Count and mass of those so far that come before a token in the sampler's order.
     function _massBefore(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256 value) {
         int256 own = _key(elementOf(c, w, LOGITS, m.sub), m.sub);
         bytes calldata logits = blockOf(c, w, LOGITS, m.index);
@@ -237,7 +299,7 @@ contract AttentionReferee is Programs {
         if (m.index > 0) value = m.previous;
         for (uint256 i = 0; i < logits.length / 16; i++) {
             int256 key = _key(elementAt(logits, i), BLOCK * m.index + i);
-            if (key > own) value += elementAt(weights, i);
+            if (key > own) value += _counted(elementAt(weights, i));
         }
     }
 

@@ -60,7 +60,8 @@ enum Stage {
     Top,
     Partial,
     Segments,
-    Before
+    Before,
+    Kept
 }
 
 /// What a place does.
@@ -86,6 +87,8 @@ struct Input {
 /// What two sides disagree about: one element, all it follows from being agreed. The dispute game names it.
 /// @param state digest of the state that an element of Residual or of an earlier Row is read from; zero if none
 /// @param token the token at the position
+/// @param output number of the output token
+/// @param ends the last token that top-k keeps, the last one kept at all, the one after it
 /// @param previous the element before, of a fold
 /// @param claimed the element as claimed; OUT_OF_RANGE for a range error
 struct Claim {
@@ -97,6 +100,10 @@ struct Claim {
     uint32 temperature;
     uint64 seed;
     uint32 output;
+    uint32 topK;
+    uint32 topP;
+    uint32 minP;
+    uint32[3] ends;
     uint64 vector;
     uint32 index;
     int128 previous;
@@ -271,7 +278,7 @@ abstract contract Programs {
         if (kind == Kind.Row) return s == Stage.Out ? m.seen : 0;
         if (kind == Kind.Sampler) {
             if (s == Stage.Out || s == Stage.Before) return m.vocabulary;
-            return s == Stage.Max || s == Stage.Weights || s == Stage.Total ? 1 : 0;
+            return s == Stage.Max || s == Stage.Weights || s == Stage.Total || s == Stage.Kept ? 1 : 0;
         }
         if (s == Stage.Out) return 1;
         (, uint256 groups) = groupsOf(m, p);
@@ -299,6 +306,7 @@ abstract contract Programs {
         (uint256 width, uint256 count) = groupsOf(m, p);
         if (kind == Kind.Sampler) {
             if (s == Stage.Out) return 1;
+            if (s == Stage.Kept) return 2;
             return s == Stage.Weights ? m.vocabulary : (m.vocabulary + BLOCK - 1) / BLOCK;
         }
         if (kind == Kind.Attention) {

@@ -36,6 +36,10 @@ sol! {
         uint32 temperature;
         uint64 seed;
         uint32 output;
+        uint32 topK;
+        uint32 topP;
+        uint32 minP;
+        uint32[3] ends;
         uint64 vector;
         uint32 index;
         int128 previous;
@@ -63,6 +67,7 @@ sol! {
         error NotOpened(uint64 vector, uint256 leaf);
         error IndexOutOfRange(uint256 index, uint256 length);
         error WrongState(bytes32 want, bytes32 have);
+        error WrongEnd(uint256 token);
         function attention() external view returns (address);
         function check(Claim calldata c, Witness calldata w) external view returns (int128 value, bool holds);
     }

@@ -24,6 +24,7 @@ mod sampler;
 
 pub use names::{Name, Place, Stage};
 pub use opening::{ModelTree, Opening, Tensor, TileOpening, Witness, vector_root};
+pub use sampler::Draw;
 
 use crate::kv::{CachedHead, KvFormat};
 use crate::matrix::Matrix;
@@ -42,17 +43,6 @@ pub const NO_EXPONENT: i128 = -(1 << 31);
 
 /// Keys and values of one position in one layer.
 pub type CachedRow = (Vec<CachedHead>, Vec<CachedHead>);
-
-/// How one output token is drawn. Of rule 10 only this: top-k, top-p, min-p, biases and penalties are not in the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Draw {
-    /// Temperature in Q16; 0: the largest.
-    pub temperature: u32,
-    /// The run's seed.
-    pub seed: u64,
-    /// Number of the output token.
-    pub index: u32,
-}
 
 /// One position in one layer, and what is known before it.
 #[derive(Clone, Copy, Debug)]

@@ -104,7 +104,7 @@ numbered! {
         Scores,
         /// Their weights; the sampler's: weights of all tokens.
         Weights,
-        /// Running sum of the weights after each 32.
+        /// Running sum of the weights after each 32; the sampler's: count * 2^64 + mass of those that are not 0.
         Total,
         /// Running largest value exponent after each position.
         Exponent,
@@ -118,8 +118,10 @@ numbered! {
         Partial,
         /// Running sum after each segment, of the same.
         Segments,
-        /// Running mass of the tokens before token `sub` in the sampler's order, after each 32 tokens.
+        /// Running count * 2^64 + mass of the tokens before token `sub` in the sampler's order, after each 32 tokens.
         Before,
+        /// Mass that top-k leaves, then what top-p and min-p leave of it.
+        Kept,
     }
 }
 
@@ -256,7 +258,7 @@ impl Program<'_> {
             _ if !self.has(place) => 0,
             (Kind::Row, Stage::Out) => self.position + 1,
             (Kind::Sampler, Stage::Out | Stage::Before) => shape.vocabulary,
-            (_, Stage::Out) | (Kind::Sampler, Stage::Max | Stage::Weights | Stage::Total) => 1,
+            (_, Stage::Out) | (Kind::Sampler, Stage::Max | Stage::Weights | Stage::Total | Stage::Kept) => 1,
             (Kind::Norm, Stage::Max | Stage::Squares) | (Kind::Quantise, Stage::Max) => groups,
             (Kind::Quantise, Stage::Mantissas) if place != Place::QueryCodes => 1,
             (Kind::Linear, Stage::Sums) => self.length(Name::out(place)),
@@ -286,6 +288,7 @@ impl Program<'_> {
             (Kind::Attention, Stage::Segments) => seen.div_ceil(SEGMENT),
             (Kind::Attention, _) => seen,
             (Kind::Sampler, Stage::Out) => 1,
+            (Kind::Sampler, Stage::Kept) => 2,
             (Kind::Sampler, Stage::Weights) => tokens,
             (Kind::Sampler, _) => tokens.div_ceil(BLOCK),
             (_, Stage::Max | Stage::Squares) => width / BLOCK,

@@ -67,12 +67,18 @@ fn steps_are_the_forward_pass() {
 fn the_draws_question_has_one_yes() {
     let (model, mut dice) = (model(3, false), Dice(5));
     let tokens = model.manifest.architecture.vocabulary;
-    for case in 0..40 {
-        let draw = Draw { temperature: [0, 6_000, 65_536, 200_000][case % 4], seed: dice.next(), index: case as u32 };
+    for case in 0..200 {
         // Few values, so that there are ties.
         let logits: Vec<i64> = (0..tokens).map(|_| dice.signed(4) << 12).collect();
-        let params = GenerateParams { temperature_q16: draw.temperature, ..GenerateParams::default() };
-        let expected = sample(&logits, &params, draw.seed, draw.index);
+        let params = GenerateParams {
+            temperature_q16: [0, 6_000, 65_536, 200_000][case % 4],
+            top_k: [0, 1, 5, 1_000][dice.below(4)],
+            top_p_q16: [0, 20_000, 60_000, 65_536][dice.below(4)],
+            min_p_q16: [0, 20_000, 65_536][dice.below(3)],
+            ..GenerateParams::default()
+        };
+        let draw = Draw::new(&params, dice.next(), case as u32, &logits);
+        let expected = sample(&logits, &params, draw.seed, case as u32);
         let layer = model.layers.len() - 1;
         let program = Program { model: &model, layer, position: 0, token: 0, before: None, earlier: &[], draw };
         let mut steps = Steps::new(program);

@@ -2,9 +2,10 @@
 
 use super::made_up::model;
 use super::play::{Court, question};
-use crate::bindings::{Claim, IReferee, Witness};
+use crate::bindings::{Claim, IReferee, Opening, Witness};
 use alloy_primitives::B256;
 use alloy_sol_types::SolError;
+use talkoo_base::GenerateParams;
 use talkoo_exact::Model;
 use talkoo_exact::steps::{CachedRow, Draw, ModelTree, Name, Place, Program, Stage, Steps};
 
@@ -125,4 +126,35 @@ fn node_for_leaf(_: &mut Claim, w: &mut Witness) {
     let opening = &mut w.openings[0];
     opening.elements = [opening.siblings[0].0, opening.siblings[0].0].concat().into();
     opening.siblings.clear();
+}
+
+#[test]
+fn the_ends_of_a_draw_are_checked() {
+    let (model, mut court) = (made_up(), Court::new());
+    let logits: Vec<i64> = (0..model.manifest.architecture.vocabulary as i64).map(|i| (i % 40) << 12).collect();
+    let sampled = GenerateParams { temperature_q16: 1 << 16, ..GenerateParams::default() };
+    let tree = ModelTree::of(&model);
+    // What ends the list, which element says so, and whose end it is.
+    for (params, index, end) in [
+        (GenerateParams { top_k: 5, ..sampled.clone() }, 0, 0),
+        (GenerateParams { top_p_q16: 30_000, ..sampled.clone() }, 1, 1),
+        (GenerateParams { min_p_q16: 30_000, ..sampled.clone() }, 1, 2),
+    ] {
+        let draw = Draw::new(&params, 1, 0, &logits);
+        let mut steps =
+            Steps::new(Program { model: &model, layer: 1, position: 0, token: 0, before: None, earlier: &[], draw });
+        steps.agree(Name::out(Place::Logits), logits.iter().map(|l| i128::from(*l)).collect());
+        let sampler = |stage, sub| Name::of(Place::Sampler, stage, sub);
+        let (mut claim, mut witness) = question(&mut steps, sampler(Stage::Kept, 0), index, &tree);
+        assert!(court.call(&claim, &witness).success);
+        // The same with all that would show another token to be the end.
+        let other = draw.ends[end] - 1;
+        let (more, theirs) = question(&mut steps, sampler(Stage::Out, other), 0, &tree);
+        let known = claim.inputs.len() as u32;
+        claim.inputs.extend(more.inputs);
+        witness.openings.extend(theirs.openings.into_iter().map(|o| Opening { input: o.input + known, ..o }));
+        claim.ends[end] = other;
+        let outcome = court.call(&claim, &witness);
+        assert!(!outcome.success && outcome.output.starts_with(&IReferee::WrongEnd::SELECTOR), "{}", outcome.output);
+    }
 }

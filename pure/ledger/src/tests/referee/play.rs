@@ -5,7 +5,7 @@ use alloy_primitives::{B256, Bytes};
 use alloy_sol_types::{SolCall, SolValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use talkoo_base::{Digest, sha256};
+use talkoo_base::{Digest, GenerateParams, sha256};
 use talkoo_exact::steps::{self, CachedRow, Draw, ModelTree, Name, OUT_OF_RANGE, Place, Program, Stage, Steps};
 use talkoo_exact::{CachedHead, Model};
 use talkoo_ledger::bindings::{Claim, IReferee, Input, Opening, Tensor, Weights, Witness};
@@ -95,11 +95,6 @@ impl<'a> Player<'a> {
             let layer = self.dice.below(self.model.layers.len());
             let position = [0, 1, 31, 40, 127, 128, 150, 300][self.dice.below(8)];
             let token = self.dice.below(shape.vocabulary) as u32;
-            let draw = Draw {
-                temperature: [0, 1, 50_000, 65_536, u32::MAX][self.dice.below(5)],
-                seed: self.dice.next(),
-                index: self.dice.next() as u32,
-            };
             let earlier: Vec<(Vec<i64>, CachedRow)> =
                 (0..position).map(|_| (Vec::new(), [0, 1].map(|_| self.heads()).into())).collect();
             let (before, row) = (self.numbers(shape.embedding, 51), self.row());
@@ -107,15 +102,33 @@ impl<'a> Player<'a> {
             let earlier: Vec<_> = earlier.into_iter().map(|(_, row)| (vec![7; shape.embedding], row)).collect();
             let model = Rc::clone(&self.model);
             let before = (layer > 0).then_some((&before[..], &row));
-            let program = Program { model: &model, layer, position, token, before, earlier: &earlier, draw };
+            let program =
+                Program { model: &model, layer, position, token, before, earlier: &earlier, draw: Draw::default() };
             for _ in 0..40 {
-                let mut steps = Steps::new(program);
                 let Some(name) = self.pick(&program) else { continue };
-                self.agree(&mut steps, name);
-                self.agree_edge(&mut steps, name);
+                let mut steps = Steps::new(Program { draw: Draw::default(), ..program });
+                if name.place == Place::Sampler {
+                    let logits = self.numbers(shape.vocabulary, 40);
+                    steps = Steps::new(Program { draw: self.draw(&logits), ..program });
+                    steps.agree(Name::out(Place::Logits), logits.into_iter().map(i128::from).collect());
+                    self.agree_edge(&mut steps, name);
+                } else {
+                    self.agree(&mut steps, name);
+                }
                 asked += usize::from(self.ask(&mut steps, name, tally));
             }
         }
+    }
+
+    fn draw(&mut self, logits: &[i64]) -> Draw {
+        let params = GenerateParams {
+            temperature_q16: [0, 1, 50_000, 65_536, u32::MAX][self.dice.below(5)],
+            top_k: [0, 1, 7, 30, 1_000][self.dice.below(5)],
+            top_p_q16: [0, 1, 60_000, 65_535, 65_536][self.dice.below(5)],
+            min_p_q16: [0, 1, 500, 30_000, 65_536][self.dice.below(5)],
+            ..GenerateParams::default()
+        };
+        Draw::new(&params, self.dice.next(), self.dice.next() as u32, logits)
     }
 
     fn row(&mut self) -> CachedRow {
@@ -167,7 +180,6 @@ impl<'a> Player<'a> {
             Place::Middle => agreed.push((Place::Residual, 51)),
             Place::Output => agreed.push((Place::Middle, 51)),
             Place::Product => agreed = vec![(Place::Gate, 40), (Place::Up, 40)],
-            Place::Sampler => agreed = vec![(Place::Logits, 40)],
             _ => {}
         }
         if name.place == Place::Attention && matches!(name.stage, Stage::Weights | Stage::Max | Stage::Total) {
@@ -196,9 +208,9 @@ impl<'a> Player<'a> {
         }
         // target * 2^62 = target / 4 * 2^64
         let weight = steps.vector(Name::of(Place::Sampler, Stage::Weights, 0))[name.sub as usize];
-        let before = target / 4 - [0, weight][self.dice.below(2)];
+        let before = (target / 4 - [0, weight][self.dice.below(2)]).max(0);
         for (name, sum) in
-            [(Name { stage: Stage::Total, sub: 0, ..name }, 1 << 62), (Name { stage: Stage::Before, ..name }, before)]
+            [(Name { stage: Stage::Kept, sub: 0, ..name }, 1 << 62), (Name { stage: Stage::Before, ..name }, before)]
         {
             let mut sums = vec![0; steps.program().length(name)];
             *sums.last_mut().expect("a vocabulary has tokens") = sum;
@@ -273,6 +285,10 @@ pub(crate) fn question(steps: &mut Steps<'_>, name: Name, index: usize, tree: &M
         temperature: program.draw.temperature,
         seed: program.draw.seed,
         output: program.draw.index,
+        topK: program.draw.top_k,
+        topP: program.draw.top_p,
+        minP: program.draw.min_p,
+        ends: program.draw.ends,
         vector: name.number(),
         index: index as u32,
         previous: witness.previous,
