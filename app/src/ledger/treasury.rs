@@ -134,6 +134,8 @@ struct Watched {
     told: Option<u128>,
     /// Whether the client takes money back: what it owes has to be claimed now.
     leaving: bool,
+    /// When it last ordered.
+    since: Instant,
 }
 
 /// A channel that we pay on, what it should hold, and when that was last said.
@@ -258,10 +260,14 @@ impl Purse {
                 (ours.need, ours.ordered) = (ours.need.max(need.0), ordered);
             }
             Command::Channel(Channel::Watch { client, config }) => {
-                if self.watched.len() < WATCHED_MAX {
-                    let id = config.id(&self.setup.network);
-                    self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false });
+                let id = config.id(&self.setup.network);
+                if self.watched.len() >= WATCHED_MAX && !self.watched.contains_key(&id) {
+                    // Who ordered longest ago says so again with the next order.
+                    let oldest = self.watched.iter().min_by_key(|(_, watched)| watched.since).map(|(id, _)| *id);
+                    oldest.map(|id| self.watched.remove(&id));
                 }
+                let since = Instant::now();
+                self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false, since }).since = since;
             }
             Command::Earned { config, voucher } => {
                 let id = config.id(&self.setup.network);
