@@ -255,6 +255,8 @@ impl Purse {
                 if !self.ours.contains_key(&id) {
                     closing::remember(&self.setup.channels, &config);
                 }
+                // It was idle when that was said: now it is not.
+                self.promised = None;
                 let ordered = Instant::now();
                 let ours = self.ours.entry(id).or_insert(Ours { config, need: 0, ordered });
                 (ours.need, ours.ordered) = (ours.need.max(need.0), ordered);
