@@ -5,6 +5,7 @@ mod engine;
 mod kv;
 mod ledger;
 mod sampling;
+mod wishes;
 
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use engine::EngineArgs;
@@ -12,6 +13,7 @@ pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 pub(crate) use sampling::Sampling;
+use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
@@ -234,6 +236,11 @@ pub(crate) struct BatchArgs {
     /// Run nothing if any line is bad.
     #[arg(long)]
     pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) wishes: Wishes,
+    /// Only say how long it would take, what it would cost at most, and why nodes would not work for it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `job …`.

@@ -2,6 +2,8 @@
 
 mod jobs;
 mod post;
+mod quote;
+mod wishes;
 
 pub(crate) use post::Posted;
 
@@ -62,7 +64,8 @@ impl Daemon {
             "remove" => self.remove_unused(&args),
             "provide" => self.provide(&args),
             "why" => Ok(self.why()),
-            "post" => return self.post(&args, reply),
+            "post" => return self.post(&args, false, reply),
+            "quote" => return self.post(&args, true, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
             "explain" => self.explain(&args),
@@ -223,6 +226,8 @@ impl Daemon {
             "slots_taken": offered.map_or(0, |(_, taken)| taken),
             "earned": Amount(earned).to_string(),
             "reasons": reasons,
+            "lost": quote::rows(&self.node.market().lost()),
+            "summary": talkoo_market::line(&self.node.market().lost()),
         })
     }
 }
