@@ -361,19 +361,6 @@ impl Purse {
         Ok((wei.saturating_mul(worth) / 10u128.pow(18)).max(CLAIM_MIN))
     }
 
-    /// What a channel holds in all, claimed or not, without what its client takes back; and whether it does.
-    pub(super) fn funds(&self, channel: &Digest) -> Result<(u128, bool), RpcError> {
-        let call = ISettlement::pendingWithdrawalsCall { channelId: channel.0.into() };
-        let pending = self.rpc.call(self.at().settlement, &call)?;
-        Ok((self.balance(channel)?.saturating_sub(pending.amount), !pending.initiatedAt.is_zero()))
-    }
-
-    /// What a channel holds in all, claimed or not.
-    pub(super) fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
-        let call = ISettlement::channelsCall { channelId: channel.0.into() };
-        Ok(self.rpc.call(self.at().settlement, &call)?.balance)
-    }
-
     /// Tells what watched channels hold, when there is a new block.
     fn look(&mut self) -> Result<(), RpcError> {
         if self.watched.is_empty() {
