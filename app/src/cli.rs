@@ -4,6 +4,7 @@ mod demo;
 mod engine;
 mod kv;
 mod ledger;
+mod owner;
 mod sampling;
 mod wishes;
 
@@ -12,6 +13,7 @@ pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
+use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 use wishes::Wishes;
 
@@ -156,6 +158,8 @@ pub(crate) struct UpArgs {
     /// the node earns, but orders nothing until `wallet unlock`.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) owner: OwnerArgs,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,

@@ -39,6 +39,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
     Ok(Config {
         passphrase,
+        limits: args.owner.limits(),
         ledger,
         funded,
         network: args.network,

@@ -2,6 +2,7 @@
 
 use super::LedgerChoice;
 use super::executor::Allowance;
+use super::limits::Limits;
 use super::remote::Server;
 use crate::commands::Passphrase;
 use crate::models::Sources;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     /// Another program's engine to offer.
     pub(crate) engine: Option<Server>,
     pub(crate) price: Price,
+    /// When the machine is not for others.
+    pub(crate) limits: Limits,
     /// Opens the wallet, if it is locked.
     pub(crate) passphrase: Option<Passphrase>,
     /// Which ledger holds the money.

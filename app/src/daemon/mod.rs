@@ -7,10 +7,12 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
+pub(crate) mod limits;
 mod loading;
 mod memory;
 mod money;
 mod notices;
+mod owner;
 pub(crate) mod remote;
 pub(crate) mod rim;
 mod start;
@@ -26,6 +28,7 @@ pub(crate) use calls::STOP_MS_MAX;
 
 use calls::Posted;
 use executor::{Executor, Report};
+use limits::Senses;
 use loading::Pulled;
 use memory::Memory;
 pub(crate) use money::LedgerChoice;
@@ -66,6 +69,7 @@ pub(crate) enum Event {
     Pulled(Pulled),
     Posted(Posted),
     Money(News),
+    Senses(Senses),
 }
 
 /// The loop's own state.
@@ -91,6 +95,8 @@ pub(crate) struct Daemon {
     started: Instant,
     api_addr: std::net::SocketAddr,
     operator: talkoo_base::Address,
+    /// The owner's limit that is touched, and until when running work may go on.
+    held_back: Option<(Refusal, Option<Instant>)>,
     build: Digest,
     /// Models that are loaded and measured, ready to be offered.
     offers: BTreeMap<Digest, ModelOffer>,
@@ -295,6 +301,7 @@ impl Daemon {
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
+            Event::Senses(senses) => self.sensed(&senses),
         }
     }
 
@@ -317,7 +324,7 @@ impl Daemon {
     /// Tells the node what we offer now.
     fn offer(&mut self) {
         let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
-        let ready = self.providing && !models.is_empty();
+        let ready = self.providing && self.held_back.is_none() && !models.is_empty();
         // A card has one number for all: a server may take more than our own engine.
         let own = models.iter().any(|offer| offer.tier == Tier::Exact).then_some(SLOTS);
         let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);

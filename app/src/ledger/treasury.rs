@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Amount, ChannelConfig, Delegation, Digest, Network, NodeId, SecretKey, Signed, Signer, Voucher};
 use talkoo_ledger::Deployment;
-use talkoo_ledger::bindings::ISettlement;
 use talkoo_proof::Channel;
 use tracing::{info, warn};
 

@@ -205,6 +205,9 @@ impl Daemon {
         if !self.providing {
             reason("not_providing", "this node offers no compute", "talkoo provide start");
         }
+        if let Some((why, _)) = self.held_back.as_ref().filter(|_| self.providing) {
+            reason(why.code.as_str(), &why.message, &why.hint);
+        }
         if self.shelf.all().is_empty() && self.remote.is_none() {
             reason("unknown_model", "no model is here", "talkoo pull smollm2");
         } else if self.providing && self.offers.is_empty() {
