@@ -15,34 +15,16 @@
 
 use crate::buyer::{Draft, Purchase, convict, fund, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
-use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PROBATION, VERIFIERS_MAX};
+use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
 use crate::verdict::{accept, keep, lie};
-use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Ticket};
+use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request,
-    Signed, Tier,
+    Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
+    Tier,
 };
-
-/// Chance of an audit, of 2³²: 1 below ten clean audits, then max(3 %, 1/(n+1), 1.5·v/(v+S)).
-/// `value` is the price of the work, `stake` what the worker would lose.
-#[must_use]
-pub fn chance_q32(clean: u64, value: Amount, stake: Amount) -> u64 {
-    const ONE: u128 = 1 << 32;
-    if clean < PROBATION {
-        return u64::try_from(ONE).expect("2^32 fits");
-    }
-    let streak = ONE / (u128::from(clean) + 1);
-    let whole = value.0.saturating_add(stake.0).max(1);
-    // Amounts beyond 2⁹⁰ lose digits that do not matter, so that the product below fits.
-    let digits = if whole >> 90 == 0 { 0 } else { 40 };
-    // v ≤ v + S, so the quotient is at most 1.5.
-    let risk = (value.0 >> digits) * (3 * ONE / 2) / (whole >> digits);
-    let chance = streak.max(risk).max(u128::from(CHANCE_MIN_Q32)).min(ONE);
-    u64::try_from(chance).expect("at most 2^32")
-}
 
 /// What somebody found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +52,8 @@ enum Stage {
 pub(crate) struct Audit {
     pub(crate) purchase: Purchase,
     policy: AuditPolicy,
+    /// Its worker as it answered; `None` if no audit can meet the answer.
+    pub(crate) seen: Option<Seen>,
     stage: Stage,
     tried: Vec<NodeId>,
     pub(crate) opinions: Vec<Opinion>,
@@ -105,14 +89,17 @@ impl Audits {
     pub(crate) fn start(&mut self, cx: &mut Context, now: Now, purchase: Purchase, out: &mut Vec<Effect>) {
         let lease = purchase.lease;
         let policy = purchase.order.request.body.audit;
-        let audit = Audit { purchase, policy, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
-        let (receipt, _) = audit.purchase.receipts.last().expect("a delivery has at least one receipt");
-        let account = cx.purse.account(&audit.purchase.worker.node);
-        let chance = chance_q32(account.clean, audit.purchase.worth, account.deserved);
-        let coin = coin_q32(&audit.purchase.coin, &receipt.body.digest(&cx.network));
-        let own_work = audit.purchase.worker.node == cx.me;
-        let no_rerun_can = audit.purchase.work.tier == Tier::Float;
-        if own_work || no_rerun_can || policy == AuditPolicy::None || coin >= chance {
+        let (receipt, _) = purchase.receipts.last().expect("a delivery has at least one receipt");
+        let own_work = purchase.worker.node == cx.me;
+        let no_rerun_can = purchase.work.tier == Tier::Float;
+        let can = !own_work && !no_rerun_can && policy != AuditPolicy::None;
+        let bond = cx.purse.bond(&purchase.worker.operator);
+        let seen = can.then_some(Seen { at: now.unix, build: receipt.body.build, bond });
+        let trust = cx.purse.account(&purchase.worker.node).trust;
+        let chance = seen.map_or(0, |seen| trust.at(seen).chance_q32(purchase.worth));
+        let coin = coin_q32(&purchase.coin, &receipt.body.digest(&cx.network));
+        let audit = Audit { purchase, policy, seen, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
+        if coin >= chance {
             return accept(cx, &audit, false, None, out);
         }
         self.open.insert(lease, audit);
@@ -250,7 +237,7 @@ impl Audits {
         }
         let voucher = pay(cx, &verifier, request.body.channel, worth, out);
         cx.paid.keep(asked, from, vec![voucher.clone()]);
-        cx.record(Event::Accepted { node: from, worth, audited: false }, out);
+        cx.record(Event::Accepted { node: from, worth, audited: false, seen: None }, out);
         out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let finding = Finding { root: body.trace_root, finish: body.finish };

@@ -86,7 +86,7 @@ impl Daemon {
                     "owed": money(if account.refuted { Amount::ZERO } else { account.signed }),
                     "deserved": money(account.deserved),
                     "contested": money(contested),
-                    "clean_audits": account.clean,
+                    "clean_audits": account.trust.clean,
                     "refuted": account.refuted,
                     "why": match self.node.market().peer(node).map(|p| &p.standing) {
                         Some(Standing::Convicted(why)) => Some(why.clone()),
