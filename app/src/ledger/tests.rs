@@ -298,6 +298,24 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
 }
 
 #[test]
+fn a_client_hears_what_its_workers_have_at_stake() {
+    use talkoo_base::Amount;
+    use talkoo_ledger::bindings::IStaking;
+    use talkoo_ledger::contracts::{STAKING_AT, VALIDATOR_BOND_MIN};
+    let net = served();
+    let (network, rpc, operator) = (Network::local("test"), Rpc::new(&net.url), key(1).address());
+    let (client, news) = treasury(&net.url, 10);
+    let config = talkoo_proof::channel(&network, key(10).address(), key(11).address(), operator, key(21).address());
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config, need: Amount(1_000) }));
+    let told = || news.recv_timeout(SETTLE_WAIT).expect("the bond is told");
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN) });
+    // What is on its way out is no stake.
+    let hash = rpc.send(&key(1), STAKING_AT, &IStaking::unbondCall { amount: 1_000 }).unwrap();
+    rpc.wait(hash).unwrap();
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN - 1_000) });
+}
+
+#[test]
 fn a_ledger_that_is_not_there_is_said_and_waited_for() {
     let rpc = Rpc::new("http://127.0.0.1:9");
     let error = rpc.number("eth_blockNumber", &serde_json::json!([])).unwrap_err();

@@ -11,6 +11,7 @@
 //! worker: best vouchers ──► delegation once ──► vault.claim in batches ──► after the window: release, withdraw
 //! ```
 
+use super::bonds::Bonds;
 use super::closing;
 use super::earnings::CLAIM_AFTER;
 use super::place::Place;
@@ -72,6 +73,8 @@ pub(crate) enum News {
     Funds { client: NodeId, balance: Amount },
     /// What do our vouchers promise?
     Promises,
+    /// A worker's operator has so much at stake.
+    Bond { operator: talkoo_base::Address, bond: Amount },
 }
 
 /// What it is started with.
@@ -165,6 +168,7 @@ pub(super) struct Purse {
     pub(super) ours: BTreeMap<Digest, Ours>,
     /// What our channels hold for our orders.
     pub(super) held: BTreeMap<Digest, u128>,
+    pub(super) bonds: Bonds,
     /// When it was last asked what our vouchers promise, and the last answer.
     pub(super) asked_promises: Instant,
     promised: Option<(Promises, Option<Sender<()>>)>,
@@ -197,6 +201,7 @@ impl Purse {
             watched: BTreeMap::new(),
             claims: BTreeMap::new(),
             held: BTreeMap::new(),
+            bonds: Bonds::default(),
             asked_promises: Instant::now(),
             promised: None,
             begun: false,
@@ -297,7 +302,8 @@ impl Purse {
             None => Ok(()),
         };
         self.ask_promises();
-        let done = [begun, self.fund(), closed, self.look(), self.claim(all), self.collect(all)];
+        let bonds = self.look_at_bonds();
+        let done = [begun, self.fund(), closed, self.look(), bonds, self.claim(all), self.collect(all)];
         done.into_iter().collect::<Result<(), _>>()?;
         for done in self.settling.drain(..) {
             // Who asked may have gone.
