@@ -41,8 +41,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_api::Call;
-use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Tier, Unix};
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
+use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
 use talkoo_proof::Kept;
@@ -70,6 +71,8 @@ pub(crate) enum Event {
     Posted(Posted),
     Money(News),
     Senses(Senses),
+    /// Time to think the price over.
+    Price,
 }
 
 /// The loop's own state.
@@ -95,6 +98,9 @@ pub(crate) struct Daemon {
     started: Instant,
     api_addr: std::net::SocketAddr,
     operator: talkoo_base::Address,
+    /// What it asks now, and what clients had wanted when that was last thought over.
+    price: Price,
+    demand: Demand,
     /// The owner's limit that is touched, and until when running work may go on.
     held_back: Option<(Refusal, Option<Instant>)>,
     build: Digest,
@@ -302,6 +308,7 @@ impl Daemon {
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
             Event::Senses(senses) => self.sensed(&senses),
+            Event::Price => self.think_price_over(),
         }
     }
 
@@ -328,7 +335,7 @@ impl Daemon {
         // A card has one number for all: a server may take more than our own engine.
         let own = models.iter().any(|offer| offer.tier == Tier::Exact).then_some(SLOTS);
         let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);
-        let providing = ready.then_some(Providing { models, slots, price: self.config.price });
+        let providing = ready.then_some(Providing { models, slots, price: self.price });
         self.pending.push(Input::Provide(providing));
     }
 

@@ -4,9 +4,13 @@ use super::executor::Load;
 use super::limits::{LOOK, Senses};
 use super::{Daemon, Event};
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use talkoo_market::{Demand, next_price};
 use talkoo_node::Input;
 use tracing::info;
+
+/// How often a price that moves is thought over.
+const PRICED: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// Starts to look at the machine, if its owner set limits.
@@ -27,6 +31,39 @@ impl Daemon {
                 }
             }
         });
+    }
+
+    /// Thinks the price over from time to time, if it may move.
+    pub(super) fn watch_demand(&self) {
+        let [least, most] = self.config.prices;
+        if least == most {
+            return;
+        }
+        let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(PRICED) => {}
+                }
+                if inbox.send(Event::Price).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Asks more or less, as clients came and went.
+    pub(super) fn think_price_over(&mut self) {
+        let all = Demand::of(&self.node.market().lost());
+        let came = all.since(std::mem::replace(&mut self.demand, all));
+        let Some((ask, taken)) = self.node.market().offered() else { return };
+        let price = next_price(ask, taken, came, &self.config.prices);
+        if price != self.price {
+            info!(output = %price.output, "another price, for demand changed");
+            self.price = price;
+            self.offer();
+        }
     }
 
     /// Takes the offer back, or makes it again; gives running work back when its time is over.

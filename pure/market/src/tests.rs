@@ -617,3 +617,30 @@ fn a_worker_knows_what_it_lost() {
     let lost: Vec<(RefusalCode, usize)> = market.lost().iter().map(|row| (row.code, row.count)).collect();
     assert_eq!(lost, [(RefusalCode::PriceTooLow, 2), (RefusalCode::ContextExceeded, 1)]);
 }
+
+#[test]
+fn a_price_follows_demand_within_its_bounds() {
+    let all = |n: u128| Price { input: n, output: n };
+    let bounds = [all(40), all(100)];
+    // The price, slots taken of two, clients refused for want of slots, for the price: the next price.
+    let cases = [
+        (80, 2, 1, 0, 90),
+        (80, 2, 0, 5, 80),
+        (80, 1, 0, 1, 70),
+        (80, 1, 3, 0, 80),
+        (80, 0, 0, 0, 80),
+        (98, 2, 9, 0, 100),
+        (42, 0, 0, 9, 40),
+        (10, 0, 0, 0, 40),
+        (999, 1, 0, 0, 100),
+        (41, 2, 1, 1, 46),
+    ];
+    for (now, taken, busy, too_dear, want) in cases {
+        let ask = Ask { price: all(now), ..ask(2).unwrap() };
+        let next = next_price(&ask, taken, Demand { busy, too_dear }, &bounds);
+        assert_eq!(next, all(want), "{now} {taken} {busy} {too_dear}");
+    }
+    let free = [all(0), all(u128::MAX)];
+    let ask = Ask { price: all(0), ..ask(2).unwrap() };
+    assert_eq!(next_price(&ask, 2, Demand { busy: 1, too_dear: 0 }, &free), all(1), "also nothing can grow");
+}
