@@ -383,7 +383,8 @@ impl Audits {
 pub(crate) fn drawn(draw: &Digest, others: &[&Candidate], bond: impl Fn(&Address) -> Amount) -> Option<Candidate> {
     let operators: BTreeSet<Address> = others.iter().map(|c| c.operator).collect();
     let weight = |operator: &Address| 1 + (bond(operator).0 / VERIFIER_UNIT).min(u128::from(u32::MAX));
-    let mut left = u128::from(draw.first_u64()) * operators.iter().map(weight).sum::<u128>() >> 64;
+    let shares: u128 = operators.iter().map(weight).sum();
+    let mut left = (u128::from(draw.first_u64()) * shares) >> 64;
     let operator = operators.iter().find(|operator| {
         let own = weight(operator);
         let found = left < own;
