@@ -474,3 +474,20 @@ fn a_wallet_is_restored_locked_and_opened() {
         (&json!("credit"), &json!("+10000000"))
     );
 }
+
+#[test]
+fn an_owner_s_hours_keep_the_machine_and_say_so() {
+    let folder = Folder::new();
+    let hour = (jiff::Zoned::now().hour() + 12) % 24;
+    let hours = format!("{hour}:00-{hour}:01");
+    let _node = up(&folder, &["--provide", "--ledger", "off", "--hours", &hours, "--reclaim", "0"]);
+    let deadline = std::time::Instant::now() + SILENCE_MAX;
+    loop {
+        let why = folder.json(&["provide", "why"]);
+        let reasons = why["reasons"].as_array().unwrap();
+        if reasons.iter().any(|reason| reason["message"].as_str().unwrap().contains("outside the owner's hours")) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{why}");
+    }
+}

@@ -503,6 +503,7 @@ impl<'a> World<'a> {
             nodes_max: 16,
             own: false,
             audit: AuditPolicy::Drawn,
+            prefer: talkoo_base::Preferences::default(),
         };
         self.nodes[client as usize].jobs.push(spec.clone());
         self.feed(client, Input::Post(Box::new(spec)));

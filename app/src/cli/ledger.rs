@@ -177,9 +177,9 @@ pub(crate) enum WalletCommand {
         /// Comma-separated values instead of a table.
         #[arg(long)]
         csv: bool,
-        /// The first block to look at.
-        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
-        since: u64,
+        /// The first block to look at; all of a chain of ours, and the last 10,000 of another, unless told otherwise.
+        #[arg(long, value_name = "BLOCK")]
+        since: Option<u64>,
     },
     /// Send money of the owner's to an account.
     Send {
@@ -318,9 +318,9 @@ pub(crate) enum LedgerCommand {
         /// Comma-separated values instead of JSON lines.
         #[arg(long)]
         csv: bool,
-        /// The first block to look at.
-        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
-        since: u64,
+        /// The first block to look at; all of a chain of ours, and the last 10,000 of another, unless told otherwise.
+        #[arg(long, value_name = "BLOCK")]
+        since: Option<u64>,
         #[command(flatten)]
         at: LedgerAt,
     },

@@ -129,3 +129,12 @@ fn every_command_and_flag_is_explained_in_one_line() {
     command.build();
     check(&command);
 }
+
+#[test]
+fn a_price_may_be_two() {
+    use super::asked;
+    assert_eq!((asked("0.4"), asked("0.1..1.5")), (Ok([0.4, 0.4]), Ok([0.1, 1.5])));
+    for bad in ["", "..", "1..", "2..1", "a..b", "-1..1", "1..2..3"] {
+        assert!(asked(bad).is_err(), "{bad}");
+    }
+}

@@ -5,7 +5,7 @@ use super::{Failure, Show, keys, print, proved, read_receipt, say};
 use crate::cli::LedgerCommand;
 use crate::client::Client;
 use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy, set_validator_key};
-use alloy_primitives::{Address, U256, hex};
+use alloy_primitives::{U256, hex};
 use alloy_sol_types::{SolCall as _, SolEvent};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -42,17 +42,18 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
         }
         _ => {}
     }
-    let Books { place, rpc, .. } = match command.rpc() {
+    let books = match command.rpc() {
         Some(url) => Books::at(Place::find(url)?),
         None => Books::of(&Client::of(data_dir)?)?,
     };
+    let Books { place, rpc, .. } = &books;
     let found = |value: Value, what: &str| {
         let hint = "`ledger status` says which block is the last";
         let missing = || Failure::new(RefusalCode::Malformed, format!("the ledger has no such {what}"), hint);
         if value.is_null() { Err(missing()) } else { Ok(value) }
     };
     match command {
-        LedgerCommand::Status { .. } => show.value(&state(&rpc, &place)?),
+        LedgerCommand::Status { .. } => show.value(&state(rpc, place)?),
         LedgerCommand::Block { block, .. } => {
             let (method, block) = match block.len() {
                 66 => ("eth_getBlockByHash", json!(block)),
@@ -68,7 +69,7 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
             let receipt = rpc.ask("eth_getTransactionReceipt", &json!([hash]))?;
             show.value(&json!({"transaction": transaction, "receipt": receipt}));
         }
-        LedgerCommand::Export { csv, since, .. } => export(&rpc, place.at.token, *since, *csv)?,
+        LedgerCommand::Export { csv, since, .. } => export(&books, *since, *csv)?,
         LedgerCommand::Verify { files, genesis, .. } => {
             if place.is_outside() {
                 let hint = "ask a server you trust: `ledger receipt` says what it answers";
@@ -76,9 +77,9 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
                 return Err(Failure::new(RefusalCode::Malformed, why, hint).into());
             }
             let own = data_dir.join("chain/genesis.json");
-            return proved::run(files, genesis.as_deref().unwrap_or(&own), &rpc, show);
+            return proved::run(files, genesis.as_deref().unwrap_or(&own), rpc, show);
         }
-        LedgerCommand::Receipt { files, .. } => receipts(&rpc, &place, files, show)?,
+        LedgerCommand::Receipt { files, .. } => receipts(rpc, place, files, show)?,
         LedgerCommand::Bench { .. }
         | LedgerCommand::Key { .. }
         | LedgerCommand::Genesis { .. }
@@ -169,12 +170,12 @@ fn state(rpc: &Rpc, place: &Place) -> Result<Value> {
 }
 
 /// Every movement of the payment token, one line each.
-fn export(rpc: &Rpc, token: Address, since: u64, csv: bool) -> Result<()> {
+fn export(books: &Books, since: Option<u64>, csv: bool) -> Result<()> {
     if csv {
         print("block,transaction,from,to,amount");
     }
     let topics = json!([IToken::Transfer::SIGNATURE_HASH.to_string()]);
-    events(rpc, since, token, &topics, |log| {
+    events(books, since, books.place.at.token, &topics, |log| {
         let Transfer { block, hash, from, to, amount } = Transfer::of(log);
         print(&if csv {
             format!("{block},{hash},{from},{to},{amount}")

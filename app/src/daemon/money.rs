@@ -210,6 +210,7 @@ impl Daemon {
                 self.pending.push(Input::Engine(Proof::Funds { client, balance }));
             }
             News::Promises => drop(self.promise(None)),
+            News::Bond { operator, bond } => self.pending.push(Input::Engine(Proof::Bond { operator, bond })),
         }
     }
 

@@ -7,6 +7,7 @@
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
 pub(crate) mod bench;
+mod bonds;
 pub(crate) mod closing;
 pub(crate) mod deploy;
 mod deposits;

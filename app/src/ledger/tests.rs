@@ -219,8 +219,8 @@ fn settled(treasury: &Treasury) {
 #[test]
 fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     use talkoo_base::{Amount, Voucher};
-    use talkoo_ledger::bindings::IToken;
-    use talkoo_ledger::contracts::CREDIT_AT;
+    use talkoo_ledger::bindings::{ISettlement, IToken};
+    use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT};
     let net = served();
     let (network, rpc) = (Network::local("test"), Rpc::new(&net.url));
     let dir = tempfile::tempdir().unwrap();
@@ -257,6 +257,20 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     };
     assert_eq!((has(key(10)), has(key(20))), (10_000_000 - 70_000, 10_000_000));
     worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
+    // What the chain refuses, here for it names another signer, keeps nothing else from being claimed.
+    let mut other = config.clone();
+    other.payer_authorizer = key(99).address();
+    let deposit = talkoo_proof::Channel::Fund { config: other.clone(), need: Amount(10_000) };
+    client.tell(Command::Channel(deposit));
+    let deadline = std::time::Instant::now() + SETTLE_WAIT;
+    let channel = ISettlement::channelsCall { channelId: other.id(&network).0.into() };
+    while rpc.call(SETTLEMENT_AT, &channel).unwrap().balance == 0 {
+        assert!(std::time::Instant::now() < deadline, "the deposit does not come");
+        std::thread::yield_now();
+    }
+    let body = Voucher { channel: other.id(&network), max_claimable: Amount(5_000) };
+    let bad = talkoo_base::wire::Sealed::from(&talkoo_base::Signed::new(body, &network, &client_key));
+    worker.tell(Command::Earned { config: other, voucher: bad });
     settled(&worker);
     assert_eq!(has(key(20)), 10_040_000);
     // The client closes, after a restart: what it promised stays, the rest leaves and counts no more, orders pay anew.
@@ -279,7 +293,26 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     settled(&worker);
     assert_eq!(has(key(20)), 10_080_000);
     let supply: u64 = rpc.call(CREDIT_AT, &IToken::totalSupplyCall {}).unwrap().to();
-    assert_eq!(supply, has(key(10)) + has(key(20)));
+    let refused: u64 = rpc.call(CREDIT_AT, &IToken::balanceOfCall { account: SETTLEMENT_AT }).unwrap().to();
+    assert_eq!((refused, supply), (20_000, has(key(10)) + has(key(20)) + refused));
+}
+
+#[test]
+fn a_client_hears_what_its_workers_have_at_stake() {
+    use talkoo_base::Amount;
+    use talkoo_ledger::bindings::IStaking;
+    use talkoo_ledger::contracts::{STAKING_AT, VALIDATOR_BOND_MIN};
+    let net = served();
+    let (network, rpc, operator) = (Network::local("test"), Rpc::new(&net.url), key(1).address());
+    let (client, news) = treasury(&net.url, 10);
+    let config = talkoo_proof::channel(&network, key(10).address(), key(11).address(), operator, key(21).address());
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config, need: Amount(1_000) }));
+    let told = || news.recv_timeout(SETTLE_WAIT).expect("the bond is told");
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN) });
+    // What is on its way out is no stake.
+    let hash = rpc.send(&key(1), STAKING_AT, &IStaking::unbondCall { amount: 1_000 }).unwrap();
+    rpc.wait(hash).unwrap();
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN - 1_000) });
 }
 
 #[test]

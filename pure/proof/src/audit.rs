@@ -15,34 +15,17 @@
 
 use crate::buyer::{Draft, Purchase, convict, fund, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
-use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PROBATION, VERIFIERS_MAX};
+use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
+use crate::parameters::VERIFIER_UNIT;
 use crate::verdict::{accept, keep, lie};
-use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Ticket};
-use std::collections::BTreeMap;
+use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
+use std::collections::{BTreeMap, BTreeSet};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request,
-    Signed, Tier,
+    Address, Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode,
+    Request, Signed, Tier,
 };
-
-/// Chance of an audit, of 2³²: 1 below ten clean audits, then max(3 %, 1/(n+1), 1.5·v/(v+S)).
-/// `value` is the price of the work, `stake` what the worker would lose.
-#[must_use]
-pub fn chance_q32(clean: u64, value: Amount, stake: Amount) -> u64 {
-    const ONE: u128 = 1 << 32;
-    if clean < PROBATION {
-        return u64::try_from(ONE).expect("2^32 fits");
-    }
-    let streak = ONE / (u128::from(clean) + 1);
-    let whole = value.0.saturating_add(stake.0).max(1);
-    // Amounts beyond 2⁹⁰ lose digits that do not matter, so that the product below fits.
-    let digits = if whole >> 90 == 0 { 0 } else { 40 };
-    // v ≤ v + S, so the quotient is at most 1.5.
-    let risk = (value.0 >> digits) * (3 * ONE / 2) / (whole >> digits);
-    let chance = streak.max(risk).max(u128::from(CHANCE_MIN_Q32)).min(ONE);
-    u64::try_from(chance).expect("at most 2^32")
-}
 
 /// What somebody found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +53,8 @@ enum Stage {
 pub(crate) struct Audit {
     pub(crate) purchase: Purchase,
     policy: AuditPolicy,
+    /// Its worker as it answered; `None` if no audit can meet the answer.
+    pub(crate) seen: Option<Seen>,
     stage: Stage,
     tried: Vec<NodeId>,
     pub(crate) opinions: Vec<Opinion>,
@@ -105,14 +90,17 @@ impl Audits {
     pub(crate) fn start(&mut self, cx: &mut Context, now: Now, purchase: Purchase, out: &mut Vec<Effect>) {
         let lease = purchase.lease;
         let policy = purchase.order.request.body.audit;
-        let audit = Audit { purchase, policy, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
-        let (receipt, _) = audit.purchase.receipts.last().expect("a delivery has at least one receipt");
-        let account = cx.purse.account(&audit.purchase.worker.node);
-        let chance = chance_q32(account.clean, audit.purchase.worth, account.deserved);
-        let coin = coin_q32(&audit.purchase.coin, &receipt.body.digest(&cx.network));
-        let own_work = audit.purchase.worker.node == cx.me;
-        let no_rerun_can = audit.purchase.work.tier == Tier::Float;
-        if own_work || no_rerun_can || policy == AuditPolicy::None || coin >= chance {
+        let (receipt, _) = purchase.receipts.last().expect("a delivery has at least one receipt");
+        let own_work = purchase.worker.node == cx.me;
+        let no_rerun_can = purchase.work.tier == Tier::Float;
+        let can = !own_work && !no_rerun_can && policy != AuditPolicy::None;
+        let bond = cx.purse.bond(&purchase.worker.operator);
+        let seen = can.then_some(Seen { at: now.unix, build: receipt.body.build, bond });
+        let trust = cx.purse.account(&purchase.worker.node).trust;
+        let chance = seen.map_or(0, |seen| trust.at(seen).chance_q32(purchase.worth));
+        let coin = coin_q32(&purchase.coin, &receipt.body.digest(&cx.network));
+        let audit = Audit { purchase, policy, seen, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
+        if coin >= chance {
             return accept(cx, &audit, false, None, out);
         }
         self.open.insert(lease, audit);
@@ -176,8 +164,8 @@ impl Audits {
         let worker = audit.purchase.worker.operator;
         let others: Vec<&Candidate> = nodes.iter().filter(|c| c.operator != worker && !heard(c)).collect();
         let about = [&lease.0.0[..], &[u8::try_from(audit.tried.len()).unwrap_or(u8::MAX)]];
-        let draw = derive(&cx.entropy, "draw", &about).first_u64();
-        let Some(verifier) = others.get((draw % others.len().max(1) as u64) as usize).map(|c| **c) else {
+        let draw = derive(&cx.entropy, "draw", &about);
+        let Some(verifier) = drawn(&draw, &others, |operator| cx.purse.bond(operator)) else {
             // Nobody is there: go on as if all had been tried.
             audit.tried.resize(VERIFIERS_MAX, cx.me);
             return self.next(cx, now, lease, out);
@@ -250,7 +238,7 @@ impl Audits {
         }
         let voucher = pay(cx, &verifier, request.body.channel, worth, out);
         cx.paid.keep(asked, from, vec![voucher.clone()]);
-        cx.record(Event::Accepted { node: from, worth, audited: false }, out);
+        cx.record(Event::Accepted { node: from, worth, audited: false, seen: None }, out);
         out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let finding = Finding { root: body.trace_root, finish: body.finish };
@@ -388,4 +376,22 @@ impl Audits {
             Stage::Drawing => {}
         }
     }
+}
+
+/// One of `others`: first its operator, by stake, so that many nodes of one owner are no more likely than one; then one
+/// of its nodes. Everybody has one share, and one more for each [`VERIFIER_UNIT`] of bond.
+pub(crate) fn drawn(draw: &Digest, others: &[&Candidate], bond: impl Fn(&Address) -> Amount) -> Option<Candidate> {
+    let operators: BTreeSet<Address> = others.iter().map(|c| c.operator).collect();
+    let weight = |operator: &Address| 1 + (bond(operator).0 / VERIFIER_UNIT).min(u128::from(u32::MAX));
+    let shares: u128 = operators.iter().map(weight).sum();
+    let mut left = (u128::from(draw.first_u64()) * shares) >> 64;
+    let operator = operators.iter().find(|operator| {
+        let own = weight(operator);
+        let found = left < own;
+        left = left.saturating_sub(own);
+        found
+    })?;
+    let nodes: Vec<&&Candidate> = others.iter().filter(|c| c.operator == *operator).collect();
+    let second = u64::from_be_bytes(draw.0[8..16].try_into().expect("eight bytes"));
+    Some(**nodes[usize::try_from(second % nodes.len() as u64).expect("fewer than there are nodes")])
 }

@@ -32,17 +32,18 @@ mod machine;
 mod notice;
 mod order;
 mod paid;
+pub mod parameters;
 mod purse;
 mod seller;
+pub mod trust;
 mod verdict;
 pub mod wire;
 
-pub use audit::chance_q32;
 pub use kept::{Kept, VerifyError, verify_kept};
 pub use machine::{Proof, Setup};
 pub use notice::{Channel, Notice};
 pub use purse::{Account, Earnings, channel};
-pub use wire::Event;
+pub use wire::{Event, Seen};
 
 use talkoo_base::{
     Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price,
@@ -260,6 +261,13 @@ pub enum Input {
         client: NodeId,
         /// Its deposits, those included that were claimed.
         balance: Amount,
+    },
+    /// What the ledger says that an operator has at stake; nothing, as long as nobody says so.
+    Bond {
+        /// The operator of workers.
+        operator: Address,
+        /// Its bond, without what is on its way out.
+        bond: Amount,
     },
     /// A connection is gone.
     PeerDown(NodeId),

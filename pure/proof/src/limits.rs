@@ -35,10 +35,8 @@ pub const AUDIT_MS_MAX: u64 = 30_000;
 pub const OWN_AUDIT_MS_MAX: u64 = 120_000;
 /// Verifiers tried for one answer before our own engine judges it.
 pub const VERIFIERS_MAX: usize = 4;
-/// Clean audited jobs before a worker is audited less than always.
-pub const PROBATION: u64 = 10;
-/// Least chance of an audit, of 2³² (3 %).
-pub const CHANCE_MIN_Q32: u64 = 128_849_019;
+/// Operators whose bond is remembered.
+pub const BONDS_MAX: usize = 4_096;
 /// Withdraw delay of the channels we open, in seconds (one day).
 pub const WITHDRAW_DELAY_S: u64 = 86_400;
 /// Memory for state that a request allows, in bytes for each token of context.

@@ -121,6 +121,7 @@ impl Proof {
                 self.audits.not_judged(cx, lease, &refusal, out);
             }
             Input::Funds { client, balance } => self.seller.funds(now.mono, client, balance, out),
+            Input::Bond { operator, bond } => cx.purse.bonded(operator, bond),
             Input::PeerDown(node) => {
                 self.seller.peer_down(now.mono, node, out);
                 self.audits.peer_down(cx, now, node, out);

@@ -2,7 +2,8 @@
 //!
 //! Amounts on a channel only grow. A voucher is recorded in the journal before it leaves.
 
-use crate::limits::WITHDRAW_DELAY_S;
+use crate::limits::{BONDS_MAX, WITHDRAW_DELAY_S};
+use crate::trust::Trust;
 use crate::wire::Event;
 use std::collections::BTreeMap;
 use talkoo_base::wire::Sealed;
@@ -15,8 +16,8 @@ pub struct Account {
     pub signed: Amount,
     /// Of that, for work that was accepted.
     pub deserved: Amount,
-    /// Clean audits in a row.
-    pub clean: u64,
+    /// What its audits say.
+    pub trust: Trust,
     /// Whether it lied: what is signed but not deserved is contested.
     pub refuted: bool,
 }
@@ -36,6 +37,8 @@ pub struct Earnings {
 pub(crate) struct Purse {
     accounts: BTreeMap<NodeId, Account>,
     earnings: BTreeMap<NodeId, Earnings>,
+    /// Not durable: the ledger knows.
+    bonds: BTreeMap<Address, Amount>,
 }
 
 impl Purse {
@@ -45,17 +48,20 @@ impl Purse {
                 let account = self.accounts.entry(*node).or_default();
                 account.signed = account.signed.max(*total);
             }
-            Event::Accepted { node, worth, audited } => {
+            Event::Accepted { node, worth, audited, seen } => {
                 let account = self.accounts.entry(*node).or_default();
                 account.deserved += *worth;
-                account.clean += u64::from(*audited);
+                if let Some(seen) = seen {
+                    account.trust = account.trust.accepted(*worth, *audited, *seen);
+                }
             }
             Event::Refuted(node) => {
                 let account = self.accounts.entry(*node).or_default();
-                (account.clean, account.refuted) = (0, true);
+                (account.trust, account.refuted) = (Trust::default(), true);
             }
-            Event::Account { node, signed, deserved, clean, refuted } => {
-                let account = Account { signed: *signed, deserved: *deserved, clean: *clean, refuted: *refuted };
+            Event::Account { node, signed, deserved, clean, refuted, vested, seen } => {
+                let trust = Trust { clean: *clean, vested: *vested, seen: *seen };
+                let account = Account { signed: *signed, deserved: *deserved, trust, refuted: *refuted };
                 self.accounts.insert(*node, account);
             }
             Event::Earned { node, voucher } => {
@@ -71,8 +77,8 @@ impl Purse {
     /// The fewest events that give this purse again.
     pub(crate) fn history(&self) -> impl Iterator<Item = Event> {
         let accounts = self.accounts.iter().map(|(node, account)| {
-            let Account { signed, deserved, clean, refuted } = *account;
-            Event::Account { node: *node, signed, deserved, clean, refuted }
+            let Account { signed, deserved, trust: Trust { clean, vested, seen }, refuted } = *account;
+            Event::Account { node: *node, signed, deserved, clean, refuted, vested, seen }
         });
         let earned = |(node, e): (&NodeId, &Earnings)| Some(Event::Earned { node: *node, voucher: e.voucher.clone()? });
         let earnings = self.earnings.iter().filter_map(earned);
@@ -86,6 +92,17 @@ impl Purse {
 
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (&NodeId, &Account)> {
         self.accounts.iter()
+    }
+
+    /// The ledger says what an operator has at stake.
+    pub(crate) fn bonded(&mut self, operator: Address, bond: Amount) {
+        if self.bonds.len() < BONDS_MAX || self.bonds.contains_key(&operator) {
+            self.bonds.insert(operator, bond);
+        }
+    }
+
+    pub(crate) fn bond(&self, operator: &Address) -> Amount {
+        self.bonds.get(operator).copied().unwrap_or_default()
     }
 
     /// The largest voucher of a client.

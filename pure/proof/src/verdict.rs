@@ -11,7 +11,7 @@ use talkoo_base::{Contracts, Finish};
 pub(crate) fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
     let purchase = &audit.purchase;
     let (attempt, node) = (purchase.attempt, purchase.worker.node);
-    cx.record(Event::Accepted { node, worth: purchase.worth, audited }, out);
+    cx.record(Event::Accepted { node, worth: purchase.worth, audited, seen: audit.seen }, out);
     out.push(Effect::Keep(Box::new(keep(cx, audit, own))));
     out.push(Effect::Verdict { attempt, node, stands: true, audited });
 }

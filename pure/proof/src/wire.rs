@@ -2,7 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Address, Amount, NodeId, Voucher};
+use talkoo_base::{Address, Amount, Digest, NodeId, Unix, Voucher};
+
+/// A worker when it answered: whatever of this changes makes it a stranger again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When.
+    pub at: Unix,
+    /// Build of its engine.
+    pub build: Digest,
+    /// Its bond.
+    pub bond: Amount,
+}
+
+fn is_zero(amount: &Amount) -> bool {
+    *amount == Amount::ZERO
+}
 
 /// A durable change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +37,9 @@ pub enum Event {
         worth: Amount,
         /// Whether somebody re-ran it and found the same.
         audited: bool,
+        /// Its worker, if the answer could have been audited; otherwise it adds nothing to trust.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Seen>,
     },
     /// As a client: the node lied; its streak of clean audits is gone.
     Refuted(NodeId),
@@ -37,6 +55,12 @@ pub enum Event {
         clean: u64,
         /// Whether it lied.
         refuted: bool,
+        /// Pay that the vault holds back.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        vested: Amount,
+        /// When it was last seen, and how.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Seen>,
     },
     /// As a worker: a client's voucher came that is larger than all before.
     Earned {

@@ -8,6 +8,7 @@
 mod atoms;
 mod card;
 mod params;
+mod preferences;
 mod receipt;
 mod request;
 mod signed;
@@ -15,6 +16,7 @@ mod vote;
 mod voucher;
 
 pub use card::{Card, Delegation, ModelOffer};
+pub use preferences::{PREFERRED_MAX, Preferences, Sort};
 pub use receipt::{Receipt, Tier, Unit};
 pub use request::{AuditPolicy, Kind, Limits, Request};
 pub use signed::{Sealed, SignError, Signed, Typed};

@@ -143,6 +143,7 @@ fn events() -> Vec<(&'static str, Event)> {
     let (code, message) = ("run_failed".to_string(), "out of memory".to_string());
     let voucher = Signed::new(Voucher { channel: d(5), max_claimable: total }, &net(), &key(1));
     let voucher = talkoo_base::wire::Sealed::from(&voucher);
+    let seen = Some(talkoo_proof::Seen { at: Unix(1_800_000_000), build: d(6), bond: total });
     vec![
         (
             "bafyreickm52jymjkldby5zmgn7m5aygdqqvkm44l6iyg5dyjdk7m3yq5ji",
@@ -171,13 +172,37 @@ fn events() -> Vec<(&'static str, Event)> {
         ("bafyreib3luortoibe4ds5sxhvwyuu7gagb3scoouvwulvhgwajmnyguyqu", Event::Proof(E::Paid { node, total })),
         (
             "bafyreib2x4r3uhfkiiqbxttetrsz7pc7jfn5j264wrxkeiy4zhgfbvmd3i",
-            Event::Proof(E::Accepted { node, worth: total, audited: true }),
+            Event::Proof(E::Accepted { node, worth: total, audited: true, seen: None }),
+        ),
+        (
+            "bafyreihsc56xyupd5sel7jhf6omjg6r5l2t4shhh26fwyavnvbf2gvrwme",
+            Event::Proof(E::Accepted { node, worth: total, audited: true, seen }),
         ),
         ("bafyreifbeidvjopnq4ht2gkfa7qfcis6x4rpclwrsgnltip5kjibxhc3pm", Event::Proof(E::Refuted(node))),
         ("bafyreidyvztw2nndjwp3ugehy5cv43wmr2mrqo6bxukedz22fhm5sp3bfe", Event::Proof(E::Earned { node, voucher })),
         (
             "bafyreicrpeaq3c3ypb5m3gyist44adhcwplqxidbwojvcdavolbkjrcvta",
-            Event::Proof(E::Account { node, signed: total, deserved: total, clean: 3, refuted: true }),
+            Event::Proof(E::Account {
+                node,
+                signed: total,
+                deserved: total,
+                clean: 3,
+                refuted: true,
+                vested: Amount::ZERO,
+                seen: None,
+            }),
+        ),
+        (
+            "bafyreibdukev6p33n6d45lijzm3jyxpq5wej5vvcbjvnecbdvwt5vzk4bm",
+            Event::Proof(E::Account {
+                node,
+                signed: total,
+                deserved: total,
+                clean: 3,
+                refuted: false,
+                vested: total,
+                seen,
+            }),
         ),
     ]
 }

@@ -1,36 +1,10 @@
 //! From a delivered answer to a verdict: whose word counts for what.
 
-use super::{ATTEMPT, Nodes, Word, candidate, id, key, net, operator, verified};
-use crate::limits::{AUDIT_MS_MAX, CHANCE_MIN_Q32, OWN_AUDIT_MS_MAX, PREFILL_TOKEN_MS_MAX};
-use crate::{Answer, Candidate, Effect, Event, Input, Message, Ticket, chance_q32};
+use super::{ATTEMPT, Nodes, Word, candidate, id, key, net, now, operator, verified};
+use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, PREFILL_TOKEN_MS_MAX};
+use crate::{Answer, Candidate, Effect, Event, Input, Message, Seen, Ticket};
 use talkoo_base::wire::Typed;
 use talkoo_base::{Amount, AuditPolicy, Digest, LeaseId, Refusal, RefusalCode, Signed};
-
-#[test]
-fn the_chance_of_an_audit() {
-    const ONE: u64 = 1 << 32;
-    let cases = [
-        // (clean audits, value at risk, what the worker would lose) → chance
-        (0, 1, u128::MAX, ONE),
-        (9, 1, u128::MAX, ONE),
-        (10, 1, 1 << 80, ONE / 11),
-        (20, 0, 0, ONE / 21),
-        (100, 1, 1 << 80, CHANCE_MIN_Q32),
-        (u64::MAX, 0, 0, CHANCE_MIN_Q32),
-        // 1.5 · v / (v + S): a tenth, a half, and whoever has nothing to lose is always checked.
-        (100, 1, 14, ONE / 10),
-        (100, 1, 2, ONE / 2),
-        (100, 2, 1, ONE),
-        (100, 5, 0, ONE),
-        (100, u128::MAX, 0, ONE),
-        (100, u128::MAX, u128::MAX, ONE),
-        (100, 1 << 100, 0, ONE),
-    ];
-    for (clean, value, stake, want) in cases {
-        let have = chance_q32(clean, Amount(value), Amount(stake));
-        assert_eq!(have, want, "{clean} clean, {value} against {stake}");
-    }
-}
 
 struct Case {
     name: &'static str,
@@ -186,15 +160,22 @@ fn two_verifiers_of_one_owner_are_one_voice() {
 #[test]
 fn our_own_work_and_a_trusted_streak_are_not_checked_always() {
     let mut nodes = Nodes::new(true);
+    let seen = Some(Seen { at: now(0).unix, build: Digest([9; 32]), bond: Amount::ZERO });
     for _ in 0..200 {
-        let event = Event::Accepted { node: id('W'), worth: Amount(1 << 60), audited: true };
+        let event = Event::Accepted { node: id('W'), worth: Amount(1 << 60), audited: true, seen };
         nodes.nodes.get_mut(&'C').unwrap().apply(&event);
     }
     nodes.words = [('V', Word::Same)].into();
     nodes.drawn = [candidate('V')].into();
     // This node's entropy is fixed, and so is this coin.
     assert_eq!(nodes.deliver(DRAWN), "accepted W 50, keep, stands");
-    // Once refuted it is always checked again.
+    // A bond that went down begins the streak anew, and so does a lie.
+    nodes.tell('C', Input::Bond { operator: operator('W'), bond: Amount(5) });
+    assert_eq!(nodes.deliver(DRAWN), "accepted W 50, keep, stands");
+    nodes.tell('C', Input::Bond { operator: operator('W'), bond: Amount(4) });
+    nodes.drawn = [candidate('V')].into();
+    assert!(nodes.deliver(DRAWN).contains("asks V"));
+    nodes.drawn = [candidate('V')].into();
     nodes.nodes.get_mut(&'C').unwrap().apply(&Event::Refuted(id('W')));
     assert!(nodes.deliver(DRAWN).contains("asks V"));
 }
@@ -350,4 +331,31 @@ fn a_late_verifier_is_told_so() {
     let (commit, answer) = answer(&mut nodes, lease, Word::Same);
     nodes.check('C', says('V', commit), "");
     nodes.check('C', says('V', Message::Answer(Box::new(answer))), "");
+}
+
+#[test]
+fn verifiers_are_drawn_by_stake_and_not_by_number() {
+    use crate::audit::drawn;
+    use crate::parameters::VERIFIER_UNIT;
+    use talkoo_base::{Address, NodeId, Price};
+    let candidate = |node: u32, operator: u8| Candidate {
+        node: NodeId::pretended(node),
+        operator: Address([operator; 20]),
+        price: Price { input: 0, output: 0 },
+    };
+    // One owner with 90 nodes, one with a single node, one with a single node and a bond of two units.
+    let mut all: Vec<Candidate> = (0..90).map(|node| candidate(node, 1)).collect();
+    all.extend([candidate(90, 2), candidate(91, 3)]);
+    let all: Vec<&Candidate> = all.iter().collect();
+    let bond = |operator: &Address| Amount(if operator.0[0] == 3 { 2 * VERIFIER_UNIT } else { 0 });
+    let mut counts = [0_u32; 4];
+    for n in 0..5_000_u32 {
+        let draw = talkoo_base::sha256(&[&n.to_be_bytes()]);
+        counts[usize::from(drawn(&draw, &all, bond).unwrap().operator.0[0])] += 1;
+    }
+    // Shares of one, one and three fifths; five standard deviations either way.
+    for (count, share) in counts[1..].iter().zip([1_000_u32, 1_000, 3_000]) {
+        assert!(count.abs_diff(share) < 175, "{counts:?}");
+    }
+    assert!(drawn(&Digest([255; 32]), &all, bond).is_some() && drawn(&Digest::ZERO, &[], bond).is_none());
 }

@@ -6,6 +6,7 @@ mod buyer;
 mod float;
 mod kept;
 mod seller;
+mod trust;
 
 use crate::Channel;
 use crate::{Candidate, Chunk, Effect, Event, Input, Kept, Message, Notice, Order, Proof, Setup, Terms, Ticket};
@@ -269,7 +270,7 @@ fn words(effect: &Effect) -> String {
     match effect {
         Effect::Record(event) => match event {
             Event::Paid { node, total } => format!("paid {} {}", name(node), total.0),
-            Event::Accepted { node, worth, audited } => {
+            Event::Accepted { node, worth, audited, .. } => {
                 format!("accepted {} {}{}", name(node), worth.0, if *audited { " audited" } else { "" })
             }
             Event::Refuted(node) => format!("refuted {}", name(node)),

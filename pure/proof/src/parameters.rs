@@ -1,0 +1,24 @@
+//! What trust costs: every number that decides how often a worker is audited and what a lie loses.
+//! `docs/ECONOMY.md` has their effect, computed. Changing one changes what cheating pays: run `cargo xtask sim report`.
+
+/// Clean audited jobs before a worker is audited less than always.
+pub const PROBATION: u64 = 10;
+/// Least chance of an audit, of 2³² (3 %).
+pub const CHANCE_MIN_Q32: u64 = 128_849_019;
+/// κ, in halves: a worker is checked so often that a lie loses κ times what it brings. With a share f of the
+/// verifiers in league that is κ·(1 − f), so κ = 1.5 holds while f is below a third.
+pub const RISK_HALVES: u128 = 3;
+/// A job worth more than this part of what the worker would lose is always audited.
+pub const VALUE_PART: u128 = 10;
+/// A verifier is drawn by its operator's stake: everybody has one share, and one more for each so many micro-units of bond.
+pub const VERIFIER_UNIT: u128 = 1_000_000;
+/// A streak ends after so many seconds without work (14 days): machines change hands.
+pub const IDLE_S: u64 = 14 * 86_400;
+/// Pay of so many jobs counts as a worker's stake: that is how a newcomer without capital gets one.
+pub const VEST_JOBS: u128 = 50;
+/// … while the vault still holds it, in seconds: the ledger's `WINDOW_S`.
+pub const VEST_S: u64 = 3_600;
+/// Share of the verifiers that is assumed to be in league when the bond's cover is counted, in thousandths.
+pub const LEAGUE_PERMILLE: u128 = 300;
+/// The fault within 30 days that costs the whole stake; before it a machine may just have failed.
+pub const FAULTS_MAX: u32 = 3;
