@@ -5,7 +5,7 @@ import "./Integers.sol";
 import {elementAt} from "./Openings.sol";
 import {BLOCK, Claim, Kind, Model, Place, Programs, SEGMENT, Stage, Witness} from "./Programs.sol";
 
-/// @title Recomputes one element of attention (rule 8 of docs/EXACT.md) or of the draw (rule 10)
+/// @title Recomputes one element of attention (rule 8 of docs/EXACT.md), of the draw (10) or of a log probability (17)
 /// @notice Apart from {Referee}, which hands such claims on, only for the size of its code.
 contract AttentionReferee is Programs {
     uint256 private constant LEAVES = SEGMENT / BLOCK;
@@ -31,6 +31,7 @@ contract AttentionReferee is Programs {
 
     function _element(Claim calldata c, Witness calldata w, Model memory m) internal pure override returns (int256) {
         Kind kind = kindOf(m.place);
+        if (kind == Kind.Logprobs) return _logprob(c, w, m);
         require(kind == Kind.Attention || kind == Kind.Sampler, UnknownVector(c.vector));
         return kind == Kind.Attention ? _attention(c, w, m) : _sampler(c, w, m);
     }
@@ -301,6 +302,23 @@ contract AttentionReferee is Programs {
             int256 key = _key(elementAt(logits, i), BLOCK * m.index + i);
             if (key > own) value += _counted(elementAt(weights, i));
         }
+    }
+
+    /// Rule 17.
+    function _logprob(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256 value) {
+        if (m.stage == Stage.Total) {
+            bytes calldata weights = blockOf(c, w, nameOf(Place.Logprobs, Stage.Weights, 0), m.index);
+            if (m.index > 0) value = m.previous;
+            for (uint256 i = 0; i < weights.length / 16; i++) {
+                value += elementAt(weights, i);
+            }
+            return value;
+        }
+        int256 largest = last(c, w, m, nameOf(Place.Sampler, Stage.Max, 0)) >> 20;
+        if (m.stage == Stage.Weights) return fineWeightOf(largest - elementOf(c, w, LOGITS, m.index));
+        value = elementOf(c, w, LOGITS, m.sub) - largest;
+        value -= logarithmOf(last(c, w, m, nameOf(Place.Logprobs, Stage.Total, 0)));
+        return SignedMath.max(value, type(int32).min);
     }
 
     /// A token's place in the order of logit, then of the lower id.

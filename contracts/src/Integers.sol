@@ -122,3 +122,21 @@ function weightOf(int256 below, uint256 temperature) pure returns (int256) {
     int256 u = (below * LOG2_E) / int256(Math.max(temperature, 1) << 10);
     return exp2neg(SignedMath.min(u, 64 << 20));
 }
+
+/// Rule 17: the weight in Q42 of a token so far below the largest logit.
+function fineWeightOf(int256 below) pure returns (int256) {
+    int256 u = (SignedMath.min(below, 1 << 22) * LOG2_E) >> 26;
+    return (exp2neg(u & 0xf_ffff) << 12) >> uint256(u >> 20);
+}
+
+/// Rule 17: the natural logarithm in Q16 of a sum in Q42.
+function logarithmOf(int256 sum) pure returns (int256) {
+    uint256 whole = Math.log2(uint256(sum));
+    uint256 y = (uint256(sum) << (63 - whole)) >> 32;
+    for (uint256 i = 0; i < 24; i++) {
+        y = (y * y) >> 31;
+        uint256 digit = y >> 32;
+        (y, whole) = (y >> digit, 2 * whole + digit);
+    }
+    return rsh((int256(whole) - (42 << 24)) * 744_261_118, 38);
+}

@@ -41,7 +41,8 @@ enum Place {
     OutputNorm,
     LogitsInput,
     Logits,
-    Sampler
+    Sampler,
+    Logprobs
 }
 
 /// What a vector is to its place's output.
@@ -75,7 +76,8 @@ enum Kind {
     Attention,
     Add,
     Product,
-    Sampler
+    Sampler,
+    Logprobs
 }
 
 /// An agreed vector: place * 2^40 + stage * 2^32 + sub, and its root.
@@ -224,6 +226,7 @@ abstract contract Programs {
         if (p == Place.Attention) return Kind.Attention;
         if (p == Place.Product) return Kind.Product;
         if (p == Place.Sampler) return Kind.Sampler;
+        if (p == Place.Logprobs) return Kind.Logprobs;
         if (p == Place.QueryTurned || p == Place.KeyTurned) return Kind.Turn;
         if (p == Place.Middle || p == Place.Output) return Kind.Add;
         if (p >= Place.QueryCodes && p <= Place.ValueCodes) return Kind.Quantise;
@@ -280,6 +283,10 @@ abstract contract Programs {
             if (s == Stage.Out || s == Stage.Before) return m.vocabulary;
             return s == Stage.Max || s == Stage.Weights || s == Stage.Total || s == Stage.Kept ? 1 : 0;
         }
+        if (kind == Kind.Logprobs) {
+            if (s == Stage.Out) return m.vocabulary;
+            return s == Stage.Weights || s == Stage.Total ? 1 : 0;
+        }
         if (s == Stage.Out) return 1;
         (, uint256 groups) = groupsOf(m, p);
         if (kind == Kind.Norm) return s == Stage.Max || s == Stage.Squares ? groups : 0;
@@ -304,7 +311,7 @@ abstract contract Programs {
         }
         if (kind == Kind.Row) return 2 * m.kvHeads * (m.dim + m.dim / BLOCK + 1);
         (uint256 width, uint256 count) = groupsOf(m, p);
-        if (kind == Kind.Sampler) {
+        if (kind == Kind.Sampler || kind == Kind.Logprobs) {
             if (s == Stage.Out) return 1;
             if (s == Stage.Kept) return 2;
             return s == Stage.Weights ? m.vocabulary : (m.vocabulary + BLOCK - 1) / BLOCK;

@@ -23,7 +23,7 @@ contract Referee is Programs {
     /// @inheritdoc Programs
     function check(Claim calldata c, Witness calldata w) external view override returns (int128 value, bool holds) {
         Kind kind = kindOf(placeOf(c.vector));
-        if (kind == Kind.Attention || kind == Kind.Sampler) {
+        if (kind == Kind.Attention || kind == Kind.Sampler || kind == Kind.Logprobs) {
             return abi.decode(Address.functionStaticCall(address(attention), msg.data), (int128, bool));
         }
         return _check(c, w);

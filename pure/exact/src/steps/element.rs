@@ -30,6 +30,7 @@ impl Program<'_> {
             Kind::Add => self.added(name, index, read),
             Kind::Product => self.product(name, index, read),
             Kind::Sampler => self.sampler(name, index, previous, read),
+            Kind::Logprobs => self.logprob(name, index, previous, read),
         }
     }
 

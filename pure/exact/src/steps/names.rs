@@ -83,6 +83,8 @@ numbered! {
         Logits,
         /// The draw of one token.
         Sampler,
+        /// Log probabilities: `sub` is the token.
+        Logprobs,
     }
 }
 
@@ -169,6 +171,7 @@ pub(super) enum Kind {
     Add,
     Product,
     Sampler,
+    Logprobs,
 }
 
 impl Place {
@@ -187,6 +190,7 @@ impl Place {
             Self::Middle | Self::Output => Kind::Add,
             Self::Product => Kind::Product,
             Self::Sampler => Kind::Sampler,
+            Self::Logprobs => Kind::Logprobs,
         }
     }
 }
@@ -234,7 +238,7 @@ impl Program<'_> {
             Place::OutputNorm => Place::Output,
             Place::LogitsInput => Place::OutputNorm,
             Place::Logits => Place::LogitsInput,
-            Place::Sampler => Place::Logits,
+            Place::Sampler | Place::Logprobs => Place::Logits,
         }
     }
 
@@ -257,7 +261,8 @@ impl Program<'_> {
         match (place.kind(), stage) {
             _ if !self.has(place) => 0,
             (Kind::Row, Stage::Out) => self.position + 1,
-            (Kind::Sampler, Stage::Out | Stage::Before) => shape.vocabulary,
+            (Kind::Sampler, Stage::Out | Stage::Before) | (Kind::Logprobs, Stage::Out) => shape.vocabulary,
+            (Kind::Logprobs, Stage::Weights | Stage::Total) => 1,
             (_, Stage::Out) | (Kind::Sampler, Stage::Max | Stage::Weights | Stage::Total | Stage::Kept) => 1,
             (Kind::Norm, Stage::Max | Stage::Squares) | (Kind::Quantise, Stage::Max) => groups,
             (Kind::Quantise, Stage::Mantissas) if place != Place::QueryCodes => 1,
@@ -287,10 +292,10 @@ impl Program<'_> {
             (Kind::Attention, Stage::Max | Stage::Total | Stage::SegmentMax | Stage::Top) => seen.div_ceil(BLOCK),
             (Kind::Attention, Stage::Segments) => seen.div_ceil(SEGMENT),
             (Kind::Attention, _) => seen,
-            (Kind::Sampler, Stage::Out) => 1,
+            (Kind::Sampler | Kind::Logprobs, Stage::Out) => 1,
             (Kind::Sampler, Stage::Kept) => 2,
-            (Kind::Sampler, Stage::Weights) => tokens,
-            (Kind::Sampler, _) => tokens.div_ceil(BLOCK),
+            (Kind::Sampler | Kind::Logprobs, Stage::Weights) => tokens,
+            (Kind::Sampler | Kind::Logprobs, _) => tokens.div_ceil(BLOCK),
             (_, Stage::Max | Stage::Squares) => width / BLOCK,
             (_, Stage::Mantissas) => width * groups / BLOCK,
             _ => width * groups,

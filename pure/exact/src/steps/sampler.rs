@@ -1,4 +1,4 @@
-//! Rule 10's draw, one number at a time: "is token `sub` the one?"
+//! Rule 10's draw, one number at a time: "is token `sub` the one?", and rule 17's log probability of one.
 //!
 //! No order has to be built. Every filter keeps a prefix of the sampler's order, and a prefix is known by its last token:
 //! so many come before it, with so much mass. Which tokens these are is said ([`Draw::ends`]) and then checked. Token c is
@@ -8,6 +8,7 @@ use super::element::Read;
 use super::{Name, Place, Program, Stage};
 use crate::exp::exp2neg;
 use crate::limits::BLOCK;
+use crate::logprobs;
 use crate::sample::{draw, weight};
 use std::cmp::Reverse;
 use talkoo_base::GenerateParams;
@@ -150,5 +151,20 @@ impl Program<'_> {
         }
         assert!(is_kept && is_last, "the draw has another last token");
         with
+    }
+
+    /// Rule 17.
+    pub(super) fn logprob(&self, name: Name, index: usize, previous: Option<i128>, read: Read<'_>) -> i128 {
+        let logits = Name::out(Place::Logits);
+        let of = |stage| Name::of(Place::Logprobs, stage, 0);
+        if name.stage == Stage::Total {
+            return previous.unwrap_or(0) + self.block(of(Stage::Weights), index, read).iter().sum::<i128>();
+        }
+        let largest = self.last(Name::of(Place::Sampler, Stage::Max, 0), read) >> 20;
+        if name.stage == Stage::Weights {
+            return logprobs::weight((largest - read(logits, index)) as u64).into();
+        }
+        let logarithm = i128::from(logprobs::ln(self.last(of(Stage::Total), read) as u64));
+        (read(logits, name.sub as usize) - largest - logarithm).max(i32::MIN.into())
     }
 }

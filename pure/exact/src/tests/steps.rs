@@ -2,6 +2,7 @@
 
 use super::made_up::{Dice, model};
 use crate::forward::{Kv, forward, logits};
+use crate::logprobs::logprobs;
 use crate::sample::sample;
 use crate::steps::{CachedRow, Draw, ModelTree, Name, Place, Program, Stage, Steps};
 use talkoo_base::GenerateParams;
@@ -84,6 +85,8 @@ fn the_draws_question_has_one_yes() {
         let mut steps = Steps::new(program);
         steps.agree(Name::out(Place::Logits), logits.iter().map(|l| i128::from(*l)).collect());
         for token in 0..tokens as u32 {
+            let logprob = steps.vector(Name::of(Place::Logprobs, Stage::Out, token))[0];
+            assert_eq!(logprob, logprobs(&logits, token, 0).chosen.into(), "case {case}, token {token}");
             let answer = steps.vector(Name::of(Place::Sampler, Stage::Out, token))[0];
             assert_eq!(answer, i128::from(token == expected), "case {case}, token {token}");
         }

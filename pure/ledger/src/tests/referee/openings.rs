@@ -77,8 +77,8 @@ fn what_opens_nothing_is_refused() {
         ("another contract", NORM, |_, w| flip(&mut w.manifest.data, 7), UnknownContract::SELECTOR),
         ("no manifest", NORM, |_, w| w.manifest.data = Default::default(), UnknownContract::SELECTOR),
         ("half a manifest", NORM, |_, w| cut(&mut w.manifest.data, 200), WrongLength::SELECTOR),
-        ("no such place", NORM, |c, _| c.vector = 32 << 40, UnknownVector::SELECTOR),
-        ("no such stage", NORM, |c, _| c.vector |= 15 << 32, UnknownVector::SELECTOR),
+        ("no such place", NORM, |c, _| c.vector = 33 << 40, UnknownVector::SELECTOR),
+        ("no such stage", NORM, |c, _| c.vector |= 16 << 32, UnknownVector::SELECTOR),
         ("a stage of another place", NORM, |c, _| c.vector |= 5 << 32, UnknownVector::SELECTOR),
     ];
     let (model, mut court) = (made_up(), Court::new());

@@ -21,7 +21,7 @@ const OFTEN: [&[Place]; 8] = [
     &[Place::Product],
     &[Place::Attention],
     &[Place::Attention],
-    &[Place::Sampler],
+    &[Place::Sampler, Place::Sampler, Place::Logprobs],
 ];
 
 /// What was asked.
@@ -107,8 +107,12 @@ impl<'a> Player<'a> {
             for _ in 0..40 {
                 let Some(name) = self.pick(&program) else { continue };
                 let mut steps = Steps::new(Program { draw: Draw::default(), ..program });
-                if name.place == Place::Sampler {
-                    let logits = self.numbers(shape.vocabulary, 40);
+                if matches!(name.place, Place::Sampler | Place::Logprobs) {
+                    let mut logits = self.numbers(shape.vocabulary, 40);
+                    if self.dice.below(3) == 0 {
+                        // So that parts of their mass are parts of their number.
+                        logits.fill(7);
+                    }
                     steps = Steps::new(Program { draw: self.draw(&logits), ..program });
                     steps.agree(Name::out(Place::Logits), logits.into_iter().map(i128::from).collect());
                     self.agree_edge(&mut steps, name);
@@ -123,8 +127,8 @@ impl<'a> Player<'a> {
     fn draw(&mut self, logits: &[i64]) -> Draw {
         let params = GenerateParams {
             temperature_q16: [0, 1, 50_000, 65_536, u32::MAX][self.dice.below(5)],
-            top_k: [0, 1, 7, 30, 1_000][self.dice.below(5)],
-            top_p_q16: [0, 1, 60_000, 65_535, 65_536][self.dice.below(5)],
+            top_k: [0, 1, 8, 32, 1_000][self.dice.below(5)],
+            top_p_q16: [0, 1, 16_384, 32_768, 65_535, 65_536][self.dice.below(6)],
             min_p_q16: [0, 1, 500, 30_000, 65_536][self.dice.below(5)],
             ..GenerateParams::default()
         };
