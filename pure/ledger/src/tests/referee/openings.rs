@@ -131,16 +131,22 @@ fn node_for_leaf(_: &mut Claim, w: &mut Witness) {
 #[test]
 fn the_ends_of_a_draw_are_checked() {
     let (model, mut court) = (made_up(), Court::new());
-    let logits: Vec<i64> = (0..model.manifest.architecture.vocabulary as i64).map(|i| (i % 40) << 12).collect();
+    let rising: Vec<i64> = (0..model.manifest.architecture.vocabulary as i64).map(|i| (i % 40) << 12).collect();
+    let flat = vec![7; rising.len()];
     let sampled = GenerateParams { temperature_q16: 1 << 16, ..GenerateParams::default() };
     let tree = ModelTree::of(&model);
-    // What ends the list, which element says so, and whose end it is.
-    for (params, index, end) in [
-        (GenerateParams { top_k: 5, ..sampled.clone() }, 0, 0),
-        (GenerateParams { top_p_q16: 30_000, ..sampled.clone() }, 1, 1),
-        (GenerateParams { min_p_q16: 30_000, ..sampled.clone() }, 1, 2),
+    // What ends the list, of which logits, which element says so, whose end it is, and how far the other token.
+    let half = GenerateParams { top_k: 8, top_p_q16: 1 << 15, ..sampled.clone() };
+    for (params, logits, index, end, apart) in [
+        (GenerateParams { top_k: 5, ..sampled.clone() }, &rising, 0, 0, -1),
+        (GenerateParams { top_p_q16: 30_000, ..sampled.clone() }, &rising, 1, 1, -1),
+        (GenerateParams { min_p_q16: 30_000, ..sampled.clone() }, &rising, 1, 2, -1),
+        // One that is kept, too, and not the last.
+        (GenerateParams { min_p_q16: 30_000, ..sampled.clone() }, &rising, 1, 1, 1),
+        // Four of eight are half the mass, and the fifth is none of it.
+        (half, &flat, 1, 1, 1),
     ] {
-        let draw = Draw::new(&params, 1, 0, &logits);
+        let draw = Draw::new(&params, 1, 0, logits);
         let mut steps =
             Steps::new(Program { model: &model, layer: 1, position: 0, token: 0, before: None, earlier: &[], draw });
         steps.agree(Name::out(Place::Logits), logits.iter().map(|l| i128::from(*l)).collect());
@@ -148,7 +154,7 @@ fn the_ends_of_a_draw_are_checked() {
         let (mut claim, mut witness) = question(&mut steps, sampler(Stage::Kept, 0), index, &tree);
         assert!(court.call(&claim, &witness).success);
         // The same with all that would show another token to be the end.
-        let other = draw.ends[end] - 1;
+        let other = draw.ends[end].saturating_add_signed(apart);
         let (more, theirs) = question(&mut steps, sampler(Stage::Out, other), 0, &tree);
         let known = claim.inputs.len() as u32;
         claim.inputs.extend(more.inputs);
