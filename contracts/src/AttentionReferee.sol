@@ -3,7 +3,8 @@ pragma solidity 0.8.37;
 
 import "./Integers.sol";
 import {elementAt} from "./Openings.sol";
-import {BLOCK, Claim, Kind, Model, Place, Programs, SEGMENT, Stage, Witness} from "./Programs.sol";
+import {BLOCK, Claim, Kind, Model, Place, SEGMENT, Stage, Witness} from "./Claims.sol";
+import {Programs} from "./Programs.sol";
 
 /// @title Recomputes one element of attention (rule 8 of docs/EXACT.md), of the draw (10) or of a log probability (17)
 /// @notice Apart from {Referee}, which hands such claims on, only for the size of its code.

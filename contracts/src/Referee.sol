@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import "./Integers.sol";
 import {elementAt, littleAt, wordAt} from "./Openings.sol";
 import {AttentionReferee} from "./AttentionReferee.sol";
-import "./Programs.sol";
+import "./Claims.sol";
+import {Programs} from "./Programs.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
 /// @title Recomputes one element of the integer program of docs/EXACT.md

@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {AttentionReferee} from "../src/AttentionReferee.sol";
 import {OUT_OF_RANGE, codeOf, exp2neg, gateTimes, rsh, ranged, sigmoid, sineCosine} from "../src/Integers.sol";
 import "../src/Openings.sol";
-import {Claim, Place, Programs, Witness} from "../src/Programs.sol";
+import {Claim, Place, Witness} from "../src/Claims.sol";
+import {Programs} from "../src/Programs.sol";
 import {Referee} from "../src/Referee.sol";
 import {Base} from "./Base.sol";
 
