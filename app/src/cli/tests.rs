@@ -138,3 +138,15 @@ fn a_price_may_be_two() {
         assert!(asked(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_mistyped_account_is_refused() {
+    use super::ledger::account;
+    let good = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    assert_eq!(account(good), account(&good.to_lowercase()));
+    assert!(account(good).is_ok() && account(&good[2..]).is_ok());
+    let typo = good.replace("dc3A", "dc3a");
+    for bad in ["", "0x12", &typo, &format!("0x{good}"), "0x0000000000000000000000000000000000000000"] {
+        assert!(account(bad).is_err(), "{bad}");
+    }
+}
