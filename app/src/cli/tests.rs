@@ -61,9 +61,9 @@ fn a_validator_is_named_with_its_power_and_operator() {
     let (key, owner) = (Address([1; 20]), Address([2; 20]));
     let line = |rest: &str| format!("{key}{rest}");
     for (text, power, operator) in [
-        (line(""), 1, key),
+        (line(""), 0, key),
         (line("=3"), 3, key),
-        (line(&format!("@{owner}")), 1, owner),
+        (line(&format!("@{owner}")), 0, owner),
         (line(&format!("=3@{owner}")), 3, owner),
         (line(&format!("@{owner}=3")), 3, owner),
     ] {
