@@ -4,14 +4,18 @@ mod demo;
 mod engine;
 mod kv;
 mod ledger;
+mod owner;
 mod sampling;
+mod wishes;
 
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
-pub(crate) use ledger::{Asset, LedgerCommand, WalletCommand};
+pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
+use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
+use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
@@ -90,6 +94,9 @@ pub(crate) enum Command {
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// The owner's bond.
+    #[command(subcommand)]
+    Stake(StakeCommand),
     /// Look at the chain that holds it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -142,15 +149,18 @@ pub(crate) struct UpArgs {
     /// that nobody uses make way for others.
     #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) memory_max: Option<u64>,
-    /// Price asked for a million output tokens, in tokens of money; input costs a quarter.
-    #[arg(long, value_parser = price)]
-    pub(crate) price: Option<f64>,
+    /// Price asked for a million output tokens, in tokens of money; input costs a quarter. As LEAST..MOST it follows
+    /// demand between the two.
+    #[arg(long, value_name = "PRICE|LEAST..MOST", value_parser = asked)]
+    pub(crate) price: Option<[f64; 2]>,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
     /// File whose first line opens the wallet, if it is locked; asked for at a terminal unless told otherwise. Without it
     /// the node earns, but orders nothing until `wallet unlock`.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) owner: OwnerArgs,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,
@@ -231,6 +241,11 @@ pub(crate) struct BatchArgs {
     /// Run nothing if any line is bad.
     #[arg(long)]
     pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) wishes: Wishes,
+    /// Only say how long it would take, what it would cost at most, and why nodes would not work for it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `job …`.
@@ -337,6 +352,13 @@ fn threads() -> RangedU64ValueParser<usize> {
 
 fn workers() -> RangedI64ValueParser<u32> {
     RangedI64ValueParser::new().range(i64::from(*NODES.start())..=i64::from(*NODES.end()))
+}
+
+/// A price, or two between which it moves.
+fn asked(text: &str) -> Result<[f64; 2], String> {
+    let Some((least, most)) = text.split_once("..") else { return price(text).map(|one| [one, one]) };
+    let ends = [price(least)?, price(most)?];
+    if ends[0] <= ends[1] { Ok(ends) } else { Err("the least is more than the most".into()) }
 }
 
 /// A price as the user writes it, checked.

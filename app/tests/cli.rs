@@ -460,10 +460,34 @@ fn a_wallet_is_restored_locked_and_opened() {
     folder.json(&["wallet", "send", to, "2.5", "--asset", "stake", "--passphrase-file", &file]);
     let (error, _) = folder.error(&["wallet", "send", to, "2.5", "--passphrase-file", &file]);
     assert!(error["message"].as_str().unwrap().contains("can't be sent"), "{error}");
+    let bond = folder.json(&["stake", "add", "3", "--role", "work", "--role", "verify", "--passphrase-file", &file]);
+    assert_eq!((&bond["among_the_largest"], &bond["roles"]), (&json!(true), &json!(["work", "validate", "verify"])));
+    let bonded: u64 = bond["bonded"].as_str().unwrap().parse().unwrap();
+    let out = folder.json(&["stake", "withdraw", "1", "--passphrase-file", &file]);
+    assert_eq!((&out["bonded"], &out["unbonding"]), (&json!((bonded - 1_000_000).to_string()), &json!("1000000")));
+    let (error, _) = folder.error(&["stake", "withdraw", "--passphrase-file", &file]);
+    assert!(error["message"].as_str().unwrap().contains("is free at"), "{error}");
     assert_eq!(folder.json(&["wallet", "top-up"])["available"], "10000000");
     let history = folder.json(&["wallet", "history"]);
     assert_eq!(
         (&history["history"][0]["what"], &history["history"][0]["amount"]),
         (&json!("credit"), &json!("+10000000"))
     );
+}
+
+#[test]
+fn an_owner_s_hours_keep_the_machine_and_say_so() {
+    let folder = Folder::new();
+    let hour = (jiff::Zoned::now().hour() + 12) % 24;
+    let hours = format!("{hour}:00-{hour}:01");
+    let _node = up(&folder, &["--provide", "--ledger", "off", "--hours", &hours, "--reclaim", "0"]);
+    let deadline = std::time::Instant::now() + SILENCE_MAX;
+    loop {
+        let why = folder.json(&["provide", "why"]);
+        let reasons = why["reasons"].as_array().unwrap();
+        if reasons.iter().any(|reason| reason["message"].as_str().unwrap().contains("outside the owner's hours")) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{why}");
+    }
 }

@@ -6,6 +6,7 @@ import {DepositGate, IDepositStop} from "./DepositGate.sol";
 import {Records} from "./Records.sol";
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
@@ -31,6 +32,7 @@ interface IStaking {
 /// `UNBOND_S` is longer than any window in which evidence can come up. A second unbonding starts its time anew.
 contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
     using EnumerableSet for EnumerableSet.AddressSet;
+    using SafeERC20 for IERC20;
 
     /// @param roles bit set: 1 work, 2 store, 4 validate, 8 verify
     /// @param validatorKey signs votes of the consensus; not the operator's key
@@ -49,8 +51,10 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
 
     uint40 public immutable UNBOND_S;
     uint40 public immutable JAIL_S;
-    /// Least bond of a validator.
+    /// Least bond of a validator; its voting power is its bond divided by this.
     uint128 public immutable VALIDATOR_BOND_MIN;
+    /// Seconds of an epoch: the first block of a new one names the validators of the blocks after it.
+    uint40 public immutable EPOCH_S;
     /// Gets what is slashed and no reporter's.
     address public immutable treasury;
 
@@ -84,27 +88,56 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
         uint40 unbondS;
         uint40 jailS;
         uint128 validatorBondMin;
+        uint40 epochS;
         address[] slashers;
+        Initial[] initial;
     }
 
+    /// A stake that is here from the beginning.
+    struct Initial {
+        address operator;
+        address validatorKey;
+        uint128 bonded;
+        uint8 roles;
+    }
+
+    /// Initial stakes are of tokens that lie at this address already; what lies there beyond them is the treasury's.
     constructor(Options memory options) Credits(options.token) DepositGate(options.gate) {
         require(options.treasury != address(0), NoTreasury());
         (treasury, UNBOND_S, JAIL_S) = (options.treasury, options.unbondS, options.jailS);
-        VALIDATOR_BOND_MIN = options.validatorBondMin;
+        (VALIDATOR_BOND_MIN, EPOCH_S) = (options.validatorBondMin, options.epochS);
         _grantRole(DEFAULT_ADMIN_ROLE, options.admin);
         for (uint256 i = 0; i < options.slashers.length; i++) {
             _grantRole(SLASHER, options.slashers[i]);
         }
+        if (options.initial.length > 0) _begin(options);
+    }
+
+    function _begin(Options memory options) private {
+        uint256 bonds = 0;
+        for (uint256 i = 0; i < options.initial.length; i++) {
+            Initial memory one = options.initial[i];
+            _setKey(one.operator, one.validatorKey);
+            _bond(one.operator, one.bonded, one.roles);
+            bonds += one.bonded;
+        }
+        uint256 have = options.token.balanceOf(address(this));
+        require(have >= bonds, ShortTransfer(bonds, have));
+        if (have > bonds) options.token.safeTransfer(options.treasury, have - bonds);
     }
 
     /// @notice Adds `amount` to the caller's bond, for `roles` from now on.
     function bond(uint128 amount, uint8 roles) external nonReentrant depositsOpen {
-        Stake storage stake = stakes[msg.sender];
+        _bond(msg.sender, amount, roles);
+        if (amount > 0) _take(msg.sender, amount);
+    }
+
+    function _bond(address operator, uint128 amount, uint8 roles) private {
+        Stake storage stake = stakes[operator];
         stake.bonded += amount;
         stake.roles = roles;
-        _list(msg.sender);
-        emit Bonded(msg.sender, amount, roles);
-        if (amount > 0) _take(msg.sender, amount);
+        _list(operator);
+        emit Bonded(operator, amount, roles);
     }
 
     /// @notice Starts the way out of `amount`; it can still be slashed.
@@ -131,13 +164,17 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
 
     /// @notice Names the key that signs the caller's votes; the key signed `ValidatorKey(operator, key)`.
     function setValidatorKey(address key, bytes calldata signature) external {
-        require(operatorOf[key] == address(0) || operatorOf[key] == msg.sender, KeyTaken(key));
         bytes32 digest = _digest(keccak256(abi.encode(KEY_TYPEHASH, msg.sender, key)));
         require(ECDSA.recover(digest, signature) == key, InvalidSignature());
-        operatorOf[key] = msg.sender;
-        stakes[msg.sender].validatorKey = key;
-        _list(msg.sender);
-        emit ValidatorKeySet(msg.sender, key);
+        _setKey(msg.sender, key);
+    }
+
+    function _setKey(address operator, address key) private {
+        require(operatorOf[key] == address(0) || operatorOf[key] == operator, KeyTaken(key));
+        operatorOf[key] = operator;
+        stakes[operator].validatorKey = key;
+        _list(operator);
+        emit ValidatorKeySet(operator, key);
     }
 
     /// @inheritdoc IStaking
@@ -190,22 +227,22 @@ contract Staking is IStaking, Credits, DepositGate, AccessControl, Records {
         returns (address[] memory operators, address[] memory keys, uint128[] memory bonds)
     {
         address[] memory all = validators.values();
+        uint128[] memory bonded = new uint128[](all.length);
+        for (uint256 i = 0; i < all.length; i++) {
+            bonded[i] = stakes[all[i]].bonded;
+        }
         uint256 count = all.length < most ? all.length : most;
         (operators, keys, bonds) = (new address[](count), new address[](count), new uint128[](count));
         for (uint256 i = 0; i < count; i++) {
             uint256 best = i;
             for (uint256 j = i + 1; j < all.length; j++) {
-                if (_before(all[j], all[best])) best = j;
+                bool larger = bonded[j] > bonded[best];
+                if (larger || (bonded[j] == bonded[best] && all[j] < all[best])) best = j;
             }
             (all[i], all[best]) = (all[best], all[i]);
-            Stake storage stake = stakes[all[i]];
-            (operators[i], keys[i], bonds[i]) = (all[i], stake.validatorKey, stake.bonded);
+            (bonded[i], bonded[best]) = (bonded[best], bonded[i]);
+            (operators[i], keys[i], bonds[i]) = (all[i], stakes[all[i]].validatorKey, bonded[i]);
         }
-    }
-
-    function _before(address a, address b) private view returns (bool) {
-        (uint128 x, uint128 y) = (stakes[a].bonded, stakes[b].bonded);
-        return x > y || (x == y && a < b);
     }
 
     /// Keeps the list of those who may validate true.

@@ -65,7 +65,9 @@ contract GenesisTest is Base {
         put(
             address(staking),
             type(Staking).creationCode,
-            abi.encode(Staking.Options(token, gate, admin, admin, 45 days, 1 days, 100, judges))
+            abi.encode(
+                Staking.Options(token, gate, admin, admin, 45 days, 1 days, 100, 600, judges, new Staking.Initial[](0))
+            )
         );
         put(
             address(vault),
@@ -117,7 +119,18 @@ contract GenesisTest is Base {
 
     function test_credit_cannot_be_staked() public {
         Staking other = new Staking(
-            Staking.Options(credit, IDepositStop(address(0)), admin, admin, 45 days, 1 days, 100, new address[](0))
+            Staking.Options(
+                credit,
+                IDepositStop(address(0)),
+                admin,
+                admin,
+                45 days,
+                1 days,
+                100,
+                600,
+                new address[](0),
+                new Staking.Initial[](0)
+            )
         );
         faucet.grant(payable(alice), "invite", Faucet.Pair(1000, 0));
         vm.startPrank(alice);

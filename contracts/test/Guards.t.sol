@@ -34,7 +34,7 @@ contract GuardsTest is Channels, IDepositStop {
 
     function setUp() public {
         address[] memory nobody = new address[](0);
-        staking = new Staking(Staking.Options(hook, this, admin, admin, 1, 1, 1, nobody));
+        staking = new Staking(Staking.Options(hook, this, admin, admin, 1, 1, 1, 1, nobody, new Staking.Initial[](0)));
         allotments = new Allotments(hook, this, settlement);
         escrow = new ComputeEscrow(hook, this);
         beacon = new Beacon(Beacon.Options(hook, this, 60, 40, 10, 1, admin));
@@ -167,7 +167,9 @@ contract GuardsTest is Channels, IDepositStop {
     function test_a_token_that_keeps_a_fee_is_refused() public {
         FeeToken fees = new FeeToken(address(this));
         fees.mint(address(this), 100);
-        Staking other = new Staking(Staking.Options(fees, this, admin, admin, 1, 1, 1, new address[](0)));
+        Staking other = new Staking(
+            Staking.Options(fees, this, admin, admin, 1, 1, 1, 1, new address[](0), new Staking.Initial[](0))
+        );
         fees.approve(address(other), 100);
         vm.expectRevert(abi.encodeWithSelector(Credits.ShortTransfer.selector, 100, 99));
         other.bond(100, 1);
@@ -175,7 +177,9 @@ contract GuardsTest is Channels, IDepositStop {
 
     function test_no_treasury_no_contract() public {
         vm.expectPartialRevert(Staking.NoTreasury.selector);
-        new Staking(Staking.Options(hook, this, admin, address(0), 1, 1, 1, new address[](0)));
+        new Staking(
+            Staking.Options(hook, this, admin, address(0), 1, 1, 1, 1, new address[](0), new Staking.Initial[](0))
+        );
         vm.expectPartialRevert(Beacon.NoTreasury.selector);
         new Beacon(Beacon.Options(hook, this, 60, 40, 10, 1, address(0)));
     }

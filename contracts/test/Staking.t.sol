@@ -24,7 +24,9 @@ abstract contract Stakes is Base {
             unbondS: UNBOND_S,
             jailS: JAIL_S,
             validatorBondMin: 100,
-            slashers: new address[](1)
+            epochS: 600,
+            slashers: new address[](1),
+            initial: new Staking.Initial[](0)
         });
         options.slashers[0] = slasher;
         made = new Staking(options);
@@ -162,6 +164,58 @@ contract StakingTest is Stakes {
         staking.unbond(101);
         (operators,,) = staking.topValidators(9);
         vm.assertEq(operators.length, 2);
+    }
+
+    function initial(address operator, address validatorKey, uint128 bonded)
+        private
+        view
+        returns (Staking.Options memory made)
+    {
+        made = Staking.Options({
+            token: token,
+            gate: IDepositStop(address(0)),
+            admin: admin,
+            treasury: treasury,
+            unbondS: UNBOND_S,
+            jailS: JAIL_S,
+            validatorBondMin: 100,
+            epochS: 600,
+            slashers: new address[](0),
+            initial: new Staking.Initial[](2)
+        });
+        made.initial[0] = Staking.Initial(alice, key, 300, 4);
+        made.initial[1] = Staking.Initial(operator, validatorKey, bonded, 4);
+    }
+
+    /// A genesis: the tokens lie where the contract will be; what no bond takes is the treasury's.
+    function test_initial_stakes() public {
+        Staking made = Staking(address(0x7a1c05));
+        token.mint(address(made), 1000);
+        uint256 supply = token.totalSupply();
+        predeploy(address(made), abi.encodePacked(type(Staking).creationCode, abi.encode(initial(bob, carol, 200))));
+        (address[] memory operators, address[] memory keys, uint128[] memory bonds) = made.topValidators(9);
+        vm.assertEq(operators.length, 2);
+        vm.assertEq(operators[0], alice);
+        vm.assertEq(keys[0], key);
+        vm.assertEq(keys[1], carol);
+        vm.assertEq(uint256(bonds[0]) + bonds[1], 500);
+        vm.assertEq(made.operatorOf(carol), bob);
+        vm.assertEq(token.balanceOf(address(made)), 500);
+        vm.assertEq(token.balanceOf(treasury), 500);
+        vm.assertEq(token.totalSupply(), supply);
+        vm.startPrank(bob);
+        made.unbond(200);
+        skip(UNBOND_S);
+        made.finishUnbond();
+        made.withdraw(bob);
+        vm.assertEq(token.balanceOf(bob), FUNDS + 200);
+    }
+
+    function test_initial_stakes_are_paid_for_and_each_key_is_ones() public {
+        vm.expectPartialRevert(Credits.ShortTransfer.selector);
+        new Staking(initial(bob, carol, 200));
+        vm.expectPartialRevert(Staking.KeyTaken.selector);
+        new Staking(initial(bob, key, 200));
     }
 
     function test_a_validator_key_has_one_operator() public {

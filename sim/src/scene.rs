@@ -183,6 +183,7 @@ impl World<'_> {
             nodes_max: 16,
             own: false,
             audit: AuditPolicy::Drawn,
+            prefer: talkoo_base::Preferences::default(),
         };
         self.nodes[client as usize].jobs.push(spec.clone());
         self.job_ms.get_or_insert((0, 0)).0 = self.now;

@@ -47,7 +47,7 @@ const JUDGES: &[Judge] = &[
     },
     Judge {
         name: "validators",
-        what: "four validators and a follower as processes: kill -9 at random, no fork, all come back level",
+        what: "four validators and a follower as processes: kill -9, partition, full disk, one joins by stake, one votes twice",
         quick: false,
         run: validators,
     },

@@ -5,8 +5,8 @@ use crate::ledger::Url;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use talkoo_base::{Address, Validator};
-use talkoo_ledger::contracts::WINDOW_S;
+use talkoo_base::Address;
+use talkoo_ledger::contracts::{EPOCH_S, Staker, WINDOW_S};
 
 /// Where the money is.
 #[derive(Args, Clone)]
@@ -55,10 +55,22 @@ fn account(text: &str) -> Result<Address, String> {
         .map_err(|_| "it is no address; `ledger key` prints one".into())
 }
 
-fn validator(text: &str) -> Result<Validator, String> {
-    let (address, power) = text.split_once('=').unwrap_or((text, "1"));
-    let power = power.parse().ok().filter(|power| *power > 0).ok_or("a power is a whole number above 0")?;
-    Ok(Validator { address: account(address)?, power })
+fn staker(text: &str) -> Result<Staker, String> {
+    let (address, mut rest) = text.split_at(text.find(['=', '@']).unwrap_or(text.len()));
+    let mut staker = Staker::own(account(address)?, 1);
+    while !rest.is_empty() {
+        let (kind, value) = rest.split_at(1);
+        let (value, more) = value.split_at(value.find(['=', '@']).unwrap_or(value.len()));
+        match kind {
+            "@" => staker.operator = account(value)?,
+            _ => {
+                let power = value.parse().ok().filter(|power| *power > 0);
+                staker.validator.power = power.ok_or("a power is a whole number above 0")?;
+            }
+        }
+        rest = more;
+    }
+    Ok(staker)
 }
 
 impl LedgerArgs {
@@ -93,6 +105,55 @@ pub(crate) struct Secret {
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
+/// What a bond is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Answers jobs.
+    Work,
+    /// Keeps data.
+    Store,
+    /// Votes on blocks.
+    Validate,
+    /// Re-runs others' answers.
+    Verify,
+}
+
+impl Role {
+    /// Its word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Store => "store",
+            Self::Validate => "validate",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// What `stake` does.
+#[derive(Subcommand)]
+pub(crate) enum StakeCommand {
+    /// Add to the owner's bond.
+    Add {
+        /// How much, as 1000 or 2.5.
+        amount: String,
+        /// What for; what the bond is for already stays.
+        #[arg(long, value_enum, default_values_t = [Role::Work])]
+        role: Vec<Role>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Start the way out of an amount, which takes 32 days; without one, take what has arrived.
+    Withdraw {
+        /// How much.
+        amount: Option<String>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Say what is bonded, for what, and what is on its way out.
+    Status,
+}
+
 /// What can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Asset {
@@ -116,9 +177,9 @@ pub(crate) enum WalletCommand {
         /// Comma-separated values instead of a table.
         #[arg(long)]
         csv: bool,
-        /// The first block to look at.
-        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
-        since: u64,
+        /// The first block to look at; all of a chain of ours, and the last 10,000 of another, unless told otherwise.
+        #[arg(long, value_name = "BLOCK")]
+        since: Option<u64>,
     },
     /// Send money of the owner's to an account.
     Send {
@@ -184,19 +245,28 @@ pub(crate) enum LedgerCommand {
         #[command(flatten)]
         at: LedgerAt,
     },
-    /// Print the address of this folder's validator key, for a genesis.
-    Key,
+    /// Print the addresses of this folder's validator key and owner, for a genesis: KEY@OWNER.
+    Key {
+        /// Print instead the call of the staking contract (as data) with which this account's bond votes by this folder's
+        /// key: `setValidatorKey`, signed by the key.
+        #[arg(long, value_name = "ADDRESS", value_parser = account)]
+        operator: Option<Address>,
+    },
     /// Print a genesis for several validators: every node of the network starts with the same file.
     Genesis {
-        /// A validator's address, as `ledger key` prints it there; `=POWER` if not all have the same.
-        #[arg(long = "validator", value_name = "ADDRESS[=POWER]", required = true, value_parser = validator)]
-        validators: Vec<Validator>,
-        /// Who holds the token at first; the first validator unless told otherwise.
+        /// A validator's address, and whose its bond is, as `ledger key` prints them there; its own unless told
+        /// otherwise. `=POWER` if not all have the same: each unit is a bond of 1,000 tokens.
+        #[arg(long = "validator", value_name = "ADDRESS[=POWER][@OPERATOR]", required = true, value_parser = staker)]
+        stakers: Vec<Staker>,
+        /// Who holds the rest of the token at first; the first operator unless told otherwise.
         #[arg(long, value_name = "ADDRESS", value_parser = account)]
         founder: Option<Address>,
         /// Seconds that a worker's proceeds can be challenged.
         #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
         challenge_window: u64,
+        /// Seconds of an epoch: the first block of each names those with the largest bonds as validators.
+        #[arg(long, value_name = "S", default_value_t = EPOCH_S)]
+        epoch: u64,
     },
     /// Measure how many transfers and claims this machine executes and writes in a second, on one thread.
     Bench {
@@ -248,9 +318,9 @@ pub(crate) enum LedgerCommand {
         /// Comma-separated values instead of JSON lines.
         #[arg(long)]
         csv: bool,
-        /// The first block to look at.
-        #[arg(long, value_name = "BLOCK", default_value_t = 0)]
-        since: u64,
+        /// The first block to look at; all of a chain of ours, and the last 10,000 of another, unless told otherwise.
+        #[arg(long, value_name = "BLOCK")]
+        since: Option<u64>,
         #[command(flatten)]
         at: LedgerAt,
     },
@@ -275,7 +345,7 @@ impl LedgerCommand {
             | Self::Export { at, .. }
             | Self::Receipt { at, .. }
             | Self::Verify { at, .. } => at.rpc.as_ref(),
-            Self::Bench { .. } | Self::Key | Self::Genesis { .. } | Self::Deploy { .. } => None,
+            Self::Bench { .. } | Self::Key { .. } | Self::Genesis { .. } | Self::Deploy { .. } => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use clap::{ArgAction, CommandFactory};
+use talkoo_base::Address;
+use talkoo_ledger::contracts::Staker;
 
 #[test]
 fn numbers_that_mean_nothing_are_refused() {
@@ -34,6 +36,10 @@ fn numbers_that_mean_nothing_are_refused() {
         "batch f --nodes 0",
         "batch f --verify maybe",
         "demo --prompts 0",
+        "ledger genesis --validator 0x01",
+        "ledger genesis --validator 0x0101010101010101010101010101010101010101=0",
+        "ledger genesis --validator 0x0101010101010101010101010101010101010101@",
+        "ledger genesis --validator 0x0101010101010101010101010101010101010101=2=x",
     ];
     for line in bad {
         let words = std::iter::once("talkoo").chain(line.split(' '));
@@ -47,6 +53,24 @@ fn numbers_that_mean_nothing_are_refused() {
         "run m p --frequency-penalty -2 --presence-penalty -0.5",
     ] {
         assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_validator_is_named_with_its_power_and_operator() {
+    let (key, owner) = (Address([1; 20]), Address([2; 20]));
+    let line = |rest: &str| format!("{key}{rest}");
+    for (text, power, operator) in [
+        (line(""), 1, key),
+        (line("=3"), 3, key),
+        (line(&format!("@{owner}")), 1, owner),
+        (line(&format!("=3@{owner}")), 3, owner),
+        (line(&format!("@{owner}=3")), 3, owner),
+    ] {
+        let words = ["talkoo", "ledger", "genesis", "--validator", &text];
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let Command::Ledger(LedgerCommand::Genesis { stakers, .. }) = cli.command else { panic!("another command") };
+        assert_eq!(stakers, [Staker { operator, ..Staker::own(key, power) }], "{text}");
     }
 }
 
@@ -104,4 +128,13 @@ fn every_command_and_flag_is_explained_in_one_line() {
     let mut command = Cli::command();
     command.build();
     check(&command);
+}
+
+#[test]
+fn a_price_may_be_two() {
+    use super::asked;
+    assert_eq!((asked("0.4"), asked("0.1..1.5")), (Ok([0.4, 0.4]), Ok([0.1, 1.5])));
+    for bad in ["", "..", "1..", "2..1", "a..b", "-1..1", "1..2..3"] {
+        assert!(asked(bad).is_err(), "{bad}");
+    }
 }

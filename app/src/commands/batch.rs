@@ -6,7 +6,7 @@ use super::{Failure, Show, failure, print, say};
 use crate::cli::BatchArgs;
 use crate::client::Client;
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,7 +32,12 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
         "max_price": args.max_price,
         "verify": args.verify,
         "strict": args.strict,
+        "provider": args.wishes.to_json(),
     });
+    if args.dry_run {
+        quote(&client.post("/quotes", &order)?, show);
+        return Ok(ExitCode::SUCCESS);
+    }
     let posted = client.post("/jobs", &order)?;
     let job = posted["job"].as_str().context("the node named no job")?.to_owned();
     let bad = posted["bad"].as_array().cloned().unwrap_or_default();
@@ -67,6 +72,29 @@ pub(super) fn run(args: &BatchArgs, output: Option<&Path>, data_dir: &Path, show
         say(&format!("receipts: {}", data_dir.join("receipts").join(&job).display()));
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// What a batch would take.
+fn quote(quote: &Value, show: &Show) {
+    if show.json() {
+        return show.value(quote);
+    }
+    let seconds =
+        |key: &str| quote[key].as_u64().map_or("?".into(), |ms| format!("{}.{:03} s", ms / 1_000, ms % 1_000));
+    let cost = quote["cost_max"].as_str().unwrap_or("?");
+    print(&format!(
+        "{} steps, {} tokens in, at most {} out",
+        quote["steps"], quote["input_tokens"], quote["output_tokens_max"]
+    ));
+    match quote["workers"].as_array().map_or(0, Vec::len) {
+        0 => print("nobody would work for it now"),
+        count => {
+            let (likely, late) = (seconds("p50_ms"), seconds("p95_ms"));
+            print(&format!("{count} workers; likely {likely}, late {late}; at most {cost}"));
+        }
+    }
+    print(&format!("not among them: {}", quote["summary"].as_str().unwrap_or("?")));
+    say("nothing was ordered, and nothing is held for it; re-runs by others come on top");
 }
 
 /// The first Ctrl-C detaches and says how to come back; a second one within two seconds cancels.

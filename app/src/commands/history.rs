@@ -11,12 +11,12 @@ use std::collections::btree_map::Entry;
 use talkoo_ledger::bindings::IToken;
 
 /// Prints every movement of an owner's money, first the oldest.
-pub(super) fn run(books: &Books, owner: Address, since: u64, csv: bool, show: &Show) -> Result<()> {
+pub(super) fn run(books: &Books, owner: Address, since: Option<u64>, csv: bool, show: &Show) -> Result<()> {
     let Books { place, rpc, .. } = books;
     let (kind, topic) = (IToken::Transfer::SIGNATURE_HASH.to_string(), owner.into_word().to_string());
     let mut rows = Vec::new();
     for topics in [json!([kind, topic]), json!([kind, null, topic])] {
-        events(rpc, since, place.at.token, &topics, |log| rows.push(Transfer::of(log)))?;
+        events(books, since, place.at.token, &topics, |log| rows.push(Transfer::of(log)))?;
     }
     rows.sort_by_key(|row| row.block);
     let mut times = BTreeMap::new();

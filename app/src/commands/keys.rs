@@ -149,7 +149,7 @@ pub(super) fn send(books: &Books, key: &SecretKey, to: Address, amount: &str, as
 }
 
 /// An amount as people write it, in its smallest unit.
-fn parse(text: &str, decimals: usize) -> Option<U256> {
+pub(super) fn parse(text: &str, decimals: usize) -> Option<U256> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(part) || part.len() > decimals || whole.len() > 30 || whole.is_empty() {

@@ -4,18 +4,17 @@ use super::wallet::{Books, Transfer, events};
 use super::{Failure, Show, keys, print, proved, read_receipt, say};
 use crate::cli::LedgerCommand;
 use crate::client::Client;
-use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy};
-use alloy_primitives::{Address, U256};
-use alloy_sol_types::SolEvent;
+use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy, set_validator_key};
+use alloy_primitives::{U256, hex};
+use alloy_sol_types::{SolCall as _, SolEvent};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use talkoo_base::{Network, RefusalCode, SecretKey, Signer, Validator};
+use talkoo_base::{Network, RefusalCode, SecretKey, Signer};
 use talkoo_disk::DataDir;
 use talkoo_ledger::bindings::{ISettlement, IToken};
-use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::contracts::{Beginning, Staker};
 use talkoo_proof::verify_kept;
 
 pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Result<ExitCode> {
@@ -24,12 +23,17 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
         return Ok(ExitCode::SUCCESS);
     }
     match command {
-        LedgerCommand::Key => {
-            print(&DataDir::open(data_dir)?.validator_key()?.address().to_string());
+        LedgerCommand::Key { operator } => {
+            let dir = DataDir::open(data_dir)?;
+            let key = dir.validator_key()?;
+            print(&match operator {
+                Some(operator) => hex::encode_prefixed(set_validator_key(&key, *operator).abi_encode()),
+                None => format!("{}@{}", key.address(), dir.owner().open()?.address()),
+            });
             return Ok(ExitCode::SUCCESS);
         }
-        LedgerCommand::Genesis { validators, founder, challenge_window } => {
-            print(&genesis(validators, *founder, *challenge_window)?);
+        LedgerCommand::Genesis { stakers, founder, challenge_window, epoch } => {
+            print(&genesis(stakers, *founder, *challenge_window, *epoch)?);
             return Ok(ExitCode::SUCCESS);
         }
         LedgerCommand::Deploy { rpc, key, token, challenge_window } => {
@@ -38,17 +42,18 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
         }
         _ => {}
     }
-    let Books { place, rpc, .. } = match command.rpc() {
+    let books = match command.rpc() {
         Some(url) => Books::at(Place::find(url)?),
         None => Books::of(&Client::of(data_dir)?)?,
     };
+    let Books { place, rpc, .. } = &books;
     let found = |value: Value, what: &str| {
         let hint = "`ledger status` says which block is the last";
         let missing = || Failure::new(RefusalCode::Malformed, format!("the ledger has no such {what}"), hint);
         if value.is_null() { Err(missing()) } else { Ok(value) }
     };
     match command {
-        LedgerCommand::Status { .. } => show.value(&state(&rpc, &place)?),
+        LedgerCommand::Status { .. } => show.value(&state(rpc, place)?),
         LedgerCommand::Block { block, .. } => {
             let (method, block) = match block.len() {
                 66 => ("eth_getBlockByHash", json!(block)),
@@ -64,7 +69,7 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
             let receipt = rpc.ask("eth_getTransactionReceipt", &json!([hash]))?;
             show.value(&json!({"transaction": transaction, "receipt": receipt}));
         }
-        LedgerCommand::Export { csv, since, .. } => export(&rpc, place.at.token, *since, *csv)?,
+        LedgerCommand::Export { csv, since, .. } => export(&books, *since, *csv)?,
         LedgerCommand::Verify { files, genesis, .. } => {
             if place.is_outside() {
                 let hint = "ask a server you trust: `ledger receipt` says what it answers";
@@ -72,11 +77,11 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
                 return Err(Failure::new(RefusalCode::Malformed, why, hint).into());
             }
             let own = data_dir.join("chain/genesis.json");
-            return proved::run(files, genesis.as_deref().unwrap_or(&own), &rpc, show);
+            return proved::run(files, genesis.as_deref().unwrap_or(&own), rpc, show);
         }
-        LedgerCommand::Receipt { files, .. } => receipts(&rpc, &place, files, show)?,
+        LedgerCommand::Receipt { files, .. } => receipts(rpc, place, files, show)?,
         LedgerCommand::Bench { .. }
-        | LedgerCommand::Key
+        | LedgerCommand::Key { .. }
         | LedgerCommand::Genesis { .. }
         | LedgerCommand::Deploy { .. } => {}
     }
@@ -84,16 +89,16 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
 }
 
 /// The genesis of a network with these validators, dated now.
-fn genesis(validators: &[Validator], founder: Option<talkoo_base::Address>, window_s: u64) -> Result<String> {
+fn genesis(stakers: &[Staker], founder: Option<talkoo_base::Address>, window_s: u64, epoch_s: u64) -> Result<String> {
     let timestamp = crate::ledger::unix();
-    let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
-    let hint = "name each validator once";
-    if addresses.len() != validators.len() {
-        return Err(Failure::usage("a validator is named twice", hint).into());
-    }
-    let founder = founder.unwrap_or(validators[0].address).0.into();
-    let (chain_id, validators) = (Network::LOCAL_CHAIN_ID, validators.to_vec());
-    Ok(GenesisFile::checked(Beginning { chain_id, timestamp, validators, founder, window_s })?.to_json())
+    let founder = founder.unwrap_or(stakers[0].operator).0.into();
+    let (chain_id, stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
+    let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, epoch_s };
+    let file = GenesisFile::checked(beginning).map_err(|why| {
+        let hint = "name each validator once, with an operator of its own and power that bonds can pay";
+        Failure::usage(why.to_string(), hint)
+    })?;
+    Ok(file.to_json())
 }
 
 /// Our contracts on a chain without them.
@@ -165,12 +170,12 @@ fn state(rpc: &Rpc, place: &Place) -> Result<Value> {
 }
 
 /// Every movement of the payment token, one line each.
-fn export(rpc: &Rpc, token: Address, since: u64, csv: bool) -> Result<()> {
+fn export(books: &Books, since: Option<u64>, csv: bool) -> Result<()> {
     if csv {
         print("block,transaction,from,to,amount");
     }
     let topics = json!([IToken::Transfer::SIGNATURE_HASH.to_string()]);
-    events(rpc, since, token, &topics, |log| {
+    events(books, since, books.place.at.token, &topics, |log| {
         let Transfer { block, hash, from, to, amount } = Transfer::of(log);
         print(&if csv {
             format!("{block},{hash},{from},{to},{amount}")

@@ -15,6 +15,7 @@ mod receipt;
 mod run;
 mod show;
 mod simple;
+mod stake;
 mod target;
 mod up;
 mod wallet;
@@ -58,6 +59,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
+        Command::Stake(command) => stake::run(&data_dir, &command, show)?,
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
         Command::Down => simple::down(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,

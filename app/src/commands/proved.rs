@@ -1,5 +1,5 @@
 //! `ledger verify`: that a receipt was paid, from the chain's headers alone. The server is not trusted: what it says is
-//! checked against the validators of the genesis.
+//! checked against the validators of the genesis, and those to whom they handed over.
 
 use super::{Show, read_receipt};
 use crate::ledger::{GenesisFile, Rpc};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use talkoo_base::{Certificate, Digest, Network, Signature};
-use talkoo_ledger::light::{CHANNELS_AT, channel_of, channel_slot, check_final, check_slot, storage_root};
+use talkoo_base::{Address, Certificate, Digest, Network, Signature, Validator};
+use talkoo_ledger::light::{CHANNELS_AT, Handover, Trusted, channel_of, channel_slot, check_slot, storage_root};
 use talkoo_ledger::{Header, hash};
 use talkoo_proof::{Kept, verify_kept};
 
@@ -25,6 +25,7 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
         .with_context(|| format!("cannot read {}; give the network's genesis with --genesis", genesis.display()))?;
     let genesis = GenesisFile::parse(&text).with_context(|| format!("{} is no genesis", genesis.display()))?;
     let (mut rows, mut all) = (Vec::new(), true);
+    let mut trusted = Trusted::new(genesis.beginning().validators());
     for file in files {
         let kept = read_receipt(file)?;
         let facts = verify_kept(&kept).with_context(|| format!("{} does not hold by itself", file.display()))?;
@@ -36,7 +37,7 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
             kept.chain_id,
             genesis.beginning().chain_id
         );
-        let (block, claimed) = claimed(rpc, &genesis, &network, &kept)?;
+        let (block, claimed) = claimed(rpc, &mut trusted, &network, &kept)?;
         let paid = claimed >= facts.paid.0;
         all &= paid;
         rows.push(json!({
@@ -52,17 +53,21 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
 }
 
 /// What was claimed in all on a receipt's channel, and the block that proves it.
-fn claimed(rpc: &Rpc, genesis: &GenesisFile, network: &Network, kept: &Kept) -> Result<(u64, u128)> {
+fn claimed(rpc: &Rpc, trusted: &mut Trusted, network: &Network, kept: &Kept) -> Result<(u64, u128)> {
     let channel = kept.channel.id(network);
     for _ in 0..TRIES {
         let number = rpc.ask("eth_blockNumber", &json!([]))?;
         let slot = channel_slot(&channel);
         let proof = rpc.ask("eth_getProof", &json!([CHANNELS_AT.to_string(), [slot.to_string()], number]));
         let Ok(proof) = proof else { continue };
-        let header = bytes(&rpc.ask("debug_getRawHeader", &json!([number]))?)?;
-        let header = Header::decode(&mut header.as_ref()).context("the server's header is none")?;
+        let before = number.as_str().and_then(|text| text.parse::<U256>().ok()).unwrap_or_default();
+        let before = format!("{:#x}", before.saturating_sub(U256::from(1)));
+        let header = header(&rpc.ask("debug_getRawHeader", &json!([number]))?)?;
+        let parent = self::header(&rpc.ask("debug_getRawHeader", &json!([before]))?)?;
         let certificate = certificate(&rpc.ask("talkoo_getCertificate", &json!([number]))?)?;
-        check_final(&header, &certificate, &genesis.beginning().validators, network)
+        follow(rpc, trusted, header.number, network)?;
+        trusted
+            .check_final(&parent, &header, &certificate, network)
             .with_context(|| format!("block {} ({}) is not final", header.number, hash(&header)))?;
         let root = storage_root(header.state_root, CHANNELS_AT, &nodes(&proof["accountProof"])?)?;
         let word: U256 = proof["storageProof"][0]["value"].as_str().unwrap_or_default().parse()?;
@@ -70,6 +75,44 @@ fn claimed(rpc: &Rpc, genesis: &GenesisFile, network: &Network, kept: &Kept) -> 
         return Ok((header.number, channel_of(word).1));
     }
     bail!("blocks come faster than they can be asked about; try again")
+}
+
+/// Follows the changes of validators before a block.
+fn follow(rpc: &Rpc, trusted: &mut Trusted, block: u64, network: &Network) -> Result<()> {
+    loop {
+        let page = rpc.ask("talkoo_getHandovers", &json!([format!("{:#x}", trusted.since())]))?;
+        let page = page.as_array().context("the server's changes of validators are no list")?;
+        let handovers = page.iter().map(handover).collect::<Result<Vec<_>>>()?;
+        let before = trusted.since();
+        for handover in handovers.into_iter().take_while(|handover| handover.header.number < block) {
+            let number = handover.header.number;
+            trusted
+                .hand_over(handover, network)
+                .with_context(|| format!("the change of validators at block {number} is not proved"))?;
+        }
+        if trusted.since() == before {
+            return Ok(());
+        }
+    }
+}
+
+fn handover(value: &Value) -> Result<Handover> {
+    let validator = |value: &Value| -> Result<Validator> {
+        let address = bytes(&value["address"])?.as_ref().try_into().context("an address has 20 bytes")?;
+        let power: U256 = value["power"].as_str().unwrap_or_default().parse().context("a power is a number")?;
+        Ok(Validator { address: Address(address), power: power.saturating_to() })
+    };
+    let validators = value["validators"].as_array().context("a change of validators names nobody")?;
+    Ok(Handover {
+        parent: header(&value["parent"])?,
+        header: header(&value["header"])?,
+        certificate: certificate(&value["certificate"])?,
+        validators: validators.iter().map(validator).collect::<Result<_>>()?,
+    })
+}
+
+fn header(value: &Value) -> Result<Header> {
+    Header::decode(&mut bytes(value)?.as_ref()).context("the server's header is none")
 }
 
 fn bytes(value: &Value) -> Result<Bytes> {

@@ -26,7 +26,10 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         memory_bytes_max: args.memory_max.map_or_else(|| memory_bytes() / MEMORY_SHARE, |gib| gib << 30),
         is_polite: !args.no_polite,
     };
-    let price = args.price.map(price_of).transpose().map_err(Failure::from)?.unwrap_or(PRICE_DEFAULT);
+    let prices = match args.price {
+        Some([least, most]) => [price_of(least).map_err(Failure::from)?, price_of(most).map_err(Failure::from)?],
+        None => [PRICE_DEFAULT; 2],
+    };
     let listen = if args.listen.is_empty() { LISTEN_DEFAULT.map(str::to_owned).to_vec() } else { args.listen };
     if args.ledger.genesis.is_some() && !args.ledger.is_own() {
         let hint = "leave --genesis out, or say `--ledger own`";
@@ -39,6 +42,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
     Ok(Config {
         passphrase,
+        limits: args.owner.limits(),
         ledger,
         funded,
         network: args.network,
@@ -51,7 +55,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         allowance,
         engine: args.engine.server()?,
         kv: args.kv.format,
-        price,
+        prices,
         quota_bytes: args.quota << 30,
         data_dir,
     })

@@ -14,6 +14,9 @@ use talkoo_ledger::bindings::{ISettlement, IToken, IVault};
 /// Blocks that one question for events covers.
 const LOG_BLOCKS: u64 = 1_000;
 
+/// Blocks of an outside chain that are looked at, if nobody says how many.
+const OUTSIDE_BLOCKS: u64 = 10_000;
+
 /// The ledger that a command is about.
 pub(super) struct Books {
     pub(super) place: Place,
@@ -191,15 +194,17 @@ impl Transfer {
     }
 }
 
-/// Every event with these topics that a contract told since a block.
+/// Every event with these topics that a contract told since a block: of a chain that is long, the last ones.
 pub(super) fn events(
-    rpc: &Rpc,
-    since: u64,
+    books: &Books,
+    since: Option<u64>,
     contract: Address,
     topics: &Value,
     mut tell: impl FnMut(&Value),
 ) -> Result<()> {
+    let Books { place, rpc, .. } = books;
     let last: u64 = rpc.number("eth_blockNumber", &json!([]))?.saturating_to();
+    let since = since.unwrap_or(if place.is_outside() { last.saturating_sub(OUTSIDE_BLOCKS) } else { 0 });
     for from in (since..=last).step_by(usize::try_from(LOG_BLOCKS)?) {
         let to = last.min(from + LOG_BLOCKS - 1);
         let asked = json!([{

@@ -2,6 +2,7 @@
 
 use super::LedgerChoice;
 use super::executor::Allowance;
+use super::limits::Limits;
 use super::remote::Server;
 use crate::commands::Passphrase;
 use crate::models::Sources;
@@ -31,7 +32,10 @@ pub(crate) struct Config {
     pub(crate) allowance: Allowance,
     /// Another program's engine to offer.
     pub(crate) engine: Option<Server>,
-    pub(crate) price: Price,
+    /// What it asks: the least and the most; one price if they are equal.
+    pub(crate) prices: [Price; 2],
+    /// When the machine is not for others.
+    pub(crate) limits: Limits,
     /// Opens the wallet, if it is locked.
     pub(crate) passphrase: Option<Passphrase>,
     /// Which ledger holds the money.

@@ -9,7 +9,7 @@ mod worker;
 
 pub(super) use loaded::CREDIT_WAIT;
 
-pub(crate) use machine::memory_bytes;
+pub(crate) use machine::{Load, memory_bytes};
 
 use models::Models;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

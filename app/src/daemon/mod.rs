@@ -7,10 +7,12 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
+pub(crate) mod limits;
 mod loading;
 mod memory;
 mod money;
 mod notices;
+mod owner;
 pub(crate) mod remote;
 pub(crate) mod rim;
 mod start;
@@ -26,6 +28,7 @@ pub(crate) use calls::STOP_MS_MAX;
 
 use calls::Posted;
 use executor::{Executor, Report};
+use limits::Senses;
 use loading::Pulled;
 use memory::Memory;
 pub(crate) use money::LedgerChoice;
@@ -38,8 +41,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_api::Call;
-use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Refusal, Tier, Unix};
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
+use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
 use talkoo_proof::Kept;
@@ -66,6 +70,9 @@ pub(crate) enum Event {
     Pulled(Pulled),
     Posted(Posted),
     Money(News),
+    Senses(Senses),
+    /// Time to think the price over.
+    Price,
 }
 
 /// The loop's own state.
@@ -91,6 +98,11 @@ pub(crate) struct Daemon {
     started: Instant,
     api_addr: std::net::SocketAddr,
     operator: talkoo_base::Address,
+    /// What it asks now, and what clients had wanted when that was last thought over.
+    price: Price,
+    demand: Demand,
+    /// The owner's limit that is touched, and until when running work may go on.
+    held_back: Option<(Refusal, Option<Instant>)>,
     build: Digest,
     /// Models that are loaded and measured, ready to be offered.
     offers: BTreeMap<Digest, ModelOffer>,
@@ -295,6 +307,8 @@ impl Daemon {
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
+            Event::Senses(senses) => self.sensed(&senses),
+            Event::Price => self.think_price_over(),
         }
     }
 
@@ -317,11 +331,11 @@ impl Daemon {
     /// Tells the node what we offer now.
     fn offer(&mut self) {
         let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
-        let ready = self.providing && !models.is_empty();
+        let ready = self.providing && self.held_back.is_none() && !models.is_empty();
         // A card has one number for all: a server may take more than our own engine.
         let own = models.iter().any(|offer| offer.tier == Tier::Exact).then_some(SLOTS);
         let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);
-        let providing = ready.then_some(Providing { models, slots, price: self.config.price });
+        let providing = ready.then_some(Providing { models, slots, price: self.price });
         self.pending.push(Input::Provide(providing));
     }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
-use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Validator, Voucher};
+use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
 use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
-use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
@@ -142,14 +142,13 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
     let begin = || Beginning {
         chain_id: network.chain_id,
         timestamp: crate::ledger::unix(),
-        validators: vec![Validator { address: validator.address(), power: 1 }],
+        stakers: vec![Staker { operator: owner, ..Staker::own(validator.address(), 1) }],
         founder: owner.0.into(),
         window_s,
+        epoch_s: EPOCH_S,
     };
     let path: &Path = &folder.join("genesis.json");
     let genesis = GenesisFile::take(path, given, begin)?;
-    let ours = genesis.beginning().validators.iter().any(|v| v.address == validator.address());
-    let sponsor = ours.then(|| dir.validator_key()).transpose()?;
     let post = Box::new(move |to, bytes| {
         if let Err(why) = net.send(to, bytes) {
             // Whatever matters is said again.
@@ -164,7 +163,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
         genesis: &genesis,
         network,
         key: validator,
-        sponsor,
+        pays: dir.validator_key()?,
         post,
         fatal,
     })
@@ -211,6 +210,7 @@ impl Daemon {
                 self.pending.push(Input::Engine(Proof::Funds { client, balance }));
             }
             News::Promises => drop(self.promise(None)),
+            News::Bond { operator, bond } => self.pending.push(Input::Engine(Proof::Bond { operator, bond })),
         }
     }
 

@@ -142,11 +142,16 @@ pub(crate) async fn run(
         offers: std::collections::BTreeMap::new(),
         pulling: std::collections::BTreeSet::new(),
         providing,
+        held_back: None,
+        price: config.prices[0],
+        demand: talkoo_market::Demand::default(),
         refused: std::collections::BTreeMap::new(),
         out: Vec::new(),
         pending: Vec::new(),
         config,
     };
+    daemon.watch_owner();
+    daemon.watch_demand();
     daemon.shelve();
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();

@@ -177,6 +177,7 @@ mod tests {
             nodes_max: 4,
             own: false,
             audit: AuditPolicy::Drawn,
+            prefer: talkoo_base::Preferences::default(),
         }))
     }
 

@@ -7,19 +7,20 @@ use super::driver::STATE_EVERY;
 use super::file::Disk;
 use super::rpc::signed;
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use talkoo_base::wire::Typed;
-use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signer, Validator, Voucher};
+use talkoo_base::wire::{Sealed, Typed};
+use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signed, Signer, Voucher};
 use talkoo_disk::Ledger as Store;
 use talkoo_ledger::bindings::{self, CreditAndGas, IFaucet, ISettlement, IToken, VoucherClaim, authorization};
 use talkoo_ledger::contracts::{
-    Beginning, CREDIT_AT, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, TOKEN_AT, WINDOW_S,
+    Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker, TOKEN_AT, WINDOW_S,
 };
-use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, decode_transaction, propose, store};
+use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, State, Writes, decode_transaction, propose, store};
 
 /// Accounts that send.
 const SENDERS: u64 = 1_000;
@@ -52,7 +53,50 @@ pub(crate) fn run(count: usize, accounts: u64) -> Result<Value> {
     bench.open_channels()?;
     let claims = bench.claims(count);
     let claims = bench.measure(&claims)?;
-    Ok(json!({"accounts": accounts, "block": BLOCK, "transfers": transfers, "claims": claims}))
+    bench.save()?;
+    let restart_ms = restart(&dir.0)?;
+    let vouchers = vouchers(count);
+    Ok(json!({
+        "accounts": accounts,
+        "block": BLOCK,
+        "transfers": transfers,
+        "claims": claims,
+        "restart_ms": restart_ms,
+        "vouchers": vouchers,
+    }))
+}
+
+/// Milliseconds until a killed node reads its state again: the file is copied as a kill would leave it.
+fn restart(dir: &std::path::Path) -> Result<u64> {
+    let left = dir.join("killed.redb");
+    std::fs::copy(dir.join("ledger.redb"), &left)?;
+    let start = Instant::now();
+    let store = Store::open(&left)?;
+    let disk = Disk(store.snapshot()?);
+    let block = store::block(&disk, store::saved(&disk)?)?.context("the last block is not there")?;
+    let state = State::at(block.header.state_root);
+    let hash = talkoo_ledger::hash(&block.header);
+    let mut head =
+        Head { header: Arc::new(block.header), hash, chain_id: Network::LOCAL_CHAIN_ID, epoch_s: EPOCH_S, state };
+    let mut reader = Reader { head: &mut head, kv: &disk, ancestors: &|_| Ok(B256::ZERO), timestamp: 0 };
+    ensure!(reader.account(address(&key(0)))?.nonce > 0, "the state is not there");
+    Ok(u64::try_from(start.elapsed().as_millis())?)
+}
+
+/// How many vouchers one thread makes and checks in a second.
+fn vouchers(count: usize) -> Value {
+    let (network, key) = (Network::local("bench"), key(0));
+    let start = Instant::now();
+    let made: Vec<Sealed<Voucher>> = (0..count as u128)
+        .map(|n| {
+            let voucher = Voucher { channel: Digest::ZERO, max_claimable: Amount(n) };
+            Sealed::from(&Signed::new(voucher, &network, &key))
+        })
+        .collect();
+    let between = Instant::now();
+    let good = made.iter().filter(|voucher| voucher.signer(&network) == Ok(key.address())).count();
+    let per_s = |time: Duration| (good as f64 / time.as_secs_f64()).round();
+    json!({"made_per_s": per_s(between - start), "checked_per_s": per_s(between.elapsed())})
 }
 
 /// A folder that goes away.
@@ -77,9 +121,10 @@ impl Bench {
         let beginning = Beginning {
             chain_id: Network::LOCAL_CHAIN_ID,
             timestamp: 1,
-            validators: vec![Validator { address: founder, power: 1 }],
+            stakers: vec![Staker::own(founder, 1)],
             founder: founder.0.into(),
             window_s: WINDOW_S,
+            epoch_s: EPOCH_S,
         };
         let mut genesis = beginning.genesis();
         let rich = U256::from(10u128.pow(21));
@@ -91,6 +136,14 @@ impl Bench {
         store.write(&writes)?;
         let nonces = vec![0; keys.len()];
         Ok(Self { store, head, keys, nonces, network: Network::local("bench") })
+    }
+
+    /// Writes the state as it is.
+    fn save(&mut self) -> Result<()> {
+        let mut writes = Writes::new();
+        self.head.state.save(&mut writes);
+        store::state_saved(&mut writes, self.head.header.number);
+        Ok(self.store.write(&writes)?)
     }
 
     fn sign(&mut self, who: usize, to: Address, input: Vec<u8>) -> Vec<u8> {
@@ -118,7 +171,7 @@ impl Bench {
             let recovered = Instant::now();
             let disk = Disk(self.store.snapshot()?);
             let timestamp = self.head.header.timestamp + 1;
-            let seal = Seal { timestamp, beneficiary: Address::ZERO, extra_data: Bytes::new() };
+            let seal = Seal { timestamp, beneficiary: Address::ZERO };
             let (executed, refused) = propose(&self.head, &disk, &|_| Ok(B256::ZERO), seal, signed)?;
             ensure!(refused.is_empty(), "a transaction was refused: {:?}", refused[0].1);
             ensure!(executed.block.body.transactions.len() == block.len(), "a block is too small for its transactions");

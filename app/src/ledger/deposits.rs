@@ -17,6 +17,19 @@ const AUTHORIZATION_S: u64 = 600;
 const DEPOSIT_GAS: u64 = 140_000;
 
 impl Purse {
+    /// What a channel holds in all, claimed or not, without what its client takes back; and whether it does.
+    pub(super) fn funds(&self, channel: &Digest) -> Result<(u128, bool), RpcError> {
+        let call = ISettlement::pendingWithdrawalsCall { channelId: channel.0.into() };
+        let pending = self.rpc.call(self.at().settlement, &call)?;
+        Ok((self.balance(channel)?.saturating_sub(pending.amount), !pending.initiatedAt.is_zero()))
+    }
+
+    /// What a channel holds in all, claimed or not.
+    pub(super) fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
+        let call = ISettlement::channelsCall { channelId: channel.0.into() };
+        Ok(self.rpc.call(self.at().settlement, &call)?.balance)
+    }
+
     /// Deposits what our orders may cost, all channels in one block if it can be.
     pub(super) fn fund(&mut self) -> Result<(), RpcError> {
         if self.poor_until.is_some_and(|until| Instant::now() < until) {

@@ -3,6 +3,7 @@
 //! Everything happens here in turn, so nothing has to be locked but the pool and the view. The journal is flushed before
 //! anything that follows from it leaves: no vote is ever signed twice differently, whatever is killed.
 
+use super::evidence::Cases;
 use super::file::Disk;
 use super::log::pack;
 use super::sponsor::Askers;
@@ -79,6 +80,8 @@ pub(super) struct Driver {
     /// Stops the node.
     pub(super) fatal: Box<dyn Fn() + Send>,
     pub(super) started: Instant,
+    /// Double votes that are not judged yet.
+    pub(super) cases: Cases,
     /// Blocks executed on top of the head, by hash.
     pub(super) candidates: BTreeMap<Digest, Executed>,
     pub(super) peers: Vec<NodeId>,
@@ -116,7 +119,10 @@ impl Driver {
                         self.take(inbound, &mut inputs);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => inputs.push_back(Input::Tick),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.pursue();
+                    inputs.push_back(Input::Tick);
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -139,7 +145,7 @@ impl Driver {
         let disk = Disk(self.store.snapshot().ok()?);
         let block = store::block(&disk, height).ok()??;
         let builder = Address(block.header.beneficiary.0.0);
-        Some(Input::Committed { height, builder, validators: self.validators.clone() })
+        Some(Input::Committed { height, builder, validators: store::validators(&disk, &block.header).ok()? })
     }
 
     fn take(&mut self, inbound: Inbound, inputs: &mut VecDeque<Input>) {
@@ -248,12 +254,15 @@ impl Driver {
             Effect::Send { to, message } => self.send(to, &message),
             Effect::Broadcast(message) => self.peers.iter().for_each(|peer| self.send(*peer, &message)),
             Effect::Serve { to, height, count } => self.serve(to, height, count)?,
-            Effect::Evidence(votes) => {
-                let validator = votes[0].validator;
-                warn!(%validator, height = votes[0].vote.height, "a validator signed two votes that contradict each other");
-            }
+            Effect::Evidence(votes) => self.accuse(&votes)?,
             Effect::Notice(Notice::Round { height, round, proposer }) if round > 0 => {
                 info!(height, round, %proposer, "another round, for the last one brought no block");
+            }
+            Effect::Notice(Notice::Doubled { height }) => {
+                error!(
+                    height,
+                    "another node votes with this node's validator key: stop one of them, or the bond is cut"
+                );
             }
             Effect::Notice(notice) => debug!(?notice, "chain"),
         }
@@ -289,7 +298,7 @@ impl Driver {
         let base_fee = next_base_fee(&self.head.header);
         let waiting: Vec<SignedBy> = lock(&self.shared.pool).best(base_fee.into()).collect();
         let timestamp = unix().max(self.head.header.timestamp);
-        let seal = Seal { timestamp, beneficiary: self.me.0.into(), extra_data: self.head.header.extra_data.clone() };
+        let seal = Seal { timestamp, beneficiary: self.me.0.into() };
         let (executed, refused) = propose(&self.head, &disk, &|n| ancestor(&disk, n), seal, waiting)?;
         for (hash, reason) in refused {
             info!(%hash, %reason, "a transaction was dropped");
@@ -322,7 +331,6 @@ impl Driver {
         is(talkoo_ledger::hash(header).0 == hash.0, "its header has another hash")?;
         is(builder.is_none_or(|builder| header.beneficiary.0.0 == builder.0), "it names another builder")?;
         is(builder.is_none() || header.timestamp <= unix() + AHEAD_S_MAX, "it comes from the future")?;
-        is(header.extra_data == self.head.header.extra_data, "it names other validators")?;
         let disk = Disk(self.store.snapshot().map_err(|e| e.to_string())?);
         apply(&self.head, &disk, &|n| ancestor(&disk, n), block).map_err(|e| e.to_string())
     }
@@ -346,6 +354,11 @@ impl Driver {
             head.state.save(&mut writes);
             store::state_saved(&mut writes, number);
         }
+        if let Some(validators) = &executed.handover {
+            store::handed_over(&mut writes, &Disk(self.store.snapshot()?), number, validators)?;
+            info!(block = number, validators = validators.len(), "the validators change with the next block");
+            self.validators.clone_from(validators);
+        }
         self.store.write(&writes)?;
         if saving {
             self.saved = number;
@@ -354,6 +367,7 @@ impl Driver {
         self.candidates.clear();
         let builder = Address(self.head.header.beneficiary.0.0);
         self.shared.publish(self.head.clone(), Disk(self.store.snapshot()?), executed);
+        self.pursue();
         Ok(Some(Input::Committed { height: number, builder, validators: self.validators.clone() }))
     }
 

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, U256};
 use std::time::{Duration, Instant};
 use talkoo_base::{Delegation, Digest};
 use talkoo_ledger::bindings::{self, IDelegations, IVault, VoucherClaim};
-use tracing::info;
+use tracing::{info, warn};
 
 /// How long earnings that are not worth a transaction wait for more.
 pub(super) const CLAIM_AFTER: Duration = Duration::from_secs(20);
@@ -57,15 +57,37 @@ impl Purse {
                 continue;
             }
             self.delegate()?;
-            let totals: Vec<(Digest, u128)> = rows.iter().map(|(id, row)| (*id, row.totalClaimed)).collect();
-            let claims = rows.into_iter().map(|(_, row)| row).collect();
-            let hash = self.rpc.send(&self.setup.node, self.at().vault, &IVault::claimCall { claims })?;
-            let included = self.rpc.wait(hash)?;
-            info!(channels = totals.len(), block = included.block, gas = included.gas_used, "claimed");
-            for (id, total) in totals {
-                if let Some(claim) = self.claims.get_mut(&id) {
-                    claim.booked = total;
+            match self.book(&rows) {
+                // One that the chain refuses shall not keep the others from their money.
+                Err(RpcError::Refused { .. } | RpcError::Reverted(_)) => {
+                    rows.iter().try_for_each(|row| self.book_one(row))?;
                 }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims a row by itself; a refusal is said, and the row looked at again later.
+    fn book_one(&mut self, row: &(Digest, VoucherClaim)) -> Result<(), RpcError> {
+        match self.book(std::slice::from_ref(row)) {
+            Err(why @ (RpcError::Refused { .. } | RpcError::Reverted(_))) => {
+                warn!(channel = %row.0, %why, "the chain refuses a claim; it is tried again later");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Claims rows in one transaction.
+    fn book(&mut self, rows: &[(Digest, VoucherClaim)]) -> Result<(), RpcError> {
+        let claims = rows.iter().map(|(_, row)| row.clone()).collect();
+        let hash = self.rpc.send(&self.setup.node, self.at().vault, &IVault::claimCall { claims })?;
+        let included = self.rpc.wait(hash)?;
+        info!(channels = rows.len(), block = included.block, gas = included.gas_used, "claimed");
+        for (id, row) in rows {
+            if let Some(claim) = self.claims.get_mut(id) {
+                claim.booked = row.totalClaimed;
             }
         }
         Ok(())

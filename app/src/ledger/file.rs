@@ -7,11 +7,11 @@ use std::path::Path;
 use talkoo_base::wire::VALIDATORS_MAX;
 use talkoo_base::{Address, Network, Validator};
 use talkoo_disk::Snapshot;
-use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::contracts::{Beginning, Staker, TOKEN_SUPPLY, VALIDATOR_BOND_MIN};
 use talkoo_ledger::{KvError, KvRead};
 
-/// Highest power of one validator: all together stay countable.
-const POWER_MAX: u64 = 1 << 50;
+/// Power of all first validators: each unit takes a bond.
+const POWER_MAX: u64 = (TOKEN_SUPPLY / VALIDATOR_BOND_MIN) as u64;
 /// Longest challenge window: a bond takes 32 days to leave, and reservations last up to 30.
 pub(crate) const WINDOW_S_MAX: u64 = 24 * 3_600;
 
@@ -58,15 +58,16 @@ impl GenesisFile {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        let Beginning { chain_id, timestamp, validators, founder, window_s } = &self.0;
-        let validators: Vec<Value> =
-            validators.iter().map(|v| json!({"address": v.address.to_string(), "power": v.power})).collect();
+        let Beginning { chain_id, timestamp, stakers, founder, window_s, epoch_s } = &self.0;
+        let one = |Staker { validator: Validator { address, power }, operator }: &Staker| json!({"address": address.to_string(), "power": power, "operator": operator.to_string()});
+        let validators: Vec<Value> = stakers.iter().map(one).collect();
         let file = json!({
             "chainId": chain_id,
             "timestamp": timestamp,
             "validators": validators,
             "founder": founder.to_string(),
             "windowS": window_s,
+            "epochS": epoch_s,
         });
         serde_json::to_string_pretty(&file).expect("JSON of strings and numbers")
     }
@@ -81,34 +82,39 @@ impl GenesisFile {
                 .with_context(|| format!("`{text}` is no address"))?;
             Ok(Address(bytes))
         };
+        let staker = |v: &Value| -> Result<Staker> {
+            let operator = address(&v["operator"])?;
+            Ok(Staker { operator, ..Staker::own(address(&v["address"])?, number(v, "power")?) })
+        };
         let validators = file["validators"].as_array().context("`validators` is no list")?;
-        let validators = validators
-            .iter()
-            .map(|v| Ok(Validator { address: address(&v["address"])?, power: number(v, "power")? }))
-            .collect::<Result<Vec<_>>>()?;
         Self::checked(Beginning {
             chain_id: number(&file, "chainId")?,
             timestamp: number(&file, "timestamp")?,
-            validators,
+            stakers: validators.iter().map(staker).collect::<Result<_>>()?,
             founder: address(&file["founder"])?.0.into(),
             window_s: number(&file, "windowS")?,
+            epoch_s: number(&file, "epochS")?,
         })
     }
 
     /// Refuses what no chain can begin with.
     pub(crate) fn checked(beginning: Beginning) -> Result<Self> {
-        let Beginning { chain_id, timestamp, validators, window_s, .. } = &beginning;
+        let Beginning { chain_id, timestamp, stakers, window_s, epoch_s, .. } = &beginning;
         ensure!(
             *chain_id == Network::LOCAL_CHAIN_ID,
             "chain id {chain_id}: this version signs for {}",
             Network::LOCAL_CHAIN_ID
         );
-        ensure!((1..=VALIDATORS_MAX).contains(&validators.len()), "a chain has 1 to {VALIDATORS_MAX} validators");
-        let addresses: BTreeSet<_> = validators.iter().map(|validator| validator.address).collect();
-        ensure!(addresses.len() == validators.len(), "a validator is named twice");
-        ensure!(!addresses.contains(&Address::default()), "the zero address is nobody's");
-        let powers = validators.iter().all(|validator| (1..=POWER_MAX).contains(&validator.power));
-        ensure!(powers, "a validator's power is 1 to {POWER_MAX}");
+        ensure!((1..=VALIDATORS_MAX).contains(&stakers.len()), "a chain has 1 to {VALIDATORS_MAX} validators");
+        let addresses: BTreeSet<_> = stakers.iter().map(|staker| staker.validator.address).collect();
+        ensure!(addresses.len() == stakers.len(), "a validator is named twice");
+        let operators: BTreeSet<_> = stakers.iter().map(|staker| staker.operator).collect();
+        ensure!(operators.len() == stakers.len(), "an operator has two validators: a bond votes with one key");
+        ensure!(addresses.union(&operators).all(|a| *a != Address::default()), "the zero address is nobody's");
+        ensure!(stakers.iter().all(|staker| staker.validator.power > 0), "a validator has no power");
+        let power = stakers.iter().fold(0u64, |sum, staker| sum.saturating_add(staker.validator.power));
+        ensure!(power <= POWER_MAX, "the validators have a power of {power}: the token is enough for {POWER_MAX}");
+        ensure!((1..1 << 40).contains(epoch_s), "an epoch has at least one second");
         ensure!(*window_s <= WINDOW_S_MAX, "a challenge window has at most {WINDOW_S_MAX} s");
         ensure!(*timestamp < 1 << 40, "the chain would begin after the sun has gone");
         Ok(Self(beginning))

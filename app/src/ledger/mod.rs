@@ -7,16 +7,19 @@
 //! executes the blocks since then again. Readers get immutable views and never wait for the thread.
 
 pub(crate) mod bench;
+mod bonds;
 pub(crate) mod closing;
 pub(crate) mod deploy;
 mod deposits;
 mod driver;
 mod earnings;
+mod evidence;
 mod file;
 mod log;
 pub(crate) mod place;
 mod rpc;
 mod sponsor;
+mod stake;
 #[cfg(test)]
 mod tests;
 mod treasury;
@@ -24,12 +27,14 @@ mod treasury;
 pub(crate) use file::{Disk, GenesisFile};
 pub(crate) use place::{Place, Url};
 pub(crate) use rpc::Rpc;
+pub(crate) use stake::set_validator_key;
 pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use driver::{CHAIN, Driver, Inbound, NEWCOMER, Post, TRANSACTION, ancestor};
-use log::unpack;
+use evidence::Cases;
+use log::{pack, unpack};
 use sponsor::Askers;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,9 +68,11 @@ struct Shared {
     /// Bytes of peers' messages that wait for the thread.
     queued: AtomicUsize,
     stop: AtomicBool,
-    /// The key that may give starter credit, and whose turn it is.
-    sponsor: Option<SecretKey>,
+    /// The validator's key, for transactions of its own, and whose turn it is to send one.
+    key: SecretKey,
     sponsoring: Mutex<()>,
+    /// Whether it may give starter credit.
+    is_sponsor: bool,
     blocks: broadcast::Sender<Arc<Executed>>,
 }
 
@@ -85,8 +92,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) network: Network,
     /// Signs votes, if it is a validator's.
     pub(crate) key: SecretKey,
-    /// The same key again, if it may give starter credit.
-    pub(crate) sponsor: Option<SecretKey>,
+    /// The same key again, for transactions: reports of double votes, and starter credit if a genesis names it.
+    pub(crate) pays: SecretKey,
     /// Sends to peers.
     pub(crate) post: Post,
     /// Stops the node, when the chain's disk fails.
@@ -99,7 +106,7 @@ impl Ledger {
     /// # Errors
     /// A file that can't be used, or that holds another network's chain.
     pub(crate) fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { dir, genesis, network, key, sponsor, post, fatal } = setup;
+        let Setup { dir, genesis, network, key, pays, post, fatal } = setup;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("ledger.redb");
         let store = Arc::new(Store::open(&path).with_context(|| format!("cannot open {}", path.display()))?);
@@ -115,19 +122,26 @@ impl Ledger {
             inbox: Mutex::new(inbox),
             queued: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            sponsor,
+            is_sponsor: genesis.beginning().validators().iter().any(|v| v.address == pays.address()),
+            key: pays,
             sponsoring: Mutex::new(()),
             blocks,
         });
-        let (journal, recovered) = Journal::open(dir.join("journal"))?;
-        let validators = genesis.beginning().validators.clone();
+        let (mut journal, recovered) = Journal::open(dir.join("journal"))?;
         let snapshot = recovered.snapshot.as_deref().map(unpack).transpose()?.unwrap_or_default();
         let records: Vec<&[u8]> = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice)).collect();
         let (restarted, me) = (!records.is_empty(), key.address());
-        let first = if restarted { 1 } else { head.header.number + 1 };
-        let mut chain = talkoo_chain::Chain::new(Box::new(key), network, first, &validators);
+        let disk = Disk(store.snapshot()?);
+        let validators = store::validators(&disk, &head.header)?;
+        // A journal says itself where it begins, and with whom.
+        let (first, voters) =
+            if restarted { (1, &genesis.beginning().validators()) } else { (head.header.number + 1, &validators) };
+        let mut chain = talkoo_chain::Chain::new(Box::new(key), network, first, voters);
         for record in records {
             chain.apply(&Event::from_bytes(record).context("the chain's journal can't be read")?);
+        }
+        if !restarted {
+            journal.snapshot(&pack(chain.history()))?;
         }
         if chain.height() > head.header.number + 1 {
             let (agreed, there) = (chain.height() - 1, head.header.number);
@@ -147,6 +161,7 @@ impl Ledger {
             fatal,
             started,
             candidates,
+            cases: Cases::read(&disk)?,
             peers,
             askers: Askers::default(),
         };
@@ -230,6 +245,7 @@ fn open(store: &Store, genesis: &GenesisFile) -> Result<(Head, u64)> {
     let Some((last, _)) = store::head(&disk)? else {
         let first = Executed::first(block, head.clone());
         writes.extend(store::record(&first, Vec::new()));
+        store::handed_over(&mut writes, &disk, 0, &genesis.beginning().validators())?;
         store::state_saved(&mut writes, 0);
         store.write(&writes)?;
         info!(genesis = %head.hash, "a new chain");
@@ -247,7 +263,7 @@ fn open(store: &Store, genesis: &GenesisFile) -> Result<(Head, u64)> {
     let block = store::block(&disk, saved)?.context("the ledger's file lacks the block whose state it has")?;
     let state = State::at(block.header.state_root);
     let hash = talkoo_ledger::hash(&block.header);
-    let mut head = Head { header: Arc::new(block.header), hash, chain_id: head.chain_id, state };
+    let mut head = Head { header: Arc::new(block.header), hash, state, ..head };
     for number in saved + 1..=last {
         let block = store::block(&disk, number)?.with_context(|| format!("the ledger's file lacks block {number}"))?;
         head = apply(&head, &disk, &|n| ancestor(&disk, n), block)?.head;
@@ -263,7 +279,7 @@ impl Shared {
 
     /// Gives starter credit, if we are who may.
     fn give_as_sponsor(&self, owner: Address, node: Address) -> Option<Result<Vec<B256>, SponsorError>> {
-        Some(self.give(self.sponsor.as_ref()?, owner, node))
+        self.is_sponsor.then(|| self.give(&self.key, owner, node))
     }
 
     /// Takes a transaction into the pool.

@@ -12,7 +12,7 @@ use talkoo_api::eth::{Chain, SponsorError, SubmitError};
 use talkoo_base::{NodeId, SecretKey, Signer};
 use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
 use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
-use talkoo_ledger::{Call, decode_transaction, next_base_fee};
+use talkoo_ledger::{Call, CallError, Outcome, decode_transaction, next_base_fee};
 
 /// What an owner gets to pay with, in micro-units.
 const CREDIT: u128 = 10_000_000;
@@ -70,21 +70,25 @@ impl Shared {
             Gift { to: owner, amount: CreditAndGas { credit, gas: gas(owner)? } },
             Gift { to: node, amount: CreditAndGas { credit: 0, gas: if node == owner { 0 } else { gas(node)? } } },
         ];
+        let sponsor = Address::from(key.address().0);
         let give = |gift: Gift| {
             let call =
                 IFaucet::grantCall { account: gift.to, invite: U256::from(unix() / DAY_S).into(), amount: gift.amount };
-            let sponsor = Address::from(key.address().0);
             self.ask(sponsor, FAUCET_AT, &call)?;
-            self.send(key, sponsor, &call)
+            self.send(key, FAUCET_AT, &call)
         };
         gifts.into_iter().filter(|gift| gift.amount.credit + gift.amount.gas > 0).map(give).collect()
     }
 
+    /// What would come of a call.
+    pub(super) fn call<C: SolCall>(&self, from: Address, to: Address, call: &C) -> Result<Outcome, CallError> {
+        let call = Call { from, to: Some(to), data: call.abi_encode().into(), ..Call::default() };
+        self.view().read(unix(), |reader| reader.call(&call, &BTreeMap::new()))
+    }
+
     /// What a call would answer; its refusal, if it would be refused.
     fn ask<C: SolCall>(&self, from: Address, to: Address, call: &C) -> Result<C::Return, SponsorError> {
-        let call = Call { from, to: Some(to), data: call.abi_encode().into(), ..Call::default() };
-        let outcome = self.view().read(unix(), |reader| reader.call(&call, &BTreeMap::new()));
-        let outcome = outcome.map_err(|error| SponsorError::Refused(error.to_string()))?;
+        let outcome = self.call(from, to, call).map_err(|error| SponsorError::Refused(error.to_string()))?;
         let refused = || {
             let named = IFaucet::CapReached::abi_decode(&outcome.output);
             let why = named.map(|cap| format!("the {} has had its share of starter credit", cap.which));
@@ -96,15 +100,16 @@ impl Shared {
         }
     }
 
-    fn send<C: SolCall>(&self, key: &SecretKey, from: Address, call: &C) -> Result<B256, SponsorError> {
-        let view = self.view();
+    /// Sends a call of ours; the caller has the turn of [`Shared::sponsoring`].
+    pub(super) fn send<C: SolCall>(&self, key: &SecretKey, to: Address, call: &C) -> Result<B256, SponsorError> {
+        let (view, from) = (self.view(), Address::from(key.address().0));
         let used = view.read(0, |reader| reader.account(from)).map_err(SubmitError::Kv)?.nonce;
         let transaction = TxEip1559 {
             chain_id: view.head.chain_id,
             nonce: self.next_nonce(&from).unwrap_or(used).max(used),
             gas_limit: 300_000,
             max_fee_per_gas: u128::from(next_base_fee(&view.head.header)) * 4,
-            to: TxKind::Call(FAUCET_AT),
+            to: TxKind::Call(to),
             value: U256::ZERO,
             input: call.abi_encode().into(),
             ..TxEip1559::default()

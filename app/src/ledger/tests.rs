@@ -1,8 +1,10 @@
+mod validators;
+
 use super::*;
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{TxKind, U256};
-use talkoo_base::{Certificate, Validator};
-use talkoo_ledger::contracts::{Beginning, WINDOW_S};
+use talkoo_base::Certificate;
+use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker, WINDOW_S};
 use talkoo_ledger::{Seal, decode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
@@ -11,14 +13,14 @@ fn key(n: u8) -> SecretKey {
 
 fn genesis() -> GenesisFile {
     let founder = key(1).address();
-    let validators = vec![Validator { address: founder, power: 1 }];
     let chain_id = Network::LOCAL_CHAIN_ID;
     GenesisFile::checked(Beginning {
         chain_id,
         timestamp: 1,
-        validators,
+        stakers: vec![Staker::own(founder, 1)],
         founder: founder.0.into(),
         window_s: WINDOW_S,
+        epoch_s: EPOCH_S,
     })
     .unwrap()
 }
@@ -26,7 +28,7 @@ fn genesis() -> GenesisFile {
 fn start(dir: &Path) -> Ledger {
     let (genesis, network) = (genesis(), Network::local("test"));
     let post = Box::new(|_, _| ());
-    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), sponsor: None, post, fatal: Box::new(|| ()) })
+    Ledger::start(Setup { dir, genesis: &genesis, network, key: key(1), pays: key(1), post, fatal: Box::new(|| ()) })
         .unwrap()
 }
 
@@ -83,7 +85,7 @@ fn a_chain_goes_on_where_it_ended() {
         let bytes = store::certificate(&*view.kv, number).unwrap().unwrap();
         let certificate: Certificate = talkoo_base::wire::decode(&bytes).unwrap();
         assert_eq!(certificate.block.0, view.hash(number).unwrap().0);
-        certificate.verify(&genesis().beginning().validators, &network).unwrap();
+        certificate.verify(&genesis().beginning().validators(), &network).unwrap();
     }
 }
 
@@ -97,7 +99,7 @@ fn a_state_that_was_not_written_is_executed_again() {
     let mut head = head;
     for nonce in 0..5 {
         let disk = Disk(store.snapshot().unwrap());
-        let seal = Seal { timestamp: 2 + nonce, beneficiary: [3; 20].into(), extra_data: Default::default() };
+        let seal = Seal { timestamp: 2 + nonce, beneficiary: [3; 20].into() };
         let (executed, _) = propose(&head, &disk, &|n| ancestor(&disk, n), seal, [pay(nonce, 7)]).unwrap();
         store.write(&store::record(&executed, Vec::new())).unwrap();
         head = executed.head;
@@ -157,7 +159,7 @@ fn served() -> Network1 {
         genesis: &genesis,
         network,
         key: key(1),
-        sponsor: Some(key(1)),
+        pays: key(1),
         post: Box::new(|_, _| ()),
         fatal: Box::new(|| ()),
     };
@@ -217,8 +219,8 @@ fn settled(treasury: &Treasury) {
 #[test]
 fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     use talkoo_base::{Amount, Voucher};
-    use talkoo_ledger::bindings::IToken;
-    use talkoo_ledger::contracts::CREDIT_AT;
+    use talkoo_ledger::bindings::{ISettlement, IToken};
+    use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT};
     let net = served();
     let (network, rpc) = (Network::local("test"), Rpc::new(&net.url));
     let dir = tempfile::tempdir().unwrap();
@@ -255,6 +257,20 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     };
     assert_eq!((has(key(10)), has(key(20))), (10_000_000 - 70_000, 10_000_000));
     worker.tell(Command::Earned { config: config.clone(), voucher: voucher(40_000) });
+    // What the chain refuses, here for it names another signer, keeps nothing else from being claimed.
+    let mut other = config.clone();
+    other.payer_authorizer = key(99).address();
+    let deposit = talkoo_proof::Channel::Fund { config: other.clone(), need: Amount(10_000) };
+    client.tell(Command::Channel(deposit));
+    let deadline = std::time::Instant::now() + SETTLE_WAIT;
+    let channel = ISettlement::channelsCall { channelId: other.id(&network).0.into() };
+    while rpc.call(SETTLEMENT_AT, &channel).unwrap().balance == 0 {
+        assert!(std::time::Instant::now() < deadline, "the deposit does not come");
+        std::thread::yield_now();
+    }
+    let body = Voucher { channel: other.id(&network), max_claimable: Amount(5_000) };
+    let bad = talkoo_base::wire::Sealed::from(&talkoo_base::Signed::new(body, &network, &client_key));
+    worker.tell(Command::Earned { config: other, voucher: bad });
     settled(&worker);
     assert_eq!(has(key(20)), 10_040_000);
     // The client closes, after a restart: what it promised stays, the rest leaves and counts no more, orders pay anew.
@@ -277,7 +293,26 @@ fn money_goes_from_a_client_to_a_worker_and_survives_what_is_killed() {
     settled(&worker);
     assert_eq!(has(key(20)), 10_080_000);
     let supply: u64 = rpc.call(CREDIT_AT, &IToken::totalSupplyCall {}).unwrap().to();
-    assert_eq!(supply, has(key(10)) + has(key(20)));
+    let refused: u64 = rpc.call(CREDIT_AT, &IToken::balanceOfCall { account: SETTLEMENT_AT }).unwrap().to();
+    assert_eq!((refused, supply), (20_000, has(key(10)) + has(key(20)) + refused));
+}
+
+#[test]
+fn a_client_hears_what_its_workers_have_at_stake() {
+    use talkoo_base::Amount;
+    use talkoo_ledger::bindings::IStaking;
+    use talkoo_ledger::contracts::{STAKING_AT, VALIDATOR_BOND_MIN};
+    let net = served();
+    let (network, rpc, operator) = (Network::local("test"), Rpc::new(&net.url), key(1).address());
+    let (client, news) = treasury(&net.url, 10);
+    let config = talkoo_proof::channel(&network, key(10).address(), key(11).address(), operator, key(21).address());
+    client.tell(Command::Channel(talkoo_proof::Channel::Fund { config, need: Amount(1_000) }));
+    let told = || news.recv_timeout(SETTLE_WAIT).expect("the bond is told");
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN) });
+    // What is on its way out is no stake.
+    let hash = rpc.send(&key(1), STAKING_AT, &IStaking::unbondCall { amount: 1_000 }).unwrap();
+    rpc.wait(hash).unwrap();
+    assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN - 1_000) });
 }
 
 #[test]
@@ -298,12 +333,16 @@ struct Mesh {
 
 impl Mesh {
     fn new(count: u8) -> Self {
-        let validators = (1..=count).map(|n| Validator { address: key(n).address(), power: 1 }).collect();
         let mut beginning = genesis().beginning().clone();
-        beginning.validators = validators;
+        beginning.stakers = (1..=count).map(|n| Staker::own(key(n).address(), 1)).collect();
+        Self::of(GenesisFile::checked(beginning).unwrap(), count)
+    }
+
+    /// The first so many nodes of a network.
+    fn of(genesis: GenesisFile, count: u8) -> Self {
         let ledgers = Arc::new((0..count).map(|_| Mutex::new(None)).collect::<Vec<_>>());
         let dirs = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
-        let mesh = Self { genesis: GenesisFile::checked(beginning).unwrap(), dirs, ledgers };
+        let mesh = Self { genesis, dirs, ledgers };
         (0..count).for_each(|n| mesh.start(n));
         mesh
     }
@@ -326,7 +365,7 @@ impl Mesh {
             genesis: &self.genesis,
             network,
             key: key(n + 1),
-            sponsor: None,
+            pays: key(n + 1),
             post,
             fatal: Box::new(|| ()),
         };
@@ -391,7 +430,7 @@ fn four_validators_agree_and_outlive_one_of_them() {
     for number in 1..=view.head.header.number {
         let bytes = store::certificate(&*view.kv, number).unwrap().unwrap();
         let certificate: Certificate = talkoo_base::wire::decode(&bytes).unwrap();
-        certificate.verify(&mesh.genesis.beginning().validators, &network).unwrap();
+        certificate.verify(&mesh.genesis.beginning().validators(), &network).unwrap();
     }
     // Two of four decide nothing, and lose nothing: with a third it goes on.
     mesh.stop(1);

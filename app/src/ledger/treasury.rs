@@ -11,6 +11,7 @@
 //! worker: best vouchers ──► delegation once ──► vault.claim in batches ──► after the window: release, withdraw
 //! ```
 
+use super::bonds::Bonds;
 use super::closing;
 use super::earnings::CLAIM_AFTER;
 use super::place::Place;
@@ -26,7 +27,6 @@ use std::time::{Duration, Instant};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Amount, ChannelConfig, Delegation, Digest, Network, NodeId, SecretKey, Signed, Signer, Voucher};
 use talkoo_ledger::Deployment;
-use talkoo_ledger::bindings::ISettlement;
 use talkoo_proof::Channel;
 use tracing::{info, warn};
 
@@ -73,6 +73,8 @@ pub(crate) enum News {
     Funds { client: NodeId, balance: Amount },
     /// What do our vouchers promise?
     Promises,
+    /// A worker's operator has so much at stake.
+    Bond { operator: talkoo_base::Address, bond: Amount },
 }
 
 /// What it is started with.
@@ -134,6 +136,8 @@ struct Watched {
     told: Option<u128>,
     /// Whether the client takes money back: what it owes has to be claimed now.
     leaving: bool,
+    /// When it last ordered.
+    since: Instant,
 }
 
 /// A channel that we pay on, what it should hold, and when that was last said.
@@ -164,6 +168,7 @@ pub(super) struct Purse {
     pub(super) ours: BTreeMap<Digest, Ours>,
     /// What our channels hold for our orders.
     pub(super) held: BTreeMap<Digest, u128>,
+    pub(super) bonds: Bonds,
     /// When it was last asked what our vouchers promise, and the last answer.
     pub(super) asked_promises: Instant,
     promised: Option<(Promises, Option<Sender<()>>)>,
@@ -196,6 +201,7 @@ impl Purse {
             watched: BTreeMap::new(),
             claims: BTreeMap::new(),
             held: BTreeMap::new(),
+            bonds: Bonds::default(),
             asked_promises: Instant::now(),
             promised: None,
             begun: false,
@@ -253,15 +259,21 @@ impl Purse {
                 if !self.ours.contains_key(&id) {
                     closing::remember(&self.setup.channels, &config);
                 }
+                // It was idle when that was said: now it is not.
+                self.promised = None;
                 let ordered = Instant::now();
                 let ours = self.ours.entry(id).or_insert(Ours { config, need: 0, ordered });
                 (ours.need, ours.ordered) = (ours.need.max(need.0), ordered);
             }
             Command::Channel(Channel::Watch { client, config }) => {
-                if self.watched.len() < WATCHED_MAX {
-                    let id = config.id(&self.setup.network);
-                    self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false });
+                let id = config.id(&self.setup.network);
+                if self.watched.len() >= WATCHED_MAX && !self.watched.contains_key(&id) {
+                    // Who ordered longest ago says so again with the next order.
+                    let oldest = self.watched.iter().min_by_key(|(_, watched)| watched.since).map(|(id, _)| *id);
+                    oldest.map(|id| self.watched.remove(&id));
                 }
+                let since = Instant::now();
+                self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false, since }).since = since;
             }
             Command::Earned { config, voucher } => {
                 let id = config.id(&self.setup.network);
@@ -290,7 +302,8 @@ impl Purse {
             None => Ok(()),
         };
         self.ask_promises();
-        let done = [begun, self.fund(), closed, self.look(), self.claim(all), self.collect(all)];
+        let bonds = self.look_at_bonds();
+        let done = [begun, self.fund(), closed, self.look(), bonds, self.claim(all), self.collect(all)];
         done.into_iter().collect::<Result<(), _>>()?;
         for done in self.settling.drain(..) {
             // Who asked may have gone.
@@ -351,19 +364,6 @@ impl Purse {
         let price: u128 = self.rpc.number("eth_gasPrice", &json!([]))?.saturating_to();
         let wei = price.saturating_mul(u128::from(gas)).saturating_mul(GAS_TIMES);
         Ok((wei.saturating_mul(worth) / 10u128.pow(18)).max(CLAIM_MIN))
-    }
-
-    /// What a channel holds in all, claimed or not, without what its client takes back; and whether it does.
-    pub(super) fn funds(&self, channel: &Digest) -> Result<(u128, bool), RpcError> {
-        let call = ISettlement::pendingWithdrawalsCall { channelId: channel.0.into() };
-        let pending = self.rpc.call(self.at().settlement, &call)?;
-        Ok((self.balance(channel)?.saturating_sub(pending.amount), !pending.initiatedAt.is_zero()))
-    }
-
-    /// What a channel holds in all, claimed or not.
-    pub(super) fn balance(&self, channel: &Digest) -> Result<u128, RpcError> {
-        let call = ISettlement::channelsCall { channelId: channel.0.into() };
-        Ok(self.rpc.call(self.at().settlement, &call)?.balance)
     }
 
     /// Tells what watched channels hold, when there is a new block.

@@ -77,6 +77,8 @@ codes! {
     RunFailed = "run_failed";
     /// A limit of size or number is exceeded.
     TooLarge = "too_large";
+    /// The job's preferences leave it out.
+    NotWanted = "not_wanted";
     /// The owner cancelled.
     Cancelled = "cancelled";
     /// Not needed any more: another node was faster.

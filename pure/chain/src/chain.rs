@@ -27,8 +27,8 @@ pub struct Chain {
     /// There is something for the next height.
     ready: bool,
     peers: BTreeSet<NodeId>,
-    /// Messages for the next height.
-    early: BTreeMap<NodeId, Vec<Message>>,
+    /// Messages for the next height, by the validator that made them, and who told us.
+    early: BTreeMap<talkoo_base::Address, Vec<(NodeId, Message)>>,
     catch_up: CatchUp,
     status_at: Mono,
 }
@@ -75,7 +75,6 @@ impl Chain {
             Input::PeerUp(peer) => self.peer_up(peer, out),
             Input::PeerDown(peer) => {
                 self.peers.remove(&peer);
-                self.early.remove(&peer);
                 self.catch_up.drop_peer(now.mono, self.height, peer);
             }
             Input::Message { from, message } => self.message(from, message, out),
@@ -191,8 +190,8 @@ impl Chain {
         self.host.clear();
         out.push(Effect::Record(Box::new(self.beginning())));
         self.catch_up.entered(self.host.now, self.height);
-        for (from, messages) in std::mem::take(&mut self.early) {
-            messages.into_iter().for_each(|message| self.agree(from, message, out));
+        for (from, message) in std::mem::take(&mut self.early).into_values().flatten() {
+            self.agree(from, message, out);
         }
         self.advance(out);
         if std::mem::take(&mut self.ready) {

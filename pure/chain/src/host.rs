@@ -3,7 +3,7 @@
 //! Nothing is signed twice differently: what was signed at this height is kept, refolded from the journal, and asserted.
 
 use crate::context::{Address, Ctx, Height, Vote as CoreVote};
-use crate::limits::{CHECKED_MAX, PROPOSE_MS, REPEAT_MS, ROUND_MORE_MS, ROUND_MS_MAX, VOTE_MS};
+use crate::limits::{CHECKED_MAX, PROPOSE_MS, RELAY_MS, REPEAT_MS, ROUND_MORE_MS, ROUND_MS_MAX, VOTE_MS};
 use crate::validators::Validators;
 use crate::wire::{Event, Message, SignedProposal, SignedVote};
 use crate::{Effect, Notice, journal};
@@ -13,7 +13,7 @@ use malachite_types::{CertificateError, CommitCertificate, RoundCertificateType,
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use talkoo_base::wire::Typed;
-use talkoo_base::{Certificate, Digest, Millis, Mono, Network, Signature, Signer, Vote, VoteKind, recover};
+use talkoo_base::{Certificate, Digest, Millis, Mono, Network, Signature, Signer, Vote, VoteKind, keccak256, recover};
 
 /// A block that waits for the executor's word.
 pub(crate) struct Waiting {
@@ -35,6 +35,8 @@ pub(crate) struct Host {
     signed: BTreeMap<(u8, u32), Digest>,
     /// Signatures that were checked at this height: a certificate's votes were mostly seen before.
     checked: BTreeMap<(talkoo_base::Address, Digest), Signature>,
+    /// When others' votes and proposals of this height were last said on; at most [`CHECKED_MAX`].
+    relayed: BTreeMap<(talkoo_base::Address, Digest), Mono>,
     /// Blocks to be executed, by their two hashes.
     pub(crate) waiting: BTreeMap<(Digest, Digest), Waiting>,
     /// The bytes beside the proposal that is being fed.
@@ -55,6 +57,7 @@ impl Host {
             log: Vec::new(),
             signed: BTreeMap::new(),
             checked: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             waiting: BTreeMap::new(),
             incoming: None,
             wanted: None,
@@ -68,6 +71,7 @@ impl Host {
         self.log.clear();
         self.signed.clear();
         self.checked.clear();
+        self.relayed.clear();
         self.waiting.clear();
         (self.incoming, self.wanted, self.decided) = (None, None, None);
     }
@@ -241,6 +245,43 @@ impl Host {
     /// Whether its proposer made this proposal.
     pub(crate) fn is_proposal(&mut self, signed: &SignedProposal) -> bool {
         self.is_signed(signed.proposer, signed.proposal.digest(&self.network), &signed.signature)
+    }
+
+    /// Whether a vote, a proposal or a certificate, all of whose signatures hold, is to be said on.
+    pub(crate) fn is_news(&mut self, message: &Message) -> bool {
+        let said = match message {
+            Message::Polka { votes } | Message::Round { votes, .. } => (votes.iter().all(|vote| self.is_vote(vote)))
+                .then(|| (votes[0].validator, keccak256(&[&message.to_bytes()]))),
+            _ => self.statement(message).map(|(author, _, digest)| (author, digest)),
+        };
+        let Some((author, digest)) = said else { return false };
+        let is_news = match self.relayed.get(&(author, digest)) {
+            Some(before) => *before + RELAY_MS <= self.now,
+            None => self.relayed.len() < CHECKED_MAX,
+        };
+        if is_news {
+            self.relayed.insert((author, digest), self.now);
+        }
+        is_news
+    }
+
+    /// Whether a vote or proposal of our key was signed here; none if it is another's.
+    pub(crate) fn is_ours(&self, message: &Message) -> Option<bool> {
+        let (author, place, digest) = self.statement(message)?;
+        (author == self.me).then(|| self.signed.get(&place) == Some(&digest))
+    }
+
+    /// Who says what for which place, as in `signed`.
+    fn statement(&self, message: &Message) -> Option<(talkoo_base::Address, (u8, u32), Digest)> {
+        match message {
+            Message::Vote(SignedVote { vote, validator, .. }) => {
+                Some((*validator, (vote.kind as u8 + 1, vote.round), vote.digest(&self.network)))
+            }
+            Message::Proposal { proposal: SignedProposal { proposal, proposer, .. }, .. } => {
+                Some((*proposer, (0, proposal.round), proposal.digest(&self.network)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether more than two thirds of the power stand behind a final block.

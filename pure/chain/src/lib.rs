@@ -155,6 +155,11 @@ pub enum Notice {
         /// Why.
         why: &'static str,
     },
+    /// Another node votes with our key: whoever runs it pays with the bond.
+    Doubled {
+        /// Where.
+        height: u64,
+    },
     /// The consensus core could not go on with an input; it goes on with the next one.
     Stuck(String),
 }

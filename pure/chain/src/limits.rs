@@ -28,8 +28,10 @@ pub const ABSENT_HEIGHTS: u64 = 64;
 
 /// Checked signatures that are remembered for a height: those of twenty rounds of all validators.
 pub const CHECKED_MAX: usize = 6_000;
-/// Messages of one peer for the next height that are kept until this one is final: one round of it.
-pub const EARLY_PER_PEER_MAX: usize = 6;
+/// Messages of one validator for the next height that are kept until this one is final: one round of it.
+pub const EARLY_PER_VALIDATOR_MAX: usize = 6;
+/// What is said again after so long is said on again: whoever it was for may have been away.
+pub const RELAY_MS: Millis = 500;
 /// Peers with whom a node agrees: all validators and some who follow.
 pub const PEERS_MAX: usize = 256;
 

@@ -34,6 +34,7 @@ fn spec(steps: u32) -> JobSpec {
         nodes_max: 8,
         own: false,
         audit: AuditPolicy::Drawn,
+        prefer: talkoo_base::Preferences::default(),
     }
 }
 

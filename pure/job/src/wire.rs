@@ -1,7 +1,7 @@
 //! What jobs write into the journal.
 
 use serde::{Deserialize, Serialize};
-use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Price, Tier};
+use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Preferences, Price, Tier};
 
 /// One step as posted. The program is the job's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct JobSpec {
     pub own: bool,
     /// Who may re-run its steps.
     pub audit: AuditPolicy,
+    /// Which workers it wants; a job without wishes keeps its bytes.
+    #[serde(default, skip_serializing_if = "Preferences::is_none")]
+    pub prefer: Preferences,
 }
 
 fn exact() -> Tier {

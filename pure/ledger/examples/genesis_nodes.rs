@@ -4,8 +4,7 @@
 
 use alloy_primitives::{Address, hex};
 use serde_json::{Map, Value, json};
-use talkoo_base::Validator;
-use talkoo_ledger::contracts::Beginning;
+use talkoo_ledger::contracts::{Beginning, Staker};
 use talkoo_ledger::{Code, Contract};
 
 fn main() {
@@ -14,17 +13,18 @@ fn main() {
     let file: Value = serde_json::from_str(&text).expect("the file is JSON");
     let address = |value: &Value| -> Address { value.as_str().and_then(|a| a.parse().ok()).expect("an address") };
     let number = |value: &Value| value.as_u64().expect("a number");
-    let validators = file["validators"].as_array().expect("a list of validators").iter();
-    let validator = |v: &Value| {
-        let address = talkoo_base::Address(address(&v["address"]).0.0);
-        Validator { address, power: number(&v["power"]) }
+    let stakers = file["validators"].as_array().expect("a list of validators").iter();
+    let staker = |v: &Value| {
+        let ours = |name: &str| talkoo_base::Address(address(&v[name]).0.0);
+        Staker { operator: ours("operator"), ..Staker::own(ours("address"), number(&v["power"])) }
     };
     let beginning = Beginning {
         chain_id: number(&file["chainId"]),
         timestamp: number(&file["timestamp"]),
-        validators: validators.map(validator).collect(),
+        stakers: stakers.map(staker).collect(),
         founder: address(&file["founder"]),
         window_s: number(&file["windowS"]),
+        epoch_s: number(&file["epochS"]),
     };
     let genesis = beginning.genesis();
     let (head, _, writes) = genesis.build().expect("a genesis of ours can be built");

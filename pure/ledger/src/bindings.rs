@@ -87,6 +87,9 @@ sol! {
         function credit(address account) external view returns (uint256);
         function setValidatorKey(address key, bytes calldata signature) external;
         function bondOf(address operator) external view returns (uint256);
+        function operatorOf(address validatorKey) external view returns (address);
+        function isPunished(bytes32 evidence) external view returns (bool);
+        function unjail() external;
         function stakes(address operator) external view returns (
             uint128 bonded, uint128 unbonding, uint40 unbondsAt, uint40 jailedUntil, uint8 roles, address validatorKey);
         function topValidators(uint256 most) external view
@@ -98,6 +101,8 @@ sol! {
     interface IEquivocation {
         function report(Vote calldata a, bytes calldata signatureA, Vote calldata b, bytes calldata signatureB) external;
         function getVoteDigest(Vote calldata vote) external view returns (bytes32);
+        error UnknownValidator(address key);
+        event Equivocated(address indexed operator, address indexed key, uint64 height, int64 round, uint256 slashed);
     }
 
     /// Of the slow values.
@@ -154,5 +159,15 @@ impl From<&talkoo_base::ChannelConfig> for ChannelConfig {
             withdrawDelay: delay,
             salt: config.salt.0.into(),
         }
+    }
+}
+
+impl From<&talkoo_base::Vote> for Vote {
+    fn from(vote: &talkoo_base::Vote) -> Self {
+        let vote_type = match vote.kind {
+            talkoo_base::VoteKind::Prevote => 1,
+            talkoo_base::VoteKind::Precommit => 2,
+        };
+        Self { voteType: vote_type, height: vote.height, round: vote.round.into(), blockHash: vote.block.0.into() }
     }
 }

@@ -161,6 +161,11 @@ impl Reader<'_> {
         self.execute(call, overrides, gas)
     }
 
+    /// Makes a call of our own, with as much gas as it takes.
+    pub(crate) fn ask(&mut self, call: &Call) -> Result<Outcome, CallError> {
+        self.execute(call, &BTreeMap::new(), u64::MAX)
+    }
+
     /// The least gas with which a call succeeds, found by halving as go-ethereum does.
     ///
     /// # Errors
@@ -280,7 +285,7 @@ impl Reader<'_> {
         context.cfg.disable_base_fee = true;
         context.cfg.disable_balance_check = call.gas_price == 0;
         context.cfg.disable_block_gas_limit = true;
-        context.cfg.tx_gas_limit_cap = Some(CALL_GAS_MAX);
+        context.cfg.tx_gas_limit_cap = Some(gas.max(CALL_GAS_MAX));
         Ok((context, environment(call, nonce, gas, chain_id)))
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Sources and states: `contracts/`. The artifacts are checked in and rebuilt byte for byte by `cargo xtask contracts`.
 
-use crate::deployment::Deployment;
+use crate::deployment::{Bonds, Deployment, InitialStake};
 use crate::genesis::{Code, Contract, Genesis};
 use alloy_primitives::{Address, Bytes, U256, address, aliases::U40};
 use alloy_sol_types::{SolValue, sol};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use talkoo_base::{Validator, validators_hash};
 
 /// A compiled contract: name, and what the compiler made of it as JSON (`abi`, `bytecode`, `deployedBytecode`).
@@ -115,9 +116,13 @@ pub const WINDOW_S: u64 = 3_600;
 pub const UNBOND_S: u64 = 32 * 24 * 3_600;
 /// Seconds that a validator who signed twice is out.
 pub const JAIL_S: u64 = 7 * 24 * 3_600;
-/// Least bond of a validator, in micro-units of the token.
+/// Seconds of an epoch.
+pub const EPOCH_S: u64 = 600;
+/// The role of a validator among those of a bond.
+pub const VALIDATE: u8 = 4;
+/// Least bond of a validator, in micro-units of the token, and the bond of one unit of power.
 pub const VALIDATOR_BOND_MIN: u128 = 1_000_000_000;
-/// All of the token there is at first, in micro-units: the founder's.
+/// All of the token there is, in micro-units.
 pub const TOKEN_SUPPLY: u128 = 1_000_000_000_000_000;
 /// Part of a bond that two votes for one place cost, in ten-thousandths.
 pub const EQUIVOCATION_BPS: u64 = 5_000;
@@ -144,6 +149,40 @@ sol! {
     }
 }
 
+/// A validator of the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staker {
+    /// Its key's address and its power.
+    pub validator: Validator,
+    /// Whose its bond is.
+    pub operator: talkoo_base::Address,
+}
+
+impl Staker {
+    /// A validator whose bond is its key's own.
+    #[must_use]
+    pub fn own(address: talkoo_base::Address, power: u64) -> Self {
+        Self { validator: Validator { address, power }, operator: address }
+    }
+
+    /// Its bond, in micro-units of the token.
+    #[must_use]
+    pub fn bond(&self) -> u128 {
+        u128::from(self.validator.power) * VALIDATOR_BOND_MIN
+    }
+}
+
+impl From<&Staker> for InitialStake {
+    fn from(staker: &Staker) -> Self {
+        Self {
+            operator: staker.operator.0.into(),
+            validatorKey: staker.validator.address.0.into(),
+            bonded: staker.bond(),
+            roles: VALIDATE,
+        }
+    }
+}
+
 /// Who begins a network, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beginning {
@@ -151,30 +190,36 @@ pub struct Beginning {
     pub chain_id: u64,
     /// Seconds since 1970.
     pub timestamp: u64,
-    /// The first validators. Each may sponsor newcomers, and has gas for it.
-    pub validators: Vec<Validator>,
-    /// Holds all of the token, and the rights of an administrator, at first.
+    /// The first validators. Each may sponsor newcomers, and has gas for it, as has its operator.
+    pub stakers: Vec<Staker>,
+    /// Holds the token but for what is staked, and the rights of an administrator, at first.
     pub founder: Address,
     /// Seconds that a worker's proceeds can be challenged: [`WINDOW_S`] unless a test or a demo has no time.
     pub window_s: u64,
+    /// Seconds of an epoch: [`EPOCH_S`] unless a test has no time.
+    pub epoch_s: u64,
 }
 
 impl Beginning {
+    /// The first validators.
+    #[must_use]
+    pub fn validators(&self) -> Vec<Validator> {
+        self.stakers.iter().map(|staker| staker.validator).collect()
+    }
+
     /// The genesis of a network of ours: test credit to pay with, a token to stake, and the contracts around them.
     #[must_use]
     pub fn genesis(&self) -> Genesis {
-        let owned = |validator: &Validator| Address::from(validator.address.0);
-        let sponsors: Vec<Address> = self.validators.iter().map(owned).collect();
-        let rich = U256::from(10u128.pow(24));
-        let mut balances: Vec<_> = sponsors.iter().map(|sponsor| (*sponsor, rich)).collect();
-        if !sponsors.contains(&self.founder) {
-            balances.push((self.founder, rich));
-        }
+        let sponsors: Vec<Address> = self.stakers.iter().map(|s| s.validator.address.0.into()).collect();
+        let operators = self.stakers.iter().map(|s| s.operator.0.into());
+        let rich: BTreeSet<Address> = operators.chain(sponsors.clone()).chain([self.founder]).collect();
+        let mut balances: Vec<_> = rich.into_iter().map(|account| (account, U256::from(10u128.pow(24)))).collect();
         balances.push((FAUCET_AT, U256::from(FAUCET_WEI)));
         Genesis {
             chain_id: self.chain_id,
             timestamp: self.timestamp,
-            extra_data: Bytes::copy_from_slice(&validators_hash(&self.validators).0),
+            epoch_s: self.epoch_s,
+            extra_data: Bytes::copy_from_slice(&validators_hash(&self.validators()).0),
             balances,
             contracts: self.contracts(sponsors),
         }
@@ -202,11 +247,14 @@ impl Beginning {
             made(SETTLEMENT, SETTLEMENT_AT, &(PARAMETERS_AT,).abi_encode_params()),
             made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, &(SETTLEMENT_AT,).abi_encode_params()),
             made(CREDIT, CREDIT_AT, &(FAUCET_AT, venues).abi_encode_params()),
-            at.talkoo_token(Address::ZERO, self.founder),
+            // The contract of the stakes keeps the bonds and hands on the rest.
+            at.talkoo_token(Address::ZERO, STAKING_AT),
             made(EQUIVOCATION, EQUIVOCATION_AT, &(STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
             made(FAUCET, FAUCET_AT, &(faucet,).abi_encode_params()),
         ];
-        contracts.extend(at.ours(self.founder, self.window_s, vec![EQUIVOCATION_AT]));
+        let initial = self.stakers.iter().map(InitialStake::from).collect();
+        let bonds = Bonds { slashers: vec![EQUIVOCATION_AT], epoch_s: self.epoch_s, initial };
+        contracts.extend(at.ours(self.founder, self.window_s, bonds));
         contracts
     }
 }

@@ -8,7 +8,9 @@ use crate::contracts::{
     ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT, ERC3009_COLLECTOR_AT, ESCROW_AT,
     PARAMETERS_AT, REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT, VAULT_AT,
 };
-use crate::contracts::{BEACON_BOND, BEACON_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S, VALIDATOR_BOND_MIN};
+use crate::contracts::{
+    BEACON_BOND, BEACON_S, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S, VALIDATOR_BOND_MIN,
+};
 use crate::genesis::Contract;
 use alloy_primitives::{Address, B256, U256, aliases::U40};
 use alloy_sol_types::{SolValue, sol};
@@ -17,8 +19,10 @@ use talkoo_base::Contracts;
 sol! {
     struct StakingOptions {
         address token; address gate; address admin; address treasury;
-        uint40 unbondS; uint40 jailS; uint128 validatorBondMin; address[] slashers;
+        uint40 unbondS; uint40 jailS; uint128 validatorBondMin; uint40 epochS;
+        address[] slashers; InitialStake[] initial;
     }
+    struct InitialStake { address operator; address validatorKey; uint128 bonded; uint8 roles; }
     struct VaultOptions {
         address token; address gate; address settlement; address staking; address delegations;
         uint40 windowS; address admin; address[] slashers;
@@ -176,7 +180,8 @@ impl Deployment {
         if there.token.is_none() {
             contracts.push(at.talkoo_token(Address::ZERO, deployer));
         }
-        contracts.extend(at.ours(deployer, window_s, Vec::new()));
+        let bonds = Bonds { slashers: Vec::new(), epoch_s: EPOCH_S, initial: Vec::new() };
+        contracts.extend(at.ours(deployer, window_s, bonds));
         (at, contracts)
     }
 
@@ -191,7 +196,8 @@ impl Deployment {
     }
 
     /// What is the same on every chain but for addresses.
-    pub(crate) fn ours(&self, founder: Address, window_s: u64, slashers: Vec<Address>) -> Vec<Contract> {
+    pub(crate) fn ours(&self, founder: Address, window_s: u64, bonds: Bonds) -> Vec<Contract> {
+        let Bonds { slashers, epoch_s, initial } = bonds;
         let gate = self.parameters;
         let beacon = BeaconOptions {
             token: self.stake,
@@ -210,7 +216,9 @@ impl Deployment {
             unbondS: U40::from(UNBOND_S),
             jailS: U40::from(JAIL_S),
             validatorBondMin: VALIDATOR_BOND_MIN,
+            epochS: U40::from(epoch_s),
             slashers,
+            initial,
         };
         let vault = VaultOptions {
             token: self.token,
@@ -234,6 +242,13 @@ impl Deployment {
             made(ACCESS, self.access, &(self.token, gate, self.revenue).abi_encode_params()),
         ]
     }
+}
+
+/// What bonds are there from the beginning, and who may cut them.
+pub(crate) struct Bonds {
+    pub(crate) slashers: Vec<Address>,
+    pub(crate) epoch_s: u64,
+    pub(crate) initial: Vec<InitialStake>,
 }
 
 /// What a chain has already.

@@ -1,6 +1,7 @@
 //! Blocks made and checked: the state transition.
 
 use crate::block::{self, Block, BlockBody, Header, Receipt, SignedBy, TransactionError};
+use crate::epoch;
 use crate::kv::{KvError, KvRead};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_GAS, TX_GAS_MAX};
 use crate::state::{Reads, State, View};
@@ -21,6 +22,7 @@ use revm::primitives::hardfork::SpecId;
 use revm::{ExecuteEvm, MainBuilder, MainContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use talkoo_base::{Validator, validators_hash};
 use thiserror::Error;
 
 /// The fork whose rules hold from the genesis on.
@@ -35,6 +37,8 @@ pub struct Head {
     pub hash: B256,
     /// The chain's id (EIP-155).
     pub chain_id: u64,
+    /// Seconds of an epoch; 0 if the validators never change.
+    pub epoch_s: u64,
     /// The state after it.
     pub state: State,
 }
@@ -46,8 +50,6 @@ pub struct Seal {
     pub timestamp: u64,
     /// Who gets the tips.
     pub beneficiary: Address,
-    /// At most 32 bytes: the hash of the validators of the next block.
-    pub extra_data: Bytes,
 }
 
 /// A block with what came of it.
@@ -63,6 +65,8 @@ pub struct Executed {
     pub reads: Reads,
     /// The next nonces of all accounts that changed: senders', and of those who let others act for them (EIP-7702).
     pub nonces: BTreeMap<Address, u64>,
+    /// Who decides the blocks after it, if they are others than those who decided it.
+    pub handover: Option<Vec<Validator>>,
     /// The head it makes.
     pub head: Head,
 }
@@ -72,7 +76,7 @@ impl Executed {
     #[must_use]
     pub fn first(block: Block, head: Head) -> Self {
         let (senders, receipts, reads, nonces) = Default::default();
-        Self { block, senders, receipts, reads, nonces, head }
+        Self { block, senders, receipts, reads, nonces, handover: None, head }
     }
 }
 
@@ -148,7 +152,7 @@ pub fn propose(
         }
     }
     let done = run.finish(header)?;
-    Ok((done.on(state, head.chain_id), refused))
+    Ok((done.on(head, state, kv, ancestors)?, refused))
 }
 
 /// Checks and executes a block that follows `head`.
@@ -156,8 +160,8 @@ pub fn propose(
 /// # Errors
 /// [`ApplyError::Invalid`] if any node must refuse it, [`ApplyError::Kv`] if our disk fails.
 pub fn apply(head: &Head, kv: &dyn KvRead, ancestors: Ancestors<'_>, block: Block) -> Result<Executed, ApplyError> {
-    let Header { timestamp, beneficiary, extra_data, .. } = &block.header;
-    let seal = Seal { timestamp: *timestamp, beneficiary: *beneficiary, extra_data: extra_data.clone() };
+    let Header { timestamp, beneficiary, .. } = block.header;
+    let seal = Seal { timestamp, beneficiary };
     let header = draft(head, seal);
     check_header(head, &header, &block)?;
     let mut state = head.state.clone();
@@ -174,10 +178,11 @@ pub fn apply(head: &Head, kv: &dyn KvRead, ancestors: Ancestors<'_>, block: Bloc
             error => ApplyError::Kv(broken(error)),
         })?;
     }
-    let executed = run.finish(header)?.on(state, head.chain_id);
+    let executed = run.finish(header)?.on(head, state, kv, ancestors)?;
     same("state root", block.header.state_root, executed.block.header.state_root)?;
     same("receipts root", block.header.receipts_root, executed.block.header.receipts_root)?;
     same("transactions root", block.header.transactions_root, executed.block.header.transactions_root)?;
+    same("validators", &block.header.extra_data, &executed.block.header.extra_data)?;
     same("hash", block::hash(&block.header), executed.head.hash)?;
     Ok(executed)
 }
@@ -198,10 +203,6 @@ fn check_header(head: &Head, draft: &Header, block: &Block) -> Result<(), Invali
     if header.timestamp < head.header.timestamp {
         let (have, want) = (header.timestamp.to_string(), format!("at least {}", head.header.timestamp));
         return Err(InvalidBlock::Header { field: "timestamp", have, want });
-    }
-    if header.extra_data.len() > 32 {
-        let have = format!("{} bytes", header.extra_data.len());
-        return Err(InvalidBlock::Header { field: "extra data", have, want: "at most 32 bytes".into() });
     }
     if !block.body.ommers.is_empty() || block.body.withdrawals.as_ref().is_some_and(|w| !w.is_empty()) {
         return Err(InvalidBlock::Foreign);
@@ -230,7 +231,7 @@ fn draft(head: &Head, seal: Seal) -> Header {
         number: parent.number + 1,
         gas_limit: BLOCK_GAS,
         timestamp: seal.timestamp,
-        extra_data: seal.extra_data,
+        extra_data: parent.extra_data.clone(),
         base_fee_per_gas: Some(next_base_fee(parent)),
         withdrawals_root: Some(EMPTY_ROOT_HASH),
         blob_gas_used: Some(0),
@@ -373,10 +374,16 @@ struct Done {
 }
 
 impl Done {
-    fn on(self, state: State, chain_id: u64) -> Executed {
-        let Self { block, senders, receipts, reads, nonces } = self;
-        let hash = block::hash(&block.header);
-        let head = Head { header: Arc::new(block.header.clone()), hash, chain_id, state };
-        Executed { block, senders, receipts, reads, nonces, head }
+    /// The block that follows `parent`, and names who decides the next one.
+    fn on(self, parent: &Head, state: State, kv: &dyn KvRead, ancestors: Ancestors<'_>) -> Result<Executed, KvError> {
+        let Self { mut block, senders, receipts, reads, nonces } = self;
+        let header = Arc::new(block.header.clone());
+        let mut head = Head { header, hash: B256::ZERO, state, ..*parent };
+        let handover = epoch::handover(&parent.header, &mut head, kv, ancestors)?;
+        if let Some(validators) = &handover {
+            block.header.extra_data = Bytes::copy_from_slice(&validators_hash(validators).0);
+        }
+        (head.header, head.hash) = (Arc::new(block.header.clone()), block::hash(&block.header));
+        Ok(Executed { block, senders, receipts, reads, nonces, handover, head })
     }
 }

@@ -27,6 +27,8 @@ pub struct Genesis {
     pub chain_id: u64,
     /// Seconds since 1970.
     pub timestamp: u64,
+    /// Seconds of an epoch, at whose beginning the validators follow the stakes; 0 if they never change.
+    pub epoch_s: u64,
     /// At most 32 bytes: the hash of the first validators.
     pub extra_data: Bytes,
     /// Who has how much gas, in wei.
@@ -94,7 +96,8 @@ impl Genesis {
         let mut writes = Writes::new();
         state.save(&mut writes);
         let hash = block::hash(&header);
-        let head = Head { header: Arc::new(header.clone()), hash, chain_id: self.chain_id, state };
+        let head =
+            Head { header: Arc::new(header.clone()), hash, chain_id: self.chain_id, epoch_s: self.epoch_s, state };
         let body = BlockBody { withdrawals: Some(Vec::new().into()), ..BlockBody::default() };
         Ok((head, Block { header, body }, writes))
     }

@@ -13,6 +13,7 @@ mod block;
 mod call;
 pub mod contracts;
 mod deployment;
+mod epoch;
 mod execute;
 mod genesis;
 mod kv;

@@ -1,9 +1,9 @@
 //! What can be known of a chain without running it: a header that its validators made final, and what is proved
 //! against it.
 //!
-//! Trust begins with the validators of a genesis. A header names in its extra data who decides the next block, so as
-//! long as that stays the same set, any header with a certificate of theirs is final; a change has to be followed
-//! header by header, and nothing here changes the set yet.
+//! Trust begins with the validators of a genesis. A header names in its extra data who decides the next block, so a header
+//! is final by the certificate of those whom its parent names. From one set to the next leads the header that first names it:
+//! [`Trusted::hand_over`] follows these, one for each change, however many blocks lie between.
 
 use crate::block::{self, Header};
 use crate::contracts::SETTLEMENT_AT;
@@ -28,33 +28,101 @@ pub enum LightError {
     /// Not enough of those who may decide signed.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The header says that others decide the next block.
-    #[error(
-        "the header names other validators than the genesis: their change has to be followed, which this version can't"
-    )]
+    /// The header before is of another block than the parent.
+    #[error("the header before is not the parent")]
+    OtherParent,
+    /// The header before names others than those who are known to decide.
+    #[error("others decided this block: a change of validators was left out, forged, or told in another order")]
     OtherValidators,
+    /// The set is not the one that the header names.
+    #[error("the header names other validators than those that it is told with")]
+    OtherSet,
+    /// The change lies before one that is known.
+    #[error("a change of validators at block {have} comes after that at block {last}")]
+    Order {
+        /// Where it is.
+        have: u64,
+        /// Where the last one is.
+        last: u64,
+    },
     /// The proof does not lead from the root to what is claimed.
     #[error("the proof of {0} does not hold")]
     Proof(&'static str),
 }
 
-/// Checks that the validators of a genesis made a block final.
-///
-/// # Errors
-/// [`LightError`].
-pub fn check_final(
-    header: &Header,
-    certificate: &Certificate,
-    validators: &[Validator],
-    network: &Network,
-) -> Result<(), LightError> {
-    if certificate.height != header.number || certificate.block != Digest(block::hash(header).0) {
-        return Err(LightError::OtherBlock);
+/// A block that names other validators than its parent, with the proof that it is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The header before: it names who decided the block.
+    pub parent: Header,
+    /// The block's header.
+    pub header: Header,
+    /// Why it is final.
+    pub certificate: Certificate,
+    /// Who decides from the next block on.
+    pub validators: Vec<Validator>,
+}
+
+/// Who decides, as far as the changes are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    validators: Vec<Validator>,
+    /// The block that named them.
+    since: u64,
+}
+
+impl Trusted {
+    /// Begins with the validators of a genesis.
+    #[must_use]
+    pub fn new(validators: Vec<Validator>) -> Self {
+        Self { validators, since: 0 }
     }
-    if header.extra_data[..] != validators_hash(validators).0[..] {
-        return Err(LightError::OtherValidators);
+
+    /// The block that named those who decide.
+    #[must_use]
+    pub fn since(&self) -> u64 {
+        self.since
     }
-    Ok(certificate.verify(validators, network)?)
+
+    /// Follows a change of validators.
+    ///
+    /// # Errors
+    /// [`LightError`]; then nothing changed.
+    pub fn hand_over(&mut self, handover: Handover, network: &Network) -> Result<(), LightError> {
+        let Handover { parent, header, certificate, validators } = handover;
+        if header.number <= self.since {
+            return Err(LightError::Order { have: header.number, last: self.since });
+        }
+        self.check_final(&parent, &header, &certificate, network)?;
+        if header.extra_data[..] != validators_hash(&validators).0[..] {
+            return Err(LightError::OtherSet);
+        }
+        *self = Self { validators, since: header.number };
+        Ok(())
+    }
+
+    /// Checks that those who decide made a block final. `parent` is the header before.
+    ///
+    /// # Errors
+    /// [`LightError`].
+    pub fn check_final(
+        &self,
+        parent: &Header,
+        header: &Header,
+        certificate: &Certificate,
+        network: &Network,
+    ) -> Result<(), LightError> {
+        if certificate.height != header.number || certificate.block != Digest(block::hash(header).0) {
+            return Err(LightError::OtherBlock);
+        }
+        if header.parent_hash != block::hash(parent) {
+            return Err(LightError::OtherParent);
+        }
+        if parent.extra_data[..] != validators_hash(&self.validators).0[..] {
+            return Err(LightError::OtherValidators);
+        }
+        Ok(certificate.verify(&self.validators, network)?)
+    }
 }
 
 /// An account's storage root, from the nodes that lead to it from a state root.

@@ -24,6 +24,8 @@ pub(crate) const ACCESS_LIST_TURNS: usize = 8;
 pub(crate) const TRACE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Calls within calls that a trace tells: it is a tree, which others read by recursion.
 pub(crate) const TRACE_DEPTH_MAX: usize = 256;
+/// Power of one validator: that of all together stays countable.
+pub(crate) const POWER_MAX: u64 = 1 << 50;
 /// Transactions that wait, of all senders.
 pub(crate) const POOL_MAX: usize = 16_384;
 /// Their bytes.

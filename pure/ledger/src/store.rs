@@ -5,19 +5,25 @@
 //! P number → what its transactions read (RLP), to execute them again
 //! H hash → number                 T transaction hash → number, index
 //! M head → number ‖ hash          M state → number up to which the state is written
+//! V hash → validators             N number → next block that named others    M set → last block that did
+//! M cases → double votes that are to be reported (the app's own)
 //! ```
 //! Beside them the state's own: `a` accounts, `s` storage, `c` code. Numbers are 8 bytes, big endian.
 
-use crate::block::{Block, Receipt, decode_block, encode_block};
+use crate::block::{Block, Header, Receipt, decode_block, encode_block};
 use crate::execute::Executed;
 use crate::kv::{KvError, KvRead, Writes};
 use crate::state::Reads;
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::Decodable;
+use talkoo_base::{Address, Validator, validators_bytes, validators_hash};
 
 const HEAD: &[u8] = b"Mhead";
 const STATE: &[u8] = b"Mstate";
+const SET: &[u8] = b"Mset";
+/// Bytes of a validator in a set: address and power.
+const VALIDATOR_BYTES: usize = 28;
 
 fn by_number(kind: u8, number: u64) -> Vec<u8> {
     [&[kind][..], &number.to_be_bytes()].concat()
@@ -56,6 +62,47 @@ pub fn record(executed: &Executed, certificate: Vec<u8>) -> Writes {
 /// What to write when the state after a block was written.
 pub fn state_saved(writes: &mut Writes, number: u64) {
     writes.insert(STATE.to_vec(), Some(number.to_be_bytes().to_vec()));
+}
+
+/// What to write when block `number` named other validators, or the first ones.
+///
+/// # Errors
+/// [`KvError`].
+pub fn handed_over(writes: &mut Writes, kv: &dyn KvRead, number: u64, validators: &[Validator]) -> Result<(), KvError> {
+    if let Some(before) = kv.get(SET)? {
+        writes.insert([b"N", before.as_slice()].concat(), Some(number.to_be_bytes().to_vec()));
+    }
+    let hash = B256::from(validators_hash(validators).0);
+    writes.insert(by_hash(b'V', &hash), Some(validators_bytes(validators)));
+    writes.insert(SET.to_vec(), Some(number.to_be_bytes().to_vec()));
+    Ok(())
+}
+
+/// Who decides the block after one with this header.
+///
+/// # Errors
+/// [`KvError`], also if the set was never written.
+pub fn validators(kv: &dyn KvRead, header: &Header) -> Result<Vec<Validator>, KvError> {
+    let bytes = kv.get(&[b"V", header.extra_data.as_ref()].concat())?;
+    let bytes = bytes.ok_or_else(|| damaged(format!("the validators of block {}", header.number + 1)))?;
+    let (chunks, rest) = bytes.as_chunks::<VALIDATOR_BYTES>();
+    let read = |chunk: &[u8; VALIDATOR_BYTES]| {
+        let (address, power) = chunk.split_at(20);
+        let address = Address(address.try_into().expect("20 bytes"));
+        Validator { address, power: u64::from_be_bytes(power.try_into().expect("8 bytes")) }
+    };
+    match rest {
+        [] => Ok(chunks.iter().map(read).collect()),
+        _ => Err(damaged("a set of validators")),
+    }
+}
+
+/// The next block that named other validators, after the first block or one that did.
+///
+/// # Errors
+/// [`KvError`].
+pub fn next_handover(kv: &dyn KvRead, after: u64) -> Result<Option<u64>, KvError> {
+    kv.get(&by_number(b'N', after))?.map(|bytes| number(&bytes)).transpose()
 }
 
 fn number(bytes: &[u8]) -> Result<u64, KvError> {

@@ -14,13 +14,19 @@
 //! know what a step is, and it never moves money.
 
 mod book;
+mod explain;
 pub mod limits;
 mod offer;
+mod pricing;
+mod quote;
 mod search;
 pub mod wire;
 
 pub use book::{Peer, Standing};
+pub use explain::{Summary, line, summarise};
 pub use offer::Ask;
+pub use pricing::{Demand, next_price};
+pub use quote::{Quote, Size};
 pub use search::{Wanted, rank};
 pub use wire::Event;
 
@@ -232,6 +238,18 @@ impl Market {
     #[must_use]
     pub fn explain(&self, job: &JobId) -> Vec<(NodeId, Refusal)> {
         self.searches.explain(job)
+    }
+
+    /// What a job would take and cost, if it were posted now.
+    #[must_use]
+    pub fn quote(&self, now: Now, wanted: &Wanted, sizes: &[Size]) -> Quote {
+        quote::quote(wanted, &self.me, &self.book, sizes, now)
+    }
+
+    /// Why clients got nothing from us: how many, what they needed and what was nearest.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Summary> {
+        self.offer.lost()
     }
 
     /// What we offer, if we do, and the slots that are taken.

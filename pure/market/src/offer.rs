@@ -1,5 +1,6 @@
 //! The worker's side: which clients hold how many of our slots.
 
+use crate::explain::{Summary, summarise};
 use crate::limits::{CLIENTS_MAX, HOLD_MS, IDLE_MS, SLOTS_PER_CLIENT_MAX};
 use std::collections::BTreeMap;
 use talkoo_base::{Digest, Mono, NodeId, Price, Refusal, RefusalCode, Tier};
@@ -21,7 +22,12 @@ pub(crate) struct Offer {
     held: BTreeMap<NodeId, (u32, Mono)>,
     /// Clients that let a hold run out, until when they get no other.
     idle: BTreeMap<NodeId, Mono>,
+    /// Why clients got nothing, since the start: how often, and the refusals that differ.
+    lost: BTreeMap<RefusalCode, (usize, Vec<Refusal>)>,
 }
+
+/// Refusals of one kind that are kept to tell what was nearest.
+const LOST_KEPT_MAX: usize = 64;
 
 impl Offer {
     pub(crate) fn provide(&mut self, ask: Option<Ask>) {
@@ -64,7 +70,35 @@ impl Offer {
         self.held.values().map(|(_, until)| *until).min()
     }
 
+    /// Why clients got nothing.
+    pub(crate) fn lost(&self) -> Vec<Summary> {
+        let mut rows = summarise(self.lost.values().flat_map(|(_, kept)| kept));
+        for row in &mut rows {
+            row.count = self.lost.get(&row.code).map_or(0, |(count, _)| *count);
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+        rows
+    }
+
+    /// Grants slots, or remembers why not.
     pub(crate) fn reserve(
+        &mut self,
+        now: Mono,
+        client: NodeId,
+        program: Digest,
+        price: Price,
+        context: u32,
+    ) -> Result<u32, Refusal> {
+        self.grant(now, client, program, price, context).inspect_err(|refusal| {
+            let (count, kept) = self.lost.entry(refusal.code).or_default();
+            *count += 1;
+            if kept.len() < LOST_KEPT_MAX && !kept.contains(refusal) {
+                kept.push(refusal.clone());
+            }
+        })
+    }
+
+    fn grant(
         &mut self,
         now: Mono,
         client: NodeId,

@@ -5,7 +5,9 @@ use crate::limits::{ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, PAUSE_MS};
 use crate::offer::Offer;
 use crate::{Effect, Message};
 use std::collections::BTreeMap;
-use talkoo_base::{Digest, JobId, Mono, NodeId, Now, Price, Refusal, RefusalCode, Tier, Unix};
+use talkoo_base::{
+    Address, Card, Digest, JobId, Mono, NodeId, Now, Preferences, Price, Refusal, RefusalCode, Sort, Tier, Unix,
+};
 
 /// What a job looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Wanted {
     pub nodes_max: u32,
     /// Whether our own node may work on it.
     pub own: bool,
+    /// Which workers it wants.
+    pub prefer: Preferences,
 }
 
 /// Ranks one peer for a job: a score (larger is better) or the reason why not.
@@ -52,13 +56,49 @@ pub fn rank(wanted: &Wanted, me: &NodeId, node: &NodeId, peer: &Peer, now: Now) 
     let Some(card) = &peer.card else {
         return Err(Refusal::new(RefusalCode::NotProviding, "it has sent no card", "wait for it to offer"));
     };
+    let place = check_wishes(&wanted.prefer, node, card)?;
     check_card(wanted, card, now.unix)?;
-    // Measured nodes first, fast before slow; a failure halves the score; cheaper breaks ties.
-    let speed = peer.decode_mtps().unwrap_or(1_000).max(1);
-    Ok(speed >> peer.failures().min(16))
+    Ok(place << PLACE_SHIFT | (score(wanted, peer, card) >> peer.failures().min(16)))
 }
 
-fn check_card(wanted: &Wanted, card: &talkoo_base::Card, now: Unix) -> Result<(), Refusal> {
+/// Where the places of `order` begin in a score; what a sort makes of a worker stays below.
+const PLACE_SHIFT: u32 = 48;
+const SCORE_MAX: u64 = (1 << PLACE_SHIFT) - 1;
+
+/// How good a worker is for what the job sorts by.
+fn score(wanted: &Wanted, peer: &Peer, card: &Card) -> u64 {
+    let offer = card.models.iter().find(|m| m.program == wanted.program);
+    let score = match wanted.prefer.sort {
+        // Measured nodes first, fast before slow; a failure halves the score.
+        None => peer.decode_mtps().unwrap_or(1_000),
+        Some(Sort::Throughput) => peer.decode_mtps().or(offer.map(|m| m.decode_mtps)).unwrap_or(1),
+        Some(Sort::Latency) => offer.map_or(1, |m| m.prefill_mtps),
+        Some(Sort::Price) => {
+            let price = card.price.input.saturating_add(card.price.output);
+            SCORE_MAX - u64::try_from(price).unwrap_or(SCORE_MAX).min(SCORE_MAX - 1)
+        }
+    };
+    score.clamp(1, SCORE_MAX)
+}
+
+/// A worker's place in the buyer's order, the first the largest, or why the buyer does not want it.
+fn check_wishes(prefer: &Preferences, node: &NodeId, card: &Card) -> Result<u64, Refusal> {
+    let no = |what: &str| Err(Refusal::new(RefusalCode::NotWanted, what, "change the job's preferences"));
+    let is = |name: &Address| *name == node.address() || *name == card.operator;
+    if prefer.ignore.iter().any(is) {
+        return no("the job ignores it");
+    }
+    if !prefer.only.is_empty() && !prefer.only.iter().any(is) {
+        return no("the job wants only others");
+    }
+    match prefer.order.iter().position(is) {
+        Some(at) => Ok((prefer.order.len() - at) as u64),
+        None if !prefer.allow_fallbacks && !prefer.order.is_empty() => no("it is not in the job's order"),
+        None => Ok(0),
+    }
+}
+
+fn check_card(wanted: &Wanted, card: &Card, now: Unix) -> Result<(), Refusal> {
     if card.expiry <= now {
         return Err(Refusal::new(RefusalCode::CardExpired, "its card has expired", "it will send a new one"));
     }

@@ -6,7 +6,7 @@ use crate::limits::{
     SLOTS_PER_CLIENT_MAX,
 };
 use crate::*;
-use talkoo_base::{Address, ModelOffer, RefusalCode, Tier, Unix};
+use talkoo_base::{Address, ModelOffer, Preferences, RefusalCode, Sort, Tier, Unix};
 
 const ME: u32 = 99;
 const MODEL: Digest = Digest([7; 32]);
@@ -50,6 +50,7 @@ fn want(number: u8) -> Wanted {
         price_max: PRICE,
         nodes_max: 2,
         own: false,
+        prefer: Preferences::default(),
     }
 }
 
@@ -524,4 +525,122 @@ fn a_full_book_forgets_the_idle_and_nobody_else() {
     play(&mut market, &[(0, Input::PeerUp(n(50_000)), "")]);
     let left: Vec<u32> = market.peers().map(|(node, _)| number(node)).collect();
     assert_eq!(left, [1, 2, ME, 100, 50_000]);
+}
+
+fn liking(prefer: Preferences) -> Wanted {
+    Wanted { prefer, nodes_max: 8, ..want(1) }
+}
+
+/// Nodes 1 to 4, of operators 1 to 4, each dearer, faster and later to begin than the one before.
+fn shops() -> Market {
+    let mut market = Market::new(n(0));
+    for node in 1..=4_u32 {
+        let speed = u64::from(node) * 1_000;
+        let offer = ModelOffer { prefill_mtps: 10_000 - speed, decode_mtps: speed, ..card(node).models[0].clone() };
+        let step = u128::from(node) - 1;
+        let price = Price { input: PRICE.input - 4 + step, output: PRICE.output - 4 + step };
+        let card = Card { operator: Address([node as u8; 20]), models: vec![offer], price, ..card(node) };
+        market.handle(at(0), Input::PeerUp(n(node)), &mut Vec::new());
+        market.handle(at(0), Input::Card(card), &mut Vec::new());
+    }
+    market
+}
+
+#[test]
+fn a_buyer_s_wishes_choose_and_order_workers() {
+    let (all, names) =
+        (Preferences::default(), |list: &[u8]| list.iter().map(|n| Address([*n; 20])).collect::<Vec<_>>());
+    let cases = [
+        (Preferences { sort: Some(Sort::Price), ..all.clone() }, vec![1, 2, 3, 4]),
+        (Preferences { sort: Some(Sort::Throughput), ..all.clone() }, vec![4, 3, 2, 1]),
+        (Preferences { sort: Some(Sort::Latency), ..all.clone() }, vec![1, 2, 3, 4]),
+        (Preferences { only: names(&[2, 3]), ..all.clone() }, vec![2, 3]),
+        (Preferences { ignore: names(&[2, 3]), ..all.clone() }, vec![1, 4]),
+        (Preferences { order: names(&[3, 1]), ..all.clone() }, vec![3, 1, 2, 4]),
+        (Preferences { order: names(&[3, 1]), sort: Some(Sort::Throughput), ..all.clone() }, vec![3, 1, 4, 2]),
+        (Preferences { order: names(&[3, 1]), allow_fallbacks: false, ..all.clone() }, vec![3, 1]),
+        // A node is meant by its own name, too.
+        (Preferences { only: vec![n(4).address()], ..all.clone() }, vec![4]),
+        (Preferences { only: names(&[1]), ignore: names(&[1]), ..all }, vec![]),
+    ];
+    for (prefer, want) in cases {
+        let quote = shops().quote(at(0), &liking(prefer.clone()), &[]);
+        let got: Vec<NodeId> = quote.workers.iter().map(|(node, ..)| *node).collect();
+        assert_eq!(got, want.into_iter().map(n).collect::<Vec<_>>(), "{prefer:?}");
+        assert!(quote.refused.iter().all(|(_, why)| why.code == RefusalCode::NotWanted), "{prefer:?}");
+    }
+}
+
+#[test]
+fn a_quote_says_time_and_cost() {
+    let sizes = [Size { input: 100, output: 1_000 }, Size { input: 100, output: 1_000 }];
+    let quote = shops().quote(at(0), &liking(Preferences::default()), &sizes);
+    // The longest step alone on the fastest takes longer than all of them together.
+    let alone =
+        |output: u64, worker: u64| output * 1_000_000 / (worker * 1_000) + 100_000_000 / (10_000 - worker * 1_000);
+    assert_eq!((quote.p50_ms, quote.p95_ms), (Some(alone(500, 4)), Some(alone(1_000, 3))));
+    let dearest = Price { input: PRICE.input - 1, output: PRICE.output - 1 };
+    assert_eq!(quote.cost_max, dearest.owed(100, 1_000) + dearest.owed(100, 1_000));
+    let nobody = Preferences { only: vec![Address([9; 20])], ..Preferences::default() };
+    let quote = shops().quote(at(0), &liking(nobody), &sizes);
+    assert_eq!((quote.p50_ms, quote.p95_ms, quote.cost_max.0), (None, None, 0));
+}
+
+#[test]
+fn reasons_are_counted() {
+    let no = |code, need: u32, have: u32| Refusal::new(code, "because", "do this").with(need, have);
+    let all = [
+        no(RefusalCode::ContextExceeded, 4_096, 512),
+        no(RefusalCode::PriceAboveMax, 30, 20),
+        no(RefusalCode::ContextExceeded, 4_096, 2_048),
+        no(RefusalCode::PriceAboveMax, 25, 20),
+        no(RefusalCode::ContextExceeded, 4_096, 1_024),
+        Refusal::new(RefusalCode::Silent, "because", ""),
+    ];
+    let rows = summarise(all.iter());
+    let told = "6 nodes: 3 context_exceeded (need 4096, best 2048), 2 price_above_max (need 20, best 25), 1 silent";
+    assert_eq!(line(&rows), told);
+    assert_eq!(line(&[]), "no node");
+}
+
+#[test]
+fn a_worker_knows_what_it_lost() {
+    let mut market = Market::new(n(0));
+    market.handle(at(0), Input::Provide(ask(1)), &mut Vec::new());
+    let reserve =
+        |context, output| Message::Reserve { program: MODEL, price: Price { input: PRICE.input, output }, context };
+    let asked =
+        [(1, 512, PRICE.output - 2), (2, 512, PRICE.output - 1), (3, 9_999, PRICE.output), (4, 512, PRICE.output)];
+    for (client, context, output) in asked {
+        market.handle(at(0), says(client, reserve(context, output)), &mut Vec::new());
+    }
+    let lost: Vec<(RefusalCode, usize)> = market.lost().iter().map(|row| (row.code, row.count)).collect();
+    assert_eq!(lost, [(RefusalCode::PriceTooLow, 2), (RefusalCode::ContextExceeded, 1)]);
+}
+
+#[test]
+fn a_price_follows_demand_within_its_bounds() {
+    let all = |n: u128| Price { input: n, output: n };
+    let bounds = [all(40), all(100)];
+    // The price, slots taken of two, clients refused for want of slots, for the price: the next price.
+    let cases = [
+        (80, 2, 1, 0, 90),
+        (80, 2, 0, 5, 80),
+        (80, 1, 0, 1, 70),
+        (80, 1, 3, 0, 80),
+        (80, 0, 0, 0, 80),
+        (98, 2, 9, 0, 100),
+        (42, 0, 0, 9, 40),
+        (10, 0, 0, 0, 40),
+        (999, 1, 0, 0, 100),
+        (41, 2, 1, 1, 46),
+    ];
+    for (now, taken, busy, too_dear, want) in cases {
+        let ask = Ask { price: all(now), ..ask(2).unwrap() };
+        let next = next_price(&ask, taken, Demand { busy, too_dear }, &bounds);
+        assert_eq!(next, all(want), "{now} {taken} {busy} {too_dear}");
+    }
+    let free = [all(0), all(u128::MAX)];
+    let ask = Ask { price: all(0), ..ask(2).unwrap() };
+    assert_eq!(next_price(&ask, 2, Demand { busy: 1, too_dear: 0 }, &free), all(1), "also nothing can grow");
 }

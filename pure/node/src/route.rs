@@ -3,7 +3,7 @@
 
 use crate::card::genuine;
 use crate::{Effect, Event, Input, Message, Node, Notice};
-use talkoo_base::{Digest, JobId, NodeId, Now, Refusal, RefusalCode, Tier};
+use talkoo_base::{Digest, JobId, NodeId, Now, Preferences, Refusal, RefusalCode, Tier};
 use talkoo_job as job;
 use talkoo_market as market;
 use talkoo_proof as proof;
@@ -203,6 +203,7 @@ impl Node {
             price_max: spec.price_max,
             nodes_max: spec.nodes_max,
             own: spec.own,
+            prefer: spec.prefer.clone(),
         };
         self.to(Inner::Market(market::Input::Want(wanted)));
     }
@@ -226,9 +227,11 @@ impl Node {
 
     /// Nodes that could re-run an answer, best first. A verifier costs no more than a worker may.
     fn verifiers(&self, now: Now, job: JobId, program: Digest, context: u32, not: &[NodeId]) -> Vec<proof::Candidate> {
-        let Some(price_max) = self.jobs.get(&job).map(|job| job.spec.price_max) else { return Vec::new() };
-        let wanted =
-            market::Wanted { job, program, tier: Tier::Exact, context, price_max, nodes_max: u32::MAX, own: false };
+        let Some(spec) = self.jobs.get(&job).map(|job| &job.spec) else { return Vec::new() };
+        let (tier, nodes_max, own, price_max) = (Tier::Exact, u32::MAX, false, spec.price_max);
+        // Whom the buyer ignores shall not read the prompt either.
+        let prefer = Preferences { ignore: spec.prefer.ignore.clone(), ..Preferences::default() };
+        let wanted = market::Wanted { job, program, tier, context, price_max, nodes_max, own, prefer };
         let ranked = self.market.peers().filter(|(node, _)| !not.contains(node));
         let mut fit: Vec<(u64, NodeId)> = ranked
             .filter_map(|(node, peer)| market::rank(&wanted, &self.me, node, peer, now).ok().map(|s| (s, *node)))

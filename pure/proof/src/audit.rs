@@ -17,13 +17,14 @@ use crate::buyer::{Draft, Purchase, convict, fund, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
 use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
+use crate::parameters::VERIFIER_UNIT;
 use crate::verdict::{accept, keep, lie};
 use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
-    Tier,
+    Address, Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode,
+    Request, Signed, Tier,
 };
 
 /// What somebody found.
@@ -163,8 +164,8 @@ impl Audits {
         let worker = audit.purchase.worker.operator;
         let others: Vec<&Candidate> = nodes.iter().filter(|c| c.operator != worker && !heard(c)).collect();
         let about = [&lease.0.0[..], &[u8::try_from(audit.tried.len()).unwrap_or(u8::MAX)]];
-        let draw = derive(&cx.entropy, "draw", &about).first_u64();
-        let Some(verifier) = others.get((draw % others.len().max(1) as u64) as usize).map(|c| **c) else {
+        let draw = derive(&cx.entropy, "draw", &about);
+        let Some(verifier) = drawn(&draw, &others, |operator| cx.purse.bond(operator)) else {
             // Nobody is there: go on as if all had been tried.
             audit.tried.resize(VERIFIERS_MAX, cx.me);
             return self.next(cx, now, lease, out);
@@ -375,4 +376,22 @@ impl Audits {
             Stage::Drawing => {}
         }
     }
+}
+
+/// One of `others`: first its operator, by stake, so that many nodes of one owner are no more likely than one; then one
+/// of its nodes. Everybody has one share, and one more for each [`VERIFIER_UNIT`] of bond.
+pub(crate) fn drawn(draw: &Digest, others: &[&Candidate], bond: impl Fn(&Address) -> Amount) -> Option<Candidate> {
+    let operators: BTreeSet<Address> = others.iter().map(|c| c.operator).collect();
+    let weight = |operator: &Address| 1 + (bond(operator).0 / VERIFIER_UNIT).min(u128::from(u32::MAX));
+    let shares: u128 = operators.iter().map(weight).sum();
+    let mut left = (u128::from(draw.first_u64()) * shares) >> 64;
+    let operator = operators.iter().find(|operator| {
+        let own = weight(operator);
+        let found = left < own;
+        left = left.saturating_sub(own);
+        found
+    })?;
+    let nodes: Vec<&&Candidate> = others.iter().filter(|c| c.operator == *operator).collect();
+    let second = u64::from_be_bytes(draw.0[8..16].try_into().expect("eight bytes"));
+    Some(**nodes[usize::try_from(second % nodes.len() as u64).expect("fewer than there are nodes")])
 }

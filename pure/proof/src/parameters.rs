@@ -10,6 +10,8 @@ pub const CHANCE_MIN_Q32: u64 = 128_849_019;
 pub const RISK_HALVES: u128 = 3;
 /// A job worth more than this part of what the worker would lose is always audited.
 pub const VALUE_PART: u128 = 10;
+/// A verifier is drawn by its operator's stake: everybody has one share, and one more for each so many micro-units of bond.
+pub const VERIFIER_UNIT: u128 = 1_000_000;
 /// A streak ends after so many seconds without work (14 days): machines change hands.
 pub const IDLE_S: u64 = 14 * 86_400;
 /// Pay counts as a worker's stake as long as the vault holds it, in seconds (the ledger's `WINDOW_S`): so newcomers

@@ -14,6 +14,10 @@ pub(super) struct Check {
     signed: BTreeMap<(Address, u64, u32, u8), Digest>,
     /// Who prevoted for which block: height, round, block.
     prevotes: BTreeMap<(u64, u32, Digest), BTreeSet<Address>>,
+    /// Who decides each height.
+    sets: BTreeMap<u64, Vec<Validator>>,
+    /// The reports of double votes that are on their way into a block.
+    pub(super) reported: BTreeSet<u64>,
     /// Who was proved to have voted twice.
     pub(super) convicted: BTreeSet<Address>,
     /// The first thing that must not be.
@@ -42,6 +46,12 @@ impl Check {
         });
         let verified = certificate.verify(validators, network);
         self.hold(verified.is_ok(), || format!("node {who}'s certificate of block {height}: {verified:?}"));
+    }
+
+    /// A node works out who decides a height: everybody the same.
+    pub(super) fn decides(&mut self, who: usize, height: u64, set: &[Validator]) {
+        let known = self.sets.entry(height).or_insert_with(|| set.to_vec()) == set;
+        self.hold(known, || format!("node {who} has other validators at height {height}: {set:?}"));
     }
 
     /// An honest node executed a block that agreement is reached on: it has to be valid.

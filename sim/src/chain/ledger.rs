@@ -1,13 +1,44 @@
-//! A pretended ledger: a block is a list of numbers, and the state is a hash of all of them.
+//! A pretended ledger: a block is a list of numbers, and the state is a hash of all of them. Some numbers are stakes, or
+//! say that a validator voted twice; so the validators change, at the end of each epoch.
 
+use super::scene::Scene;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use talkoo_base::wire::{decode_shape, encode};
-use talkoo_base::{Address, Certificate, Digest, keccak256};
+use talkoo_base::{Address, Certificate, Digest, Validator, keccak256};
 
 /// The numbers of a block sum up to a multiple of this.
 const SUM_OF: u64 = 7;
 /// Numbers in one block, the one that makes the sum right apart.
 const NUMBERS_MAX: usize = 4;
+
+/// Blocks of an epoch: the last one names the validators of the next.
+pub(super) const EPOCH: u64 = 4;
+/// The first number that is a stake: that of [`Scene::stakes`] in its place.
+pub(super) const STAKES: u64 = 10_000;
+/// The first number that reports a double vote: that of the node in its place.
+pub(super) const REPORTS: u64 = 20_000;
+
+/// What the stakes begin with, and what the numbers mean.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    addresses: Vec<Address>,
+    powers: Vec<u64>,
+    stakes: Vec<(usize, u64)>,
+}
+
+impl Book {
+    pub(super) fn new(scene: &Scene, addresses: Vec<Address>) -> Self {
+        let powers = scene.parts.iter().map(|part| part.power).collect();
+        Self { addresses, powers, stakes: scene.stakes.clone() }
+    }
+
+    /// Those with power, as the machine takes them.
+    fn set(&self, powers: &[u64]) -> Vec<Validator> {
+        let all = self.addresses.iter().zip(powers).filter(|(_, power)| **power > 0);
+        all.map(|(address, power)| Validator { address: *address, power: *power }).collect()
+    }
+}
 
 /// What a block's hash is over.
 type Header = (u64, Digest, Address, Digest);
@@ -15,8 +46,13 @@ type Header = (u64, Digest, Address, Digest);
 type Block = (Header, Vec<u64>);
 
 /// A chain of such blocks; what a crash does not take away.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Ledger {
+    book: Arc<Book>,
+    powers: Vec<u64>,
+    jailed: BTreeSet<usize>,
+    /// Who decides each block, the first one first, and one more.
+    sets: Vec<Vec<Validator>>,
     head: Digest,
     root: Digest,
     blocks: Vec<(Certificate, Vec<u8>)>,
@@ -34,6 +70,38 @@ fn root_after(root: Digest, numbers: &[u64]) -> Digest {
 }
 
 impl Ledger {
+    pub(super) fn new(book: &Arc<Book>) -> Self {
+        Self {
+            powers: book.powers.clone(),
+            jailed: BTreeSet::new(),
+            sets: vec![book.set(&book.powers)],
+            book: book.clone(),
+            head: Digest::default(),
+            root: Digest::default(),
+            blocks: Vec::new(),
+            builders: Vec::new(),
+            numbers: BTreeSet::new(),
+        }
+    }
+
+    /// Who decides a block, at most the one after the last.
+    pub(super) fn validators(&self, height: u64) -> &[Validator] {
+        &self.sets[usize::try_from(height - 1).expect("few blocks")]
+    }
+
+    /// What the numbers of a block mean for the stakes.
+    fn stake(&mut self, numbers: &[u64]) {
+        let place = |n: &u64, from: u64| n.checked_sub(from).and_then(|n| usize::try_from(n).ok());
+        for number in numbers {
+            if let Some((node, power)) = place(number, STAKES).and_then(|i| self.book.stakes.get(i)) {
+                self.powers[*node] = *power;
+            } else if let Some(node) = place(number, REPORTS).filter(|node| *node < self.powers.len()) {
+                self.jailed.insert(node);
+            }
+            self.jailed.iter().for_each(|node| self.powers[*node] = 0);
+        }
+    }
+
     pub(super) fn height(&self) -> u64 {
         self.blocks.len() as u64
     }
@@ -63,15 +131,19 @@ impl Ledger {
         let builder = self.validate(certificate.block, None, &bytes)?;
         let (header, numbers): Block = decode_shape(&bytes).ok()?;
         (self.head, self.root) = (certificate.block, header.3);
+        self.stake(&numbers);
         self.numbers.extend(numbers);
         self.blocks.push((certificate, bytes));
+        let next = if self.height().is_multiple_of(EPOCH) { self.book.set(&self.powers) } else { Vec::new() };
+        let same = self.validators(self.height()).to_vec();
+        self.sets.push(if next.is_empty() { same } else { next });
         self.builders.push(builder);
         Some(builder)
     }
 
     /// The ledger as it was before a block.
     pub(super) fn before(&self, height: u64) -> Self {
-        let mut then = Self::default();
+        let mut then = Self::new(&self.book);
         for (certificate, bytes) in self.blocks.iter().take_while(|(c, _)| c.height < height) {
             then.commit(certificate.clone(), bytes.clone());
         }

@@ -1,10 +1,10 @@
 //! One node: the machine, its executor, and what is on its disk.
 
-use super::ledger::Ledger;
+use super::ledger::{Book, Ledger};
 use super::scene::{Conduct, Part};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use talkoo_base::{Address, Digest, Mono, Network, NodeId, Now, Signature, Signer, Unix, Validator};
+use talkoo_base::{Address, Digest, Mono, Network, NodeId, Now, Signature, Signer, Unix};
 use talkoo_chain::{Chain, Event, Input};
 
 /// A signer that two owners share: the machine, and the bad conduct around it.
@@ -39,9 +39,9 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(part: Part, (id, key): (NodeId, Arc<dyn Signer>)) -> Self {
+    pub(super) fn new(part: Part, (id, key): (NodeId, Arc<dyn Signer>), book: &Arc<Book>) -> Self {
         let me = key.address();
-        let (journal, ledger) = (Vec::new(), Ledger::default());
+        let (journal, ledger) = (Vec::new(), Ledger::new(book));
         let (pool, approved) = (BTreeSet::new(), BTreeSet::new());
         Self { part, id, key, me, chain: None, life: 0, wake_at: 0, journal, ledger, pool, approved }
     }
@@ -62,10 +62,11 @@ impl Node {
     }
 
     /// Starts a life from what is on disk; `compact` shortens the journal first, as a snapshot does.
-    pub(super) fn start(&mut self, network: &Network, genesis: &[Validator], compact: bool) {
+    pub(super) fn start(&mut self, network: &Network, compact: bool) {
         self.life += 1;
+        let genesis = self.ledger.validators(1).to_vec();
         let fold = |journal: &[Vec<u8>]| {
-            let mut chain = Chain::new(Box::new(Shared(self.key.clone())), network.clone(), 1, genesis);
+            let mut chain = Chain::new(Box::new(Shared(self.key.clone())), network.clone(), 1, &genesis);
             for bytes in journal {
                 chain.apply(&Event::from_bytes(bytes).expect("what was recorded can be read"));
             }

@@ -13,6 +13,8 @@ pub struct Report {
     pub events: u64,
     /// Starts of nodes beyond their first.
     pub restarts: u32,
+    /// How often the validators changed.
+    pub sets: usize,
     /// Validators that were proved to have voted twice.
     pub convicted: usize,
     /// Rounds above 0 that an honest node began.
@@ -35,6 +37,7 @@ impl Report {
             blocks: 0,
             events: 0,
             restarts: 0,
+            sets: 0,
             convicted: 0,
             late_rounds: 0,
             now_ms: 0,

@@ -1,6 +1,9 @@
 //! The loop over virtual time: messages, executors, crashes, splits.
 
+mod talk;
+
 use super::check::Check;
+use super::ledger::{Book, STAKES};
 use super::node::Node;
 use super::report::Report;
 use super::scene::{Conduct, Scene};
@@ -8,8 +11,9 @@ use crate::crypto::identity;
 use crate::rng::Dice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use talkoo_base::{Address, Certificate, Network, Validator, sha256};
-use talkoo_chain::{Effect, Input, Message, Notice, SignedVote};
+use std::sync::Arc;
+use talkoo_base::{Address, Certificate, Network, sha256};
+use talkoo_chain::{Effect, Input, Message, SignedVote};
 
 /// All numbers are in blocks and all honest nodes are equally far so long after the calm begins, at the latest.
 const SETTLE_MS: u64 = 90_000;
@@ -93,7 +97,10 @@ pub fn run(scene: &Scene, tell: Option<&mut dyn FnMut(&str)>) -> Report {
 
 impl<'a> World<'a> {
     fn new(scene: &'a Scene, tell: Option<&'a mut dyn FnMut(&str)>) -> Self {
-        let nodes: Vec<Node> = (0..).zip(&scene.parts).map(|(i, part)| Node::new(*part, identity(i, true))).collect();
+        let identities: Vec<_> = (0..).zip(&scene.parts).map(|(i, _)| identity(i, true)).collect();
+        let book = Arc::new(Book::new(scene, identities.iter().map(|(_, key)| key.address()).collect()));
+        let nodes: Vec<Node> =
+            scene.parts.iter().zip(identities).map(|(part, who)| Node::new(*part, who, &book)).collect();
         let honest = nodes.iter().filter(|n| n.is_honest()).map(|n| n.me).collect();
         let mut world = Self {
             scene,
@@ -112,12 +119,9 @@ impl<'a> World<'a> {
         for (node, part) in scene.parts.iter().enumerate() {
             world.at(part.joins_ms, What::Start { node });
         }
-        for number in 1..=scene.numbers {
+        for number in (1..=scene.numbers).chain(stakes(scene)) {
             let first = if number == 1 { scene.calm_ms } else { world.dice.below(scene.calm_ms + 1) };
-            for node in 0..scene.parts.len() {
-                let gossip = world.dice.below(200);
-                world.at(first + gossip, What::Number { node, number });
-            }
+            world.spread(first, number);
         }
         for _ in 0..scene.splits {
             let (from, sides) = (world.dice.below(scene.calm_ms), world.dice.roll());
@@ -134,15 +138,22 @@ impl<'a> World<'a> {
         self.queue.insert((at, self.queued), what);
     }
 
+    /// Everybody hears of a number, a little sooner or later.
+    fn spread(&mut self, first: u64, number: u64) {
+        for node in 0..self.nodes.len() {
+            let gossip = self.dice.below(200);
+            self.at(first + gossip, What::Number { node, number });
+        }
+    }
+
+    fn is_linked(&self, a: usize, b: usize) -> bool {
+        !self.scene.line || a.abs_diff(b) == 1
+    }
+
     fn tell(&mut self, line: impl FnOnce() -> String) {
         if let Some(tell) = &mut self.tell {
             tell(&format!("{:>8} {}", self.now, line()));
         }
-    }
-
-    fn validators(&self, height: u64) -> Vec<Validator> {
-        let those = self.nodes.iter().filter(|n| n.part.power > 0 && n.part.from_height <= height);
-        those.map(|n| Validator { address: n.me, power: n.part.power }).collect()
     }
 
     fn standing(&self) -> String {
@@ -154,11 +165,12 @@ impl<'a> World<'a> {
     fn is_settled(&self) -> bool {
         let mut honest = self.nodes.iter().filter(|n| n.is_honest());
         let top = self.nodes.iter().map(|n| n.ledger.height()).max().unwrap_or_default();
-        let all = 1..=self.scene.numbers;
+        let reports = self.check.reported.iter().copied();
+        let all: Vec<u64> = (1..=self.scene.numbers).chain(stakes(self.scene)).chain(reports).collect();
         // Who is called to work all the time never rests, and somebody is always the last to hear of a block.
         let restless = self.scene.parts.iter().any(|p| p.conduct == Conduct::Boaster);
         let lag = if restless { 2 } else { 0 };
-        honest.all(|n| n.ledger.height() + lag >= top && all.clone().all(|number| n.ledger.numbers.contains(&number)))
+        honest.all(|n| n.ledger.height() + lag >= top && all.iter().all(|number| n.ledger.numbers.contains(number)))
     }
 
     fn happen(&mut self, what: What) {
@@ -200,19 +212,18 @@ impl<'a> World<'a> {
 
     fn start(&mut self, node: usize) {
         let compact = self.dice.chance(300);
-        let genesis = self.validators(1);
-        self.nodes[node].start(&self.network, &genesis, compact);
+        self.nodes[node].start(&self.network, compact);
         self.report.restarts += u32::from(self.nodes[node].life > 1);
         self.tell(|| format!("node {node} starts"));
         self.step(node, Input::Restarted);
         // A crash came between the ledger and the journal.
         while let Some(height) = self.nodes[node].chain.as_ref().map(talkoo_chain::Chain::height) {
             let Some(builder) = self.nodes[node].ledger.builder(height) else { break };
-            let validators = self.validators(height + 1);
+            let validators = self.nodes[node].ledger.validators(height + 1).to_vec();
             self.step(node, Input::Committed { height, builder, validators });
         }
         for other in (0..self.nodes.len()).filter(|o| *o != node) {
-            if self.nodes[other].chain.is_some() && self.nodes[node].chain.is_some() {
+            if self.is_linked(node, other) && self.nodes[other].chain.is_some() && self.nodes[node].chain.is_some() {
                 let (here, there) = (self.nodes[node].id, self.nodes[other].id);
                 self.step(node, Input::PeerUp(there));
                 self.step(other, Input::PeerUp(here));
@@ -245,7 +256,8 @@ impl<'a> World<'a> {
         let mut votes: Vec<SignedVote> = out.iter().filter_map(own_vote).filter(|v| v.validator == me).collect();
         votes.sort_by_key(|v| v.vote.kind);
         for vote in votes {
-            self.check.voted(&vote, honest, &self.validators(vote.vote.height));
+            let set = self.nodes[node].ledger.validators(vote.vote.height).to_vec();
+            self.check.voted(&vote, honest, &set);
         }
         for effect in out {
             self.carry_out(node, effect);
@@ -277,7 +289,7 @@ impl<'a> World<'a> {
         if height != self.nodes[node].ledger.height() + 1 {
             return;
         }
-        let set = self.validators(height);
+        let set = self.nodes[node].ledger.validators(height).to_vec();
         if self.nodes[node].is_honest() {
             self.check.committed(node, &certificate, &set, &self.network);
         }
@@ -288,7 +300,9 @@ impl<'a> World<'a> {
             self.report.blocks = height;
             self.report.final_ms.push(self.now);
         }
-        let validators = self.validators(height + 1);
+        let validators = self.nodes[node].ledger.validators(height + 1).to_vec();
+        self.check.decides(node, height + 1, &validators);
+        self.report.sets += usize::from(height == self.report.blocks && validators != set);
         self.step(node, Input::Committed { height, builder, validators });
         self.ready(node);
     }
@@ -312,7 +326,9 @@ impl<'a> World<'a> {
                 None
             }
             Effect::Broadcast(message) => {
-                (0..self.nodes.len()).filter(|to| *to != node).for_each(|to| self.say(node, to, &message));
+                let peers: Vec<usize> =
+                    (0..self.nodes.len()).filter(|to| *to != node && self.is_linked(node, *to)).collect();
+                peers.into_iter().for_each(|to| self.say(node, to, &message));
                 None
             }
             Effect::Serve { to, height, count } => {
@@ -320,7 +336,7 @@ impl<'a> World<'a> {
                 None
             }
             Effect::Evidence(votes) => {
-                self.check.accused(&votes, &self.honest, &self.network);
+                self.accuse(node, &votes);
                 None
             }
             Effect::Notice(notice) => {
@@ -333,50 +349,11 @@ impl<'a> World<'a> {
             self.at(self.now + took, What::Done { node, life, work: Box::new(work) });
         }
     }
+}
 
-    fn notice(&mut self, node: usize, notice: &Notice) {
-        self.tell(|| format!("node {node}: {notice:?}"));
-        match notice {
-            Notice::Round { round, .. } if *round > 0 && self.nodes[node].is_honest() => self.report.late_rounds += 1,
-            Notice::Round { .. } | Notice::Refused { .. } => {}
-            Notice::Stuck(why) => self.check.broken = Some(format!("node {node} is stuck: {why}")),
-        }
-    }
-
-    fn serve(&mut self, node: usize, to: talkoo_base::NodeId, height: u64, count: u32) {
-        let Some(to) = self.nodes.iter().position(|n| n.id == to) else { return };
-        for height in height..height + u64::from(count) {
-            let Some((certificate, bytes)) = self.nodes[node].ledger.block(height).cloned() else { break };
-            self.say(node, to, &Message::Block { certificate, bytes });
-        }
-    }
-
-    /// Sends a message, or what a bad node sends in its place.
-    fn say(&mut self, from: usize, to: usize, message: &Message) {
-        if self.nodes[from].is_honest() {
-            self.check.said(self.nodes[from].me, message, &self.nodes[from].approved, &self.network);
-        }
-        let sender = &self.nodes[from];
-        let others: Vec<Address> =
-            self.nodes.iter().filter(|n| n.part.power > 0 && n.me != sender.me).map(|n| n.me).collect();
-        for message in super::bad::instead(sender, message, &others, &self.network, &mut self.dice, self.scene) {
-            if let Message::Vote(vote) = &message
-                && vote.validator == self.nodes[from].me
-                && !self.nodes[from].is_honest()
-            {
-                self.check.voted(vote, false, &[]);
-            }
-            let bytes = Rc::new(message.to_bytes());
-            let calm = self.now >= self.scene.calm_ms;
-            let lost = !calm && self.dice.chance(self.scene.loss);
-            let copies = if lost { 0 } else { 1 + usize::from(!calm && self.dice.chance(self.scene.twice)) };
-            for _ in 0..copies {
-                let (least, most) = self.scene.delay_ms;
-                let delay = least + self.dice.below(most - least + 1);
-                self.at(self.now + delay, What::Deliver { from, to, bytes: bytes.clone() });
-            }
-        }
-    }
+/// The numbers of the scene's stakes.
+fn stakes(scene: &Scene) -> impl Iterator<Item = u64> {
+    (STAKES..).take(scene.stakes.len())
 }
 
 fn own_vote(effect: &Effect) -> Option<SignedVote> {

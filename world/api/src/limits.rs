@@ -20,6 +20,8 @@ pub(crate) const RPC_AT_ONCE_MAX: usize = 4;
 pub(crate) const RPC_AT_ONCE_OWN_MAX: usize = 2;
 /// How long a body may wait for its turn, and how long its requests may take, in milliseconds.
 pub(crate) const RPC_MS_MAX: u64 = 10_000;
+/// Changes of validators in one answer: each has up to 128 signatures and as many validators.
+pub(crate) const RPC_HANDOVERS_MAX: usize = 32;
 /// Accounts of one set of overrides, of an access list, of a filter.
 pub(crate) const ADDRESSES_MAX: usize = 1_000;
 /// Alternatives of one topic.

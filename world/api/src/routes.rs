@@ -39,6 +39,7 @@ pub const ROUTES: &[Route] = &[
     route("provide", Verb::Post, "/api/v1/provide"),
     route("why", Verb::Get, "/api/v1/provide"),
     route("post", Verb::Post, "/api/v1/jobs"),
+    route("quote", Verb::Post, "/api/v1/quotes"),
     route("jobs", Verb::Get, "/api/v1/jobs"),
     route("job", Verb::Get, "/api/v1/jobs/{id}"),
     route("explain", Verb::Get, "/api/v1/jobs/{id}/explain"),

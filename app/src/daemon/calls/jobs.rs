@@ -28,11 +28,11 @@ impl Daemon {
         let working: Vec<Value> = job.workers.iter().map(|(node, worker)| {
             json!({"node": node.to_string(), "slots": worker.slots, "decode_tps": worker.decode_mtps.map(|m| m / 1000)})
         }).collect();
-        let refused: Vec<Value> = market
-            .explain(&job.spec.id)
-            .into_iter()
+        let why = market.explain(&job.spec.id);
+        let refused: Vec<Value> = why
+            .iter()
             .map(|(node, why)| {
-                let mut value = talkoo_api::refusal_json(&why)["error"].take();
+                let mut value = talkoo_api::refusal_json(why)["error"].take();
                 value["node"] = json!(node.to_string());
                 value
             })
@@ -44,6 +44,7 @@ impl Daemon {
             "peers": self.net.peers().len(),
             "working": working,
             "refused": refused,
+            "summary": talkoo_market::line(&talkoo_market::summarise(why.iter().map(|(_, why)| why))),
         }))
     }
 

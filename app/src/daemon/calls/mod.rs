@@ -2,6 +2,8 @@
 
 mod jobs;
 mod post;
+mod quote;
+mod wishes;
 
 pub(crate) use post::Posted;
 
@@ -62,7 +64,8 @@ impl Daemon {
             "remove" => self.remove_unused(&args),
             "provide" => self.provide(&args),
             "why" => Ok(self.why()),
-            "post" => return self.post(&args, reply),
+            "post" => return self.post(&args, false, reply),
+            "quote" => return self.post(&args, true, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
             "explain" => self.explain(&args),
@@ -202,6 +205,9 @@ impl Daemon {
         if !self.providing {
             reason("not_providing", "this node offers no compute", "talkoo provide start");
         }
+        if let Some((why, _)) = self.held_back.as_ref().filter(|_| self.providing) {
+            reason(why.code.as_str(), &why.message, &why.hint);
+        }
         if self.shelf.all().is_empty() && self.remote.is_none() {
             reason("unknown_model", "no model is here", "talkoo pull smollm2");
         } else if self.providing && self.offers.is_empty() {
@@ -223,6 +229,8 @@ impl Daemon {
             "slots_taken": offered.map_or(0, |(_, taken)| taken),
             "earned": Amount(earned).to_string(),
             "reasons": reasons,
+            "lost": quote::rows(&self.node.market().lost()),
+            "summary": talkoo_market::line(&self.node.market().lost()),
         })
     }
 }

@@ -1,14 +1,14 @@
 //! The call that posts a batch: what it asks for is checked on the loop, its lines are read and
 //! tokenised away from it.
 
-use super::{Answer, Daemon, bad, optional, required, yes_or_no};
+use super::{Answer, Daemon, bad, optional, required, wishes, yes_or_no};
 use crate::batch::{self, BadLine};
 use crate::daemon::Event;
 use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
 use crate::models::{catalog, foreign};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use talkoo_base::{AuditPolicy, Digest, JobId, Price, Refusal, RefusalCode, Tier, float_program};
+use talkoo_base::{AuditPolicy, Digest, JobId, Preferences, Price, Refusal, RefusalCode, Tier, float_program};
 use talkoo_engine::{KvFormat, Vocabulary};
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
@@ -22,6 +22,8 @@ pub(crate) struct Posted {
     spec: Result<Box<JobSpec>, Refusal>,
     bad: Vec<BadLine>,
     reply: oneshot::Sender<Answer>,
+    /// Only say what it would take and cost.
+    dry: bool,
 }
 
 /// What a job is posted under.
@@ -35,6 +37,7 @@ pub(super) struct Terms {
     strict: bool,
     tier: Tier,
     kv: KvFormat,
+    prefer: Preferences,
 }
 
 impl Terms {
@@ -61,24 +64,26 @@ impl Terms {
                 Some((_, Some(kv))) => kv,
                 Some((name, None)) => return Err(bad(format!("kv `{name}` is unknown"), "use int8 or int16")),
             };
+        let (prefer, ceiling) = wishes::read(&args["provider"])?;
         let price_max = optional(args, "max_price", |v| v.as_f64().ok_or("a number"))?.map(price_of).transpose()?;
         let workers = |n: &Value| n.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| NODES.contains(n));
         Ok(Self {
             audit,
-            price_max: price_max.unwrap_or(PRICE_MAX_DEFAULT),
+            price_max: price_max.or(ceiling).unwrap_or(PRICE_MAX_DEFAULT),
             nodes_max: optional(args, "nodes", |n| workers(n).ok_or("a whole number from 1 to 4096"))?
                 .unwrap_or(NODES_DEFAULT),
             own: optional(args, "own", yes_or_no)?,
             strict: optional(args, "strict", yes_or_no)?.unwrap_or(false),
             tier,
             kv,
+            prefer,
         })
     }
 }
 
 impl Daemon {
     /// Reads, tokenises and posts a batch; the slow part in a task.
-    pub(super) fn post(&mut self, args: &Value, reply: oneshot::Sender<Answer>) {
+    pub(super) fn post(&mut self, args: &Value, dry: bool, reply: oneshot::Sender<Answer>) {
         match self.prepare(args) {
             Ok(prepare) => {
                 let inbox = self.inbox.clone();
@@ -88,7 +93,7 @@ impl Daemon {
                         let no = Refusal::new(RefusalCode::Other, "reading the batch panicked", "please report it");
                         (Err(no), Vec::new())
                     });
-                    inbox.send(Event::Posted(Posted { spec, bad, reply })).await.ok();
+                    inbox.send(Event::Posted(Posted { spec, bad, reply, dry })).await.ok();
                 });
             }
             Err(no) => drop(reply.send(Err(no))),
@@ -132,6 +137,7 @@ impl Daemon {
                 nodes_max: terms.nodes_max,
                 own: terms.own.unwrap_or(self.providing),
                 audit: terms.audit,
+                prefer: terms.prefer,
             },
             strict: terms.strict,
             asks,
@@ -156,11 +162,14 @@ impl Daemon {
     }
 
     pub(in crate::daemon) fn posted(&mut self, posted: Posted) {
-        let Posted { spec, bad, reply } = posted;
+        let Posted { spec, bad, reply, dry } = posted;
         let bad: Vec<Value> = bad.iter().map(|b| {
             json!({"line": b.line, "custom_id": b.custom_id, "code": b.refusal.code.as_str(), "message": b.refusal.to_string()})
         }).collect();
         let answer = spec.map(|spec| {
+            if dry {
+                return self.quote(&spec, &bad);
+            }
             let value = json!({"job": spec.id.to_string(), "steps": spec.steps.len(), "model": spec.name, "bad": bad});
             self.pending.push(Input::Post(spec));
             value

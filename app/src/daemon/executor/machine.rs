@@ -25,6 +25,27 @@ pub(super) struct Cores {
     seen: Option<(Instant, Ticks)>,
 }
 
+/// Follows what part of the processor other programs use.
+#[derive(Default)]
+pub(crate) struct Load(Option<Ticks>);
+
+impl Load {
+    /// Since the last look, in percent; nothing the first time.
+    pub(crate) fn others(&mut self) -> Option<u8> {
+        let now = Ticks::read()?;
+        let percent = self.0.and_then(|before| others(before, now));
+        self.0 = Some(now);
+        percent
+    }
+}
+
+/// What other programs used in between, in percent of all cores.
+fn others(before: Ticks, now: Ticks) -> Option<u8> {
+    let all = now.all.checked_sub(before.all).filter(|all| *all > 0)?;
+    let others = now.busy.checked_sub(before.busy)?.saturating_sub(now.ours.checked_sub(before.ours)?);
+    u8::try_from(others * 100 / all).ok()
+}
+
 /// What the system has counted since its start, in ticks of one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ticks {
@@ -97,6 +118,17 @@ mod tests {
         assert_eq!(Ticks::parse(stat, own), Some(Ticks { cores: 2, all: 4_213, busy: 163, ours: 43 }));
         for (stat, own) in [("", own), (stat, ""), (stat, "77 (a) S 1"), ("cpu  1 2 3\ncpu0 1", own)] {
             assert_eq!(Ticks::parse(stat, own), None, "{stat:?} {own:?}");
+        }
+    }
+
+    #[test]
+    fn the_part_of_other_programs_is_told() {
+        // Ticks in between, of them busy, of these ours: percent.
+        let cases = [(200, 200, 0, Some(100)), (200, 200, 150, Some(25)), (200, 50, 60, Some(0)), (0, 0, 0, None)];
+        for (all, busy, ours, want) in cases {
+            let before = Ticks { cores: 2, all: 9_000, busy: 5_000, ours: 1_000 };
+            let now = Ticks { all: 9_000 + all, busy: 5_000 + busy, ours: 1_000 + ours, ..before };
+            assert_eq!(others(before, now), want, "{all} {busy} {ours}");
         }
     }
 

@@ -8,6 +8,7 @@
 mod atoms;
 mod card;
 mod params;
+mod preferences;
 mod receipt;
 mod request;
 mod signed;
@@ -15,10 +16,14 @@ mod vote;
 mod voucher;
 
 pub use card::{Card, Delegation, ModelOffer};
+pub use preferences::{PREFERRED_MAX, Preferences, Sort};
 pub use receipt::{Receipt, Tier, Unit};
 pub use request::{AuditPolicy, Kind, Limits, Request};
 pub use signed::{Sealed, SignError, Signed, Typed};
-pub use vote::{Certificate, CertificateError, Proposal, VALIDATORS_MAX, Validator, Vote, VoteKind, validators_hash};
+pub use vote::{
+    Certificate, CertificateError, Proposal, VALIDATORS_MAX, Validator, ValidatorKey, Vote, VoteKind, validators_bytes,
+    validators_hash,
+};
 pub use voucher::{ChannelConfig, Voucher};
 
 use crate::limits::RECORD_BYTES_MAX;

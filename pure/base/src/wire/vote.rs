@@ -92,6 +92,30 @@ impl Typed for Proposal {
     }
 }
 
+/// What a validator's key signs to vote for a bond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorKey {
+    /// Whose the bond is.
+    pub operator: Address,
+    /// The address of the key.
+    pub key: Address,
+}
+
+impl Check for ValidatorKey {
+    fn check(&self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+impl Typed for ValidatorKey {
+    fn struct_hash(&self) -> Digest {
+        StructHash::new("ValidatorKey(address operator,address key)")
+            .address(&self.operator)
+            .address(&self.key)
+            .finish()
+    }
+}
+
 /// A validator: whose vote counts, and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Validator {
@@ -171,12 +195,16 @@ impl Check for Certificate {
     }
 }
 
-/// The hash of a set of validators, which a header's extra data holds: keccak256 of address ‖ power (u64, big endian)
-/// of each, in the order of their addresses.
+/// A set of validators as bytes: address ‖ power (u64, big endian) of each, in the order of their addresses.
 #[must_use]
-pub fn validators_hash(validators: &[Validator]) -> Digest {
+pub fn validators_bytes(validators: &[Validator]) -> Vec<u8> {
     let mut sorted = validators.to_vec();
     sorted.sort_unstable();
-    let bytes: Vec<u8> = sorted.iter().flat_map(|v| v.address.0.into_iter().chain(v.power.to_be_bytes())).collect();
-    crate::keccak256(&[&bytes])
+    sorted.iter().flat_map(|v| v.address.0.into_iter().chain(v.power.to_be_bytes())).collect()
+}
+
+/// The hash of a set of validators, which a header's extra data holds: keccak256 of [`validators_bytes`].
+#[must_use]
+pub fn validators_hash(validators: &[Validator]) -> Digest {
+    crate::keccak256(&[&validators_bytes(validators)])
 }

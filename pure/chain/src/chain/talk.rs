@@ -3,12 +3,12 @@
 use super::Chain;
 use crate::catchup::Sent;
 use crate::context::Ctx;
-use crate::limits::{EARLY_PER_PEER_MAX, PEERS_MAX};
+use crate::limits::{EARLY_PER_VALIDATOR_MAX, PEERS_MAX};
 use crate::wire::Message;
 use crate::{Effect, Notice, journal};
 use malachite::Input as Fed;
 use std::cmp::Ordering;
-use talkoo_base::{NodeId, keccak256};
+use talkoo_base::{Address, NodeId, keccak256};
 
 impl Chain {
     pub(super) fn peer_up(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
@@ -63,48 +63,73 @@ impl Chain {
             Ordering::Greater => {
                 self.catch_up.note(self.host.now, self.height, from, height - 1);
                 // Only a validator has something to say so early: a stranger's block is not worth the memory.
-                if height == self.height + 1 && self.validators.get(from.address()).is_some() {
-                    let early = self.early.entry(from).or_default();
+                if height == self.height + 1
+                    && let Some(author) = self.author(&message)
+                {
+                    let early = self.early.entry(author).or_default();
                     let is_block = |m: &Message| matches!(m, Message::Proposal { .. });
-                    let second = is_block(&message) && early.iter().any(is_block);
-                    if early.len() < EARLY_PER_PEER_MAX && !second {
-                        early.push(message);
+                    let second = is_block(&message) && early.iter().any(|(_, m)| is_block(m));
+                    let twice = early.iter().any(|(_, m)| *m == message);
+                    if early.len() < EARLY_PER_VALIDATOR_MAX && !second && !twice {
+                        early.push((from, message));
                     }
                 }
             }
             Ordering::Equal if self.committing.is_some() => {}
             Ordering::Equal if self.is_authentic(&message) => {
+                if let Some(here) = self.host.is_ours(&message) {
+                    if !here {
+                        out.push(Effect::Notice(Notice::Doubled { height }));
+                    }
+                    return;
+                }
                 if !self.started {
                     self.start_core(false, out);
                 }
-                self.feed(from, message, out);
+                self.relay(from, &message, out);
+                self.feed(message, out);
             }
             Ordering::Equal => self.refuse(from, "its message is not signed by a validator whose turn it is", out),
         }
     }
 
-    /// Whether a validator made it: nobody else begins a height.
+    /// Whether a validator whose turn it is made it: nobody else begins a height.
     fn is_authentic(&mut self, message: &Message) -> bool {
-        match message {
-            Message::Vote(signed) => self.validators.get(signed.validator).is_some() && self.host.is_vote(signed),
-            Message::Proposal { proposal, .. } => {
-                let turn = self.validators.proposer(self.height, proposal.proposal.round).address.0;
-                proposal.proposer == turn && self.host.is_proposal(proposal)
+        let Some(author) = self.author(message) else { return false };
+        let Message::Proposal { proposal, .. } = message else { return true };
+        author == self.validators.proposer(self.height, proposal.proposal.round).address.0
+    }
+
+    /// The validator that made a message, if it is signed, and a block the one that was proposed.
+    fn author(&mut self, message: &Message) -> Option<Address> {
+        let (author, signed) = match message {
+            Message::Vote(signed) => (signed.validator, self.host.is_vote(signed)),
+            Message::Proposal { proposal, bytes } => {
+                let same = keccak256(&[bytes]) == proposal.proposal.body;
+                (proposal.proposer, same && self.host.is_proposal(proposal))
             }
             Message::Polka { votes } | Message::Round { votes, .. } => {
-                votes.first().is_some_and(|v| self.validators.get(v.validator).is_some() && self.host.is_vote(v))
+                let first = votes.first()?;
+                (first.validator, self.host.is_vote(first))
             }
-            Message::Status { .. } | Message::Fetch { .. } | Message::Block { .. } => false,
+            Message::Status { .. } | Message::Fetch { .. } | Message::Block { .. } => return None,
+        };
+        (signed && self.validators.get(author).is_some()).then_some(author)
+    }
+
+    /// Says on to the other peers, who may not be connected to its maker, what moves a round: once, and again when it is
+    /// said again.
+    fn relay(&mut self, from: NodeId, message: &Message, out: &mut Vec<Effect>) {
+        if self.host.is_news(message) {
+            let others = self.peers.iter().filter(|peer| **peer != from);
+            out.extend(others.map(|to| Effect::Send { to: *to, message: message.clone() }));
         }
     }
 
-    fn feed(&mut self, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+    fn feed(&mut self, message: Message, out: &mut Vec<Effect>) {
         let input = match message {
             Message::Vote(signed) => Some(Fed::Vote(Ctx::vote(&signed))),
             Message::Proposal { proposal, bytes } => {
-                if keccak256(&[&bytes]) != proposal.proposal.body {
-                    return self.refuse(from, "the block is not the one that was proposed", out);
-                }
                 self.host.incoming = Some(bytes);
                 Some(Fed::Proposal(Ctx::proposal(&proposal)))
             }

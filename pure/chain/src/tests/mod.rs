@@ -3,10 +3,10 @@
 mod play;
 mod wire;
 
-use crate::limits::{ABSENT_HEIGHTS, FETCH_MS, PEERS_MAX, PROPOSE_MS, STATUS_IDLE_MS, VOTE_MS};
+use crate::limits::{ABSENT_HEIGHTS, FETCH_MS, PEERS_MAX, PROPOSE_MS, RELAY_MS, STATUS_IDLE_MS, VOTE_MS};
 use crate::validators::Validators;
 use crate::wire::Message;
-use crate::{Effect, Event, Input};
+use crate::{Effect, Event, Input, Notice};
 use play::{Play, block, id, key, proposal, vote};
 use std::collections::BTreeSet;
 use talkoo_base::VoteKind::{Precommit, Prevote};
@@ -272,4 +272,49 @@ fn who_lets_its_turn_go_by_is_left_out_until_the_next_boundary() {
     let set = Validators::new(&records, BTreeSet::from([turns[0]]));
     assert!(set.next(6, turns[0], &records).absent().len() < 4);
     assert!(Validators::new(&records, turns.iter().copied().collect()).absent().is_empty());
+}
+
+#[test]
+fn votes_and_proposals_are_said_on_once_and_when_they_are_said_again() {
+    let mut play = Play::new(4);
+    let (hash, bytes) = block(1);
+    let (proposer, others) = (play.proposer(0), play.others());
+    let told = |play: &Play| -> Vec<(NodeId, Message)> {
+        let sent = |e: &Effect| match e {
+            Effect::Send { to, message } => Some((*to, message.clone())),
+            _ => None,
+        };
+        play.said.iter().filter_map(sent).collect()
+    };
+    let said = [proposal(proposer, 0, None, (hash, &bytes)), vote(others[0], Prevote, 0, hash)];
+    for (message, from) in said.iter().zip([others[1], others[2]]) {
+        play.said.clear();
+        // From whom it comes does not matter, but that one knows it.
+        play.hear(from, message.clone());
+        let want: Vec<_> = others.iter().filter(|o| **o != from).map(|o| (id(*o), message.clone())).collect();
+        let mut have = told(&play);
+        have.sort_by_key(|(to, _)| others.iter().position(|o| id(*o) == *to));
+        assert_eq!(have, want);
+        play.said.clear();
+        others.iter().for_each(|other| play.hear(*other, message.clone()));
+        assert_eq!(told(&play), []);
+    }
+    play.wait(RELAY_MS);
+    play.said.clear();
+    play.hear(others[0], said[1].clone());
+    assert_eq!(told(&play).len(), 2);
+    // Certificates travel on, too: who lost the votes of a round that is over hears them no more.
+    play.said.clear();
+    let forged = crate::SignedVote { validator: key(others[1]).address(), ..votes_of(others[0], hash)[0] };
+    play.hear(others[0], Message::Round { skip: true, votes: vec![votes_of(others[0], hash)[0], forged] });
+    assert_eq!(told(&play), []);
+    play.hear(others[0], Message::Round { skip: true, votes: votes_of(others[0], hash) });
+    assert_eq!(told(&play).len(), 2);
+    // What is forged and what is signed with our key stays here.
+    play.said.clear();
+    let mine = play.me;
+    play.hear(others[0], vote(mine, Prevote, 0, hash));
+    assert!(play.said.iter().any(|e| matches!(e, Effect::Notice(Notice::Doubled { height: 1 }))));
+    play.hear(others[0], vote(9, Prevote, 0, hash));
+    assert_eq!(told(&play), []);
 }

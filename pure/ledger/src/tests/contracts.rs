@@ -9,15 +9,16 @@ use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall;
 use std::collections::BTreeMap;
 use talkoo_base::wire::{Typed, VoteKind};
-use talkoo_base::{Amount, Delegation as Delegated, Digest, Network, Signer, Unix, Validator, Vote as Voted};
+use talkoo_base::{Amount, Delegation as Delegated, Digest, Network, Signer, Unix, Vote as Voted};
 
-fn ours(address: Address) -> talkoo_base::Address {
+pub(super) fn ours(address: Address) -> talkoo_base::Address {
     talkoo_base::Address(address.0.0)
 }
 
-fn beginning() -> Beginning {
-    let validators = vec![Validator { address: ours(address(0)), power: 1 }];
-    Beginning { chain_id: 825_566, timestamp: 1_700_000_000, validators, founder: address(1), window_s: WINDOW_S }
+pub(super) fn beginning() -> Beginning {
+    let stakers = vec![Staker { operator: ours(address(6)), ..Staker::own(ours(address(0)), 1) }];
+    let (chain_id, timestamp) = (825_566, 1_700_000_000);
+    Beginning { chain_id, timestamp, stakers, founder: address(1), window_s: WINDOW_S, epoch_s: EPOCH_S }
 }
 
 impl Chain {
@@ -25,7 +26,7 @@ impl Chain {
         Self::of(&beginning().genesis())
     }
 
-    fn ask<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
+    pub(super) fn ask<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
         let call = Call { to: Some(to), data: call.abi_encode().into(), ..Call::default() };
         let outcome = self.reader(|r| r.call(&call, &BTreeMap::new())).unwrap();
         assert!(outcome.success, "{}", outcome.output);
@@ -33,7 +34,7 @@ impl Chain {
     }
 
     /// Sends a call in a block of its own, `later` seconds on; says whether it succeeded.
-    fn send<C: SolCall>(&mut self, who: u8, to: Address, call: &C, later: u64) -> bool {
+    pub(super) fn send<C: SolCall>(&mut self, who: u8, to: Address, call: &C, later: u64) -> bool {
         let nonce = self.reader(|r| r.account(address(who))).unwrap().nonce;
         let transaction = TxEip1559 {
             chain_id: 825_566,
@@ -80,9 +81,9 @@ fn signed_records_are_those_that_the_contracts_check() {
     let theirs = bindings::Delegation { owner: address(4), nodeKey: address(5), roles: 7, expiry: 99 };
     let asked = IDelegations::getDigestCall { delegation: theirs };
     assert_eq!(chain.ask(DELEGATIONS_AT, &asked).0, delegation.digest(&network).0);
-    for (kind, number) in [(VoteKind::Prevote, 1), (VoteKind::Precommit, 2)] {
+    for kind in [VoteKind::Prevote, VoteKind::Precommit] {
         let vote = Voted { kind, height: 8, round: 3, block: Digest([5; 32]) };
-        let theirs = bindings::Vote { voteType: number, height: 8, round: 3, blockHash: B256::repeat_byte(5) };
+        let theirs = bindings::Vote::from(&vote);
         assert_eq!(
             chain.ask(EQUIVOCATION_AT, &IEquivocation::getVoteDigestCall { vote: theirs }).0,
             vote.digest(&network).0
@@ -177,43 +178,6 @@ fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
     let total: u64 = chain.ask(CREDIT_AT, &IToken::totalSupplyCall {}).to();
     let accounts = [address(client), address(owner), address(node), SETTLEMENT_AT, VAULT_AT];
     assert_eq!(total, accounts.into_iter().map(|who| chain.credit(who)).sum::<u64>());
-}
-
-#[test]
-fn a_header_is_final_by_the_votes_of_the_genesis_alone() {
-    use talkoo_base::Certificate;
-    let (mut chain, network) = (Chain::of(&beginning().genesis()), Network::local("test"));
-    chain.seal_with = beginning().genesis().extra_data;
-    let (executed, _) = chain.extend(vec![]);
-    let header = &executed.block.header;
-    let (height, block) = (header.number, Digest(executed.head.hash.0));
-    let signed = |who: u8, round| {
-        let vote = Voted { kind: VoteKind::Precommit, height, round, block };
-        key(who).sign(&vote.digest(&network))
-    };
-    let good = Certificate { height, round: 0, block, signatures: vec![signed(0, 0)] };
-    let validators = beginning().validators;
-    assert_eq!(light::check_final(header, &good, &validators, &network), Ok(()));
-    let with = |signatures| Certificate { signatures, ..good.clone() };
-    let mut other = header.clone();
-    other.gas_used += 1;
-    let mut moved = header.clone();
-    moved.extra_data = vec![1; 32].into();
-    let of_moved = Certificate { block: Digest(hash(&moved).0), ..good.clone() };
-    let many: Vec<Validator> = (0..3).map(|n| Validator { address: ours(address(n)), power: 1 }).collect();
-    let cases = [
-        (header, with(vec![]), &validators, "0 of 1 voting power"),
-        (header, with(vec![signed(1, 0)]), &validators, "no validator of this height"),
-        (header, with(vec![signed(0, 1)]), &validators, "no validator of this height"),
-        (header, with(vec![signed(0, 0), signed(0, 0)]), &validators, "signed twice"),
-        (&other, good.clone(), &validators, "another block"),
-        (&moved, of_moved, &validators, "other validators"),
-        (header, good.clone(), &many, "other validators"),
-    ];
-    for (header, certificate, validators, want) in cases {
-        let error = light::check_final(header, &certificate, validators, &network).unwrap_err().to_string();
-        assert!(error.contains(want), "{want}: {error}");
-    }
 }
 
 #[test]

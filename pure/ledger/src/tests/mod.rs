@@ -2,6 +2,7 @@
 
 mod contracts;
 mod traces;
+mod validators;
 
 use super::*;
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip7702, TxLegacy};
@@ -69,6 +70,7 @@ fn genesis() -> Genesis {
     Genesis {
         chain_id: CHAIN,
         timestamp: 1_700_000_000,
+        epoch_s: 0,
         extra_data: Bytes::from_static(&[9; 32]),
         balances: (0..4).map(|n| (address(n), rich)).collect(),
         contracts: vec![
@@ -85,8 +87,6 @@ struct Chain {
     hashes: Vec<B256>,
     /// Seconds from the last block to the next.
     later: u64,
-    /// What the next blocks' extra data is.
-    seal_with: Bytes,
 }
 
 impl Chain {
@@ -98,15 +98,11 @@ impl Chain {
         let (head, _, writes) = genesis.build().unwrap();
         let mut kv = Memory::default();
         kv.write(writes);
-        Self { kv, hashes: vec![head.hash], head, later: 0, seal_with: Bytes::new() }
+        Self { kv, hashes: vec![head.hash], head, later: 0 }
     }
 
     fn seal(&self) -> Seal {
-        Seal {
-            timestamp: self.head.header.timestamp + self.later,
-            beneficiary: address(9),
-            extra_data: self.seal_with.clone(),
-        }
+        Seal { timestamp: self.head.header.timestamp + self.later, beneficiary: address(9) }
     }
 
     /// Proposes a block, has it checked from its bytes, and takes it.
@@ -197,7 +193,7 @@ fn a_block_that_claims_anything_else_is_refused() {
         ("base fee", |b| b.header.base_fee_per_gas = Some(8)),
         ("base fee", |b| b.header.base_fee_per_gas = None),
         ("timestamp", |b| b.header.timestamp -= 1),
-        ("extra data", |b| b.header.extra_data = vec![0; 33].into()),
+        ("validators", |b| b.header.extra_data = vec![0; 32].into()),
         ("state root", |b| b.header.state_root.0[0] ^= 1),
         ("receipts root", |b| b.header.receipts_root.0[0] ^= 1),
         ("transactions root", |b| b.header.transactions_root.0[0] ^= 1),

@@ -80,6 +80,7 @@ pub(super) fn spec(steps: u32, audit: AuditPolicy) -> JobSpec {
         nodes_max: 1,
         own: false,
         audit,
+        prefer: talkoo_base::Preferences::default(),
     }
 }
 

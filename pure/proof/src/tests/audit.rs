@@ -332,3 +332,30 @@ fn a_late_verifier_is_told_so() {
     nodes.check('C', says('V', commit), "");
     nodes.check('C', says('V', Message::Answer(Box::new(answer))), "");
 }
+
+#[test]
+fn verifiers_are_drawn_by_stake_and_not_by_number() {
+    use crate::audit::drawn;
+    use crate::parameters::VERIFIER_UNIT;
+    use talkoo_base::{Address, NodeId, Price};
+    let candidate = |node: u32, operator: u8| Candidate {
+        node: NodeId::pretended(node),
+        operator: Address([operator; 20]),
+        price: Price { input: 0, output: 0 },
+    };
+    // One owner with 90 nodes, one with a single node, one with a single node and a bond of two units.
+    let mut all: Vec<Candidate> = (0..90).map(|node| candidate(node, 1)).collect();
+    all.extend([candidate(90, 2), candidate(91, 3)]);
+    let all: Vec<&Candidate> = all.iter().collect();
+    let bond = |operator: &Address| Amount(if operator.0[0] == 3 { 2 * VERIFIER_UNIT } else { 0 });
+    let mut counts = [0_u32; 4];
+    for n in 0..5_000_u32 {
+        let draw = talkoo_base::sha256(&[&n.to_be_bytes()]);
+        counts[usize::from(drawn(&draw, &all, bond).unwrap().operator.0[0])] += 1;
+    }
+    // Shares of one, one and three fifths; five standard deviations either way.
+    for (count, share) in counts[1..].iter().zip([1_000_u32, 1_000, 3_000]) {
+        assert!(count.abs_diff(share) < 175, "{counts:?}");
+    }
+    assert!(drawn(&Digest([255; 32]), &all, bond).is_some() && drawn(&Digest::ZERO, &[], bond).is_none());
+}

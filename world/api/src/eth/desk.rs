@@ -3,14 +3,12 @@
 use super::filters::{Arrivals, Filters};
 use super::params::{BlockId, Params};
 use super::request::Batch;
-use super::{Chain, RpcError, View, fees, filters, history, logs, pool, state, trace};
+use super::{Chain, RpcError, View, fees, filters, finality, history, logs, pool, state, trace};
 use crate::limits::{RPC_ANSWER_BYTES_MAX, RPC_MS_MAX};
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{Address, Bytes, keccak256};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use talkoo_base::Certificate;
-use talkoo_base::wire::decode;
 use talkoo_ledger::{KvError, Reader};
 
 /// What came of a request.
@@ -108,7 +106,8 @@ pub(super) const METHODS: &[(&str, Method)] = &[
     ("debug_traceCall", trace::call),
     ("debug_getRawHeader", history::raw_header),
     ("debug_getRawBlock", history::raw_block),
-    ("talkoo_getCertificate", certificate),
+    ("talkoo_getCertificate", finality::certificate),
+    ("talkoo_getHandovers", finality::handovers),
     ("talkoo_sponsor", sponsor),
 ];
 
@@ -120,23 +119,6 @@ fn sponsor(asked: &Asked<'_>) -> Answer {
     }
     let hashes = asked.desk.chain.sponsor(owner, node).map_err(|error| RpcError::server(error.to_string()))?;
     Ok(hashes.into_iter().map(super::json::hex).collect())
-}
-
-/// The precommits that made a block final: `{height, round, block, signatures}`; null for the first block, which needs none.
-fn certificate(asked: &Asked<'_>) -> Answer {
-    let (block,) = asked.read::<(BlockId,)>()?;
-    let Some(number) = asked.number(block)? else { return Ok(Value::Null) };
-    let bytes = talkoo_ledger::store::certificate(&*asked.view.kv, number)?.filter(|bytes| !bytes.is_empty());
-    let Some(bytes) = bytes else { return Ok(Value::Null) };
-    let certificate: Certificate =
-        decode(&bytes).map_err(|error| KvError::Damaged(format!("certificate {number}: {error}")))?;
-    let signatures: Vec<Value> = certificate.signatures.iter().map(|s| super::json::hex(Bytes::from(s.0))).collect();
-    Ok(json!({
-        "height": super::json::hex(certificate.height),
-        "round": super::json::hex(certificate.round),
-        "block": super::json::hex(B256::from(certificate.block.0)),
-        "signatures": signatures,
-    }))
 }
 
 impl Desk {

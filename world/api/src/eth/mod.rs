@@ -14,6 +14,7 @@ mod desk;
 mod error;
 mod fees;
 mod filters;
+mod finality;
 mod history;
 mod json;
 mod logs;

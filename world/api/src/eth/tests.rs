@@ -59,6 +59,7 @@ impl Test {
         let genesis = Genesis {
             chain_id: CHAIN,
             timestamp: 1_700_000_000,
+            epoch_s: 0,
             extra_data: Bytes::new(),
             balances: vec![(owner(), U256::from(10u64).pow(U256::from(18)))],
             contracts: vec![
@@ -79,11 +80,7 @@ impl Test {
     fn seal(&self) {
         let mut inner = self.inner.lock().unwrap();
         let Inner { kv, head, pool } = &mut *inner;
-        let seal = Seal {
-            timestamp: head.header.timestamp + 1,
-            beneficiary: Address::repeat_byte(9),
-            extra_data: Bytes::new(),
-        };
+        let seal = Seal { timestamp: head.header.timestamp + 1, beneficiary: Address::repeat_byte(9) };
         let candidates: Vec<SignedBy> = pool.best(talkoo_ledger::next_base_fee(&head.header).into()).collect();
         let hash = |n| Ok(store::block(kv, n)?.map_or(B256::ZERO, |block| talkoo_ledger::hash(&block.header)));
         let (executed, refused) = propose(head, kv, &hash, seal, candidates).unwrap();
@@ -303,6 +300,7 @@ fn every_method_answers() {
         ("debug_getRawHeader", json!(["0x1"]), Value::Null),
         ("debug_getRawBlock", json!(["0x1"]), Value::Null),
         ("talkoo_getCertificate", json!(["0x0"]), Value::Null),
+        ("talkoo_getHandovers", json!(["0x0"]), json!([])),
         (
             "talkoo_sponsor",
             json!([Address::repeat_byte(1).to_string(), Address::repeat_byte(2).to_string()]),

@@ -1,0 +1,38 @@
+//! Owner first: when a machine is not for others.
+
+use crate::daemon::limits::{Hours, Limits};
+use clap::Args;
+use std::time::Duration;
+
+/// Flags of `up` that keep the machine for its owner.
+#[derive(Args, Clone)]
+pub(crate) struct OwnerArgs {
+    /// Work for others only at these times of the day, local time, as 22:00-7:30; several are separated by commas.
+    #[arg(long, value_name = "FROM-TO", value_delimiter = ',')]
+    pub(crate) hours: Vec<Hours>,
+    /// Work for others only while other programs use at most so many percent of the processor [20 if none is said].
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "20", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) idle_only: Option<u8>,
+    /// Work for others only on mains power.
+    #[arg(long)]
+    pub(crate) mains_only: bool,
+    /// Work for others only while no part of the machine is hotter.
+    #[arg(long, value_name = "DEGREES", value_parser = clap::value_parser!(u32).range(1..=150))]
+    pub(crate) celsius_max: Option<u32>,
+    /// Seconds that running work may go on when one of these is touched; then it goes back to its clients.
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(crate) reclaim: u64,
+}
+
+impl OwnerArgs {
+    /// What they say.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            hours: self.hours.clone(),
+            others_max: self.idle_only,
+            mains_only: self.mains_only,
+            celsius_max: self.celsius_max,
+            reclaim: Duration::from_secs(self.reclaim),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The owner's limits on a running node.
+
+use super::executor::Load;
+use super::limits::{LOOK, Senses};
+use super::{Daemon, Event};
+use serde_json::json;
+use std::time::{Duration, Instant};
+use talkoo_market::{Demand, next_price};
+use talkoo_node::Input;
+use tracing::info;
+
+/// How often a price that moves is thought over.
+const PRICED: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    /// Starts to look at the machine, if its owner set limits.
+    pub(super) fn watch_owner(&self) {
+        if !self.config.limits.is_any() {
+            return;
+        }
+        let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let mut load = Load::default();
+            loop {
+                if inbox.send(Event::Senses(Senses::look(&mut load))).await.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
+        });
+    }
+
+    /// Thinks the price over from time to time, if it may move.
+    pub(super) fn watch_demand(&self) {
+        let [least, most] = self.config.prices;
+        if least == most {
+            return;
+        }
+        let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(PRICED) => {}
+                }
+                if inbox.send(Event::Price).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Asks more or less, as clients came and went.
+    pub(super) fn think_price_over(&mut self) {
+        let all = Demand::of(&self.node.market().lost());
+        let came = all.since(std::mem::replace(&mut self.demand, all));
+        let Some((ask, taken)) = self.node.market().offered() else { return };
+        let price = next_price(ask, taken, came, &self.config.prices);
+        if price != self.price {
+            info!(output = %price.output, "another price, for demand changed");
+            self.price = price;
+            self.offer();
+        }
+    }
+
+    /// Takes the offer back, or makes it again; gives running work back when its time is over.
+    pub(super) fn sensed(&mut self, senses: &Senses) {
+        let against = self.config.limits.against(senses);
+        match (against, &mut self.held_back) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                self.held_back = None;
+                info!("no limit of the owner is touched any more: offering again");
+                self.tell(&json!({"type": "provide.free"}));
+                self.offer();
+            }
+            (Some(why), None) => {
+                info!(%why, "held back for the owner: no new work");
+                self.tell(&json!({"type": "provide.held_back", "message": why.to_string()}));
+                self.held_back = Some((why, Some(Instant::now() + self.config.limits.reclaim)));
+                self.offer();
+            }
+            (Some(why), Some((there, until))) => {
+                *there = why;
+                if until.is_some_and(|until| until <= Instant::now()) {
+                    *until = None;
+                    // Every client pays the chunks it has, and takes the rest to another worker.
+                    self.pending.push(Input::Stopping);
+                }
+            }
+        }
+    }
+}
