@@ -179,6 +179,9 @@ fn remedies(options: &Options) -> Vec<(&'static str, &'static str, Estimate)> {
 }
 
 fn percent(e: &Estimate) -> String {
+    if e.mean.is_nan() {
+        return "–".into();
+    }
     format!("{:+.1} % ± {:.1}", 100.0 * e.mean, 100.0 * e.half_width())
 }
 

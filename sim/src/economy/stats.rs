@@ -35,13 +35,14 @@ impl Estimate {
         Self { mean, error: (squares * count / (count - 1.0)).sqrt() / below }
     }
 
-    /// In words: below zero by three standard errors, exactly zero, above, or not to be told.
+    /// In words: below zero by three standard errors, exactly zero, above, never tried, or not to be told.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match self {
             Self { mean, error } if *mean == 0.0 && *error == 0.0 => "nothing gained",
             Self { mean, error } if mean + 3.0 * error < 0.0 => "loses",
             Self { mean, error } if mean - 3.0 * error > 0.0 => "**PAYS**",
+            Self { mean, .. } if mean.is_nan() => "no lies, play more jobs",
             _ => "**not shown**",
         }
     }
