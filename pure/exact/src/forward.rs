@@ -35,6 +35,12 @@ impl Kv {
         self.layers.first().map_or(0, Vec::len)
     }
 
+    /// Keys and values of a position in a layer.
+    #[must_use]
+    pub fn row(&self, layer: usize, position: usize) -> &(Vec<CachedHead>, Vec<CachedHead>) {
+        &self.layers[layer][position]
+    }
+
     /// Whether no position is in the cache.
     #[must_use]
     pub fn is_empty(&self) -> bool {

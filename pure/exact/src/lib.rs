@@ -34,6 +34,7 @@ pub mod norm;
 pub mod quantize;
 pub mod rope;
 pub mod sample;
+pub mod steps;
 pub mod trace;
 
 pub use error::{ImportError, RangeError};
@@ -48,5 +49,8 @@ pub use model::{Extras, Layer, Model};
 /// its other version.
 pub const CONTRACT: &str = "IR-1";
 
+// What tests of other crates share names it as they do.
+#[cfg(test)]
+extern crate self as talkoo_exact;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ pub fn logprobs(logits: &[i64], chosen: u32, top: u32) -> TokenLogprobs {
 }
 
 /// e^-below in Q42 for `below` in Q16.
-fn weight(below: u64) -> u64 {
+pub(crate) fn weight(below: u64) -> u64 {
     let u = (below.min(FAR) as i64 * LOG2_E) >> 26;
     (exp2neg(u & 0xf_ffff) << (WEIGHT_BITS - 30) >> (u >> 20).min(63)) as u64
 }
@@ -51,7 +51,7 @@ pub fn log2(v: u64) -> i64 {
 }
 
 /// ln(sum / 2^42) in Q16, rounded half up, for a sum below 2^63 of weights one of which is 1.
-fn ln(sum: u64) -> i64 {
+pub(crate) fn ln(sum: u64) -> i64 {
     rsh((log2(sum) - (i64::from(WEIGHT_BITS) << LOG_BITS)) * LN_2, LOG_BITS + 30 - 16)
 }
 

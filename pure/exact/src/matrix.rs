@@ -126,11 +126,15 @@ impl Matrix {
     /// The matrix's digest: its shape and the Merkle root of its tiles.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        self.hasher().finish(self.columns)
+    }
+
+    pub(crate) fn hasher(&self) -> MatrixHasher {
         let mut hasher = MatrixHasher::new(self.block, self.zero_point);
         for r in 0..self.rows {
             hasher.push(&self.row(r));
         }
-        hasher.finish(self.columns)
+        hasher
     }
 }
 
@@ -184,7 +188,7 @@ pub struct MatrixHasher {
     zero_point: u8,
     has_min: bool,
     rows: u32,
-    leaves: Vec<Digest>,
+    pub(crate) leaves: Vec<Digest>,
     bytes: Vec<u8>,
 }
 
@@ -196,20 +200,12 @@ impl MatrixHasher {
     }
 
     /// Adds the next row: one leaf per tile of up to 1,024 weights, in order.
-    /// A tile's bytes: codes, sw (i16 LE), mn (i32 LE), ew (i32 LE).
     pub fn push(&mut self, row: &Row) {
         self.rows += 1;
         self.has_min |= !row.mn.is_empty();
-        let blocks = TILE / self.block;
-        for (t, codes) in row.codes.chunks(TILE).enumerate() {
-            let own = t * blocks..(t * blocks + codes.len() / self.block);
+        for tile in 0..row.codes.len().div_ceil(TILE) {
             self.bytes.clear();
-            self.bytes.extend_from_slice(codes);
-            self.bytes.extend(row.sw[own.clone()].iter().flat_map(|s| s.to_le_bytes()));
-            if !row.mn.is_empty() {
-                self.bytes.extend(row.mn[own].iter().flat_map(|m| m.to_le_bytes()));
-            }
-            self.bytes.extend_from_slice(&row.ew.to_le_bytes());
+            row.push_tile(tile, self.block, &mut self.bytes);
             self.leaves.push(merkle::leaf("talkoo/tile/1", &self.bytes));
         }
     }
@@ -223,11 +219,28 @@ impl MatrixHasher {
 
     /// SHA-256("talkoo/matrix/1" ‖ rows ‖ columns ‖ block ‖ zero point ‖ has min (u32 BE each) ‖ root of the tiles).
     #[must_use]
-    pub fn finish(self, columns: usize) -> Digest {
-        let root = merkle::root_of_leaves("talkoo/tile/1", self.leaves);
-        let numbers =
-            [self.rows, columns as u32, self.block as u32, u32::from(self.zero_point), u32::from(self.has_min)];
-        let numbers: Vec<u8> = numbers.iter().flat_map(|n| n.to_be_bytes()).collect();
+    pub fn finish(mut self, columns: usize) -> Digest {
+        let root = merkle::root_of_leaves("talkoo/tile/1", std::mem::take(&mut self.leaves));
+        let numbers: Vec<u8> = self.shape(columns).iter().flat_map(|n| n.to_be_bytes()).collect();
         sha256(&[b"talkoo/matrix/1", &numbers, &root.0])
+    }
+
+    /// Rows, columns, block, zero point, whether there are minimums: what the digest names.
+    pub(crate) fn shape(&self, columns: usize) -> [u32; 5] {
+        [self.rows, columns as u32, self.block as u32, u32::from(self.zero_point), u32::from(self.has_min)]
+    }
+}
+
+impl Row {
+    /// Appends the bytes of a tile of up to 1,024 weights: codes, sw (i16 LE), mn (i32 LE), ew (i32 LE).
+    pub fn push_tile(&self, tile: usize, block: usize, out: &mut Vec<u8>) {
+        let codes = &self.codes[tile * TILE..self.codes.len().min((tile + 1) * TILE)];
+        let own = tile * TILE / block..(tile * TILE + codes.len()) / block;
+        out.extend_from_slice(codes);
+        out.extend(self.sw[own.clone()].iter().flat_map(|s| s.to_le_bytes()));
+        if !self.mn.is_empty() {
+            out.extend(self.mn[own].iter().flat_map(|m| m.to_le_bytes()));
+        }
+        out.extend_from_slice(&self.ew.to_le_bytes());
     }
 }

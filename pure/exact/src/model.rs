@@ -68,6 +68,12 @@ impl Model {
     /// The model root.
     #[must_use]
     pub fn root(&self) -> Digest {
+        model_root(&self.manifest, &self.tensors())
+    }
+
+    /// The digests of all tensors in canonical order.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<Digest> {
         let mut items = vec![self.embedding.digest()];
         for l in &self.layers {
             items.push(gains_digest(&l.attention_norm));
@@ -78,7 +84,7 @@ impl Model {
         }
         items.push(gains_digest(&self.output_norm));
         items.extend(self.output.as_ref().map(Matrix::digest));
-        model_root(&self.manifest, &items)
+        items
     }
 
     /// The matrix that turns the last normed vector into logits.

@@ -139,7 +139,7 @@ pub fn draw(seed: u64, index: u32) -> u64 {
 
 /// The weight of a candidate `below` the largest logit (Q16): 2^-u in Q30 with
 /// u = floor(below * log2(e) / temperature) in Q20.
-fn weight(below: u64, temperature: u32) -> u64 {
+pub(crate) fn weight(below: u64, temperature: u32) -> u64 {
     let divisor = u64::from(temperature) << 10;
     let log2_e = LOG2_E as u64;
     let u = match below.checked_mul(log2_e) {

@@ -24,6 +24,54 @@ sol! {
     #[derive(Debug)]
     struct CreditAndGas { uint128 credit; uint128 gas; }
 
+    #[derive(Debug)]
+    struct Input { uint64 vector; bytes32 root; }
+    #[derive(Debug)]
+    struct Claim {
+        bytes32 modelRoot;
+        bytes32 state;
+        uint32 layer;
+        uint32 position;
+        uint32 token;
+        uint32 temperature;
+        uint64 seed;
+        uint32 output;
+        uint32 topK;
+        uint32 topP;
+        uint32 minP;
+        uint32[3] ends;
+        uint64 vector;
+        uint32 index;
+        int128 previous;
+        int128 claimed;
+        Input[] inputs;
+    }
+    #[derive(Debug)]
+    struct Opening { uint32 input; uint32 leaf; bytes elements; bytes32[] siblings; }
+    #[derive(Debug)]
+    struct Tensor { bytes data; bytes32[] siblings; }
+    #[derive(Debug)]
+    struct Weights { uint32[5] shape; bytes32 tiles; bytes32[] siblings; bytes tile; bytes32[] tileSiblings; }
+    #[derive(Debug)]
+    struct Witness { Opening[] openings; Tensor manifest; Tensor gains; Weights weights; bytes state; }
+
+    /// The last step of a dispute: one element of the integer program.
+    #[derive(Debug)]
+    interface IReferee {
+        error LeafOutOfRange(uint256 leaf, uint256 count);
+        error WrongPath(uint256 leaf, uint256 siblings);
+        error WrongRoot(bytes32 want, bytes32 have);
+        error WrongLength(uint256 want, uint256 have);
+        error UnknownVector(uint64 vector);
+        error UnknownContract();
+        error NotOpened(uint64 vector, uint256 leaf);
+        error IndexOutOfRange(uint256 index, uint256 length);
+        error WrongState(bytes32 want, bytes32 have);
+        error WrongEnd(uint256 token);
+        function attention() external view returns (address);
+        function check(Claim calldata c, Witness calldata w) external view returns (int128 value, bool holds);
+    }
+
     /// Of a token with ERC-20 and ERC-3009.
     #[derive(Debug)]
     interface IToken {

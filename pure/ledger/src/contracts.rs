@@ -37,6 +37,7 @@ artifacts! {
     ACCESS = "AccessGrants";
     ALLOTMENTS = "Allotments";
     ASSETS = "AssetRegistry";
+    ATTENTION_REFEREE = "AttentionReferee";
     BEACON = "Beacon";
     ESCROW = "ComputeEscrow";
     DELEGATIONS = "Delegations";
@@ -46,6 +47,7 @@ artifacts! {
     MULTICALL = "Multicall3";
     PARAMETERS = "Parameters";
     PERMIT2_COLLECTOR = "Permit2DepositCollector";
+    REFEREE = "Referee";
     REVENUE = "RevenueSplit";
     STAKING = "Staking";
     TOKEN = "TalkooToken";
@@ -98,6 +100,10 @@ pub const REVENUE_AT: Address = predeploy(0x0d);
 pub const ACCESS_AT: Address = predeploy(0x0e);
 /// What is staked.
 pub const TOKEN_AT: Address = predeploy(0x0f);
+/// Recomputes one element of the integer program.
+pub const REFEREE_AT: Address = predeploy(0x10);
+/// The part of it for attention and the draw.
+pub const ATTENTION_REFEREE_AT: Address = predeploy(0x11);
 /// Payment channels: x402's canonical address, which its SDKs know.
 pub const SETTLEMENT_AT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Collects deposits by ERC-3009, at x402's canonical address.

@@ -1,12 +1,13 @@
 //! Where a chain has our contracts, and what puts them there.
 
 use crate::contracts::{
-    ACCESS, ALLOTMENTS, ASSETS, BEACON, DELEGATIONS, ERC3009_COLLECTOR, ESCROW, PARAMETERS, REVENUE, SETTLEMENT,
-    STAKING, TOKEN, VAULT, made,
+    ACCESS, ALLOTMENTS, ASSETS, ATTENTION_REFEREE, BEACON, DELEGATIONS, ERC3009_COLLECTOR, ESCROW, PARAMETERS, REFEREE,
+    REVENUE, SETTLEMENT, STAKING, TOKEN, VAULT, made,
 };
 use crate::contracts::{
-    ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT, ERC3009_COLLECTOR_AT, ESCROW_AT,
-    PARAMETERS_AT, REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT, VAULT_AT,
+    ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, ATTENTION_REFEREE_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT,
+    ERC3009_COLLECTOR_AT, ESCROW_AT, PARAMETERS_AT, REFEREE_AT, REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT,
+    VAULT_AT,
 };
 use crate::contracts::{
     BEACON_BOND, BEACON_S, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S, VALIDATOR_BOND_MIN,
@@ -63,6 +64,10 @@ pub struct Deployment {
     pub revenue: Address,
     /// Access to them.
     pub access: Address,
+    /// Recomputes one element of the integer program.
+    pub referee: Address,
+    /// The part of it for attention and the draw.
+    pub attention_referee: Address,
     /// Slow values, the brake on deposits, and, outside, the list of all these.
     pub parameters: Address,
 }
@@ -83,6 +88,8 @@ impl Deployment {
         assets: ASSETS_AT,
         revenue: REVENUE_AT,
         access: ACCESS_AT,
+        referee: REFEREE_AT,
+        attention_referee: ATTENTION_REFEREE_AT,
         parameters: PARAMETERS_AT,
     };
 
@@ -95,7 +102,7 @@ impl Deployment {
 
     /// Every address but that of the list itself, by its name.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, Address); 13] {
+    pub fn entries(&self) -> [(&'static str, Address); 15] {
         [
             ("settlement", self.settlement),
             ("collector", self.collector),
@@ -110,6 +117,8 @@ impl Deployment {
             ("assets", self.assets),
             ("revenue", self.revenue),
             ("access", self.access),
+            ("referee", self.referee),
+            ("attentionReferee", self.attention_referee),
         ]
     }
 
@@ -133,6 +142,8 @@ impl Deployment {
             assets: at("assets")?,
             revenue: at("revenue")?,
             access: at("access")?,
+            referee: at("referee")?,
+            attention_referee: at("attentionReferee")?,
             parameters,
         })
     }
@@ -167,6 +178,8 @@ impl Deployment {
             assets: place(),
             revenue: place(),
             access: place(),
+            attention_referee: place(),
+            referee: place(),
         };
         let list = at.entries().map(|(name, address)| {
             let value = U256::from_be_bytes(address.into_word().0);
@@ -240,6 +253,8 @@ impl Deployment {
             made(ASSETS, self.assets, &[]),
             made(REVENUE, self.revenue, &(self.token, self.assets).abi_encode_params()),
             made(ACCESS, self.access, &(self.token, gate, self.revenue).abi_encode_params()),
+            made(ATTENTION_REFEREE, self.attention_referee, &[]),
+            made(REFEREE, self.referee, &(self.attention_referee,).abi_encode_params()),
         ]
     }
 }

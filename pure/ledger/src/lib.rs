@@ -40,5 +40,8 @@ pub use revm::context::result::InvalidTransaction;
 pub use state::{Reads, State};
 pub use trace::{Frame, Step, StepParts, Trace, TraceError, Watch};
 
+// What tests and examples share names it as they do.
+#[cfg(test)]
+extern crate self as talkoo_ledger;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@ mod encoder;
 mod hostile;
 mod import;
 mod logprobs;
+mod made_up;
 mod operators;
 mod sample;
+mod steps;
 mod trace;
 mod vectors;
 
