@@ -2,7 +2,10 @@
 
 use crate::liar::Strategy;
 use crate::rng::Dice;
-use talkoo_base::Tier;
+use crate::world::{Happening, World};
+use talkoo_base::{AuditPolicy, GenerateParams, JobId, Price, Tier, sha256};
+use talkoo_job::{JobSpec, StepSpec};
+use talkoo_node::Input;
 
 /// One pretended world, before it starts.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Scene {
     pub delay_ms_max: u64,
     /// Crashes, each followed by a restart.
     pub crashes: u32,
+    /// Nodes, the last ones, that leave one after another within [`Scene::LEAVE_MS`] and are away for long.
+    pub leavers: u32,
     /// Pairs of nodes that lose each other for a while.
     pub splits: u32,
     /// How what the clients ask for can be checked.
@@ -40,6 +45,17 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Within what time leavers leave, in milliseconds.
+    pub const LEAVE_MS: u64 = 30_000;
+
+    /// When a node leaves.
+    #[must_use]
+    pub fn leaves_ms(&self, node: u32) -> Option<u64> {
+        let from_end = u32::try_from(self.nodes.len()).expect("few nodes") - node;
+        let when = Self::LEAVE_MS * u64::from(from_end) / u64::from(self.leavers + 1);
+        (from_end <= self.leavers).then_some(when)
+    }
+
     /// The scene of a seed.
     #[must_use]
     pub fn of(seed: u64) -> Self {
@@ -74,6 +90,7 @@ impl Scene {
             twice_permille: faults(&mut dice, 60),
             delay_ms_max: 1 + dice.below(300),
             crashes: u32::try_from(faults(&mut dice, 5)).expect("small"),
+            leavers: 0,
             splits: u32::try_from(faults(&mut dice, 4)).expect("small"),
             tier: Tier::Exact,
             own_audits,
@@ -99,6 +116,7 @@ impl Scene {
             twice_permille: 0,
             delay_ms_max: 5,
             crashes: 0,
+            leavers: 0,
             splits: 0,
             tier: Tier::Exact,
             own_audits: true,
@@ -106,5 +124,69 @@ impl Scene {
             funded: false,
             calm_after_ms: 60_000,
         }
+    }
+}
+
+impl World<'_> {
+    /// What will happen, whatever the nodes do.
+    pub(crate) fn set_up(&mut self) {
+        let count = u32::try_from(self.nodes.len()).expect("few nodes");
+        (0..count).for_each(|node| self.at(0, Happening::Restart { node }));
+        for client in 0..self.scene.clients {
+            let after = 50 + self.dice.below(2_000);
+            self.at(after, Happening::Post { client });
+        }
+        for _ in 0..self.scene.crashes {
+            let (when, node) = (self.dice.below(self.scene.calm_after_ms), self.dice.below(count.into()));
+            let node = u32::try_from(node).expect("a node");
+            self.at(when, Happening::Crash { node });
+        }
+        for node in 0..count {
+            if let Some(when) = self.scene.leaves_ms(node) {
+                self.at(when, Happening::Crash { node });
+            }
+        }
+        for _ in 0..self.scene.splits {
+            let pick = |dice: &mut Dice| u32::try_from(dice.below(count.into())).expect("a node");
+            let (a, b) = (pick(&mut self.dice), pick(&mut self.dice));
+            let when = self.dice.below(self.scene.calm_after_ms);
+            if a != b {
+                self.at(when, Happening::Split { a: a.min(b), b: a.max(b) });
+            }
+        }
+    }
+
+    /// A client asks for its job.
+    pub(crate) fn post(&mut self, client: u32) {
+        if self.nodes[client as usize].node.is_none() {
+            return self.at(1_000, Happening::Post { client });
+        }
+        let id = JobId(sha256(&[b"job", &self.scene.seed.to_be_bytes(), &client.to_be_bytes()]));
+        let steps = (0..self.scene.steps)
+            .map(|step| {
+                let max_tokens = 1 + u32::try_from(self.dice.below(200)).expect("small");
+                let top_logprobs = (step % 2 == 1 && self.scene.tier == Tier::Exact).then_some(step % 4);
+                let params = GenerateParams { max_tokens, top_logprobs, ..Default::default() };
+                let prompt = (0..1 + self.dice.below(50)).map(|i| u32::try_from(i).expect("small")).collect();
+                StepSpec { custom_id: format!("s{step}"), prompt, params: params.to_bytes(), seed: self.dice.roll() }
+            })
+            .collect();
+        let spec = JobSpec {
+            id,
+            name: "sim".into(),
+            program: self.program,
+            tier: self.scene.tier,
+            context: 512,
+            steps,
+            copies: true,
+            price_max: Price { input: 1_000, output: 1_000 },
+            nodes_max: 16,
+            own: false,
+            audit: AuditPolicy::Drawn,
+            prefer: talkoo_base::Preferences::default(),
+        };
+        self.nodes[client as usize].jobs.push(spec.clone());
+        self.job_ms.get_or_insert((0, 0)).0 = self.now;
+        self.feed(client, Input::Post(Box::new(spec)));
     }
 }

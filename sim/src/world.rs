@@ -11,11 +11,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use talkoo_base::wire::Signed;
-use talkoo_base::{
-    AuditPolicy, Delegation, Digest, GenerateParams, JobId, ModelOffer, Mono, Network, NodeId, Now, Price, Signer,
-    Tier, Unix, sha256,
-};
-use talkoo_job::{JobSpec, StepSpec};
+use talkoo_base::{Delegation, Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Signer, Unix, sha256};
+use talkoo_job::JobSpec;
 use talkoo_node::{Effect, Event, Input, Message, Node, Notice, Providing, Setup};
 use talkoo_proof as proof;
 
@@ -23,6 +20,8 @@ use talkoo_proof as proof;
 const HORIZON_MS: u64 = 7_200_000;
 /// Wakes of one node at one moment that are not a loop yet.
 const WAKES_AT_ONCE_MAX: u32 = 50;
+/// How long those are away who leave a race, in milliseconds.
+const GONE_MS: u64 = 1_800_000;
 /// Unix time at the start of the world.
 const EPOCH_S: u64 = 1_800_000_000;
 
@@ -102,27 +101,34 @@ pub(crate) struct World<'a> {
     pub(crate) scene: &'a Scene,
     pub(crate) network: Network,
     pub(crate) dice: Dice,
-    now: u64,
+    pub(crate) now: u64,
     seq: u64,
     heap: BinaryHeap<Reverse<Entry>>,
     pub(crate) nodes: Vec<Pretended>,
     index: BTreeMap<NodeId, u32>,
     split: BTreeSet<(u32, u32)>,
     pub(crate) bank: Bank,
+    /// When the last client asked, and had all its answers.
+    pub(crate) job_ms: Option<(u64, u64)>,
     trace: u64,
     events: u64,
-    program: Digest,
+    pub(crate) program: Digest,
     tell: Option<&'a mut (dyn FnMut(&str) + 'a)>,
-    verdict: Result<(), String>,
+    pub(crate) verdict: Result<(), String>,
     out: Vec<Effect>,
 }
 
 /// Plays a scene to its end. `tell` gets a line for everything that happens.
 pub fn run<'a>(scene: &'a Scene, tell: Option<&'a mut (dyn FnMut(&str) + 'a)>) -> Report {
+    played(scene, tell).report()
+}
+
+/// The same, to look around afterwards.
+pub(crate) fn played<'a>(scene: &'a Scene, tell: Option<&'a mut (dyn FnMut(&str) + 'a)>) -> World<'a> {
     let mut world = World::new(scene, tell);
     world.set_up();
     world.play();
-    world.report()
+    world
 }
 
 impl<'a> World<'a> {
@@ -165,34 +171,13 @@ impl<'a> World<'a> {
             index,
             split,
             bank: Bank::default(),
+            job_ms: None,
             trace: 0,
             events: 0,
             program,
             tell,
             verdict: Ok(()),
             out: Vec::new(),
-        }
-    }
-
-    fn set_up(&mut self) {
-        let count = u32::try_from(self.nodes.len()).expect("few nodes");
-        (0..count).for_each(|node| self.at(0, Happening::Restart { node }));
-        for client in 0..self.scene.clients {
-            let after = 50 + self.dice.below(2_000);
-            self.at(after, Happening::Post { client });
-        }
-        for _ in 0..self.scene.crashes {
-            let (when, node) = (self.dice.below(self.scene.calm_after_ms), self.dice.below(count.into()));
-            let node = u32::try_from(node).expect("a node");
-            self.at(when, Happening::Crash { node });
-        }
-        for _ in 0..self.scene.splits {
-            let pick = |dice: &mut Dice| u32::try_from(dice.below(count.into())).expect("a node");
-            let (a, b) = (pick(&mut self.dice), pick(&mut self.dice));
-            let when = self.dice.below(self.scene.calm_after_ms);
-            if a != b {
-                self.at(when, Happening::Split { a: a.min(b), b: a.max(b) });
-            }
         }
     }
 
@@ -370,6 +355,9 @@ impl<'a> World<'a> {
                 if let Some(tell) = &mut self.tell {
                     tell(&format!("             node {index}: {notice:?}"));
                 }
+                if let Notice::Job(talkoo_job::Notice::Closed { .. }) = notice {
+                    self.job_ms.get_or_insert((0, 0)).1 = self.now;
+                }
                 if let Notice::Proof(proof::Notice::Convicted { node, .. }) = notice {
                     self.nodes[index as usize].convicted.insert(node);
                 }
@@ -414,7 +402,8 @@ impl<'a> World<'a> {
             let after = self.dice.below(500);
             self.at(after, Happening::Down { node: peer, peer: index });
         }
-        let after = 600 + self.dice.below(20_000);
+        let gone = if self.scene.leaves_ms(index).is_some() { GONE_MS } else { 0 };
+        let after = gone + 600 + self.dice.below(20_000);
         self.at(after, Happening::Restart { node: index });
     }
 
@@ -475,37 +464,5 @@ impl<'a> World<'a> {
             self.at(after, Happening::Up { node: index, peer });
             self.at(after, Happening::Up { node: peer, peer: index });
         }
-    }
-
-    fn post(&mut self, client: u32) {
-        if self.nodes[client as usize].node.is_none() {
-            return self.at(1_000, Happening::Post { client });
-        }
-        let id = JobId(sha256(&[b"job", &self.scene.seed.to_be_bytes(), &client.to_be_bytes()]));
-        let steps = (0..self.scene.steps)
-            .map(|step| {
-                let max_tokens = 1 + u32::try_from(self.dice.below(200)).expect("small");
-                let top_logprobs = (step % 2 == 1 && self.scene.tier == Tier::Exact).then_some(step % 4);
-                let params = GenerateParams { max_tokens, top_logprobs, ..Default::default() };
-                let prompt = (0..1 + self.dice.below(50)).map(|i| u32::try_from(i).expect("small")).collect();
-                StepSpec { custom_id: format!("s{step}"), prompt, params: params.to_bytes(), seed: self.dice.roll() }
-            })
-            .collect();
-        let spec = JobSpec {
-            id,
-            name: "sim".into(),
-            program: self.program,
-            tier: self.scene.tier,
-            context: 512,
-            steps,
-            copies: true,
-            price_max: Price { input: 1_000, output: 1_000 },
-            nodes_max: 16,
-            own: false,
-            audit: AuditPolicy::Drawn,
-            prefer: talkoo_base::Preferences::default(),
-        };
-        self.nodes[client as usize].jobs.push(spec.clone());
-        self.feed(client, Input::Post(Box::new(spec)));
     }
 }

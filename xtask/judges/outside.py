@@ -126,6 +126,10 @@ def main():
     later(DELAY_S + 1)
     closed = settle("client", "close")
     hold((closed["reserved"], closed["leaving"]) == ("0", "0"), f"it did not come back: {closed}")
+    processes[-1].kill()
+    processes[-1].wait()
+    refused = run("--data-dir", f"{root}/client", "up", "--api", "127.0.0.1:0", "--ledger-rpc", "127.0.0.1:0", "--ledger", "own", fails=True)
+    hold("has dealt on another ledger" in refused, f"a folder went to another ledger: {refused}")
     held = [balance(at["token"], who) for who in (earner, payer, DEPLOYER, at["settlement"], at["vault"])]
     supply = int(ask("eth_call", {"to": at["token"], "data": "0x18160ddd"}, "latest"), 16)
     hold(held[3:] == [0, 0] and sum(held) == supply, f"{held} is not {supply}")

@@ -296,7 +296,7 @@ def main():
     call = output("--data-dir", f"{root}/{count}", "ledger", "key", "--operator", owners[count])
     naming = bytes.fromhex(call[2:])
     with open(f"{root}/genesis.json", "w") as file:
-        file.write(output("ledger", "genesis", "--epoch", str(epoch_s), *(w for one in both[:count] for w in ("--validator", one))))
+        file.write(output("ledger", "genesis", "--epoch", str(epoch_s), *(w for one in both[:count] for w in ("--validator", one.replace("@", "=1@")))))
     if separate:
         ip("link", "add", "judge", "type", "bridge")
         ip("addr", "add", "10.77.0.254/24", "dev", "judge")

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace] | sim report [--seed N] [--nodes N] [--jobs N] [--write]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,10 +28,11 @@ fn main() -> Result<()> {
     }
 }
 
-/// The pretended world, or the one of the validators alone.
+/// The pretended world, or the one of the validators alone, or what cheating is worth.
 fn sim(args: &[&str]) -> Result<()> {
     let (example, rest) = match args.split_first() {
         Some((&"chain", rest)) => ("chain", rest),
+        Some((&"report", rest)) => ("economy", rest),
         _ => ("replay", args),
     };
     cargo(&[&["run", "--quiet", "--release", "-p", "talkoo-sim", "--example", example, "--"], rest].concat())

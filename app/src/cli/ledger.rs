@@ -48,16 +48,25 @@ fn choice(text: &str) -> Result<Choice, String> {
     }
 }
 
-fn account(text: &str) -> Result<Address, String> {
+pub(super) fn account(text: &str) -> Result<Address, String> {
     let mut bytes = [0; 20];
-    hex::decode_to_slice(text.trim_start_matches("0x"), &mut bytes)
-        .map(|()| Address(bytes))
-        .map_err(|_| "it is no address; `ledger key` prints one".into())
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| "it is no address: 40 hexadecimal digits")?;
+    // Letters of both sizes are a checksum (EIP-55).
+    let mixed = digits.contains(char::is_lowercase) && digits.contains(char::is_uppercase);
+    if mixed && alloy_primitives::Address::from(bytes).to_checksum(None)[2..] != *digits {
+        return Err("a letter of it is mistyped: its checksum does not fit".into());
+    }
+    if bytes == [0; 20] {
+        return Err("the zero address is nobody's".into());
+    }
+    Ok(Address(bytes))
 }
 
 fn staker(text: &str) -> Result<Staker, String> {
     let (address, mut rest) = text.split_at(text.find(['=', '@']).unwrap_or(text.len()));
-    let mut staker = Staker::own(account(address)?, 1);
+    // No power yet: an equal share of what the founders have.
+    let mut staker = Staker::own(account(address)?, 0);
     while !rest.is_empty() {
         let (kind, value) = rest.split_at(1);
         let (value, more) = value.split_at(value.find(['=', '@']).unwrap_or(value.len()));
@@ -147,6 +156,11 @@ pub(crate) enum StakeCommand {
     Withdraw {
         /// How much.
         amount: Option<String>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Leave the jail of a validator that voted twice, after its time.
+    Unjail {
         #[command(flatten)]
         secret: Secret,
     },

@@ -61,9 +61,9 @@ fn a_validator_is_named_with_its_power_and_operator() {
     let (key, owner) = (Address([1; 20]), Address([2; 20]));
     let line = |rest: &str| format!("{key}{rest}");
     for (text, power, operator) in [
-        (line(""), 1, key),
+        (line(""), 0, key),
         (line("=3"), 3, key),
-        (line(&format!("@{owner}")), 1, owner),
+        (line(&format!("@{owner}")), 0, owner),
         (line(&format!("=3@{owner}")), 3, owner),
         (line(&format!("@{owner}=3")), 3, owner),
     ] {
@@ -136,5 +136,17 @@ fn a_price_may_be_two() {
     assert_eq!((asked("0.4"), asked("0.1..1.5")), (Ok([0.4, 0.4]), Ok([0.1, 1.5])));
     for bad in ["", "..", "1..", "2..1", "a..b", "-1..1", "1..2..3"] {
         assert!(asked(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_mistyped_account_is_refused() {
+    use super::ledger::account;
+    let good = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    assert_eq!(account(good), account(&good.to_lowercase()));
+    assert!(account(good).is_ok() && account(&good[2..]).is_ok());
+    let typo = good.replace("dc3A", "dc3a");
+    for bad in ["", "0x12", &typo, &format!("0x{good}"), "0x0000000000000000000000000000000000000000"] {
+        assert!(account(bad).is_err(), "{bad}");
     }
 }

@@ -81,7 +81,7 @@ fn quote(quote: &Value, show: &Show) {
     }
     let seconds =
         |key: &str| quote[key].as_u64().map_or("?".into(), |ms| format!("{}.{:03} s", ms / 1_000, ms % 1_000));
-    let cost = quote["cost_max"].as_str().unwrap_or("?");
+    let cost = |key: &str| quote[key].as_str().unwrap_or("?").to_owned();
     print(&format!(
         "{} steps, {} tokens in, at most {} out",
         quote["steps"], quote["input_tokens"], quote["output_tokens_max"]
@@ -90,7 +90,8 @@ fn quote(quote: &Value, show: &Show) {
         0 => print("nobody would work for it now"),
         count => {
             let (likely, late) = (seconds("p50_ms"), seconds("p95_ms"));
-            print(&format!("{count} workers; likely {likely}, late {late}; at most {cost}"));
+            let (cost, most) = (cost("cost"), cost("cost_max"));
+            print(&format!("{count} workers; likely {likely}, late {late}; {cost} at their prices, at most {most}"));
         }
     }
     print(&format!("not among them: {}", quote["summary"].as_str().unwrap_or("?")));

@@ -16,15 +16,21 @@ use talkoo_ledger::bindings::IToken;
 /// The owner's key, with the passphrase if it is locked.
 pub(super) fn owner_key(data_dir: &Path, file: Option<&Path>) -> Result<SecretKey> {
     let files = OwnerFiles::of(data_dir);
-    match files.open()? {
+    match known(&files)? {
         Owner::Open(key) => Ok(key),
         Owner::Locked(_) => Ok(files.unlock(passphrase::ask(file, false)?.expose())?),
     }
 }
 
+/// The owner that is there: only a node's start makes one.
+pub(super) fn known(files: &OwnerFiles) -> Result<Owner> {
+    let hint = "start a node with this --data-dir once, or `wallet restore` its words";
+    Ok(files.look()?.ok_or_else(|| Failure::new(RefusalCode::Other, "this folder has no owner yet", hint))?)
+}
+
 /// Which keys there are.
 pub(super) fn list(data_dir: &Path, show: &Show) -> Result<()> {
-    let owner = OwnerFiles::of(data_dir).open()?;
+    let owner = known(&OwnerFiles::of(data_dir))?;
     let mut rows = vec![json!({
         "key": "owner",
         "address": owner.address().to_string(),
@@ -53,7 +59,7 @@ pub(super) fn list(data_dir: &Path, show: &Show) -> Result<()> {
 /// Prints the backup words.
 pub(super) fn words(data_dir: &Path, show: &Show) -> Result<()> {
     let files = OwnerFiles::of(data_dir);
-    let owner = files.open()?;
+    let owner = known(&files)?;
     let Some(words) = files.words()? else {
         let why = match owner {
             Owner::Locked(_) => "the words left this machine when the wallet was locked",
@@ -89,7 +95,7 @@ pub(super) fn restore(data_dir: &Path, show: &Show) -> Result<()> {
 /// Puts the key under a passphrase.
 pub(super) fn lock(data_dir: &Path, file: Option<&Path>, show: &Show) -> Result<()> {
     let files = OwnerFiles::of(data_dir);
-    if matches!(files.open()?, Owner::Locked(_)) {
+    if matches!(known(&files)?, Owner::Locked(_)) {
         return Err(Failure::new(RefusalCode::Malformed, OwnerError::Locked.to_string(), "it is done").into());
     }
     if let Some(words) = files.words()?.filter(|_| std::io::stdin().is_terminal() && file.is_none()) {

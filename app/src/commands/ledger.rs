@@ -4,6 +4,7 @@ use super::wallet::{Books, Transfer, events};
 use super::{Failure, Show, keys, print, proved, read_receipt, say};
 use crate::cli::LedgerCommand;
 use crate::client::Client;
+use crate::daemon::FOUNDERS_POWER;
 use crate::ledger::{GenesisFile, Place, Rpc, Url, deploy, set_validator_key};
 use alloy_primitives::{U256, hex};
 use alloy_sol_types::{SolCall as _, SolEvent};
@@ -92,7 +93,9 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
 fn genesis(stakers: &[Staker], founder: Option<talkoo_base::Address>, window_s: u64, epoch_s: u64) -> Result<String> {
     let timestamp = crate::ledger::unix();
     let founder = founder.unwrap_or(stakers[0].operator).0.into();
-    let (chain_id, stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
+    let (chain_id, mut stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
+    let share = FOUNDERS_POWER / stakers.len() as u64;
+    stakers.iter_mut().filter(|staker| staker.validator.power == 0).for_each(|staker| staker.validator.power = share);
     let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, epoch_s };
     let file = GenesisFile::checked(beginning).map_err(|why| {
         let hint = "name each validator once, with an operator of its own and power that bonds can pay";

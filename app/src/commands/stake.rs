@@ -1,6 +1,6 @@
 //! `stake`: the owner's bond.
 
-use super::keys::{owner_key, parse};
+use super::keys::{known, owner_key, parse};
 use super::wallet::{Books, units};
 use super::{Failure, Show, print};
 use crate::cli::{Role, StakeCommand};
@@ -31,9 +31,13 @@ pub(super) fn run(data_dir: &Path, command: &StakeCommand, show: &Show) -> Resul
             let key = owner_key(data_dir, secret.passphrase_file.as_deref())?;
             withdraw(&books, &key, amount.as_deref())?;
         }
+        StakeCommand::Unjail { secret } => {
+            let key = owner_key(data_dir, secret.passphrase_file.as_deref())?;
+            send(&books, &key, books.place.at.staking, &IStaking::unjailCall {})?;
+        }
         StakeCommand::Status => {}
     }
-    status(&books, OwnerFiles::of(data_dir).open()?.address().0.into(), show)
+    status(&books, known(&OwnerFiles::of(data_dir))?.address().0.into(), show)
 }
 
 fn micro(amount: &str) -> Result<u128> {
@@ -57,6 +61,8 @@ fn add(books: &Books, data_dir: &Path, key: &SecretKey, amount: &str, roles: &[R
         let hint = "leave `--role validate` out: its own validators make its blocks";
         return Err(Failure::usage("this chain is not ours to validate", hint).into());
     }
+    // Before anything is bonded: a seat whose key does not vote only stands in the way.
+    let voter = validates.then(|| voter(data_dir)).transpose()?;
     let have: u128 = books.rpc.call(at.stake, &IToken::balanceOfCall { account: owner })?.saturating_to();
     if have < amount {
         let why = format!("{owner} has {} of what is staked", units(U256::from(have)));
@@ -67,17 +73,21 @@ fn add(books: &Books, data_dir: &Path, key: &SecretKey, amount: &str, roles: &[R
     let wanted = ROLES.iter().filter(|(role, _)| roles.contains(role)).fold(now.roles, |bits, (_, bit)| bits | bit);
     send(books, key, at.stake, &IToken::approveCall { spender: at.staking, value: U256::from(amount) })?;
     send(books, key, at.staking, &IStaking::bondCall { amount, roles: wanted })?;
-    if validates {
-        let bytes = std::fs::read(data_dir.join("validator.key")).ok().and_then(|bytes| bytes.try_into().ok());
-        let voter = bytes.and_then(|bytes| SecretKey::from_bytes(&bytes).ok()).ok_or_else(|| {
-            let hint = "start this node once with `--ledger own`";
-            Failure::new(RefusalCode::Other, "this folder has no validator's key", hint)
-        })?;
-        if now.validatorKey != Address::from(voter.address().0) {
-            send(books, key, at.staking, &set_validator_key(&voter, key.address()))?;
-        }
+    if let Some(voter) = voter.filter(|voter| now.validatorKey != Address::from(voter.address().0)) {
+        send(books, key, at.staking, &set_validator_key(&voter, key.address()))?;
     }
     Ok(())
+}
+
+/// The key with which this folder's node votes.
+fn voter(data_dir: &Path) -> Result<SecretKey> {
+    let bytes = std::fs::read(data_dir.join("validator.key")).ok().and_then(|bytes| bytes.try_into().ok());
+    let key = bytes.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
+    let is_followed = data_dir.join("chain/ledger.redb").exists();
+    Ok(key.filter(|_| is_followed).ok_or_else(|| {
+        let hint = "run it with the network's `--genesis FILE`: a validator follows the chain by itself";
+        Failure::new(RefusalCode::Other, "this folder's node does not vote", hint)
+    })?)
 }
 
 fn withdraw(books: &Books, key: &SecretKey, amount: Option<&str>) -> Result<()> {

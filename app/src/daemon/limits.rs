@@ -123,8 +123,14 @@ fn text(path: &Path) -> Option<String> {
     Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// On battery if there is a supply of mains and none of them is plugged in.
+/// On battery if the machine has one, and of the supplies of mains none is plugged in.
 fn on_battery(class: &Path) -> Option<bool> {
+    let is_own = |supply: &std::path::PathBuf| {
+        text(&supply.join("type")).is_some_and(|kind| kind == "Battery")
+            && text(&supply.join("scope")).is_none_or(|scope| scope != "Device")
+    };
+    // A desktop has a USB port that is no supply, and the batteries of its mouse.
+    folders(&class.join("power_supply")).find(is_own)?;
     let mains = folders(&class.join("power_supply"))
         .filter(|supply| text(&supply.join("type")).is_some_and(|kind| kind == "Mains" || kind == "USB"))
         .filter_map(|supply| Some(text(&supply.join("online"))? == "1"));
@@ -198,10 +204,12 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        put("power_supply/BAT0/type", "Battery\n");
-        assert_eq!(on_battery(dir.path()), None, "nobody knows what a battery alone means");
         put("power_supply/AC/type", "Mains\n");
         put("power_supply/AC/online", "0\n");
+        put("power_supply/mouse/type", "Battery\n");
+        put("power_supply/mouse/scope", "Device\n");
+        assert_eq!(on_battery(dir.path()), None, "a desktop has none");
+        put("power_supply/BAT0/type", "Battery\n");
         assert_eq!(on_battery(dir.path()), Some(true));
         put("power_supply/ucsi/type", "USB\n");
         put("power_supply/ucsi/online", "1\n");

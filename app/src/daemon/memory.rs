@@ -23,6 +23,9 @@ struct Kept {
     peers: Vec<String>,
     #[serde(default)]
     providing: bool,
+    /// Whether its owner had set limits.
+    #[serde(default)]
+    limited: bool,
 }
 
 pub(super) struct Memory {
@@ -49,6 +52,13 @@ impl Memory {
 
     pub(super) fn providing(&self) -> bool {
         self.kept.providing
+    }
+
+    /// Whether the owner's limits of the last start are missing now; takes note of these.
+    pub(super) fn limits(&mut self, given: bool) -> bool {
+        let forgotten = self.kept.limited && !given;
+        self.change(|kept| kept.limited = given);
+        forgotten
     }
 
     pub(super) fn peers(&self) -> &[String] {

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+/// Power of a network's first validators together, by default: half of all that can be staked, so that nobody takes a
+/// young network over, or halts it, with the least bond.
+pub(crate) const FOUNDERS_POWER: u64 = 500_000;
 /// Where wallets look for an Ethereum node.
 const RPC_DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8545));
 
@@ -142,7 +145,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
     let begin = || Beginning {
         chain_id: network.chain_id,
         timestamp: crate::ledger::unix(),
-        stakers: vec![Staker { operator: owner, ..Staker::own(validator.address(), 1) }],
+        stakers: vec![Staker { operator: owner, ..Staker::own(validator.address(), FOUNDERS_POWER) }],
         founder: owner.0.into(),
         window_s,
         epoch_s: EPOCH_S,
@@ -283,7 +286,7 @@ impl Daemon {
     fn answer_when(&self, wait: Receiver<()>, reply: oneshot::Sender<Result<Value, Refusal>>, answer: Value) {
         self.tasks.spawn_blocking(move || {
             let done = wait.recv_timeout(crate::ledger::SETTLE_WAIT).map_err(|_| {
-                let hint = "its log says what the ledger answers; nothing is lost, it is tried again";
+                let hint = "its log says what the ledger answers; nothing is lost: ask again";
                 Refusal::new(RefusalCode::Busy, "the ledger did not do it in time", hint)
             });
             reply.send(done.map(|()| answer)).ok();

@@ -9,10 +9,11 @@ use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice};
 use crate::commands::{Failure, Passphrase};
-use crate::ledger::{Place, unix};
+use crate::ledger::{Place, Url, unix};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use talkoo_api::{Api, Attach};
@@ -80,7 +81,11 @@ pub(crate) async fn run(
     };
     let net = Net::start(net_config, Arc::new(PublicBlocks(blocks.clone())), net_events).await?;
     memory.listens(net.addresses().iter().map(ToString::to_string).collect());
-    let providing = config.provide || memory.providing();
+    let forgotten = memory.limits(config.limits.is_any());
+    if forgotten && !config.provide && memory.providing() {
+        warn!("the last start had limits of the owner, this one has none: `provide start`, or give them again");
+    }
+    let providing = config.provide || (memory.providing() && !forgotten);
     memory.provides(providing);
     let attach = Attach { addr: config.api, token: dir.token()?, calls, events: events.clone(), stop: stop.clone() };
     let api = Api::bind(attach).await?;
@@ -117,6 +122,8 @@ pub(crate) async fn run(
         stop: stop.clone(),
     };
     let money = Money::start(&config.ledger, keys, around).await?;
+    let has_dealt = node.proof().accounts().next().is_some() || node.proof().earnings().next().is_some();
+    same_ledger(dir.path().join("ledger.id"), money.url.clone(), has_dealt).await?;
     let mut daemon = Daemon {
         receipts: dir.path().to_owned(),
         operator,
@@ -179,7 +186,9 @@ fn delegation(dir: &DataDir, network: &Network, owner: &Owner, node: Address) ->
         Owner::Open(key) => {
             let (roles, expiry) = (Delegation::ALL_ROLES, Unix(unix() + DELEGATION_S));
             let signed = Signed::new(Delegation { owner: key.address(), node, roles, expiry }, network, key);
-            std::fs::write(&path, signed.to_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+            let aside = path.with_extension("new");
+            let written = std::fs::write(&aside, signed.to_bytes()).and_then(|()| std::fs::rename(&aside, &path));
+            written.with_context(|| format!("cannot write {}", path.display()))?;
             Ok(signed)
         }
         Owner::Locked(address) => {
@@ -202,7 +211,43 @@ fn delegation(dir: &DataDir, network: &Network, owner: &Owner, node: Address) ->
 async fn place(choice: &LedgerChoice, dir: &DataDir) -> Result<Option<Place>> {
     let LedgerChoice::Url { url, .. } = choice else { return Ok(None) };
     let (url, path) = (url.clone(), dir.path().join("outside.json"));
-    tokio::task::spawn_blocking(move || Place::keep(&url, &path)).await?.map(Some)
+    let place = tokio::task::spawn_blocking(move || {
+        let place = Place::keep(&url, &path)?;
+        // Who is away now is waited for; who is another chain will not become this one.
+        if let Ok(id) = place.rpc().number("eth_chainId", &json!([]))
+            && id != place.chain_id
+        {
+            let hint = "on a chain that is not ours: `up --ledger URL#ADDRESS`, as `ledger deploy` prints it";
+            let why = format!("{} is chain {id}, not {}", place.url, place.chain_id);
+            return Err(Failure::new(RefusalCode::Malformed, why, hint).into());
+        }
+        anyhow::Ok(place)
+    });
+    place.await?.map(Some)
+}
+
+/// Vouchers count on: on another ledger what was paid on this one would be paid again. So a folder that has dealt stays
+/// with its chain, which is known by its first block, and outside by our list of contracts.
+async fn same_ledger(path: PathBuf, url: Option<Url>, has_dealt: bool) -> Result<()> {
+    let Some(url) = url else { return Ok(()) };
+    let now = tokio::task::spawn_blocking(move || match url.list {
+        Some(list) => Some(format!("contracts listed at {list}")),
+        None => {
+            let first = Place::ours(&url.rpc).rpc().ask("eth_getBlockByNumber", &json!(["0x0", false])).ok()?;
+            first["hash"].as_str().map(|hash| format!("first block {hash}"))
+        }
+    });
+    // Who is away now was asked before, or says so later.
+    let Some(now) = now.await? else { return Ok(()) };
+    let before = std::fs::read_to_string(&path).ok();
+    match before.as_deref().map(str::trim).filter(|before| *before != now && has_dealt) {
+        None => std::fs::write(&path, now + "\n").with_context(|| format!("cannot write {}", path.display())),
+        Some(before) => {
+            let why = format!("this folder has dealt on another ledger ({before}), not on this one ({now})");
+            let hint = "start it with that `--ledger` again, or give this network a folder of its own: --data-dir";
+            Err(Failure::new(RefusalCode::Malformed, why, hint).into())
+        }
+    }
 }
 
 fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {

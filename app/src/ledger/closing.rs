@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use talkoo_base::wire::{decode, encode};
-use talkoo_base::{Address, ChannelConfig};
+use talkoo_base::{Address, ChannelConfig, Digest};
 use talkoo_ledger::bindings::ISettlement;
 use tracing::{info, warn};
 
@@ -36,37 +36,48 @@ impl Purse {
         let (least, now) = (self.worth(WITHDRAW_GAS)?, self.rpc.time()?);
         let ids: Vec<_> = self.ours.keys().copied().collect();
         for id in ids {
-            let Some(Ours { config, ordered, .. }) = self.ours.get(&id) else { continue };
-            let (settlement, call) = (self.at().settlement, config.into());
-            let pending = self.rpc.call(settlement, &ISettlement::pendingWithdrawalsCall { channelId: id.0.into() })?;
-            if !pending.initiatedAt.is_zero() {
-                if now > pending.initiatedAt.to::<u64>() + config.withdraw_delay {
-                    let call = ISettlement::finalizeWithdrawCall { config: call };
-                    let included = self.rpc.wait(self.rpc.send(&self.setup.node, settlement, &call)?)?;
-                    info!(channel = %id, gas = included.gas_used, "what was left of a channel came back");
-                    self.held.remove(&id);
+            match self.close_one(id, least, now, promised, all) {
+                // One that the chain refuses, another key's perhaps, keeps no other open.
+                Err(why @ (RpcError::Refused { .. } | RpcError::Reverted(_))) => {
+                    warn!(channel = %id, %why, "the chain does not let go of a channel");
                 }
-                continue;
+                done => done?,
             }
-            if !all && ordered.elapsed() < IDLE {
-                continue;
+        }
+        Ok(())
+    }
+
+    fn close_one(&mut self, id: Digest, least: u128, now: u64, promised: &Promises, all: bool) -> Result<(), RpcError> {
+        let Some(Ours { config, ordered, .. }) = self.ours.get(&id) else { return Ok(()) };
+        let (settlement, call) = (self.at().settlement, config.into());
+        let pending = self.rpc.call(settlement, &ISettlement::pendingWithdrawalsCall { channelId: id.0.into() })?;
+        if !pending.initiatedAt.is_zero() {
+            if now > pending.initiatedAt.to::<u64>() + config.withdraw_delay {
+                let call = ISettlement::finalizeWithdrawCall { config: call };
+                let included = self.rpc.wait(self.rpc.send(&self.setup.node, settlement, &call)?)?;
+                info!(channel = %id, gas = included.gas_used, "what was left of a channel came back");
+                self.held.remove(&id);
             }
-            let mut worker = Address::default();
-            worker.0.copy_from_slice(&config.salt.0[12..]);
-            let channel = self.rpc.call(settlement, &ISettlement::channelsCall { channelId: id.0.into() })?;
-            let kept = channel.totalClaimed.max(promised.get(&worker).copied().unwrap_or(0));
-            let amount = channel.balance.saturating_sub(kept);
-            if amount < least.max(1) {
-                continue;
-            }
-            let delay = config.withdraw_delay;
-            let call = ISettlement::initiateWithdrawCall { config: call, amount };
-            self.rpc.wait(self.rpc.send(&self.setup.node, settlement, &call)?)?;
-            info!(channel = %id, amount, delay_s = delay, "taking back what was not spent");
-            self.held.insert(id, channel.balance - amount);
-            if let Some(ours) = self.ours.get_mut(&id) {
-                ours.need = 0;
-            }
+            return Ok(());
+        }
+        if !all && ordered.elapsed() < IDLE {
+            return Ok(());
+        }
+        let mut worker = Address::default();
+        worker.0.copy_from_slice(&config.salt.0[12..]);
+        let channel = self.rpc.call(settlement, &ISettlement::channelsCall { channelId: id.0.into() })?;
+        let kept = channel.totalClaimed.max(promised.get(&worker).copied().unwrap_or(0));
+        let amount = channel.balance.saturating_sub(kept);
+        if amount < least.max(1) {
+            return Ok(());
+        }
+        let delay = config.withdraw_delay;
+        let call = ISettlement::initiateWithdrawCall { config: call, amount };
+        self.rpc.wait(self.rpc.send(&self.setup.node, settlement, &call)?)?;
+        info!(channel = %id, amount, delay_s = delay, "taking back what was not spent");
+        self.held.insert(id, channel.balance - amount);
+        if let Some(ours) = self.ours.get_mut(&id) {
+            ours.need = 0;
         }
         Ok(())
     }
@@ -74,7 +85,7 @@ impl Purse {
 
 /// The channels that were ever paid on: each line one's config, DAG-CBOR in hexadecimal. A torn last line is none.
 pub(crate) fn read(path: &Path) -> Vec<ChannelConfig> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
     text.lines().filter_map(|line| decode(&hex::decode(line).ok()?).ok()).collect()
 }
 

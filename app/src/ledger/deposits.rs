@@ -61,7 +61,7 @@ impl Purse {
             let have: u128 = self.rpc.call(self.at().token, &IToken::balanceOfCall { account: owner })?.saturating_to();
             let missing = need - held;
             // Twice what is missing, so that the next order seldom waits; but not more than there is.
-            let amount = missing.saturating_mul(2).max(least).min(have);
+            let amount = missing.saturating_mul(2).max(least.min(have / 10)).min(have);
             if amount < missing {
                 self.poor_until = Some(Instant::now() + POOR);
                 warn!(have, missing, "not enough credit for what was ordered: get more, or order less");

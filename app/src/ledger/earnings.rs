@@ -1,7 +1,7 @@
 //! What a worker earned: vouchers claimed through the vault, and paid out when their time is over.
 
 use super::rpc::RpcError;
-use super::treasury::{Claimable, GAS_TIMES, Purse};
+use super::treasury::{GAS_TIMES, Purse};
 use alloy_primitives::{Address, U256};
 use std::time::{Duration, Instant};
 use talkoo_base::{Delegation, Digest};
@@ -28,14 +28,22 @@ impl Purse {
             return Ok(());
         }
         let (least, outside) = (self.worth(CLAIM_GAS)?, self.setup.place.is_outside());
-        let due = |id: &Digest, claim: &Claimable| {
+        let (mut due, mut looked) = (Vec::new(), Vec::new());
+        for (id, claim) in &self.claims {
             let promised = claim.voucher.body.max_claimable.0;
             let open = promised.saturating_sub(claim.booked);
+            let late = open > 0 && Instant::now() >= claim.next;
             // Where gas has a price, only the money's leaving makes less worth it.
-            let late = Instant::now() >= claim.next && (!outside || (self.leaves(id) && open >= least / GAS_TIMES));
-            open > 0 && (all || promised >= claim.tried + least || late)
-        };
-        let due: Vec<Digest> = self.claims.iter().filter(|(id, claim)| due(id, claim)).map(|(id, _)| *id).collect();
+            let leaves = late && outside && open >= least / GAS_TIMES && self.funds(id)?.1;
+            if open > 0 && (all || promised >= claim.tried + least || (late && !outside) || leaves) {
+                due.push(*id);
+            } else if late {
+                looked.push(*id);
+            }
+        }
+        for id in looked {
+            self.claims.entry(id).and_modify(|claim| claim.next = Instant::now() + CLAIM_AFTER);
+        }
         for batch in due.chunks(CLAIM_BATCH) {
             let mut rows = Vec::new();
             for id in batch {

@@ -100,8 +100,9 @@ impl Place {
         self.url.list.is_some()
     }
 
+    /// Its server, which signs for no other chain.
     pub(crate) fn rpc(&self) -> Rpc {
-        Rpc::new(&self.url.rpc)
+        Rpc::new(&self.url.rpc).of_chain(self.chain_id)
     }
 
     /// The network of that name that settles here.

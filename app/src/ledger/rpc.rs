@@ -16,6 +16,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const INCLUDED: Duration = Duration::from_secs(30);
 /// How long a poll for a receipt waits for the next.
 const POLL: Duration = Duration::from_millis(25);
+/// Highest tip that is paid for a unit of gas, in wei, whatever a server suggests.
+const TIP_MAX: u128 = 100_000_000_000;
 /// Longest answer.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -44,7 +46,9 @@ pub(crate) enum RpcError {
     #[error("transaction {0} was reverted")]
     Reverted(B256),
     /// A transaction is in no block yet.
-    #[error("transaction {0} is in no block after half a minute")]
+    #[error(
+        "transaction {0} is in no block after half a minute; it may still come, so don't send it again: talkoo ledger tx {0}"
+    )]
     Late(B256),
 }
 
@@ -71,13 +75,20 @@ pub(crate) struct Rpc {
     url: String,
     /// Where it is, for people: a path may be a secret.
     pub(super) name: String,
+    /// The chain that it has to be, if that is known.
+    chain: Option<u64>,
 }
 
 impl Rpc {
     pub(crate) fn new(url: &str) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER));
         let name: Vec<&str> = url.splitn(4, '/').take(3).collect();
-        Self { agent: config.build().into(), url: url.to_owned(), name: name.join("/") }
+        Self { agent: config.build().into(), url: url.to_owned(), name: name.join("/"), chain: None }
+    }
+
+    /// Signs for this chain alone, whatever the server says that it is.
+    pub(crate) fn of_chain(self, chain: u64) -> Self {
+        Self { chain: Some(chain), ..self }
     }
 
     /// Asks one question.
@@ -143,10 +154,14 @@ impl Rpc {
             call["to"] = json!(to.to_string());
         }
         let gas = self.number("eth_estimateGas", &json!([call, "latest"]))?;
-        let chain_id = self.number("eth_chainId", &json!([]))?.saturating_to();
+        let chain_id: u64 = self.number("eth_chainId", &json!([]))?.saturating_to();
+        if let Some(chain) = self.chain.filter(|chain| *chain != chain_id) {
+            let why = format!("it says that it is chain {chain_id}, and was chain {chain}: nothing is signed for it");
+            return Err(RpcError::Unreachable { url: self.name.clone(), why });
+        }
         let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
         let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
-        let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>();
+        let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>().min(TIP_MAX);
         let transaction = TxEip1559 {
             chain_id,
             nonce,

@@ -134,8 +134,6 @@ impl Treasury {
 struct Watched {
     client: NodeId,
     told: Option<u128>,
-    /// Whether the client takes money back: what it owes has to be claimed now.
-    leaving: bool,
     /// When it last ordered.
     since: Instant,
 }
@@ -273,7 +271,7 @@ impl Purse {
                     oldest.map(|id| self.watched.remove(&id));
                 }
                 let since = Instant::now();
-                self.watched.entry(id).or_insert(Watched { client, told: None, leaving: false, since }).since = since;
+                self.watched.entry(id).or_insert(Watched { client, told: None, since }).since = since;
             }
             Command::Earned { config, voucher } => {
                 let id = config.id(&self.setup.network);
@@ -376,19 +374,13 @@ impl Purse {
         let asked: BTreeSet<Digest> =
             self.watched.iter().filter(|(_, w)| is_new || w.told.is_none()).map(|(id, _)| *id).collect();
         for id in asked {
-            let (balance, leaving) = self.funds(&id)?;
+            let balance = self.funds(&id)?.0;
             let Some(watched) = self.watched.get_mut(&id) else { continue };
-            watched.leaving = leaving;
             if watched.told.replace(balance) != Some(balance) {
                 (self.tell)(News::Funds { client: watched.client, balance: Amount(balance) });
             }
         }
         self.block = Some(block);
         Ok(())
-    }
-
-    /// Whether a client is taking money back.
-    pub(super) fn leaves(&self, channel: &Digest) -> bool {
-        self.watched.get(channel).is_some_and(|watched| watched.leaving)
     }
 }

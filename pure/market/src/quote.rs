@@ -27,7 +27,9 @@ pub struct Quote {
     pub p50_ms: Option<u64>,
     /// The late time.
     pub p95_ms: Option<u64>,
-    /// What all steps cost at most, at the price of the dearest of these workers. Re-runs by others come on top.
+    /// What all steps cost with all of their tokens, at the price of the dearest of these workers.
+    pub cost: Amount,
+    /// What they can cost, whoever works: at the job's highest price. Re-runs by others come on top.
     pub cost_max: Amount,
     /// Why others would not work.
     pub refused: Vec<(NodeId, Refusal)>,
@@ -62,11 +64,13 @@ pub(crate) fn quote(wanted: &Wanted, me: &NodeId, book: &Book, sizes: &[Size], n
         input: most.input.max(price.input),
         output: most.output.max(price.output),
     });
-    let cost = sizes.iter().map(|s| dearest.owed(s.input, s.output)).fold(Amount::ZERO, |sum, one| sum + one);
+    let cost =
+        |price: Price| sizes.iter().map(|s| price.owed(s.input, s.output)).fold(Amount::ZERO, |sum, one| sum + one);
     Quote {
         p50_ms: time(&workers.iter().collect::<Vec<_>>(), &half),
         p95_ms: time(&rest, sizes),
-        cost_max: cost,
+        cost: cost(dearest),
+        cost_max: cost(wanted.price_max),
         workers: workers.iter().map(|w| (w.node, w.slots, w.decode)).collect(),
         refused,
     }

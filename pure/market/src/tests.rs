@@ -580,10 +580,11 @@ fn a_quote_says_time_and_cost() {
         |output: u64, worker: u64| output * 1_000_000 / (worker * 1_000) + 100_000_000 / (10_000 - worker * 1_000);
     assert_eq!((quote.p50_ms, quote.p95_ms), (Some(alone(500, 4)), Some(alone(1_000, 3))));
     let dearest = Price { input: PRICE.input - 1, output: PRICE.output - 1 };
-    assert_eq!(quote.cost_max, dearest.owed(100, 1_000) + dearest.owed(100, 1_000));
+    assert_eq!(quote.cost, dearest.owed(100, 1_000) + dearest.owed(100, 1_000));
+    assert_eq!(quote.cost_max, PRICE.owed(100, 1_000) + PRICE.owed(100, 1_000));
     let nobody = Preferences { only: vec![Address([9; 20])], ..Preferences::default() };
     let quote = shops().quote(at(0), &liking(nobody), &sizes);
-    assert_eq!((quote.p50_ms, quote.p95_ms, quote.cost_max.0), (None, None, 0));
+    assert_eq!((quote.p50_ms, quote.p95_ms, quote.cost.0), (None, None, 0));
 }
 
 #[test]

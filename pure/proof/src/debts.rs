@@ -6,8 +6,9 @@ use crate::limits::{DEBT_FORGIVEN_MTPS, DEBT_TOKENS_MAX, DEBTORS_MAX};
 use std::collections::BTreeMap;
 use talkoo_base::{Mono, NodeId};
 
+/// What each client left unpaid.
 #[derive(Default)]
-pub(crate) struct Debts(BTreeMap<NodeId, Debt>);
+pub struct Debts(BTreeMap<NodeId, Debt>);
 
 struct Debt {
     tokens: u64,
@@ -24,13 +25,14 @@ impl Debt {
 
 impl Debts {
     /// How many milliseconds a client has to wait before it gets a lease.
-    pub(crate) fn wait_ms(&self, now: Mono, client: &NodeId) -> u64 {
+    #[must_use]
+    pub fn wait_ms(&self, now: Mono, client: &NodeId) -> u64 {
         let left = self.0.get(client).map_or(0, |debt| debt.left(now));
         left.saturating_sub(DEBT_TOKENS_MAX).saturating_mul(1_000_000).div_ceil(DEBT_FORGIVEN_MTPS)
     }
 
     /// A lease of so many tokens ended without being paid to its end.
-    pub(crate) fn unpaid(&mut self, now: Mono, client: NodeId, tokens: u64) {
+    pub fn unpaid(&mut self, now: Mono, client: NodeId, tokens: u64) {
         self.0.retain(|_, debt| {
             (debt.tokens, debt.since) = (debt.left(now), now);
             debt.tokens > 0
@@ -43,7 +45,7 @@ impl Debts {
     }
 
     /// A lease of so many tokens was paid to its end.
-    pub(crate) fn paid(&mut self, client: &NodeId, tokens: u64) {
+    pub fn paid(&mut self, client: &NodeId, tokens: u64) {
         if let Some(debt) = self.0.get_mut(client) {
             debt.tokens = debt.tokens.saturating_sub(tokens);
         }

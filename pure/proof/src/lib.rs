@@ -25,7 +25,7 @@
 mod audit;
 mod buyer;
 pub mod commit;
-mod debts;
+pub mod debts;
 pub mod kept;
 pub mod limits;
 mod machine;

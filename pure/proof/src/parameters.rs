@@ -14,9 +14,8 @@ pub const VALUE_PART: u128 = 10;
 pub const VERIFIER_UNIT: u128 = 1_000_000;
 /// A streak ends after so many seconds without work (14 days): machines change hands.
 pub const IDLE_S: u64 = 14 * 86_400;
-/// Pay of so many jobs counts as a worker's stake: that is how a newcomer without capital gets one.
-pub const VEST_JOBS: u128 = 50;
-/// … while the vault still holds it, in seconds: the ledger's `WINDOW_S`.
+/// Pay counts as a worker's stake as long as the vault holds it, in seconds (the ledger's `WINDOW_S`): so newcomers
+/// need no capital. Beyond the pay of 50 jobs more of it changes nothing: κ/51 is below the least chance.
 pub const VEST_S: u64 = 3_600;
 /// Share of the verifiers that is assumed to be in league when the bond's cover is counted, in thousandths.
 pub const LEAGUE_PERMILLE: u128 = 300;

@@ -5,10 +5,10 @@
 //! the better one counts: by held pay alone, or with the bond as far as [`cover`] reaches.
 
 use crate::parameters::{
-    CHANCE_MIN_Q32, FAULTS_MAX, IDLE_S, LEAGUE_PERMILLE, PROBATION, RISK_HALVES, VALUE_PART, VEST_JOBS, VEST_S,
+    CHANCE_MIN_Q32, FAULTS_MAX, IDLE_S, LEAGUE_PERMILLE, PROBATION, RISK_HALVES, VALUE_PART, VEST_S,
 };
 use crate::wire::Seen;
-use talkoo_base::Amount;
+use talkoo_base::{Amount, Unix};
 
 /// Certainty, as a chance of 2³².
 pub const ALWAYS_Q32: u64 = 1 << 32;
@@ -18,8 +18,9 @@ pub const ALWAYS_Q32: u64 = 1 << 32;
 pub struct Trust {
     /// Clean audits since the last reset.
     pub clean: u64,
-    /// Pay that the vault holds back, over about the last [`VEST_JOBS`] jobs that an audit could have met.
-    pub vested: Amount,
+    /// Pay for jobs that an audit could have met: in this half of [`VEST_S`] and in the one before, so that the vault
+    /// still holds all of it.
+    pub vested: [Amount; 2],
     /// The last of these jobs.
     pub seen: Option<Seen>,
 }
@@ -29,29 +30,39 @@ impl Trust {
     /// [`IDLE_S`] without work; held pay is released with time.
     #[must_use]
     pub fn at(self, seen: Seen) -> Self {
-        let Some(before) = self.seen else { return Self { clean: 0, vested: Amount::ZERO, seen: Some(seen) } };
+        let Some(before) = self.seen else { return Self { seen: Some(seen), ..Self::default() } };
         let idle = seen.at.0.saturating_sub(before.at.0);
         let same = before.build == seen.build && before.bond <= seen.bond && idle <= IDLE_S;
-        let (whole, left) = (u128::from(VEST_S), u128::from(VEST_S.saturating_sub(idle)));
-        let held = self.vested.0.min(u128::MAX / whole) * left / whole;
-        Self { clean: if same { self.clean } else { 0 }, vested: Amount(held), seen: Some(seen) }
+        let half = |at: Unix| at.0 / (VEST_S / 2);
+        let vested = match half(seen.at).saturating_sub(half(before.at)) {
+            0 => self.vested,
+            1 => [Amount::ZERO, self.vested[0]],
+            _ => [Amount::ZERO; 2],
+        };
+        Self { clean: if same { self.clean } else { 0 }, vested, seen: Some(seen) }
     }
 
     /// With one more answer that stands, and that an audit could have met.
     #[must_use]
     pub fn accepted(self, worth: Amount, audited: bool, seen: Seen) -> Self {
         let trust = self.at(seen);
-        let vested = Amount(trust.vested.0 - trust.vested.0 / VEST_JOBS) + worth;
-        Self { clean: trust.clean + u64::from(audited), vested, ..trust }
+        let [now, before] = trust.vested;
+        Self { clean: trust.clean + u64::from(audited), vested: [now + worth, before], ..trust }
+    }
+
+    /// Pay that the vault holds back, for sure.
+    #[must_use]
+    pub fn held(&self) -> Amount {
+        self.vested[0] + self.vested[1]
     }
 
     /// Chance of an audit of an answer worth `value`, of 2³².
     #[must_use]
     pub fn chance_q32(self, value: Amount) -> u64 {
         let bond = self.seen.map_or(Amount::ZERO, |seen| seen.bond);
-        let by_pay = chance_q32(self.clean, value, self.vested);
-        let by_bond = chance_q32(self.clean, value, self.vested + bond);
-        let covered = self.vested + value <= cover(bond, value, by_bond);
+        let by_pay = chance_q32(self.clean, value, self.held());
+        let by_bond = chance_q32(self.clean, value, self.held() + bond);
+        let covered = self.held() + value <= cover(bond, value, by_bond);
         if covered { by_bond.min(by_pay) } else { by_pay }
     }
 }

@@ -15,8 +15,8 @@ pub struct Seen {
     pub bond: Amount,
 }
 
-fn is_zero(amount: &Amount) -> bool {
-    *amount == Amount::ZERO
+fn is_zero(vested: &[Amount; 2]) -> bool {
+    *vested == [Amount::ZERO; 2]
 }
 
 /// A durable change.
@@ -55,9 +55,9 @@ pub enum Event {
         clean: u64,
         /// Whether it lied.
         refuted: bool,
-        /// Pay that the vault holds back.
+        /// Pay that the vault holds back, in two parts.
         #[serde(default, skip_serializing_if = "is_zero")]
-        vested: Amount,
+        vested: [Amount; 2],
         /// When it was last seen, and how.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<Seen>,

@@ -188,17 +188,15 @@ pub(crate) fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> 
 
 /// Written aside and renamed, so that a crash leaves no half key.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
-    let aside = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // A bare name is in the folder that we are in.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut file = options.open(&aside)?;
+        // Nobody else's name, and nobody else reads it.
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        crate::sync_dir(path.parent().unwrap_or(Path::new(".")))
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        crate::sync_dir(dir)
     };
     write().map_err(at(path))
 }

@@ -102,6 +102,39 @@ impl OwnerFiles {
         Self { words: dir.join("owner.words"), raw: dir.join("owner.key"), locked: dir.join("owner.json") }
     }
 
+    /// A lock that was cut off before the open key was removed.
+    fn finish_lock(&self) -> Result<(), OwnerError> {
+        for path in [&self.words, &self.raw] {
+            if self.locked.exists() && path.exists() && self.read(path)?.address() == self.locked_address()? {
+                fs::remove_file(path).map_err(at(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner, if there is one; makes nothing.
+    ///
+    /// # Errors
+    /// Files that can't be used.
+    pub fn look(&self) -> Result<Option<Owner>, OwnerError> {
+        match self.there()? {
+            None => Ok(None),
+            Some(path) if path == self.locked => Ok(Some(Owner::Locked(self.locked_address()?))),
+            Some(path) => Ok(Some(Owner::Open(self.read(path)?))),
+        }
+    }
+
+    /// An open key.
+    fn read(&self, path: &Path) -> Result<SecretKey, OwnerError> {
+        if path == self.words {
+            return key_of(&self.mnemonic()?);
+        }
+        // A wrong length is reported like a wrong number.
+        let bytes: [u8; 32] = read_secret(path)?.unwrap_or_default().try_into().unwrap_or([0; 32]);
+        let bad = |source| DataDirError::BadKey { path: path.to_owned(), source };
+        Ok(SecretKey::from_bytes(&bytes).map_err(bad)?)
+    }
+
     /// Whose wallet is locked, if it is; makes nothing.
     ///
     /// # Errors
@@ -115,6 +148,7 @@ impl OwnerFiles {
 
     /// The one file that is there, if any.
     fn there(&self) -> Result<Option<&Path>, OwnerError> {
+        self.finish_lock()?;
         let mut there = [&self.locked, &self.words, &self.raw].into_iter().filter(|path| path.exists());
         match (there.next(), there.next()) {
             (Some(one), Some(other)) => Err(OwnerError::Two(one.clone(), other.clone())),
@@ -127,22 +161,13 @@ impl OwnerFiles {
     /// # Errors
     /// Files that can't be used.
     pub fn open(&self) -> Result<Owner, OwnerError> {
-        match self.there()? {
-            None => {
-                let entropy = Entropy::from_slice(&random()?[..16]).expect("twelve words have 16 bytes");
-                let mnemonic = Mnemonic::<English>::new_from_entropy(entropy);
-                write_secret(&self.words, mnemonic.to_phrase().as_bytes())?;
-                Ok(Owner::Open(key_of(&mnemonic)?))
-            }
-            Some(path) if path == self.locked => Ok(Owner::Locked(self.locked_address()?)),
-            Some(path) if path == self.words => Ok(Owner::Open(key_of(&self.mnemonic()?)?)),
-            Some(path) => {
-                // A wrong length is reported like a wrong number.
-                let bytes: [u8; 32] = read_secret(path)?.unwrap_or_default().try_into().unwrap_or([0; 32]);
-                let bad = |source| DataDirError::BadKey { path: path.to_owned(), source };
-                Ok(Owner::Open(SecretKey::from_bytes(&bytes).map_err(bad)?))
-            }
+        if let Some(owner) = self.look()? {
+            return Ok(owner);
         }
+        let entropy = Entropy::from_slice(&random()?[..16]).expect("twelve words have 16 bytes");
+        let mnemonic = Mnemonic::<English>::new_from_entropy(entropy);
+        write_secret(&self.words, mnemonic.to_phrase().as_bytes())?;
+        Ok(Owner::Open(key_of(&mnemonic)?))
     }
 
     /// The backup words; nothing if the key has none, or is locked.
@@ -231,7 +256,7 @@ pub fn export(key: &SecretKey, passphrase: &str, path: &Path) -> Result<(), Owne
         return Err(OwnerError::Short);
     }
     let bad = |why: String| OwnerError::Keystore { path: path.to_owned(), why };
-    let aside = tempfile::tempdir_in(path.parent().unwrap_or(Path::new("."))).map_err(at(path))?;
+    let aside = tempfile::tempdir().map_err(at(path))?;
     let (name, secret) = ("key", key.expose());
     eth_keystore::encrypt_key(aside.path(), &mut rand::rngs::OsRng, secret, passphrase, Some(name))
         .map_err(|why| bad(why.to_string()))?;
@@ -307,8 +332,12 @@ mod tests {
         assert_eq!((files.words().unwrap(), files.unlock("correct horse").unwrap().address()), (None, address));
         assert!(matches!(files.unlock("correct hors"), Err(OwnerError::Passphrase(_))));
         assert!(matches!(files.lock("correct horse"), Err(OwnerError::Locked)));
-        fs::write(dir.path().join("owner.key"), [1; 32]).unwrap();
-        assert!(matches!(files.open(), Err(OwnerError::Two(..))));
+        // Cut off between its two steps, it is finished; another's key is not touched.
+        write_secret(&files.words, WORDS.as_bytes()).unwrap();
+        assert!(matches!(files.open().unwrap(), Owner::Locked(there) if there == address));
+        assert!(!files.words.exists());
+        write_secret(&files.raw, &[1; 32]).unwrap();
+        assert!(matches!(files.open(), Err(OwnerError::Two(..))) && files.raw.exists());
     }
 
     #[test]

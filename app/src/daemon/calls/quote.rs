@@ -30,7 +30,7 @@ impl Daemon {
             own: spec.own,
             prefer: spec.prefer.clone(),
         };
-        let Quote { workers, p50_ms, p95_ms, cost_max, refused } =
+        let Quote { workers, p50_ms, p95_ms, cost, cost_max, refused } =
             self.node.market().quote(self.now(), &wanted, &sizes);
         let why = summarise(refused.iter().map(|(_, why)| why));
         json!({
@@ -43,6 +43,7 @@ impl Daemon {
             }).collect::<Vec<_>>(),
             "p50_ms": p50_ms,
             "p95_ms": p95_ms,
+            "cost": cost.to_string(),
             "cost_max": cost_max.to_string(),
             "bad": bad,
             "refused": rows(&why),

@@ -1,7 +1,7 @@
 //! The `provider` object of a job: OpenRouter's words for which workers a buyer wants.
 
 use super::{bad, optional, yes_or_no};
-use crate::daemon::config::price_of;
+use crate::daemon::config::{PRICE_MAX_DEFAULT, price_of};
 use serde_json::Value;
 use talkoo_base::{Address, PREFERRED_MAX, Preferences, Price, Refusal, RefusalCode, Sort};
 
@@ -55,11 +55,23 @@ fn ceiling(max_price: &Value) -> Result<Option<Price>, Refusal> {
     if max_price.is_null() {
         return Ok(None);
     }
-    let part = |key: &str| -> Result<u128, Refusal> {
+    let known =
+        |fields: &serde_json::Map<String, Value>| fields.keys().all(|key| key == "prompt" || key == "completion");
+    if !max_price.as_object().is_some_and(known) {
+        return Err(bad(
+            "`provider.max_price` is no {prompt, completion}",
+            "both are tokens of money for a million tokens",
+        ));
+    }
+    let part = |key: &str| -> Result<Option<u128>, Refusal> {
         let number = optional(max_price, key, |v| v.as_f64().ok_or("a number"))?;
-        Ok(number.map(price_of).transpose()?.map_or(u128::from(u64::MAX), |price| price.output))
+        Ok(number.map(price_of).transpose()?.map(|price| price.output))
     };
-    Ok(Some(Price { input: part("prompt")?, output: part("completion")? }))
+    let (input, output) = (part("prompt")?, part("completion")?);
+    Ok(Some(Price {
+        input: input.unwrap_or(PRICE_MAX_DEFAULT.input),
+        output: output.unwrap_or(PRICE_MAX_DEFAULT.output),
+    }))
 }
 
 fn address(key: &str, name: &Value) -> Result<Address, Refusal> {
@@ -98,6 +110,8 @@ mod tests {
             (json!({"ignore": vec![one; 257]}), RefusalCode::Malformed),
             (json!({"allow_fallbacks": 1}), RefusalCode::Malformed),
             (json!({"max_price": {"prompt": "1"}}), RefusalCode::Malformed),
+            (json!({"max_price": 0.5}), RefusalCode::Malformed),
+            (json!({"max_price": {"output": 0.5}}), RefusalCode::Malformed),
             (json!({"quantizations": ["int4"]}), RefusalCode::UnsupportedParameter),
             (json!({"data_collection": "deny"}), RefusalCode::UnsupportedParameter),
             (json!({"speed": 1}), RefusalCode::UnsupportedParameter),
