@@ -113,8 +113,9 @@ def main():
     claimed = lambda: {row["paid"] for row in json.loads(run("-o", "json", "ledger", "receipt", "--rpc", ledger, *files))["receipts"]}
     hold(claimed() == {False}, "gas has a price here: so little is not claimed by itself")
     settle = lambda name, what="settle": json.loads(run("--data-dir", f"{root}/{name}", "-o", "json", "wallet", what))
-    held = settle("worker")
-    hold(claimed() == {True}, "the worker could not claim")
+    # Vouchers count when the worker has seen the deposit: it looks every two seconds.
+    wait_for(lambda: settle("worker") and claimed() == {True}, "the worker could not claim")
+    held = settle("worker", "show")
     hold(int(held["earned"]) > 0 and balance(at["token"], earner) == 0, "the vault does not hold what was claimed")
     later(WINDOW_S + 1)
     settle("worker")

@@ -54,7 +54,7 @@ try {
   await put("ERC3009DepositCollector", [SETTLEMENT], COLLECTOR);
   const token = await put("TalkooToken", ["Talkoo", "TALKOO", NOBODY, payer.address, 10n ** 12n]);
   const common = { token, gate: NOBODY, admin: relay.address, slashers: [] };
-  const bonds = { treasury: relay.address, unbondS: 45 * DAY_S, jailS: DAY_S, validatorBondMin: 1n };
+  const bonds = { treasury: relay.address, unbondS: 45 * DAY_S, jailS: DAY_S, validatorBondMin: 1n, epochS: 600, initial: [] };
   const staking = await put("Staking", [{ ...common, ...bonds }]);
   const delegations = await put("Delegations", []);
   await put("WorkerVault", [{ ...common, settlement: SETTLEMENT, staking, delegations, windowS: DAY_S }], VAULT);
