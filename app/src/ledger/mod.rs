@@ -56,6 +56,9 @@ const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Blocks that a slow listener may be behind before it misses some.
 const NEWS_MAX: usize = 256;
 
+// Held pay counts as a stake only as long as the vault holds it, on a chain with the window that is usual.
+const _: () = assert!(talkoo_proof::parameters::VEST_S == talkoo_ledger::contracts::WINDOW_S);
+
 /// What the thread and its readers share.
 struct Shared {
     view: RwLock<Arc<View>>,

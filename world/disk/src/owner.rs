@@ -224,7 +224,12 @@ impl OwnerFiles {
             Err(why) => return Err(OwnerError::Keystore { path, why: why.to_string() }),
         };
         let bytes: [u8; 32] = bytes.try_into().unwrap_or([0; 32]);
-        SecretKey::from_bytes(&bytes).map_err(|source| DataDirError::BadKey { path, source }.into())
+        let key =
+            SecretKey::from_bytes(&bytes).map_err(|source| DataDirError::BadKey { path: path.clone(), source })?;
+        if key.address() != self.locked_address()? {
+            return Err(OwnerError::Keystore { path, why: "it holds another key than it names".into() });
+        }
+        Ok(key)
     }
 
     fn locked_address(&self) -> Result<Address, OwnerError> {
@@ -348,6 +353,9 @@ mod tests {
         let key = files.unlock("testpassword").unwrap();
         assert_eq!(hex::encode(key.expose()), "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d");
         assert_eq!(files.open().unwrap().address(), key.address());
+        let swapped = KEYSTORE.replace("008aeeda", "108aeeda");
+        write_secret(&files.locked, swapped.as_bytes()).unwrap();
+        assert!(matches!(files.unlock("testpassword"), Err(OwnerError::Keystore { .. })));
         write_secret(&files.locked, b"{}").unwrap();
         assert!(matches!(files.open(), Err(OwnerError::Keystore { .. })));
         assert!(matches!(files.unlock("testpassword"), Err(OwnerError::Keystore { .. })));
