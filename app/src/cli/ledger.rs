@@ -127,18 +127,6 @@ pub(crate) enum Role {
     Verify,
 }
 
-impl Role {
-    /// Its word.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Work => "work",
-            Self::Store => "store",
-            Self::Validate => "validate",
-            Self::Verify => "verify",
-        }
-    }
-}
-
 /// What `stake` does.
 #[derive(Subcommand)]
 pub(crate) enum StakeCommand {
@@ -269,7 +257,8 @@ pub(crate) enum LedgerCommand {
     /// Print a genesis for several validators: every node of the network starts with the same file.
     Genesis {
         /// A validator's address, and whose its bond is, as `ledger key` prints them there; its own unless told
-        /// otherwise. `=POWER` if not all have the same: each unit is a bond of 1,000 tokens.
+        /// otherwise. `=POWER`, each unit a bond of 1,000 tokens; an equal share of half of all tokens unless
+        /// told otherwise.
         #[arg(long = "validator", value_name = "ADDRESS[=POWER][@OPERATOR]", required = true, value_parser = staker)]
         stakers: Vec<Staker>,
         /// Who holds the rest of the token at first; the first operator unless told otherwise.

@@ -28,6 +28,11 @@ pub(super) fn known(files: &OwnerFiles) -> Result<Owner> {
     Ok(files.look()?.ok_or_else(|| Failure::new(RefusalCode::Other, "this folder has no owner yet", hint))?)
 }
 
+/// A key of 32 bytes; none if nobody has made it yet.
+pub(super) fn raw_key(path: &Path) -> Option<SecretKey> {
+    SecretKey::from_bytes(&std::fs::read(path).ok()?.try_into().ok()?).ok()
+}
+
 /// Which keys there are.
 pub(super) fn list(data_dir: &Path, show: &Show) -> Result<()> {
     let owner = known(&OwnerFiles::of(data_dir))?;
@@ -45,9 +50,7 @@ pub(super) fn list(data_dir: &Path, show: &Show) -> Result<()> {
     let held =
         [("node", "key", "signs receipts, orders and transactions"), ("validator", "validator.key", "signs votes")];
     for (name, file, does) in held {
-        // A key of 32 bytes that nobody has made yet is no error here.
-        let bytes = std::fs::read(data_dir.join(file)).ok().and_then(|bytes| bytes.try_into().ok());
-        if let Some(key) = bytes.and_then(|bytes| SecretKey::from_bytes(&bytes).ok()) {
+        if let Some(key) = raw_key(&data_dir.join(file)) {
             let address = key.address().to_string();
             rows.push(json!({"key": name, "address": address, "does": does, "file": file, "locked": false}));
         }

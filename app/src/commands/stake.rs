@@ -1,6 +1,6 @@
 //! `stake`: the owner's bond.
 
-use super::keys::{known, owner_key, parse};
+use super::keys::{known, owner_key, parse, raw_key};
 use super::wallet::{Books, units};
 use super::{Failure, Show, print};
 use crate::cli::{Role, StakeCommand};
@@ -9,6 +9,7 @@ use crate::ledger::set_validator_key;
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
 use anyhow::Result;
+use clap::ValueEnum as _;
 use serde_json::json;
 use std::path::Path;
 use talkoo_base::{RefusalCode, SecretKey, Signer as _};
@@ -81,8 +82,7 @@ fn add(books: &Books, data_dir: &Path, key: &SecretKey, amount: &str, roles: &[R
 
 /// The key with which this folder's node votes.
 fn voter(data_dir: &Path) -> Result<SecretKey> {
-    let bytes = std::fs::read(data_dir.join("validator.key")).ok().and_then(|bytes| bytes.try_into().ok());
-    let key = bytes.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
+    let key = raw_key(&data_dir.join("validator.key"));
     let is_followed = data_dir.join("chain/ledger.redb").exists();
     Ok(key.filter(|_| is_followed).ok_or_else(|| {
         let hint = "run it with the network's `--genesis FILE`: a validator follows the chain by itself";
@@ -115,7 +115,9 @@ fn status(books: &Books, owner: Address, show: &Show) -> Result<()> {
     let now = books.rpc.call(staking, &IStaking::stakesCall { operator: owner })?;
     let free = books.rpc.call(staking, &IStaking::creditCall { account: owner })?;
     let top = books.rpc.call(staking, &IStaking::topValidatorsCall { most: U256::from(SEATS) })?;
-    let roles: Vec<&str> = ROLES.iter().filter(|(_, bit)| now.roles & bit != 0).map(|(role, _)| role.name()).collect();
+    let name = |role: &Role| Some(role.to_possible_value()?.get_name().to_owned());
+    let roles: Vec<String> =
+        ROLES.iter().filter(|(_, bit)| now.roles & bit != 0).filter_map(|(role, _)| name(role)).collect();
     let (until, jailed) = (now.unbondsAt.to::<u64>(), now.jailedUntil.to::<u64>());
     if show.json() {
         show.value(&json!({

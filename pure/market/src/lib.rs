@@ -282,7 +282,10 @@ impl Market {
             Message::Reserve { program, price, context } => {
                 let message = match self.offer.reserve(now.mono, from, program, price, context) {
                     Ok(slots) => Message::Reserved { program, slots },
-                    Err(refusal) => Message::Refused { program, refusal },
+                    Err(refusal) => {
+                        self.offer.lose(&refusal);
+                        Message::Refused { program, refusal }
+                    }
                 };
                 out.push(Effect::Send { to: from, message });
             }

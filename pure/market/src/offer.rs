@@ -80,25 +80,16 @@ impl Offer {
         rows
     }
 
-    /// Grants slots, or remembers why not.
-    pub(crate) fn reserve(
-        &mut self,
-        now: Mono,
-        client: NodeId,
-        program: Digest,
-        price: Price,
-        context: u32,
-    ) -> Result<u32, Refusal> {
-        self.grant(now, client, program, price, context).inspect_err(|refusal| {
-            let (count, kept) = self.lost.entry(refusal.code).or_default();
-            *count += 1;
-            if kept.len() < LOST_KEPT_MAX && !kept.contains(refusal) {
-                kept.push(refusal.clone());
-            }
-        })
+    /// Remembers that a client got nothing.
+    pub(crate) fn lose(&mut self, refusal: &Refusal) {
+        let (count, kept) = self.lost.entry(refusal.code).or_default();
+        *count += 1;
+        if kept.len() < LOST_KEPT_MAX && !kept.contains(refusal) {
+            kept.push(refusal.clone());
+        }
     }
 
-    fn grant(
+    pub(crate) fn reserve(
         &mut self,
         now: Mono,
         client: NodeId,

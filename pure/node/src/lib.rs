@@ -10,6 +10,7 @@ mod route;
 pub mod wire;
 
 pub use card::Providing;
+pub use route::wanted;
 pub use wire::{Event, Hello, Message, MessageError};
 
 use card::Cards;

@@ -194,17 +194,7 @@ impl Node {
 
     fn want(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let spec = &job.spec;
-        let wanted = market::Wanted {
-            job: id,
-            program: spec.program,
-            tier: spec.tier,
-            context: spec.context,
-            price_max: spec.price_max,
-            nodes_max: spec.nodes_max,
-            own: spec.own,
-            prefer: spec.prefer.clone(),
-        };
+        let wanted = wanted(&job.spec);
         self.to(Inner::Market(market::Input::Want(wanted)));
     }
 
@@ -238,5 +228,20 @@ impl Node {
             .collect();
         fit.sort_by_key(|(score, node)| (std::cmp::Reverse(*score), *node));
         fit.iter().filter_map(|(_, node)| self.candidate(node)).collect()
+    }
+}
+
+/// What a job looks for in the market.
+#[must_use]
+pub fn wanted(spec: &job::JobSpec) -> market::Wanted {
+    market::Wanted {
+        job: spec.id,
+        program: spec.program,
+        tier: spec.tier,
+        context: spec.context,
+        price_max: spec.price_max,
+        nodes_max: spec.nodes_max,
+        own: spec.own,
+        prefer: spec.prefer.clone(),
     }
 }

@@ -4,7 +4,8 @@ use super::Daemon;
 use serde_json::{Value, json};
 use talkoo_base::GenerateParams;
 use talkoo_job::{JobSpec, StepSpec};
-use talkoo_market::{Quote, Size, Summary, Wanted, line, summarise};
+use talkoo_market::{Quote, Size, Summary, line, summarise};
+use talkoo_node::wanted;
 
 /// Reasons as JSON.
 pub(super) fn rows(summary: &[Summary]) -> Vec<Value> {
@@ -20,18 +21,8 @@ impl Daemon {
             Size { input: step.prompt.len() as u64, output }
         };
         let sizes: Vec<Size> = spec.steps.iter().map(size).collect();
-        let wanted = Wanted {
-            job: spec.id,
-            program: spec.program,
-            tier: spec.tier,
-            context: spec.context,
-            price_max: spec.price_max,
-            nodes_max: spec.nodes_max,
-            own: spec.own,
-            prefer: spec.prefer.clone(),
-        };
         let Quote { workers, p50_ms, p95_ms, cost, cost_max, refused } =
-            self.node.market().quote(self.now(), &wanted, &sizes);
+            self.node.market().quote(self.now(), &wanted(spec), &sizes);
         let why = summarise(refused.iter().map(|(_, why)| why));
         json!({
             "steps": spec.steps.len(),
