@@ -21,3 +21,5 @@ pub const CONSTRAINT_BYTES_MAX: usize = 32 * 1024;
 /// How far a peer's wall clock may differ from ours, in seconds: NTP is far better, a laptop
 /// that woke up is usually within it.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;
+/// Vectors that one statement of a dispute gives roots of: all outputs of a layer, or all that a leaf follows from.
+pub const VECTOR_ROOTS_MAX: usize = 96;

@@ -15,11 +15,15 @@ pub fn leaf(tag: &str, data: &[u8]) -> Digest {
     sha256(&[&[0], tag.as_bytes(), data])
 }
 
-fn node(left: &Digest, right: &Digest) -> Digest {
+/// The node above two.
+#[must_use]
+pub fn node(left: &Digest, right: &Digest) -> Digest {
     sha256(&[&[1], &left.0, &right.0])
 }
 
-fn seal(tag: &str, count: usize, top: &Digest) -> Digest {
+/// The root of a tree of `count` leaves with this top.
+#[must_use]
+pub fn seal(tag: &str, count: usize, top: &Digest) -> Digest {
     sha256(&[&[2], tag.as_bytes(), &(count as u64).to_be_bytes(), &top.0])
 }
 

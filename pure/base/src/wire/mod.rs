@@ -11,6 +11,7 @@ mod params;
 mod preferences;
 mod receipt;
 mod request;
+mod roots;
 mod signed;
 mod vote;
 mod voucher;
@@ -19,6 +20,7 @@ pub use card::{Card, Delegation, ModelOffer};
 pub use preferences::{PREFERRED_MAX, Preferences, Sort};
 pub use receipt::{Receipt, Tier, Unit};
 pub use request::{AuditPolicy, Kind, Limits, Request};
+pub use roots::VectorRoots;
 pub use signed::{Sealed, SignError, Signed, Typed};
 pub use vote::{
     Certificate, CertificateError, Proposal, VALIDATORS_MAX, Validator, ValidatorKey, Vote, VoteKind, validators_bytes,
