@@ -20,7 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-exact", &["talkoo-base"]),
     ("talkoo-job", &["talkoo-base"]),
     ("talkoo-market", &["talkoo-base"]),
-    ("talkoo-proof", &["talkoo-base"]),
+    ("talkoo-proof", &["talkoo-base", "talkoo-exact"]),
     ("talkoo-store", &["talkoo-base"]),
     ("talkoo-ledger", &["talkoo-base"]),
     ("talkoo-chain", &["talkoo-base"]),

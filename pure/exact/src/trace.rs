@@ -2,6 +2,8 @@
 //! states stand in `docs/EXACT.md`).
 
 use crate::kv::{CachedHead, KvFormat};
+use crate::manifest::Manifest;
+use crate::steps::CachedRow;
 use talkoo_base::{CHUNK_TOKENS, Digest, Logprobs, TokenLogprobs, merkle, sha256};
 
 /// The canonical bytes of one position's keys (or values) in one layer: per head the exponent
@@ -23,6 +25,36 @@ pub fn push_cached_head(out: &mut Vec<u8>, head: &CachedHead, format: KvFormat) 
     match format {
         KvFormat::Int8 => out.extend(head.codes.iter().map(|c| *c as u8)),
         KvFormat::Int16 => out.extend(head.codes.iter().flat_map(|c| c.to_le_bytes())),
+    }
+}
+
+/// What a state digest is of, read: the residual after the layer, keys, values. `None` if the bytes are not a state of
+/// such a model.
+#[must_use]
+pub fn read_state(bytes: &[u8], manifest: &Manifest) -> Option<(Vec<i64>, CachedRow)> {
+    let shape = &manifest.architecture;
+    let head = 4 + shape.head_dim / 32 * 2 + shape.head_dim * manifest.kv.code_bytes();
+    let (residual, rows) = bytes.split_at_checked(8 * shape.embedding)?;
+    if rows.len() != 2 * shape.kv_heads * head {
+        return None;
+    }
+    let residual = residual.chunks_exact(8).map(|x| i64::from_le_bytes(x.try_into().expect("eight bytes"))).collect();
+    let mut heads: Vec<CachedHead> = rows.chunks_exact(head).map(|bytes| read_head(bytes, manifest)).collect();
+    let values = heads.split_off(shape.kv_heads);
+    Some((residual, (heads, values)))
+}
+
+fn read_head(bytes: &[u8], manifest: &Manifest) -> CachedHead {
+    let (exponent, rest) = bytes.split_first_chunk().expect("a head has an exponent");
+    let (mantissas, codes) = rest.split_at(manifest.architecture.head_dim / 32 * 2);
+    let word = |pair: &[u8]| [pair[0], pair[1]];
+    CachedHead {
+        exponent: i32::from_le_bytes(*exponent),
+        mantissas: mantissas.chunks_exact(2).map(|m| u16::from_le_bytes(word(m))).collect(),
+        codes: match manifest.kv {
+            KvFormat::Int8 => codes.iter().map(|code| i16::from(*code as i8)).collect(),
+            KvFormat::Int16 => codes.chunks_exact(2).map(|code| i16::from_le_bytes(word(code))).collect(),
+        },
     }
 }
 

@@ -7,14 +7,16 @@ fn tokens_root(tag: &str, salt: &Digest, tokens: &[u32]) -> Digest {
     merkle::root_of_leaves(tag, tokens.iter().map(|token| token_leaf(tag, salt, *token)).collect())
 }
 
-fn token_leaf(tag: &str, salt: &Digest, token: u32) -> Digest {
+pub(crate) fn token_leaf(tag: &str, salt: &Digest, token: u32) -> Digest {
     let mut data = [0; 36];
     data[..32].copy_from_slice(&salt.0);
     data[32..].copy_from_slice(&token.to_be_bytes());
     merkle::leaf(tag, &data)
 }
 
-const OUTPUT: &str = "talkoo/output/1";
+/// Tags of outputs and prompts.
+pub(crate) const OUTPUT: &str = "talkoo/output/1";
+pub(crate) const PROMPT: &str = "talkoo/prompt/1";
 
 /// The [`output_root`] of an output that grows.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl GrowingOutput {
 /// Root of a prompt: what a request shows of it.
 #[must_use]
 pub fn prompt_root(salt: &Digest, tokens: &[u32]) -> Digest {
-    tokens_root("talkoo/prompt/1", salt, tokens)
+    tokens_root(PROMPT, salt, tokens)
 }
 
 /// Root of an output: what a receipt shows of it.

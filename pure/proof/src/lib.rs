@@ -26,6 +26,7 @@ mod audit;
 mod buyer;
 pub mod commit;
 pub mod debts;
+pub mod dispute;
 pub mod kept;
 pub mod limits;
 mod machine;

@@ -1,9 +1,9 @@
 //! `VectorRoots`: what a worker says in a dispute of the vectors behind one state of its trace.
 
 use super::{Check, DecodeError, Typed};
+use crate::Digest;
 use crate::eip712::StructHash;
 use crate::limits::VECTOR_ROOTS_MAX;
-use crate::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Roots of vectors of the program of one (position, layer), signed by the node that signed the receipt. Numbers and roots

@@ -23,16 +23,16 @@ mod opening;
 mod sampler;
 
 pub use names::{Name, Place, Stage};
-pub use opening::{ModelTree, Opening, Tensor, TileOpening, Witness, vector_root};
+pub use opening::{ModelTree, Opening, Tensor, TileOpening, Witness, vector_leaves, vector_root};
 pub use sampler::Draw;
 
 use crate::kv::{CachedHead, KvFormat};
 use crate::matrix::Matrix;
 use crate::model::{Layer, Model};
-use crate::trace::{cached_row_bytes, state_digest};
-use std::collections::BTreeMap;
+use crate::trace::cached_row_bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use talkoo_base::Digest;
+use talkoo_base::{Digest, sha256};
 
 /// What stands for an element that left its range.
 pub const OUT_OF_RANGE: i128 = i128::MIN;
@@ -43,6 +43,9 @@ pub const NO_EXPONENT: i128 = -(1 << 31);
 
 /// Keys and values of one position in one layer.
 pub type CachedRow = (Vec<CachedHead>, Vec<CachedHead>);
+
+/// Vectors by their names.
+pub type Vectors = BTreeMap<Name, Rc<[i128]>>;
 
 /// One position in one layer, and what is known before it.
 #[derive(Clone, Copy, Debug)]
@@ -132,14 +135,26 @@ impl<'a> Program<'a> {
 #[derive(Clone, Debug)]
 pub struct Steps<'a> {
     program: Program<'a>,
-    vectors: BTreeMap<Name, Rc<[i128]>>,
+    vectors: Vectors,
 }
 
 impl<'a> Steps<'a> {
     /// Nothing made yet.
     #[must_use]
     pub fn new(program: Program<'a>) -> Self {
-        Self { program, vectors: BTreeMap::new() }
+        Self { program, vectors: Vectors::new() }
+    }
+
+    /// With vectors that were made before, of the same program.
+    #[must_use]
+    pub fn with(program: Program<'a>, vectors: Vectors) -> Self {
+        Self { program, vectors }
+    }
+
+    /// The vectors made so far.
+    #[must_use]
+    pub fn into_vectors(self) -> Vectors {
+        self.vectors
     }
 
     /// The program.
@@ -173,31 +188,67 @@ impl<'a> Steps<'a> {
         vector
     }
 
-    /// Makes the outputs of all places in order, up to [`Place::Output`] and, in the last layer, to [`Place::Logits`].
-    /// `None` if an element leaves its range.
+    /// The vectors that elements `indices` of a vector are made of.
+    pub fn reads(&mut self, name: Name, indices: &[usize]) -> BTreeSet<Name> {
+        let (program, own) = (self.program, self.vector(name));
+        let mut read = BTreeSet::new();
+        for index in indices.iter().copied().filter(|index| *index < own.len()) {
+            let previous = index.checked_sub(1).map(|before| own[before]);
+            program.element(name, index, previous, &mut |name, index| {
+                read.insert(name);
+                self.vector(name)[index]
+            });
+        }
+        read
+    }
+
+    /// Makes the outputs of all places in order, up to [`Place::Output`] and, in the last layer, to [`Place::Logits`]: the
+    /// state's digest. `None` if an element leaves its range.
     pub fn run(&mut self) -> Option<Digest> {
-        let program = self.program;
-        let last = program.layer + 1 == program.model.layers.len();
-        let end = if last { Place::Logits } else { Place::Output };
-        for place in Place::ALL.into_iter().filter(|p| *p <= end && program.has(*p)) {
-            let name = Name::of(place, Stage::Out, self.own(place));
+        let end = if self.program.is_last() { Place::Logits } else { Place::Output };
+        self.state_up_to(end).map(|bytes| sha256(&[&bytes]))
+    }
+
+    /// The canonical bytes of this position's state in this layer. `None` if an element leaves its range.
+    pub fn state(&mut self) -> Option<Vec<u8>> {
+        self.state_up_to(Place::Output)
+    }
+
+    fn state_up_to(&mut self, end: Place) -> Option<Vec<u8>> {
+        for name in self.program.outputs(end) {
             if self.vector(name).last() == Some(&OUT_OF_RANGE) {
                 return None;
             }
         }
         let residual = self.vector(Name::out(Place::Output));
-        let row = self.vector(Name::of(Place::Row, Stage::Out, self.own(Place::Row)));
-        let (keys, values) = program.row_bytes(&row);
-        Some(state_digest(&residual.iter().map(|r| *r as i64).collect::<Vec<_>>(), &keys, &values))
-    }
-
-    /// Number of the vector of this position.
-    fn own(&self, place: Place) -> u32 {
-        if place == Place::Row { self.program.position as u32 } else { 0 }
+        let row = self.vector(self.program.output(Place::Row));
+        let (keys, values) = self.program.row_bytes(&row);
+        let mut bytes: Vec<u8> = residual.iter().flat_map(|r| (*r as i64).to_le_bytes()).collect();
+        bytes.extend([keys, values].concat());
+        Some(bytes)
     }
 }
 
 impl Program<'_> {
+    /// Whether its layer is the last one.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.layer + 1 == self.model.layers.len()
+    }
+
+    /// The outputs of all places that the model has, in order, up to `end`.
+    #[must_use]
+    pub fn outputs(&self, end: Place) -> Vec<Name> {
+        let places = Place::ALL.into_iter().filter(|place| *place <= end && self.has(*place));
+        places.map(|place| self.output(place)).collect()
+    }
+
+    /// The output of a place; of [`Place::Row`] this position's.
+    #[must_use]
+    pub fn output(&self, place: Place) -> Name {
+        Name::of(place, Stage::Out, if place == Place::Row { self.position as u32 } else { 0 })
+    }
+
     /// The canonical bytes of a row vector: keys, values.
     fn row_bytes(&self, row: &[i128]) -> (Vec<u8>, Vec<u8>) {
         let shape = &self.model.manifest.architecture;

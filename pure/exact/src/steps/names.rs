@@ -156,6 +156,14 @@ impl Name {
     pub const fn number(self) -> u64 {
         (self.place as u64) << 40 | (self.stage as u64) << 32 | self.sub as u64
     }
+
+    /// The name with this number; `None` if no vector of any program has it.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        let place = *Place::ALL.get(usize::try_from(number >> 40).ok()?)?;
+        let stage = *Stage::ALL.get((number >> 32 & 0xff) as usize)?;
+        Some(Self { place, stage, sub: number as u32 })
+    }
 }
 
 /// What a place does.

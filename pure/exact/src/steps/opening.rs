@@ -15,14 +15,16 @@ fn leaf_bytes(name: Name, elements: &[i128]) -> Vec<u8> {
     name.number().to_be_bytes().into_iter().chain(numbers).collect()
 }
 
-fn leaves(name: Name, elements: &[i128]) -> Vec<Digest> {
+/// The leaves of a vector's tree.
+#[must_use]
+pub fn vector_leaves(name: Name, elements: &[i128]) -> Vec<Digest> {
     elements.chunks(BLOCK).map(|chunk| merkle::leaf(TAG, &leaf_bytes(name, chunk))).collect()
 }
 
 /// What a vector is committed to by.
 #[must_use]
 pub fn vector_root(name: Name, elements: &[i128]) -> Digest {
-    merkle::root_of_leaves(TAG, leaves(name, elements))
+    merkle::root_of_leaves(TAG, vector_leaves(name, elements))
 }
 
 /// A leaf of a vector.
@@ -155,7 +157,7 @@ impl Steps<'_> {
 
     fn open(&mut self, name: Name, leaf: usize) -> Opening {
         let vector = self.vector(name);
-        let leaves = leaves(name, &vector);
+        let leaves = vector_leaves(name, &vector);
         let elements = vector.chunks(BLOCK).nth(leaf).expect("a leaf that was read");
         Opening {
             name,

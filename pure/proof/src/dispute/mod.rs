@@ -16,17 +16,20 @@
 mod bench;
 mod challenger;
 mod defender;
+mod finding;
+mod heard;
 mod shape;
 mod tree;
+mod wire;
 
-pub use challenger::{Challenger, Move, Unfit};
+pub use challenger::{Challenger, Move, Support, Unfit};
 pub use defender::Defender;
 pub use shape::Shape;
+pub use wire::{Answer, Case, ChunkOpening, Question};
 
-use serde::{Deserialize, Serialize};
-use std::rc::Rc;
-use talkoo_base::wire::{Check, DecodeError, Sealed, VectorRoots};
-use talkoo_base::{ChannelConfig, Digest, Receipt, Refusal, Request, Signature};
+use std::sync::Arc;
+use talkoo_base::wire::VectorRoots;
+use talkoo_base::{Digest, Refusal, Signature};
 use talkoo_exact::Model;
 use talkoo_exact::steps::{Draw, ModelTree, Name, Witness};
 
@@ -35,40 +38,10 @@ pub const DOWN_MAX: u8 = 9;
 /// From this level on an answer has the leaves themselves: at most four.
 pub const LEAVES_LEVEL: u8 = 2;
 
-/// A lease, as client and worker keep it for as long as it can be disputed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// The signed order.
-    pub request: Sealed<Request>,
-    /// The worker's last receipt.
-    pub receipt: Sealed<Receipt>,
-    /// The channel that pays.
-    pub channel: ChannelConfig,
-    /// Salt of the prompt root.
-    pub prompt_salt: Digest,
-    /// Salt of trace id and output root.
-    pub trace_salt: Digest,
-    /// The prompt.
-    pub prompt: Vec<u32>,
-    /// The output.
-    pub output: Vec<u32>,
-    /// Digests of the chunks.
-    pub digests: Vec<Digest>,
-    /// Canonical bytes of each chunk's log probabilities; empty if the order wants none.
-    pub logprobs: Vec<Vec<u8>>,
-}
-
-impl Check for Case {
-    fn check(&self) -> Result<(), DecodeError> {
-        self.request.body.check()?;
-        self.receipt.body.check()
-    }
-}
-
 /// Our own run of a case's tokens: prompt and output as they were told, whatever a sampler would have drawn.
 pub trait Rerun {
     /// The model.
-    fn model(&self) -> Rc<Model>;
+    fn model(&self) -> Arc<Model>;
     /// Its tree.
     fn tree(&self) -> &ModelTree;
     /// State digests of all positions but that of the last token: position outer, layer inner.
@@ -81,112 +54,11 @@ pub trait Rerun {
     /// # Errors
     /// If the engine can't.
     fn layer(&mut self, layer: usize, positions: usize) -> Result<Vec<Vec<u8>>, Refusal>;
-}
-
-/// What a challenger asks. Trees are those of pure/base's `merkle`, level 0 their leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question {
-    /// What a chunk's digest is of, and the nodes `down` levels below the top of its states' tree.
-    Chunk {
-        /// The chunk.
-        chunk: u32,
-        /// Levels.
-        down: u8,
-    },
-    /// Nodes of its states' tree.
-    States {
-        /// The chunk.
-        chunk: u32,
-        /// Level of the node they are below.
-        level: u8,
-        /// Its place there.
-        index: u64,
-        /// So many levels below.
-        down: u8,
-    },
-    /// What one state digest is of.
-    State {
-        /// The chunk.
-        chunk: u32,
-        /// Number of the state in it.
-        state: u64,
-    },
-    /// Roots of vectors of one position and layer.
-    Roots {
-        /// The position.
-        position: u32,
-        /// The layer.
-        layer: u32,
-        /// The vectors' numbers.
-        vectors: Vec<u64>,
-    },
-    /// Nodes of a vector's tree, or, with `down` 0 and at most two levels up, all leaves below.
-    Vector {
-        /// The position.
-        position: u32,
-        /// The layer.
-        layer: u32,
-        /// The vector's number.
-        vector: u64,
-        /// Its root, as it was signed.
-        root: Digest,
-        /// Level of the node they are below.
-        level: u8,
-        /// Its place there.
-        index: u64,
-        /// So many levels below.
-        down: u8,
-    },
-}
-
-/// What a worker answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// A chunk.
-    Chunk {
-        /// What its digest is of.
-        opening: ChunkOpening,
-        /// Nodes of its states' tree.
-        nodes: Vec<Digest>,
-    },
-    /// Nodes of a tree.
-    Nodes {
-        /// The nodes.
-        nodes: Vec<Digest>,
-        /// Siblings from the node they are below up to the top.
-        siblings: Vec<Digest>,
-    },
-    /// A state, or leaves of a vector.
-    Bytes {
-        /// The bytes; of a vector elements as i128 BE.
-        #[serde(with = "serde_bytes")]
-        bytes: Vec<u8>,
-        /// Siblings from its node up to the top.
-        siblings: Vec<Digest>,
-    },
-    /// Roots.
-    Roots {
-        /// The statement.
-        roots: VectorRoots,
-        /// Over its digest.
-        signature: Signature,
-    },
-}
-
-/// What a chunk's digest is of, and its way to the receipt's trace root.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkOpening {
-    /// Number of the chunk.
-    pub index: u32,
-    /// Its tokens.
-    pub tokens: Vec<u32>,
-    /// Root of its states.
-    pub states_root: Digest,
-    /// Canonical bytes of its log probabilities; empty if the order wants none.
-    #[serde(with = "serde_bytes")]
-    pub logprobs: Vec<u8>,
-    /// Siblings on the way to the trace root.
-    pub siblings: Vec<Digest>,
+    /// Index of the first output token that the sampler does not give.
+    ///
+    /// # Errors
+    /// If the engine can't.
+    fn diverged(&mut self) -> Result<Option<u64>, Refusal>;
 }
 
 /// A leaf of a vector that a worker signed the root of.
@@ -239,6 +111,8 @@ pub struct Element {
     pub index: u32,
     /// What the worker says it is.
     pub claimed: i128,
+    /// The element before it, as the worker says; 0 of the first.
+    pub previous: i128,
     /// What shows what it is.
     pub witness: Witness,
     /// The worker's statements with the roots of all vectors that are opened.

@@ -133,15 +133,15 @@ mod tests {
                     for down in 0..=level {
                         let nodes = tree.below(level, index, down).expect("a node");
                         let siblings = tree.siblings(level, index);
-                        let check = |root, count, place, nodes: &[Digest]| {
-                            leads("t", root, count, place, nodes, &siblings)
+                        let check = |root: Digest, count, place, nodes: &[Digest]| {
+                            leads("t", &root, count, place, nodes, &siblings)
                         };
                         let place = (level, index, down);
-                        assert!(check(&tree.root(), count as u64, place, nodes), "{count} {place:?}");
-                        assert!(!check(&Digest::ZERO, count as u64, place, nodes));
-                        assert!(!check(&tree.root(), count as u64 + 1, place, nodes));
-                        assert!(!check(&tree.root(), count as u64, place, &nodes[1..]));
-                        assert!(!check(&tree.root(), count as u64, (level, index + 1, down), nodes));
+                        assert!(check(tree.root(), count as u64, place, nodes), "{count} {place:?}");
+                        assert!(!check(Digest::ZERO, count as u64, place, nodes));
+                        assert!(!check(tree.root(), count as u64 + 1, place, nodes));
+                        assert!(!check(tree.root(), count as u64, place, &nodes[1..]));
+                        assert!(!check(tree.root(), count as u64, (level, index + 1, down), nodes));
                     }
                 }
             }
@@ -161,7 +161,8 @@ mod tests {
                 while level > 0 {
                     let down = level.min(2);
                     let nodes = theirs.below(level, index, down).expect("a node");
-                    let at = ours.below(level, index, down).expect("a node").iter().zip(nodes).position(|(a, b)| a != b);
+                    let at =
+                        ours.below(level, index, down).expect("a node").iter().zip(nodes).position(|(a, b)| a != b);
                     ours.believe(level, index, down, nodes, &theirs.siblings(level, index));
                     (level, index) = (level - down, (index << down) + at.expect("they differ") as u64);
                 }
@@ -169,7 +170,11 @@ mod tests {
                 ours.believe(0, index, 0, &theirs.levels[0][wrong..=wrong], &theirs.siblings(0, index));
                 assert_eq!(ours.root(), theirs.root());
                 for leaf in 0..=wrong as u64 {
-                    assert_eq!(ours.siblings(0, leaf), theirs.siblings(0, leaf), "{leaf} of {count}, wrong from {wrong}");
+                    assert_eq!(
+                        ours.siblings(0, leaf),
+                        theirs.siblings(0, leaf),
+                        "{leaf} of {count}, wrong from {wrong}"
+                    );
                 }
             }
         }
