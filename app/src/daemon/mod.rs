@@ -45,8 +45,8 @@ use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal
 use talkoo_disk::{Blocks, Journal};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
-use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
-use talkoo_proof::Kept;
+use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
+use talkoo_proof::{Kept, Notice::Warned};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -104,6 +104,8 @@ pub(crate) struct Daemon {
     /// The owner's limit that is touched, and until when running work may go on.
     held_back: Option<(Refusal, Option<Instant>)>,
     build: Digest,
+    /// When a client's warning last made us test ourselves.
+    doubted: Option<Instant>,
     /// Models that are loaded and measured, ready to be offered.
     offers: BTreeMap<Digest, ModelOffer>,
     /// Pulls under way, so that nobody starts one twice.
@@ -238,7 +240,12 @@ impl Daemon {
             // Written before the journal was.
             Effect::Keep(_) => {}
             Effect::Channel(channel) => self.channel(*channel),
-            Effect::Notice(notice) => self.tell(&notices::json_of(&notice)),
+            Effect::Notice(notice) => {
+                self.tell(&notices::json_of(&notice));
+                if let Notice::Proof(Warned { client, refusal }) = &notice {
+                    self.doubt(client, refusal);
+                }
+            }
         }
     }
 
@@ -323,6 +330,7 @@ impl Daemon {
             }
             Err(refusal) => {
                 warn!(name, %refusal, "model cannot be offered");
+                self.retract(name);
                 self.tell(&json!({"type": "model.failed", "name": name, "message": refusal.to_string()}));
             }
         }

@@ -69,6 +69,13 @@ fn proof(notice: &Proof) -> Value {
         Proof::Convicted { node, refusal } => {
             json!({"type": "node.convicted", "node": node.to_string(), "message": refusal.message})
         }
+        Proof::Quarantined { build, refusal } => {
+            json!({"type": "build.quarantined", "build": build.to_string(), "message": refusal.message})
+        }
+        Proof::Warned { client, refusal } => {
+            let (message, hint) = (&refusal.message, &refusal.hint);
+            json!({"type": "node.warned", "client": client.to_string(), "message": message, "hint": hint})
+        }
         Proof::Sold { client, units, audit } => {
             json!({"type": "lease.sold", "client": client.to_string(), "units": units, "audit": audit})
         }

@@ -5,10 +5,13 @@ use super::limits::{LOOK, Senses};
 use super::{Daemon, Event};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use talkoo_base::{NodeId, Refusal};
 use talkoo_market::{Demand, next_price};
 use talkoo_node::Input;
-use tracing::info;
+use tracing::{info, warn};
 
+/// How often clients' warnings make us test ourselves at most.
+const DOUBTED: Duration = Duration::from_secs(3_600);
 /// How often a price that moves is thought over.
 const PRICED: Duration = Duration::from_secs(60);
 
@@ -62,6 +65,29 @@ impl Daemon {
         if price != self.price {
             info!(output = %price.output, "another price, for demand changed");
             self.price = price;
+            self.offer();
+        }
+    }
+
+    /// A client found other numbers than ours: every model that is offered has to pass its self-test again.
+    pub(super) fn doubt(&mut self, client: &NodeId, refusal: &Refusal) {
+        warn!(%client, %refusal, "a client warns us");
+        if !self.providing || self.doubted.is_some_and(|at| at.elapsed() < DOUBTED) {
+            return;
+        }
+        self.doubted = Some(Instant::now());
+        for held in self.shelf.all() {
+            if held.root_with(self.config.kv).is_ok_and(|root| self.offers.contains_key(&root)) {
+                self.load_offered(held);
+            }
+        }
+    }
+
+    /// Takes back the offer of a model that failed its self-test.
+    pub(super) fn retract(&mut self, name: &str) {
+        let held = self.shelf.all().iter().find(|held| held.name == name);
+        let root = held.and_then(|held| held.root_with(self.config.kv).ok());
+        if root.is_some_and(|root| self.offers.remove(&root).is_some()) {
             self.offer();
         }
     }

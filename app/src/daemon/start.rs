@@ -41,9 +41,10 @@ fn random() -> Result<Digest> {
     Ok(Digest(bytes))
 }
 
-/// Hash of this build: what it was compiled from and for.
+/// Hash of this build: what it was compiled from and for, and which kernels it chooses on this machine.
 pub(crate) fn build_hash() -> Digest {
-    let parts = [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS, talkoo_engine::CONTRACT];
+    let (system, kernels) = (std::env::consts::OS, talkoo_engine::best_name());
+    let parts = [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, system, talkoo_engine::CONTRACT, kernels];
     sha256(&[parts.join("\n").as_bytes()])
 }
 
@@ -146,6 +147,7 @@ pub(crate) async fn run(
         stop,
         started,
         api_addr,
+        doubted: None,
         offers: std::collections::BTreeMap::new(),
         pulling: std::collections::BTreeSet::new(),
         providing,

@@ -59,6 +59,10 @@ codes! {
     ExposureExceeded = "exposure_exceeded";
     /// The node was proved to have lied.
     ProvenLiar = "proven_liar";
+    /// Another answer than the model gives; the first time a machine may just have failed.
+    AnswerRefuted = "answer_refuted";
+    /// Nodes of its build give wrong numbers alike: it is left alone until it has another one.
+    BuildQuarantined = "build_quarantined";
     /// The node stopped answering.
     Silent = "silent";
     /// The connection was lost.

@@ -1,8 +1,8 @@
 //! The book of peers: cards, connections, measured speed, standing.
 
-use crate::limits::{NEW_SAMPLE_PERCENT, PAUSE_MS, PAUSE_MS_MAX, PEERS_MAX};
+use crate::limits::{NEW_SAMPLE_PERCENT, PAUSE_MS, PAUSE_MS_MAX, PEERS_MAX, QUARANTINED_MAX};
 use std::collections::BTreeMap;
-use talkoo_base::{Card, Mono, NodeId};
+use talkoo_base::{Card, Digest, Mono, NodeId};
 
 /// Whether we would use a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -25,6 +25,8 @@ pub struct Peer {
     pub up: bool,
     /// Whether we would use it.
     pub standing: Standing,
+    /// What is wrong with the build on its card, if that is quarantined.
+    pub barred: Option<String>,
     failures: u32,
     decode_mtps: Option<u64>,
 }
@@ -46,13 +48,15 @@ impl Peer {
 pub(crate) struct Book {
     me: NodeId,
     peers: BTreeMap<NodeId, Peer>,
+    /// Builds that give wrong numbers, and which.
+    quarantined: BTreeMap<Digest, String>,
     /// No pause ends before this.
     next_pause_end: Option<Mono>,
 }
 
 impl Book {
     pub(crate) fn new(me: NodeId) -> Self {
-        Self { me, peers: BTreeMap::new(), next_pause_end: None }
+        Self { me, peers: BTreeMap::new(), quarantined: BTreeMap::new(), next_pause_end: None }
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
@@ -79,6 +83,7 @@ impl Book {
         let peer = self.peers.entry(card.node).or_default();
         // An older card that was delayed must not undo a newer one.
         if peer.card.as_ref().is_none_or(|old| old.expiry <= card.expiry) {
+            peer.barred = self.quarantined.get(&card.build).cloned();
             peer.card = Some(card);
         }
     }
@@ -126,6 +131,19 @@ impl Book {
     pub(crate) fn convict(&mut self, node: NodeId, why: &str) {
         let peer = self.peers.entry(node).or_default();
         peer.standing = Standing::Convicted(why.into());
+    }
+
+    pub(crate) fn quarantine(&mut self, build: Digest, why: &str) {
+        if self.quarantined.len() < QUARANTINED_MAX {
+            self.quarantined.insert(build, why.into());
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.card.as_ref().is_some_and(|card| card.build == build)) {
+            peer.barred = Some(why.into());
+        }
+    }
+
+    pub(crate) fn quarantined(&self) -> &BTreeMap<Digest, String> {
+        &self.quarantined
     }
 
     /// Our own node is never connected to itself, and stays.

@@ -106,6 +106,13 @@ pub enum Input {
         /// The lie.
         refusal: Refusal,
     },
+    /// Nodes of one build give wrong numbers alike.
+    Quarantined {
+        /// Which build.
+        build: Digest,
+        /// What is wrong.
+        refusal: Refusal,
+    },
     /// What we offer as a worker; `None` to stop.
     Provide(Option<Ask>),
     /// A client of ours uses its slot: its reservation lives on.
@@ -192,6 +199,12 @@ impl Market {
                 self.record(Event::Convicted { node, why: refusal.message.clone() }, out);
                 self.searches.drop_node(node, &refusal, out);
             }
+            Input::Quarantined { build, refusal } => {
+                self.record(Event::Quarantined { build, why: refusal.message.clone() }, out);
+                let of_build = |peer: &Peer| peer.card.as_ref().is_some_and(|card| card.build == build);
+                let nodes: Vec<NodeId> = self.book.peers().filter(|(_, p)| of_build(p)).map(|(n, _)| *n).collect();
+                nodes.iter().for_each(|node| self.searches.drop_node(*node, &refusal, out));
+            }
             Input::Provide(ask) => self.offer.provide(ask),
             Input::Used { client, for_ms } => self.offer.used(at + for_ms, client),
             Input::Tick => {}
@@ -212,15 +225,18 @@ impl Market {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Convicted { node, why } => self.book.convict(*node, why),
+            Event::Quarantined { build, why } => self.book.quarantine(*build, why),
         }
     }
 
     /// The fewest events that give this state again.
     pub fn history(&self) -> impl Iterator<Item = Event> {
-        self.book.peers().filter_map(|(node, peer)| match &peer.standing {
+        let convicted = self.book.peers().filter_map(|(node, peer)| match &peer.standing {
             Standing::Convicted(why) => Some(Event::Convicted { node: *node, why: why.clone() }),
             Standing::Good | Standing::Paused(_) => None,
-        })
+        });
+        let builds = self.book.quarantined().iter();
+        convicted.chain(builds.map(|(build, why)| Event::Quarantined { build: *build, why: why.clone() }))
     }
 
     /// Every known peer with what we think of it, for people.

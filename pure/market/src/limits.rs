@@ -21,3 +21,5 @@ pub const PAUSE_MS: u64 = 2_000;
 pub const PAUSE_MS_MAX: u64 = 300_000;
 /// Weight of a new measurement of speed against the old average, in percent.
 pub const NEW_SAMPLE_PERCENT: u64 = 30;
+/// Builds that are not used: there are far fewer engines than that.
+pub const QUARANTINED_MAX: usize = 64;

@@ -50,6 +50,9 @@ pub fn rank(wanted: &Wanted, me: &NodeId, node: &NodeId, peer: &Peer, now: Now) 
             return Err(Refusal::new(RefusalCode::ProvenLiar, why.clone(), "its evidence is kept; never used again"));
         }
     }
+    if let Some(why) = &peer.barred {
+        return Err(Refusal::new(RefusalCode::BuildQuarantined, why.clone(), "it has to update"));
+    }
     if !peer.up && node != me {
         return Err(Refusal::new(RefusalCode::Disconnected, "no connection", "it may come back"));
     }

@@ -89,6 +89,7 @@ fn refused(code: RefusalCode) -> Message {
 fn words(effect: &Effect) -> String {
     match effect {
         Effect::Record(Event::Convicted { node, .. }) => format!("record lie of {}", number(node)),
+        Effect::Record(Event::Quarantined { build, .. }) => format!("record quarantine of {}", build.0[0]),
         Effect::Send { to, message } => match message {
             Message::Reserve { .. } => format!("reserve {}", number(to)),
             Message::Reserved { slots, .. } => format!("grant {} x{slots}", number(to)),
@@ -137,7 +138,8 @@ fn why(market: &Market, node: u32) -> Option<RefusalCode> {
 #[test]
 fn rank_names_the_first_reason_against_a_peer() {
     use RefusalCode::{
-        CardExpired, ContextExceeded, Disconnected, NotProviding, PriceAboveMax, ProvenLiar, Silent, UnknownModel,
+        BuildQuarantined, CardExpired, ContextExceeded, Disconnected, NotProviding, PriceAboveMax, ProvenLiar, Silent,
+        UnknownModel,
     };
     type Change = fn(&mut Wanted, &mut Peer);
     let cases: &[(&str, u32, Change, Result<u64, RefusalCode>)] = &[
@@ -148,6 +150,7 @@ fn rank_names_the_first_reason_against_a_peer() {
         ("a pause that is over", 1, |_, p| p.standing = Standing::Paused(Mono(0)), Ok(1_000)),
         ("a liar", 1, |_, p| p.standing = Standing::Convicted("x".into()), Err(ProvenLiar)),
         ("a liar that is also down", 1, |_, p| *p = liar_down(), Err(ProvenLiar)),
+        ("a bad build", 1, |_, p| p.barred = Some("x".into()), Err(BuildQuarantined)),
         ("down", 1, |_, p| p.up = false, Err(Disconnected)),
         ("no card", 1, |_, p| p.card = None, Err(NotProviding)),
         ("expired this second", 1, |_, p| change(p, |c| c.expiry = Unix(1_000)), Err(CardExpired)),
@@ -644,4 +647,29 @@ fn a_price_follows_demand_within_its_bounds() {
     let free = [all(0), all(u128::MAX)];
     let ask = Ask { price: all(0), ..ask(2).unwrap() };
     assert_eq!(next_price(&ask, 2, Demand { busy: 1, too_dear: 0 }, &free), all(1), "also nothing can grow");
+}
+
+#[test]
+fn a_build_in_quarantine_is_left_alone_until_it_is_another() {
+    let quarantined = Input::Quarantined { build: Digest::ZERO, refusal: no(RefusalCode::BuildQuarantined) };
+    let updated = || Input::Card(Card { build: Digest([2; 32]), expiry: Unix(1_000_001), ..card(1) });
+    let mut market = Market::new(n(ME));
+    play(
+        &mut market,
+        &[
+            (0, Input::PeerUp(n(1)), ""),
+            (0, Input::Card(card(1)), ""),
+            (0, Input::Want(want(1)), "reserve 1"),
+            (1, says(1, reserved(1)), "job 1 agreed 1 x1"),
+            (2, quarantined, "record quarantine of 0, job 1 lost 1 build_quarantined"),
+            (3, Input::PeerUp(n(2)), ""),
+            (3, Input::Card(card(2)), ""),
+        ],
+    );
+    assert_eq!(why(&market, 1), Some(RefusalCode::BuildQuarantined));
+    play(&mut market, &[(4, updated(), "reserve 1")]);
+    let mut again = Market::new(n(ME));
+    market.history().for_each(|event| again.apply(&event));
+    play(&mut again, &[(0, Input::PeerUp(n(2)), ""), (0, Input::Card(card(2)), ""), (0, Input::Want(want(1)), "")]);
+    assert_eq!(again.peer(&n(2)).unwrap().barred.as_deref(), Some("because"));
 }

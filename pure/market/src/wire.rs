@@ -1,7 +1,7 @@
 //! What the market writes into the journal.
 
 use serde::{Deserialize, Serialize};
-use talkoo_base::NodeId;
+use talkoo_base::{Digest, NodeId};
 
 /// A durable change of the market.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,13 @@ pub enum Event {
         /// Which.
         node: NodeId,
         /// The lie, for people.
+        why: String,
+    },
+    /// Nodes of this build are not used.
+    Quarantined {
+        /// Which build.
+        build: Digest,
+        /// What is wrong with it, for people.
         why: String,
     },
 }

@@ -183,6 +183,10 @@ impl Node {
                 self.to(Inner::Market(market::Input::Convicted { node, refusal }));
                 self.to(Inner::Job(job::Input::Convicted(node)));
             }
+            proof::Effect::Quarantined { build, nodes, refusal } => {
+                self.to(Inner::Market(market::Input::Quarantined { build, refusal }));
+                nodes.into_iter().for_each(|node| self.to(Inner::Job(job::Input::Convicted(node))));
+            }
             proof::Effect::Keep(kept) => out.push(Effect::Keep(kept)),
             proof::Effect::Channel(channel) => out.push(Effect::Channel(Box::new(channel))),
             proof::Effect::Used { client, for_ms } => {

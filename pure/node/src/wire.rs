@@ -104,6 +104,7 @@ enum Wire {
     Commit { lease: LeaseId, commit: Digest },
     Reveal { lease: LeaseId },
     Owed { voucher: Sealed<Voucher> },
+    Warning { lease: LeaseId, refusal: WireRefusal },
     Answer { lease: LeaseId, receipt: Sealed<Receipt>, salt: Digest },
 }
 
@@ -184,6 +185,7 @@ impl Message {
             })),
             Self::Proof(P::Pay { lease, index, voucher }) => Wire::Pay { lease, index, voucher: (&voucher).into() },
             Self::Proof(P::Close { lease, refusal }) => Wire::Close { lease, refusal: write_refusal(refusal) },
+            Self::Proof(P::Warning { lease, refusal }) => Wire::Warning { lease, refusal: write_refusal(refusal) },
             Self::Proof(P::Commit { lease, commit }) => Wire::Commit { lease, commit },
             Self::Proof(P::Reveal { lease }) => Wire::Reveal { lease },
             Self::Proof(P::Owed { voucher }) => Wire::Owed { voucher: (&voucher).into() },
@@ -222,6 +224,7 @@ impl Message {
                 Self::Proof(P::Pay { lease, index, voucher: voucher.open(network)? })
             }
             Wire::Close { lease, refusal } => Self::Proof(P::Close { lease, refusal: read_refusal(refusal) }),
+            Wire::Warning { lease, refusal } => Self::Proof(P::Warning { lease, refusal: read_refusal(refusal) }),
             Wire::Commit { lease, commit } => Self::Proof(P::Commit { lease, commit }),
             Wire::Reveal { lease } => Self::Proof(P::Reveal { lease }),
             Wire::Owed { voucher } => Self::Proof(P::Owed { voucher: voucher.open(network)? }),

@@ -15,16 +15,16 @@
 
 use crate::buyer::{Draft, Purchase, convict, fund, order, pay};
 use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
+use crate::drawn::drawn;
 use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
-use crate::parameters::VERIFIER_UNIT;
-use crate::verdict::{accept, keep, lie};
+use crate::verdict::{accept, keep, lie, quarantine, same_fault, warn};
 use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Address, Amount, Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode,
-    Request, Signed, Tier,
+    Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
+    Tier,
 };
 
 /// What somebody found.
@@ -35,7 +35,7 @@ pub(crate) struct Finding {
 }
 
 pub(crate) struct Opinion {
-    verifier: Candidate,
+    pub(crate) verifier: Candidate,
     pub(crate) finding: Finding,
     pub(crate) request: Signed<Request>,
     pub(crate) receipt: Signed<Receipt>,
@@ -305,14 +305,22 @@ impl Audits {
         } else {
             let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
             out.push(Effect::Keep(Box::new(keep(cx, &audit, truth.map(|_| false)))));
-            if proven.is_some() {
+            let faulty = truth.is_some() && quarantine(cx, &audit, out);
+            if proven.is_some() && !faulty {
                 let why = lie(&audit, proven);
                 convict(cx, node, Refusal::new(RefusalCode::ProvenLiar, why, "its receipt is kept as evidence"), out);
+            }
+            if truth.is_some() {
+                warn(node, lease, out);
             }
             out.push(Effect::Verdict { attempt, node, stands: false, audited: true });
         }
         let Some(truth) = truth else { return };
         for opinion in audit.opinions.iter().filter(|o| o.finding != truth) {
+            warn(opinion.verifier.node, LeaseId(opinion.receipt.body.request), out);
+            if same_fault(cx, &audit, opinion) {
+                continue;
+            }
             let refusal = Refusal::new(RefusalCode::ProvenLiar, "its audit found what no honest run finds", "");
             convict(cx, opinion.verifier.node, refusal, out);
         }
@@ -376,22 +384,4 @@ impl Audits {
             Stage::Drawing => {}
         }
     }
-}
-
-/// One of `others`: first its operator, by stake, so that many nodes of one owner are no more likely than one; then one
-/// of its nodes. Everybody has one share, and one more for each [`VERIFIER_UNIT`] of bond.
-pub(crate) fn drawn(draw: &Digest, others: &[&Candidate], bond: impl Fn(&Address) -> Amount) -> Option<Candidate> {
-    let operators: BTreeSet<Address> = others.iter().map(|c| c.operator).collect();
-    let weight = |operator: &Address| 1 + (bond(operator).0 / VERIFIER_UNIT).min(u128::from(u32::MAX));
-    let shares: u128 = operators.iter().map(weight).sum();
-    let mut left = (u128::from(draw.first_u64()) * shares) >> 64;
-    let operator = operators.iter().find(|operator| {
-        let own = weight(operator);
-        let found = left < own;
-        left = left.saturating_sub(own);
-        found
-    })?;
-    let nodes: Vec<&&Candidate> = others.iter().filter(|c| c.operator == *operator).collect();
-    let second = u64::from_be_bytes(draw.0[8..16].try_into().expect("eight bytes"));
-    Some(**nodes[usize::try_from(second % nodes.len() as u64).expect("fewer than there are nodes")])
 }

@@ -27,6 +27,7 @@ mod buyer;
 pub mod commit;
 pub mod debts;
 pub mod dispute;
+mod drawn;
 pub mod kept;
 pub mod limits;
 mod machine;
@@ -35,6 +36,7 @@ mod order;
 mod paid;
 pub mod parameters;
 mod purse;
+mod recent;
 mod seller;
 pub mod trust;
 mod verdict;
@@ -133,6 +135,13 @@ pub enum Message {
     },
     /// Verifier to client: here it is.
     Answer(Box<Answer>),
+    /// Client to a worker or verifier, once for a lease: our own engine finds other numbers than yours.
+    Warning {
+        /// Which lease.
+        lease: LeaseId,
+        /// What differs.
+        refusal: Refusal,
+    },
     /// Worker to client that refused its sum: your own largest voucher, in case you lost your journal.
     Owed {
         /// The voucher.
@@ -357,6 +366,16 @@ pub enum Effect {
         /// Which.
         node: NodeId,
         /// The lie.
+        refusal: Refusal,
+    },
+    /// Nodes of one build, of different owners, gave the same wrong numbers for the same work: more likely the build's
+    /// fault than theirs.
+    Quarantined {
+        /// The build.
+        build: Digest,
+        /// Those that gave them.
+        nodes: Vec<NodeId>,
+        /// What was wrong.
         refusal: Refusal,
     },
     /// Keep this record as a file.

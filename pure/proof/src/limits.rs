@@ -41,3 +41,5 @@ pub const BONDS_MAX: usize = 4_096;
 pub const WITHDRAW_DELAY_S: u64 = 86_400;
 /// Memory for state that a request allows, in bytes for each token of context.
 pub const STATE_BYTES_PER_TOKEN: u64 = 262_144;
+/// Ended leases whose client may still warn us.
+pub const RECENT_MAX: usize = 1_024;

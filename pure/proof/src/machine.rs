@@ -185,6 +185,7 @@ impl Proof {
             }
             Message::Commit { lease, commit } => self.audits.commit(from, lease, commit, out),
             Message::Answer(answer) => self.audits.answer(cx, now, from, &answer, out),
+            Message::Warning { lease, refusal } => self.seller.recent.warned(from, lease, refusal, out),
             Message::Owed { voucher } => self.buyer.owed(cx, from, &voucher, out),
             Message::Close { lease, refusal } => {
                 self.buyer.closed(from, lease, &refusal, out);

@@ -1,6 +1,6 @@
 //! What this machine tells besides messages: which channels are in use, and what people may see.
 
-use talkoo_base::{Amount, Attempt, ChannelConfig, NodeId, Refusal};
+use talkoo_base::{Amount, Attempt, ChannelConfig, Digest, NodeId, Refusal};
 
 /// What the ledger has to do with a channel that is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,20 @@ pub enum Notice {
         /// Which.
         node: NodeId,
         /// How.
+        refusal: Refusal,
+    },
+    /// A build gives wrong numbers.
+    Quarantined {
+        /// Which.
+        build: Digest,
+        /// What was wrong.
+        refusal: Refusal,
+    },
+    /// As a worker: a client found other numbers than ours.
+    Warned {
+        /// The client.
+        client: NodeId,
+        /// What it says.
         refusal: Refusal,
     },
     /// As a worker: a lease ended.

@@ -8,6 +8,7 @@ use crate::limits::{
     RESENDS_MAX, SALES_MAX, SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
+use crate::recent::Recent;
 use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
@@ -46,6 +47,7 @@ pub(crate) struct Seller {
     debts: Debts,
     /// What the ledger says that clients' channels hold.
     funds: BTreeMap<NodeId, Amount>,
+    pub(crate) recent: Recent,
 }
 
 impl Seller {
@@ -373,6 +375,7 @@ impl Seller {
 
     fn end(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         if let Some(sale) = self.sales.remove(&lease) {
+            self.recent.push(lease, sale.client);
             let (client, units, audit) = (sale.client, sale.units, sale.order.rerun.is_some());
             out.push(Effect::Notice(Notice::Sold { client, units, audit }));
         }

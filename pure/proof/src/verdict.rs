@@ -3,9 +3,9 @@
 use crate::audit::{Audit, Finding, Opinion};
 use crate::kept::{Disclosure, Kept, Link};
 use crate::machine::Context;
-use crate::{Effect, Event};
+use crate::{Effect, Event, Message, Notice};
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Contracts, Finish};
+use talkoo_base::{Contracts, Finish, LeaseId, NodeId, Refusal, RefusalCode};
 
 /// The answer stands: its worker deserves the money, the record is kept.
 pub(crate) fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
@@ -53,4 +53,34 @@ pub(crate) fn keep(cx: &Context, audit: &Audit, own_rerun: Option<bool>) -> Kept
         lies: lies.into_iter().map(sealed).collect(),
         own_rerun,
     }
+}
+
+/// Tells a node once that our own engine finds other numbers: it should look at its machine before it loses more.
+pub(crate) fn warn(node: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
+    let message = "our own engine finds other numbers for this lease";
+    let refusal = Refusal::new(RefusalCode::AnswerRefuted, message, "test this machine's memory and kernels");
+    out.push(Effect::Send { to: node, message: Message::Warning { lease, refusal } });
+}
+
+/// Whether a verifier of another owner made the worker's very mistake with the worker's build, which is not ours.
+pub(crate) fn same_fault(cx: &Context, audit: &Audit, opinion: &Opinion) -> bool {
+    let (receipt, _) = audit.purchase.receipts.last().expect("a delivery has at least one receipt");
+    let build = receipt.body.build;
+    let alike = opinion.finding == audit.claim() && opinion.receipt.body.build == build;
+    alike && build != cx.build && opinion.verifier.operator != audit.purchase.worker.operator
+}
+
+/// A refuted answer that another owner's node of the same build gave, too, is more likely the build's fault: nobody is
+/// convicted of it, and the build is left alone.
+pub(crate) fn quarantine(cx: &Context, audit: &Audit, out: &mut Vec<Effect>) -> bool {
+    let alike: Vec<&Opinion> = audit.opinions.iter().filter(|o| same_fault(cx, audit, o)).collect();
+    let Some(first) = alike.first() else { return false };
+    let build = first.receipt.body.build;
+    let step = audit.purchase.attempt.step;
+    let message = format!("nodes of build {} gave the same wrong numbers for step {step}", build.short());
+    let refusal = Refusal::new(RefusalCode::BuildQuarantined, message, "nodes of it have to update");
+    let nodes = alike.iter().map(|o| o.verifier.node).chain([audit.purchase.worker.node]).collect();
+    out.push(Effect::Notice(Notice::Quarantined { build, refusal: refusal.clone() }));
+    out.push(Effect::Quarantined { build, nodes, refusal });
+    true
 }

@@ -27,7 +27,7 @@ pub use embed::{Embedded, Embedder, Encoded, Encoder, Folder, gguf_of_folder};
 pub use engine::{Engine, Speed};
 pub use error::{ModelError, RunError, TemplateError};
 pub use gguf::{Header, Metadata, Tensor, Value};
-pub use kernels::Kernel;
+pub use kernels::{Kernel, best_name};
 pub use model::Model;
 pub use run::{Chunk, Outcome, Task, Verified, define_generate};
 pub use serve::{Event, Scope, Server, StreamId};

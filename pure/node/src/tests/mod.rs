@@ -200,6 +200,7 @@ pub(super) fn kind(message: &Message) -> &'static str {
         Message::Proof(P::Commit { .. }) => "commit",
         Message::Proof(P::Reveal { .. }) => "reveal",
         Message::Proof(P::Owed { .. }) => "owed",
+        Message::Proof(P::Warning { .. }) => "warning",
         Message::Proof(P::Answer(_)) => "answer",
     }
 }

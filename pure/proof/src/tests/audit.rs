@@ -148,6 +148,44 @@ fn verdicts() {
     }
 }
 
+/// V finds other numbers than W; U finds what W found; our own engine finds what V found.
+#[test]
+fn the_same_mistake_of_two_owners_with_one_build_is_the_builds() {
+    let told = |others: &[char], operator_of_u: char| {
+        let mut nodes = Nodes::of_another_build(others);
+        nodes.words = [('V', Word::Other(1)), ('U', Word::Same), ('C', Word::Other(1))].into();
+        nodes.drawn = [candidate('V'), Candidate { operator: operator(operator_of_u), ..candidate('U') }].into();
+        let told = nodes.deliver(DRAWN);
+        told.split_once("(asks own engine), ").unwrap().1.to_owned()
+    };
+    let convicted = "keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
+    let quarantined = "keep, quarantine UW, falls audited, (different)";
+    for (others, want) in [
+        (&['W', 'U'][..], quarantined),
+        // Builds that differ, or are ours: then it is they, or their machines.
+        (&['W'], convicted),
+        (&['U'], convicted),
+        (&[], convicted),
+        (&['W', 'U', 'C'], convicted),
+    ] {
+        assert_eq!(told(others, 'U'), want, "{others:?}");
+    }
+}
+
+#[test]
+fn a_client_warns_once_of_a_lease_that_it_had() {
+    let mut nodes = Nodes::new(true);
+    nodes.words = [('C', Word::Other(1))].into();
+    nodes.deliver(AuditPolicy::Own);
+    let lease = nodes.kept.as_ref().unwrap().request.body.digest(&net());
+    let refusal = Refusal::new(RefusalCode::AnswerRefuted, "other numbers", "");
+    let warning = |lease| Message::Warning { lease: LeaseId(lease), refusal: refusal.clone() };
+    // The warning itself has come with the verdict.
+    nodes.check('W', says('C', warning(lease)), "");
+    nodes.check('W', says('X', warning(lease)), "");
+    nodes.check('W', says('C', warning(Digest::ZERO)), "");
+}
+
 #[test]
 fn two_verifiers_of_one_owner_are_one_voice() {
     let mut nodes = Nodes::new(false);
@@ -316,7 +354,7 @@ fn an_answer_that_a_faster_one_replaced_is_still_checked() {
     let own = Input::Candidates { lease: *lease, nodes: Vec::new() };
     nodes.check('C', own, "re-run own, (asks own engine)");
     let word = verified(Ticket::Own(*lease), Word::Other(1));
-    nodes.check('C', word, "keep, refuted W, convicted W, falls audited, (different)");
+    nodes.check('C', word, "keep, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)");
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
 }
 
@@ -335,7 +373,7 @@ fn a_late_verifier_is_told_so() {
 
 #[test]
 fn verifiers_are_drawn_by_stake_and_not_by_number() {
-    use crate::audit::drawn;
+    use crate::drawn::drawn;
     use crate::parameters::VERIFIER_UNIT;
     use talkoo_base::{Address, NodeId, Price};
     let candidate = |node: u32, operator: u8| Candidate {

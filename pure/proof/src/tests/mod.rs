@@ -102,18 +102,24 @@ pub(super) fn now(at: u64) -> Now {
 
 impl Nodes {
     pub(super) fn new(own_audits: bool) -> Self {
-        Self::with(own_audits, false)
+        Self::with(own_audits, false, &[])
+    }
+
+    /// Nodes of which these have another build than the others.
+    pub(super) fn of_another_build(names: &[char]) -> Self {
+        Self::with(true, false, names)
     }
 
     /// Nodes that pay only with what a ledger holds.
     pub(super) fn funded() -> Self {
-        Self::with(false, true)
+        Self::with(false, true, &[])
     }
 
-    fn with(own_audits: bool, funded: bool) -> Self {
+    fn with(own_audits: bool, funded: bool, others: &[char]) -> Self {
         let proof = |name| {
             let (me, signer) = (id(name), Arc::new(key(name)));
-            let (build, entropy) = (Digest([9; 32]), Digest([u8::try_from(name).unwrap(); 32]));
+            let (build, entropy) = (if others.contains(&name) { 8 } else { 9 }, u8::try_from(name).unwrap());
+            let (build, entropy) = (Digest([build; 32]), Digest([entropy; 32]));
             let operator = operator(name);
             (name, Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits, funded }))
         };
@@ -261,6 +267,7 @@ fn message_words(message: &Message) -> String {
         Message::Commit { .. } => "commit".into(),
         Message::Reveal { .. } => "reveal".into(),
         Message::Answer(answer) => format!("answer {:?}", answer.receipt.body.finish),
+        Message::Warning { refusal, .. } => format!("warning {}", refusal.code),
         Message::Owed { voucher } => format!("owed {}", voucher.body.max_claimable.0),
     }
 }
@@ -290,6 +297,7 @@ fn words(effect: &Effect) -> String {
             format!("{}{}", if *stands { "stands" } else { "falls" }, if *audited { " audited" } else { "" })
         }
         Effect::Convicted { node, .. } => format!("convicted {}", name(node)),
+        Effect::Quarantined { nodes, .. } => format!("quarantine {}", nodes.iter().map(name).collect::<String>()),
         Effect::Keep(_) => "keep".into(),
         Effect::Channel(Channel::Fund { need, .. }) => format!("fund {}", need.0),
         Effect::Channel(Channel::Watch { client, .. }) => format!("watch {}", name(client)),
@@ -298,7 +306,8 @@ fn words(effect: &Effect) -> String {
             format!("(asks {})", verifier.as_ref().map_or("own engine".into(), |v| name(v).to_string()))
         }
         Effect::Notice(Notice::AuditEnded { equal, .. }) => if *equal { "(equal)" } else { "(different)" }.into(),
-        Effect::Notice(Notice::Convicted { .. }) => String::new(),
+        Effect::Notice(Notice::Convicted { .. } | Notice::Quarantined { .. }) => String::new(),
+        Effect::Notice(Notice::Warned { client, refusal }) => format!("(warned by {}: {})", name(client), refusal.code),
         Effect::Notice(Notice::Sold { units, audit, .. }) => {
             format!("(sold {})", if *audit { "audit".into() } else { units.to_string() })
         }

@@ -104,6 +104,12 @@ impl Isa {
     }
 }
 
+/// Name of the instructions that an engine takes on this machine: `scalar`, `avx2` or `avx512-vnni`.
+#[must_use]
+pub fn best_name() -> &'static str {
+    Isa::detect(Kernel::Auto).name()
+}
+
 /// Compiles one safe function three times, for each level, and calls the one that fits.
 macro_rules! for_each_level {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $kind:ty),*) $(-> $ret:ty)? = $body:path) => {
