@@ -4,6 +4,7 @@
 //   llama more MODEL THREADS                the same steps as `--example bench -- MODEL more THREADS`
 //   llama perplexity MODEL IDS CONTEXT THREADS
 //   llama greedy MODEL IDS COUNT THREADS    the ids chosen, on one line
+//   llama sample MODEL IDS COUNT MILLI SEED  the ids drawn at a temperature in thousandths (0: greedy), on one line
 //   llama tokenize MODEL TEXT IDS MAX       at most MAX ids of a text file
 //   llama quantize IN OUT q4_0|q8_0
 //   llama logits MODEL IDS OUT              32-bit floats after every id, all ids in one batch
@@ -333,6 +334,34 @@ static void greedy(const char * path, const char * ids_path, int tokens, int thr
     printf("\n");
 }
 
+// The softmax of the logits at a temperature, and one draw of it; no other filter.
+static void sample(const char * path, const char * ids_path, int tokens, int milli, int seed) {
+    int count;
+    llama_token * ids = read_ids(ids_path, &count);
+    if (count < 1 || count > BATCH) fail("a prompt is of 1 to %d tokens", BATCH);
+    struct engine engine = start(path, count + tokens, 1, 1);
+    srand48(seed);
+    advance(&engine, ids, count);
+    printf("tokens");
+    for (int i = 0; i < tokens; i++) {
+        llama_token token = likeliest(&engine);
+        const float * logits = llama_get_logits_ith(engine.context, -1);
+        double total = 0, largest = logits[token], scale = milli / 1000.0;
+        for (int t = 0; milli > 0 && t < engine.vocabulary; t++) total += exp((logits[t] - largest) / scale);
+        double left = drand48() * total;
+        for (int t = 0; milli > 0 && t < engine.vocabulary; t++) {
+            left -= exp((logits[t] - largest) / scale);
+            if (left <= 0) {
+                token = t;
+                break;
+            }
+        }
+        printf(" %d", token);
+        advance(&engine, &token, 1);
+    }
+    printf("\n");
+}
+
 static void tokenize(const char * path, const char * text_path, const char * ids_path, int max) {
     size_t size;
     char * text = read_file(text_path, &size);
@@ -366,6 +395,8 @@ int main(int count, char ** arguments) {
         perplexity(arguments[2], arguments[3], atoi(arguments[4]), atoi(arguments[5]));
     } else if (count == 6 && strcmp(mode, "greedy") == 0) {
         greedy(arguments[2], arguments[3], atoi(arguments[4]), atoi(arguments[5]));
+    } else if (count == 7 && strcmp(mode, "sample") == 0) {
+        sample(arguments[2], arguments[3], atoi(arguments[4]), atoi(arguments[5]), atoi(arguments[6]));
     } else if (count == 6 && strcmp(mode, "tokenize") == 0) {
         tokenize(arguments[2], arguments[3], arguments[4], atoi(arguments[5]));
     } else if (count == 5 && strcmp(mode, "quantize") == 0) {

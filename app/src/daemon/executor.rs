@@ -64,8 +64,8 @@ struct ModelFile {
     path: PathBuf,
     /// How its keys and values are kept.
     kv: KvFormat,
-    /// The root that it must turn out to have.
-    must_be: Digest,
+    /// The root that it must turn out to have; nothing for what only weighs answers of the float tier.
+    must_be: Option<Digest>,
     bytes: u64,
 }
 
@@ -170,7 +170,15 @@ impl Executor {
     pub(crate) fn add_model(&self, root: Digest, path: PathBuf, kv: KvFormat, must_be: Digest) {
         // A file that is gone is an error when it is loaded.
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        lock(&self.shared).files.insert(root, ModelFile { path, kv, must_be, bytes });
+        lock(&self.shared).files.insert(root, ModelFile { path, kv, must_be: Some(must_be), bytes });
+    }
+
+    /// Weighs an answer of the float tier by the weights in a file, if it has any; the answer is a [`Report::Run`].
+    pub(crate) fn weigh(&self, run: Box<Run>, path: PathBuf) {
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let file = ModelFile { path, kv: KvFormat::default(), must_be: None, bytes };
+        lock(&self.shared).files.insert(run.work.program, file);
+        self.push(Order::Run(run));
     }
 
     /// Forgets a model.

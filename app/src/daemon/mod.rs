@@ -23,7 +23,7 @@ pub(crate) use config::Config;
 pub(crate) use start::run;
 
 use crate::ledger::{News, is_of_chain};
-use crate::models::Shelf;
+use crate::models::{Shelf, foreign};
 pub(crate) use calls::STOP_MS_MAX;
 
 use calls::Posted;
@@ -224,6 +224,10 @@ impl Daemon {
                 }
             }
             Effect::Run(run) => match &mut self.remote {
+                _ if run.work.tier == Tier::Float && run.rerun.is_some() => {
+                    let file = foreign::file_of(&self.config.data_dir, &run.work.program);
+                    self.executor.weigh(run, file);
+                }
                 Some(remote) if run.work.tier == Tier::Float => remote.run(*run),
                 _ => self.executor.run(run),
             },

@@ -23,6 +23,12 @@ pub(crate) fn remember(data_dir: &Path, program: &Digest, file: &Path) -> Result
     Ok(())
 }
 
+/// Where the file of a program's tokenizer is; its weights may be in it, too.
+pub(crate) fn file_of(data_dir: &Path, program: &Digest) -> PathBuf {
+    let link = link(data_dir, program);
+    fs::read_link(&link).unwrap_or(link)
+}
+
 /// The tokenizer of a program of the float tier, and where its file is.
 ///
 /// # Errors

@@ -43,3 +43,61 @@ impl GenerateParams {
         })
     }
 }
+
+/// How like an answer of the float tier is to what a model would say: sums over output tokens, of our own exact run
+/// of the same model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Likeness {
+    /// Tokens.
+    pub tokens: u64,
+    /// Of those that had no choice (temperature 0, or one candidate): how many are the one.
+    pub matched: u64,
+    /// How far their logits are below the largest, each at most [`Likeness::GAP_MAX_Q16`].
+    pub gap_q16: u64,
+    /// Tokens that had a choice.
+    pub drawn: u64,
+    /// Of those: no candidates at all.
+    pub outside: u64,
+    /// Of the others: log probability above its expectation, in thousandths of a nat.
+    pub excess_milli: i64,
+    /// Its variance, in thousandths of a square nat.
+    pub variance_milli: u64,
+}
+
+impl Likeness {
+    /// What one token counts at most as a gap: 4 in Q16.
+    pub const GAP_MAX_Q16: u64 = 4 << 16;
+    /// Fewer tokens say nothing.
+    pub const TOKENS_MIN: u64 = 300;
+
+    /// With another answer's.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens + other.tokens,
+            matched: self.matched + other.matched,
+            gap_q16: self.gap_q16 + other.gap_q16,
+            drawn: self.drawn + other.drawn,
+            outside: self.outside + other.outside,
+            excess_milli: self.excess_milli.saturating_add(other.excess_milli),
+            variance_milli: self.variance_milli + other.variance_milli,
+        }
+    }
+
+    /// Whether so many tokens could come from the model, in another engine's rounding; `None` as long as they are too few.
+    /// Thresholds: docs/BENCHMARKS.md, "Float tier".
+    #[must_use]
+    pub fn is_like(&self) -> Option<bool> {
+        let (given, kept) = (self.tokens - self.drawn, self.drawn - self.outside);
+        if self.tokens < Self::TOKENS_MIN {
+            return None;
+        }
+        // 95 % are the one, the rest nearly so: 0.02 in Q16 on average.
+        let close = self.matched * 1_000 >= given * 950 && self.gap_q16 <= given * 1_311;
+        // At most 2 % out of reach; the likelihood at most five standard deviations below what it should be.
+        let inside = self.outside * 1_000 <= self.drawn * 20;
+        let below = u128::from(self.excess_milli.min(0).unsigned_abs());
+        let likely = below * below <= 25 * u128::from(self.variance_milli) * 1_000 || kept == 0;
+        Some(close && inside && likely)
+    }
+}

@@ -46,7 +46,7 @@ mod time;
 pub mod wire;
 
 pub use cid::Cid;
-pub use float::{float_chunk, float_program};
+pub use float::{Likeness, float_chunk, float_program};
 pub use generate::{CHUNK_TOKENS, Constraint, ConstraintForm, Finish, GenerateParams};
 pub use hash::{Digest, keccak256, sha256};
 pub use ids::{Attempt, JobId, LeaseId, Work};

@@ -52,6 +52,25 @@ impl Sampler {
         Some(largest(&logits)).filter(|token| logits[*token as usize] != FORBIDDEN)
     }
 
+    /// How likely each token is that may come next, in proportion, the likeliest first: all that survive the filters. At
+    /// temperature 0 the largest alone. Never empty.
+    #[must_use]
+    pub fn distribution(&self, logits: &[i64]) -> Vec<(u32, u64)> {
+        let logits = self.shape(logits, None);
+        if self.params.temperature_q16 == 0 {
+            return vec![(argmax(&logits), 1)];
+        }
+        let (heap, total) = candidates(&logits, &self.params);
+        keep(heap, total, &self.params).into_iter().map(|(_, Reverse(id), weight)| (id, weight)).collect()
+    }
+
+    /// How far a token's logit is below the largest, biases and penalties applied (Q16).
+    #[must_use]
+    pub fn gap(&self, logits: &[i64], token: u32) -> u64 {
+        let logits = self.shape(logits, None);
+        logits[argmax(&logits) as usize].abs_diff(logits[token as usize])
+    }
+
     /// Counts an output token.
     pub fn push(&mut self, token: u32) {
         self.index += 1;

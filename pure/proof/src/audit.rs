@@ -18,6 +18,7 @@ use crate::commit::{coin_q32, derive, trace_root, verdict_commit};
 use crate::drawn::drawn;
 use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
+use crate::parameters::WEIGH_CHANCE_Q32;
 use crate::verdict::{accept, keep, lie, quarantine, same_fault, warn};
 use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
 use std::collections::BTreeMap;
@@ -92,12 +93,14 @@ impl Audits {
         let policy = purchase.order.request.body.audit;
         let (receipt, _) = purchase.receipts.last().expect("a delivery has at least one receipt");
         let own_work = purchase.worker.node == cx.me;
-        let no_rerun_can = purchase.work.tier == Tier::Float;
-        let can = !own_work && !no_rerun_can && policy != AuditPolicy::None;
+        let is_float = purchase.work.tier == Tier::Float;
+        let can = !own_work && !is_float && policy != AuditPolicy::None;
         let bond = cx.purse.bond(&purchase.worker.operator);
         let seen = can.then_some(Seen { at: now.unix, build: receipt.body.build, bond });
         let trust = cx.purse.account(&purchase.worker.node).trust;
-        let chance = seen.map_or(0, |seen| trust.at(seen).chance_q32(purchase.worth));
+        let weighs = is_float && !own_work && cx.own_audits && policy != AuditPolicy::None;
+        let otherwise = if weighs { WEIGH_CHANCE_Q32 } else { 0 };
+        let chance = seen.map_or(otherwise, |seen| trust.at(seen).chance_q32(purchase.worth));
         let coin = coin_q32(&purchase.coin, &receipt.body.digest(&cx.network));
         let audit = Audit { purchase, policy, seen, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
         if coin >= chance {
@@ -117,7 +120,8 @@ impl Audits {
             return self.decide(cx, lease, None, out);
         }
         let enough = audit.opinions.len() >= 2 || audit.tried.len() >= VERIFIERS_MAX;
-        let strangers = matches!(audit.policy, AuditPolicy::Drawn | AuditPolicy::Named);
+        let is_float = audit.purchase.work.tier == Tier::Float;
+        let strangers = matches!(audit.policy, AuditPolicy::Drawn | AuditPolicy::Named) && !is_float;
         if strangers && !enough {
             audit.stage = Stage::Drawing;
             let work = &audit.purchase.work;
@@ -268,13 +272,20 @@ impl Audits {
         out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: None, equal }));
     }
 
+    /// The audit that our own engine has.
+    pub(crate) fn take_own(&mut self, lease: LeaseId) -> Option<Audit> {
+        self.open.get(&lease).filter(|audit| matches!(audit.stage, Stage::Own { .. }))?;
+        self.open.remove(&lease)
+    }
+
     /// Our own engine could not. Without its word nobody is convicted on strangers' words alone, and
     /// an answer that nobody vouches for is not taken: the step moves on, and is given up in the end.
     pub(crate) fn not_judged(&mut self, cx: &mut Context, lease: LeaseId, why: &Refusal, out: &mut Vec<Effect>) {
         let Some(audit) = self.open.get(&lease).filter(|a| matches!(a.stage, Stage::Own { .. })) else { return };
         let claim = audit.claim();
         let vouched = !audit.opinions.is_empty() && audit.opinions.iter().all(|o| o.finding == claim);
-        if vouched || !cx.own_audits {
+        // Without its weights here an answer of the float tier is as good as any other of that tier.
+        if vouched || !cx.own_audits || audit.purchase.work.tier == Tier::Float {
             return self.decide(cx, lease, None, out);
         }
         let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);

@@ -40,6 +40,7 @@ mod recent;
 mod seller;
 pub mod trust;
 mod verdict;
+mod weigh;
 pub mod wire;
 
 pub use kept::{Kept, VerifyError, verify_kept};
@@ -49,8 +50,8 @@ pub use purse::{Account, Earnings, channel};
 pub use wire::{Event, Seen};
 
 use talkoo_base::{
-    Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Logprobs, NodeId, Price,
-    Receipt, Refusal, Request, Signed, Tier, Voucher, Work,
+    Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Likeness, Logprobs, NodeId,
+    Price, Receipt, Refusal, Request, Signed, Tier, Voucher, Work,
 };
 
 /// A client's order as it travels: the signed request with everything its roots stand for.
@@ -257,6 +258,13 @@ pub enum Input {
         diverged: Option<u64>,
         /// Why an honest output would have ended.
         finish: Finish,
+    },
+    /// Our engine weighed an output of the float tier.
+    Weighed {
+        /// Which run.
+        ticket: Ticket,
+        /// How like it is to what our model says.
+        likeness: Likeness,
     },
     /// Our engine could not.
     RunFailed {

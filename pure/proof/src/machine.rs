@@ -5,6 +5,7 @@ use crate::buyer::Buyer;
 use crate::paid::Paid;
 use crate::purse::{Account, Earnings, Purse};
 use crate::seller::Seller;
+use crate::weigh::Scales;
 use crate::{Effect, Event, Input, Message, Terms, Ticket};
 use std::sync::Arc;
 use talkoo_base::{Address, Amount, Digest, Finish, LeaseId, Mono, Network, NodeId, Now, Receipt, Signer, Tier, Unit};
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) funded: bool,
     pub(crate) purse: Purse,
     pub(crate) paid: Paid,
+    pub(crate) scales: Scales,
 }
 
 impl Context {
@@ -86,8 +88,9 @@ impl Proof {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let Setup { me, operator, network, signer, build, entropy, own_audits, funded } = setup;
-        let (purse, paid) = (Purse::default(), Paid::default());
-        let context = Context { me, operator, network, signer, build, entropy, own_audits, funded, purse, paid };
+        let (purse, paid, scales) = (Purse::default(), Paid::default(), Scales::default());
+        let context =
+            Context { me, operator, network, signer, build, entropy, own_audits, funded, purse, paid, scales };
         Self { context, buyer: Buyer::default(), seller: Seller::default(), audits: Audits::default(), terms: None }
     }
 
@@ -114,6 +117,8 @@ impl Proof {
             Input::Verified { ticket: Ticket::Own(lease), digests, diverged, finish } => {
                 self.audits.judged(cx, lease, &digests, diverged, finish, out);
             }
+            Input::Weighed { ticket: Ticket::Own(lease), likeness } => self.audits.weighed(cx, lease, likeness, out),
+            Input::Weighed { ticket: Ticket::Sale(_), .. } => {}
             Input::RunFailed { ticket: Ticket::Sale(lease), refusal } => {
                 self.seller.run_failed(now.mono, lease, &refusal, out);
             }

@@ -19,5 +19,9 @@ pub const IDLE_S: u64 = 14 * 86_400;
 pub const VEST_S: u64 = 3_600;
 /// Share of the verifiers that is assumed to be in league when the bond's cover is counted, in thousandths.
 pub const LEAGUE_PERMILLE: u128 = 300;
+/// Chance that our own engine weighs an answer of the float tier, of 2³² (25 %).
+pub const WEIGH_CHANCE_Q32: u64 = 1 << 30;
+/// The window of answers unlike the model from which on a float worker is not used again; before it engines may just differ.
+pub const UNLIKE_MAX: u32 = 2;
 /// The fault within 30 days that costs the whole stake; before it a machine may just have failed.
 pub const FAULTS_MAX: u32 = 3;

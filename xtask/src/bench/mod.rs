@@ -1,6 +1,7 @@
 //! Benches: we and the peer in one run, as a ratio. `docs/BENCHMARKS.md` holds the figures.
 
 mod embed;
+mod float;
 mod llama;
 mod path;
 pub(crate) mod peer;
@@ -14,7 +15,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["chain", "embed", "engine", "ledger", "llama", "net", "path", "sim"];
+    let all = ["chain", "embed", "engine", "float", "ledger", "llama", "net", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             }
             "embed" => embed::run()?,
             "engine" => engine()?,
+            "float" => float::run()?,
             "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
             "net" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-net", "--example", "throughput"])?,

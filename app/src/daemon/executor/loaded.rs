@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use talkoo_base::{Finish, Refusal, RefusalCode, sha256};
+use talkoo_base::{Finish, Likeness, Refusal, RefusalCode, sha256};
 use talkoo_engine::{Chunk, Engine, Event, Model, RunError, Scope, Server, StreamId, Task};
 use talkoo_proof::{Input, Run, Ticket};
 
@@ -43,7 +43,7 @@ impl Loaded {
         let model = model.with_kv(kv);
         // A damaged or exchanged file computes other numbers: whoever ran it would look like a liar,
         // and call honest machines liars.
-        if model.root() != must_be {
+        if must_be.is_some_and(|root| model.root() != root) {
             let message = format!("{} is not the model it was any more", file.display());
             return Err(Refusal::new(RefusalCode::SelfTestFailed, message, "remove it and pull it again"));
         }
@@ -113,6 +113,14 @@ impl Loaded {
         self.runs.insert(ticket, stream);
         self.tickets.insert(stream, ticket);
         Ok(())
+    }
+
+    /// Weighs another engine's answer, at once: it is one prefill.
+    pub(super) fn weigh(&mut self, run: Run, threads: usize) -> Result<Likeness, Refusal> {
+        let Run { work, trace_id, rerun, .. } = run;
+        let task = Task { prompt: work.prompt, params: work.params, seed: work.seed, trace_id };
+        self.used = Instant::now();
+        self.engine(threads).weigh(&task, &rerun.unwrap_or_default()).map_err(|e| run_failed(&e))
     }
 
     /// Allows a run so many chunks more.

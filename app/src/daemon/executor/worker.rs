@@ -6,7 +6,7 @@ use super::models::Models;
 use super::offer::offer;
 use super::{Allowance, Order, Report, Shared, lock};
 use std::sync::{Arc, PoisonError};
-use talkoo_base::{Digest, Refusal, RefusalCode};
+use talkoo_base::{Digest, Refusal, RefusalCode, Tier};
 use talkoo_proof::{Input, Ticket};
 
 pub(super) struct Worker {
@@ -65,6 +65,16 @@ impl Worker {
                 let threads = self.allowance.threads;
                 let offer = self.load(root).and_then(|loaded| offer(root, loaded.engine(threads)));
                 (self.report)(Report::Loaded { name, offer });
+            }
+            Order::Run(run) if run.work.tier == Tier::Float => {
+                let ticket = run.ticket;
+                let threads = self.allowance.threads;
+                let weighed = self.load(run.work.program).and_then(|loaded| loaded.weigh(*run, threads));
+                let input = match weighed {
+                    Ok(likeness) => Input::Weighed { ticket, likeness },
+                    Err(refusal) => Input::RunFailed { ticket, refusal },
+                };
+                (self.report)(Report::Run(input));
             }
             Order::Run(run) => {
                 let ticket = run.ticket;

@@ -5,8 +5,8 @@ use crate::commit::{output_root, trace_root};
 use crate::{Chunk, Effect, Input, Message, Order, Terms, Ticket, VerifyError, verify_kept};
 use talkoo_base::wire::{Sealed, Typed};
 use talkoo_base::{
-    AuditPolicy, Constraint, ConstraintForm, Digest, Finish, GenerateParams, LeaseId, Receipt, Signed, Tier, Work,
-    float_chunk,
+    Attempt, AuditPolicy, Constraint, ConstraintForm, Digest, Finish, GenerateParams, LeaseId, Likeness, Receipt,
+    Refusal, RefusalCode, Signed, Tier, Work, float_chunk,
 };
 
 /// An order of the client's to W.
@@ -47,10 +47,64 @@ fn deliver(nodes: &mut Nodes) -> String {
     nodes.told.join(", ")
 }
 
+/// Delivers answers until our own engine has one to weigh, says what it finds, and returns what the client does then.
+fn weighed(nodes: &mut Nodes, step: &mut u32, said: impl Fn(Ticket) -> Input) -> String {
+    loop {
+        *step += 1;
+        let attempt = Attempt { step: *step, ..ATTEMPT };
+        let work = Box::new(Work { tier: Tier::Float, seed: u64::from(*step), ..work(40) });
+        let open = Input::Open { attempt, worker: candidate('W'), work, audit: AuditPolicy::Own };
+        let out = nodes.check('C', open, "W<lease");
+        let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { unreachable!() };
+        taken(nodes, Tier::Float, order);
+        let mut last = Vec::new();
+        for index in 0..2 {
+            let chunk = chunk(nodes, order, index);
+            last = nodes.send('W', 'C', Message::Chunk(Box::new(chunk)));
+            for effect in &last {
+                if let Effect::Send { message, .. } = effect {
+                    nodes.send('C', 'W', message.clone());
+                }
+            }
+        }
+        let ticket = last.iter().find_map(|effect| match effect {
+            Effect::Run(run) => Some(run.ticket),
+            _ => None,
+        });
+        if let Some(ticket) = ticket {
+            return show(&nodes.tell('C', said(ticket)));
+        }
+        assert!(*step < 1_000, "one in four is weighed");
+    }
+}
+
+#[test]
+fn answers_that_are_unlike_the_model_move_the_work_and_then_end_it() {
+    let likeness = |tokens: u64, matched: u64| Likeness { tokens, matched, ..Likeness::default() };
+    let mut nodes = Nodes::new(true);
+    let mut step = 0;
+    let mut weigh =
+        |nodes: &mut Nodes, likeness| weighed(nodes, &mut step, |ticket| Input::Weighed { ticket, likeness });
+    let stands = "(equal), accepted W 50, keep, stands";
+    // Too few tokens say nothing; whole windows of the model's own are fine, one by one.
+    assert_eq!(weigh(&mut nodes, likeness(299, 0)), stands);
+    assert_eq!(weigh(&mut nodes, likeness(299 * 20, 299 * 20)), stands);
+    assert_eq!(weigh(&mut nodes, likeness(300, 285)), stands);
+    let unlike = "its answers are unlike those of the model that it claims";
+    assert_eq!(weigh(&mut nodes, likeness(300, 284)), format!("(different), broken {unlike}"));
+    assert_eq!(weigh(&mut nodes, likeness(300, 300)), stands);
+    let ended = weigh(&mut nodes, likeness(300, 0));
+    assert_eq!(ended, format!("(different), refuted W, convicted W, broken {unlike}"));
+    // Without the weights here nothing is said.
+    let refusal = Refusal::new(RefusalCode::RunFailed, "no weights", "");
+    let failed = |ticket| Input::RunFailed { ticket, refusal: refusal.clone() };
+    assert_eq!(weighed(&mut nodes, &mut step, failed), "accepted W 50, keep, stands");
+}
+
 #[test]
 fn a_float_lease_is_paid_and_nobody_re_runs_it() {
-    // A new worker's exact answers are all audited, and here everybody could.
-    let mut nodes = Nodes::new(true);
+    // A new worker's exact answers are all audited, and here everybody could; our own engine does not weigh.
+    let mut nodes = Nodes::new(false);
     nodes.words = NAMES.into_iter().map(|name| (name, Word::Same)).collect();
     nodes.drawn = [candidate('V'), candidate('U')].into();
     let told = deliver(&mut nodes);

@@ -5,6 +5,7 @@ mod define;
 mod ending;
 mod generate;
 mod verify;
+mod weigh;
 
 pub use define::define_generate;
 pub(crate) use generate::Generator;
