@@ -40,6 +40,7 @@ mod recent;
 mod seller;
 pub mod trust;
 mod verdict;
+mod waiting;
 mod weigh;
 pub mod wire;
 

@@ -187,6 +187,23 @@ fn a_client_warns_once_of_a_lease_that_it_had() {
 }
 
 #[test]
+fn our_own_engine_judges_newcomers_first() {
+    // Another build than the one that it knows makes the worker a newcomer.
+    let told = |own: Word| {
+        let mut nodes = Nodes::new(true);
+        nodes.nodes.get_mut(&'C').unwrap().apply(&Event::Refuted(id('W')));
+        nodes.words = [('V', Word::Same), ('C', own)].into();
+        nodes.drawn = [candidate('V')].into();
+        nodes.deliver(DRAWN)
+    };
+    assert_eq!(told(Word::Same), "(asks own engine), accepted W 50 audited, keep, stands audited, (equal)");
+    assert_eq!(told(Word::Other(1)), "(asks own engine), keep, falls audited, (different)");
+    // Where it fails, strangers are asked.
+    let want = "draw not CW, (asks V), paid V 50, accepted V 50, (equal), accepted W 50 audited, keep, stands audited";
+    assert_eq!(told(Word::Fails), format!("(asks own engine), {want}"));
+}
+
+#[test]
 fn two_verifiers_of_one_owner_are_one_voice() {
     let mut nodes = Nodes::new(false);
     nodes.words = [('V', Word::Other(1)), ('U', Word::Other(1))].into();
