@@ -24,7 +24,8 @@ use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed, Tier,
+    Amount, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
+    Tier,
 };
 
 /// What somebody found.
@@ -39,6 +40,20 @@ pub(crate) struct Opinion {
     pub(crate) finding: Finding,
     pub(crate) request: Signed<Request>,
     pub(crate) receipt: Signed<Receipt>,
+    /// What it is still to be paid.
+    pub(crate) unpaid: Option<Amount>,
+}
+
+impl Opinion {
+    /// Pays the verifier, once.
+    pub(crate) fn reward(&mut self, cx: &mut Context, out: &mut Vec<Effect>) {
+        let Some(worth) = self.unpaid.take() else { return };
+        let (to, lease) = (self.verifier.node, LeaseId(self.receipt.body.request));
+        let voucher = pay(cx, &self.verifier, self.request.body.channel, worth, out);
+        cx.paid.keep(lease, to, vec![voucher.clone()]);
+        cx.record(Event::Accepted { node: to, worth, audited: false, seen: None }, out);
+        out.push(Effect::Send { to, message: Message::Pay { lease, index: 0, voucher } });
+    }
 }
 
 pub(crate) enum Stage {
@@ -245,16 +260,17 @@ impl Audits {
             out.push(Effect::Send { to: from, message: Message::Close { lease: asked, refusal } });
             return self.next(cx, now, lease, out);
         }
-        let voucher = pay(cx, &verifier, request.body.channel, worth, out);
-        cx.paid.keep(asked, from, vec![voucher.clone()]);
-        cx.record(Event::Accepted { node: from, worth, audited: false, seen: None }, out);
-        out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let finding = Finding { root: body.trace_root, finish: body.finish };
         let equal = finding == audit.claim();
         let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
+        let mut opinion = Opinion { verifier, finding, request, receipt: receipt.clone(), unpaid: Some(worth) };
+        if equal {
+            // Who says otherwise waits for the verdict: a false accusation is not paid.
+            opinion.reward(cx, out);
+        }
         out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: Some(from), equal }));
-        audit.opinions.push(Opinion { verifier, finding, request, receipt: receipt.clone() });
+        audit.opinions.push(opinion);
         self.next(cx, now, lease, out);
     }
 
@@ -309,7 +325,9 @@ impl Audits {
             out.push(Effect::Keep(Box::new(keep(cx, audit, None))));
         }
         self.asked.retain(|_, of| *of != lease);
-        self.open.remove(&lease);
+        if let Some(mut audit) = self.open.remove(&lease) {
+            audit.opinions.iter_mut().for_each(|opinion| opinion.reward(cx, out));
+        }
         let message = format!("our own engine could not check its answer: {}", why.message);
         let refusal = Refusal::new(RefusalCode::RunFailed, message, why.hint.clone());
         out.push(Effect::Broken { attempt, node, refusal });
@@ -322,8 +340,10 @@ impl Audits {
     }
 
     fn decide(&mut self, cx: &mut Context, lease: LeaseId, truth: Option<Finding>, out: &mut Vec<Effect>) {
-        let Some(audit) = self.open.remove(&lease) else { return };
+        let Some(mut audit) = self.open.remove(&lease) else { return };
         self.asked.retain(|_, of| *of != lease);
+        let right = |o: &&mut Opinion| truth.is_none_or(|truth| o.finding == truth);
+        audit.opinions.iter_mut().filter(right).for_each(|opinion| opinion.reward(cx, out));
         let claim = audit.claim();
         let against: Vec<&Opinion> = audit.opinions.iter().filter(|o| o.finding != claim).collect();
         let agree = |o: &&&Opinion| against.iter().filter(|p| p.finding == o.finding).count() >= 2;
