@@ -2,7 +2,7 @@
 
 use crate::liar::Strategy;
 use std::collections::VecDeque;
-use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
+use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Likeness, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Stop token of the pretended model.
@@ -199,6 +199,11 @@ impl Engine {
         };
         let (honest, finish) = truth(&program, &run.work);
         let same = given.iter().zip(&honest).take_while(|(a, b)| a == b).count();
+        if run.work.tier == Tier::Float {
+            let matched = given.iter().zip(&honest).filter(|(a, b)| a == b).count() as u64;
+            let likeness = Likeness { tokens: given.len() as u64, matched, ..Likeness::default() };
+            return Input::Weighed { ticket: run.ticket, likeness };
+        }
         let mut diverged = (given.len() != honest.len() || same != given.len()).then_some(same as u64);
         if self.strategy == Strategy::FalseAccuser && matches!(run.ticket, Ticket::Sale(_)) {
             diverged = Some(0);
