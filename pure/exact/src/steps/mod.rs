@@ -70,13 +70,19 @@ impl<'a> Program<'a> {
         &self.model.layers[self.layer]
     }
 
-    /// The canonical bytes that the state digest named by `name` is of: residual, K row, V row. `None` if the vector is not
-    /// read from a state.
+    /// The canonical bytes of the state that element `index` of a vector is read from: residual, K row, V row. `None` if it
+    /// is not read from a state. Of Residual that is the state of the layer below, of attention that of an earlier position
+    /// of this layer.
     #[must_use]
-    pub fn state(&self, name: Name) -> Option<Vec<u8>> {
-        let (residual, row) = match name.place {
-            Place::Residual => self.before?,
-            Place::Row => self.earlier.get(name.sub as usize).map(|(residual, row)| (&residual[..], row))?,
+    pub fn state(&self, name: Name, index: usize) -> Option<Vec<u8>> {
+        let (residual, row) = match (name.place, name.stage) {
+            (Place::Residual, _) => self.before?,
+            (Place::Attention, Stage::Scores | Stage::Exponent | Stage::Aligned) if index < self.first() => {
+                return None;
+            }
+            (Place::Attention, Stage::Scores | Stage::Exponent | Stage::Aligned | Stage::Partial) => {
+                self.earlier.get(index).map(|(residual, row)| (&residual[..], row))?
+            }
             _ => return None,
         };
         let format = self.model.manifest.kv;
@@ -180,20 +186,15 @@ impl<'a> Steps<'a> {
         let last = program.layer + 1 == program.model.layers.len();
         let end = if last { Place::Logits } else { Place::Output };
         for place in Place::ALL.into_iter().filter(|p| *p <= end && program.has(*p)) {
-            let name = Name::of(place, Stage::Out, self.own(place));
+            let name = Name::of(place, Stage::Out, program.first_sub(place));
             if self.vector(name).last() == Some(&OUT_OF_RANGE) {
                 return None;
             }
         }
         let residual = self.vector(Name::out(Place::Output));
-        let row = self.vector(Name::of(Place::Row, Stage::Out, self.own(Place::Row)));
+        let row = self.vector(Name::of(Place::Row, Stage::Out, program.first_sub(Place::Row)));
         let (keys, values) = program.row_bytes(&row);
         Some(state_digest(&residual.iter().map(|r| *r as i64).collect::<Vec<_>>(), &keys, &values))
-    }
-
-    /// Number of the vector of this position.
-    fn own(&self, place: Place) -> u32 {
-        if place == Place::Row { self.program.position as u32 } else { 0 }
     }
 }
 
