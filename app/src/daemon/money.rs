@@ -12,7 +12,7 @@ use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
 use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
-use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
+use talkoo_ledger::contracts::{ANSWER_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
@@ -148,6 +148,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
         stakers: vec![Staker { operator: owner, ..Staker::own(validator.address(), FOUNDERS_POWER) }],
         founder: owner.0.into(),
         window_s,
+        answer_s: ANSWER_S,
         epoch_s: EPOCH_S,
     };
     let path: &Path = &folder.join("genesis.json");
