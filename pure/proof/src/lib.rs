@@ -31,12 +31,14 @@ mod drawn;
 pub mod kept;
 pub mod limits;
 mod machine;
+mod message;
 mod notice;
 mod order;
 mod paid;
 pub mod parameters;
 mod purse;
 mod recent;
+mod sale;
 mod seller;
 pub mod trust;
 mod verdict;
@@ -45,110 +47,16 @@ pub mod wire;
 
 pub use kept::{Kept, VerifyError, verify_kept};
 pub use machine::{Proof, Setup};
+pub use message::{Answer, Chunk, Message, Order};
 pub use notice::{Channel, Notice};
 pub use purse::{Account, Earnings, channel};
-pub use wire::{Event, Seen};
+pub use wire::{Event, Seen, Sold};
 
+use dispute::Case;
 use talkoo_base::{
-    Address, Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, JobId, LeaseId, Likeness, Logprobs, NodeId,
-    Price, Receipt, Refusal, Request, Signed, Tier, Voucher, Work,
+    Address, Amount, Attempt, AuditPolicy, Digest, Finish, JobId, LeaseId, Likeness, Logprobs, NodeId, Price, Refusal,
+    Tier, Work,
 };
-
-/// A client's order as it travels: the signed request with everything its roots stand for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// The signed request.
-    pub request: Signed<Request>,
-    /// The channel that pays.
-    pub channel: ChannelConfig,
-    /// Salt of the prompt root.
-    pub prompt_salt: Digest,
-    /// Salt of the trace id and of the output root.
-    pub trace_salt: Digest,
-    /// The prompt.
-    pub prompt: Vec<u32>,
-    /// For an audit: the output to re-run.
-    pub rerun: Option<Vec<u32>>,
-}
-
-/// A chunk as it travels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// Which lease.
-    pub lease: LeaseId,
-    /// Number of the chunk, from 0.
-    pub index: u32,
-    /// Its tokens, at most [`talkoo_base::CHUNK_TOKENS`].
-    pub tokens: Vec<u32>,
-    /// Digest of its tokens and states, and of the log probabilities.
-    pub digest: Digest,
-    /// The log probabilities of its tokens, if the order wants them.
-    pub logprobs: Option<Logprobs>,
-    /// The cumulative receipt up to and with it.
-    pub receipt: Signed<Receipt>,
-}
-
-/// What a verifier found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Which lease.
-    pub lease: LeaseId,
-    /// Its receipt: the trace root it found, or [`Finish::Diverged`] with the first false token.
-    pub receipt: Signed<Receipt>,
-    /// Salt of its commitment.
-    pub salt: Digest,
-}
-
-/// What nodes say to each other about leases.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Client to worker or verifier: run this.
-    Lease(Box<Order>),
-    /// Worker to client: a chunk is done.
-    Chunk(Box<Chunk>),
-    /// Client to worker: paid up to here.
-    Pay {
-        /// Which lease.
-        lease: LeaseId,
-        /// Which chunk of it; 0 for an audit.
-        index: u32,
-        /// The cumulative voucher.
-        voucher: Signed<Voucher>,
-    },
-    /// Either way: this lease is over, and why.
-    Close {
-        /// Which lease.
-        lease: LeaseId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Verifier to client: I have an answer and cannot change it any more.
-    Commit {
-        /// Which lease.
-        lease: LeaseId,
-        /// See [`commit::verdict_commit`].
-        commit: Digest,
-    },
-    /// Client to verifier: show it.
-    Reveal {
-        /// Which lease.
-        lease: LeaseId,
-    },
-    /// Verifier to client: here it is.
-    Answer(Box<Answer>),
-    /// Client to a worker or verifier, once for a lease: our own engine finds other numbers than yours.
-    Warning {
-        /// Which lease.
-        lease: LeaseId,
-        /// What differs.
-        refusal: Refusal,
-    },
-    /// Worker to client that refused its sum: your own largest voucher, in case you lost your journal.
-    Owed {
-        /// The voucher.
-        voucher: Signed<Voucher>,
-    },
-}
 
 /// A run of our own engine that an input or effect is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -388,6 +296,15 @@ pub enum Effect {
     },
     /// Keep this record as a file.
     Keep(Box<Kept>),
+    /// A receipt goes out: keep this until nobody can dispute it any more.
+    Sold(Box<Sold>),
+    /// Our own engine found another answer than the worker: it can be convicted before a contract.
+    Dispute {
+        /// The worker.
+        worker: NodeId,
+        /// What it can be held to.
+        case: Box<Case>,
+    },
     /// We use a slot that a client reserved.
     Used {
         /// The client.

@@ -64,7 +64,7 @@ fn verdicts() {
             "our own word against the worker's",
             &[('V', Other(1)), ('U', Other(1))],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), keep, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our own word for the worker",
@@ -76,13 +76,13 @@ fn verdicts() {
             "our own word against the worker and its friend",
             &[('V', Other(1)), ('U', Same)],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
         ),
         case(
             "a token that no model gives",
             &[('V', Diverged)],
             Some(Diverged),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our engine fails",
@@ -354,7 +354,11 @@ fn an_answer_that_a_faster_one_replaced_is_still_checked() {
     let own = Input::Candidates { lease: *lease, nodes: Vec::new() };
     nodes.check('C', own, "re-run own, (asks own engine)");
     let word = verified(Ticket::Own(*lease), Word::Other(1));
-    nodes.check('C', word, "keep, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)");
+    nodes.check(
+        'C',
+        word,
+        "keep, dispute W 40, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)",
+    );
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
 }
 
