@@ -103,6 +103,12 @@ impl ModelTree {
         merkle::root_of_leaves("talkoo/model/1", self.leaves.clone())
     }
 
+    /// The manifest, shown to be that of the model.
+    #[must_use]
+    pub fn manifest(&self, model: &Model) -> Tensor {
+        Tensor { bytes: model.manifest.bytes(), siblings: self.open(0) }
+    }
+
     fn open(&self, index: usize) -> Vec<Digest> {
         merkle::open(&self.leaves, index).expect("a tensor of the model").siblings
     }
@@ -150,7 +156,7 @@ impl Steps<'_> {
         Witness {
             previous,
             openings,
-            manifest: Tensor { bytes: model.manifest.bytes(), siblings: tree.open(0) },
+            manifest: tree.manifest(model),
             gains: gains.unwrap_or_default(),
             weights: weights.unwrap_or_default(),
             state: state.unwrap_or_default(),
