@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Look at disputes: what became of workers that our engine refuted.
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),
@@ -344,6 +347,26 @@ pub(crate) enum ReceiptCommand {
         /// The receipt file.
         file: PathBuf,
     },
+}
+
+/// `dispute …`.
+#[derive(Subcommand)]
+pub(crate) enum DisputeCommand {
+    /// List them, the oldest first.
+    List,
+    /// Tell one, move by move.
+    Show {
+        /// Id, or its first digits.
+        #[arg(value_parser = dispute)]
+        id: String,
+    },
+}
+
+/// The first digits of a dispute's id.
+fn dispute(text: &str) -> Result<String, String> {
+    let is_id = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+    let no = || "it is no id: up to 64 hexadecimal digits, as `talkoo dispute list` prints them".to_owned();
+    if is_id { Ok(text.to_ascii_lowercase()) } else { Err(no()) }
 }
 
 fn threads() -> RangedU64ValueParser<usize> {

@@ -22,6 +22,7 @@ mod vault;
 pub(crate) use config::Config;
 pub(crate) use start::run;
 
+use crate::disputes::is_of_dispute;
 use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
 pub(crate) use calls::STOP_MS_MAX;
@@ -41,7 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_api::Call;
-use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, Tier, Unix};
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
@@ -70,6 +71,8 @@ pub(crate) enum Event {
     Pulled(Pulled),
     Posted(Posted),
     Money(News),
+    /// The wallet is open.
+    Unlocked(SecretKey),
     Senses(Senses),
     /// Time to think the price over.
     Price,
@@ -170,10 +173,13 @@ impl Daemon {
                 self.node.handle(now, input, &mut out);
             }
         }
-        // Receipts first: what the journal calls done has its receipt also after a crash.
+        // Receipts first: what the journal calls done has its receipt also after a crash, and no receipt of ours leaves before
+        // that is kept which it commits us to.
         for effect in &out {
-            if let Effect::Keep(kept) = effect {
-                self.keep(kept);
+            match effect {
+                Effect::Keep(kept) => self.keep(kept),
+                Effect::Sold(sold) => self.money.disputes.iter().for_each(|disputes| disputes.sold(sold)),
+                _ => {}
             }
         }
         let events = out.iter().filter_map(|e| if let Effect::Record(event) = e { Some(&**event) } else { None });
@@ -242,7 +248,8 @@ impl Daemon {
                 }
             }
             // Written before the journal was.
-            Effect::Keep(_) => {}
+            Effect::Keep(_) | Effect::Sold(_) => {}
+            Effect::Dispute { worker, case } => self.dispute(worker, *case),
             Effect::Channel(channel) => self.channel(*channel),
             Effect::Notice(notice) => {
                 self.tell(&notices::json_of(&notice));
@@ -277,8 +284,14 @@ impl Daemon {
                 self.pending.push(Input::PeerDown(peer));
             }
             NetEvent::Message { peer, bytes } if is_of_chain(&bytes) => self.chain_message(peer, &bytes),
+            NetEvent::Message { peer, bytes } if is_of_dispute(&bytes) => self.dispute_message(peer, &bytes),
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
-                Ok(message) => self.pending.push(Input::Message { from: peer, message: Box::new(message) }),
+                Ok(message) => {
+                    if let Message::Hello(hello) = &message {
+                        self.owned(peer, hello);
+                    }
+                    self.pending.push(Input::Message { from: peer, message: Box::new(message) });
+                }
                 Err(why) => self.refuse(peer, &why.to_string()),
             },
             NetEvent::Misbehaved { peer, why } => self.refuse(peer, &why),
@@ -318,6 +331,11 @@ impl Daemon {
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
+            Event::Unlocked(key) => {
+                if let Some(disputes) = &self.money.disputes {
+                    disputes.unlock(key);
+                }
+            }
             Event::Senses(senses) => self.sensed(&senses),
             Event::Price => self.think_price_over(),
         }

@@ -158,7 +158,7 @@ fn the_same_mistake_of_two_owners_with_one_build_is_the_builds() {
         let told = nodes.deliver(DRAWN);
         told.split_once("(asks own engine), ").unwrap().1.to_owned()
     };
-    let convicted = "keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
+    let convicted = "keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
     let quarantined = "keep, quarantine UW, falls audited, (different)";
     for (others, want) in [
         (&['W', 'U'][..], quarantined),

@@ -1,0 +1,3 @@
+//! What is kept, and what is said of it.
+
+use super::sold::Shelf;
