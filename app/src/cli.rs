@@ -1,6 +1,7 @@
 //! The command line. Every flag has its one home here.
 
 mod demo;
+mod dispute;
 mod engine;
 mod kv;
 mod ledger;
@@ -9,6 +10,7 @@ mod sampling;
 mod wishes;
 
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
+pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
@@ -347,26 +349,6 @@ pub(crate) enum ReceiptCommand {
         /// The receipt file.
         file: PathBuf,
     },
-}
-
-/// `dispute …`.
-#[derive(Subcommand)]
-pub(crate) enum DisputeCommand {
-    /// List them, the oldest first.
-    List,
-    /// Tell one, move by move.
-    Show {
-        /// Id, or its first digits.
-        #[arg(value_parser = dispute)]
-        id: String,
-    },
-}
-
-/// The first digits of a dispute's id.
-fn dispute(text: &str) -> Result<String, String> {
-    let is_id = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
-    let no = || "it is no id: up to 64 hexadecimal digits, as `talkoo dispute list` prints them".to_owned();
-    if is_id { Ok(text.to_ascii_lowercase()) } else { Err(no()) }
 }
 
 fn threads() -> RangedU64ValueParser<usize> {

@@ -222,7 +222,7 @@ impl Executor {
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         let file = ModelFile { path, kv: KvFormat::default(), must_be: None, bytes };
         lock(&self.shared).files.insert(run.work.program, file);
-        self.push(Order::Run(run));
+        push(&self.shared, Order::Run(run));
     }
 
     /// Forgets a model.

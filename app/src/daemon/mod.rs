@@ -380,7 +380,12 @@ impl Daemon {
         if (!stands || !kept.lies.is_empty())
             && let Some(path) = self.keep_in("evidence", kept)
         {
-            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step}));
+            let note = match (kept.own_rerun, &self.money.disputes) {
+                (Some(false), Some(_)) => "its worker is taken before the judge",
+                (Some(false), None) => "without a ledger nothing is taken from its worker",
+                (Some(true) | None, _) => "only what our own engine refuted goes before the judge",
+            };
+            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step, "note": note}));
         }
     }
 

@@ -27,7 +27,12 @@ pub(crate) struct Child {
 
 /// Starts a node and waits until it serves.
 pub(crate) fn spawn(number: usize, dir: &Path, args: &[String]) -> Result<Child> {
-    let mut process = Command::new(std::env::current_exe().context("cannot find this program's own file")?)
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    if std::env::var_os("TALKOO_LOG").is_none() {
+        // What happens in disputes is told from the client's events.
+        command.env("TALKOO_LOG", "warn,libp2p_kad=error,talkoo::disputes=error");
+    }
+    let mut process = command
         .arg("--data-dir")
         .arg(dir)
         .args(["-o", "json"])

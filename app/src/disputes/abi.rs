@@ -3,7 +3,7 @@
 
 use alloy_primitives::{B256, Bytes};
 use talkoo_base::wire::{Sealed, VectorRoots};
-use talkoo_base::{Delegation, Digest, Receipt, Request, Signature};
+use talkoo_base::{Delegation, Digest, Signature};
 use talkoo_exact::steps::Tensor;
 use talkoo_ledger::bindings as abi;
 use talkoo_proof::dispute::{Answer, Case, ChunkOpening, Question, Support};
@@ -20,52 +20,11 @@ fn bytes(signature: &Signature) -> Bytes {
     signature.0.to_vec().into()
 }
 
-fn request(r: &Request) -> abi::Request {
-    abi::Request {
-        version: r.version,
-        kind: r.kind as u8,
-        job: r.job.0.into(),
-        program: r.program.0.into(),
-        inputs: words32(&r.inputs),
-        params: r.params.clone().into(),
-        limits: abi::Limits {
-            inputUnits: r.limits.input_units,
-            outputUnits: r.limits.output_units,
-            stateBytes: r.limits.state_bytes,
-        },
-        seed: r.seed,
-        auditCommit: r.audit_commit.0.into(),
-        audit: r.audit as u8,
-        price: abi::Price { input: r.price.input, output: r.price.output },
-        deadline: r.deadline.0,
-        worker: r.worker.0.into(),
-        channelId: r.channel.0.into(),
-    }
-}
-
-fn receipt(r: &Receipt) -> abi::Receipt {
-    abi::Receipt {
-        version: r.version,
-        tier: r.tier as u8,
-        requestHash: r.request.0.into(),
-        unit: r.unit as u8,
-        units: r.units,
-        outputRoot: r.output_root.0.into(),
-        traceRoot: r.trace_root.0.into(),
-        buildHash: r.build.0.into(),
-        operator: r.operator.0.into(),
-        node: r.node.0.into(),
-        channelId: r.channel.0.into(),
-        cumulative: r.cumulative.0,
-        finish: r.finish as u8,
-    }
-}
-
 /// What client and worker agreed on.
 pub(super) fn words(case: &Case) -> abi::Words {
     abi::Words {
-        request: request(&case.request.body),
-        receipt: receipt(&case.receipt.body),
+        request: (&case.request.body).into(),
+        receipt: (&case.receipt.body).into(),
         channel: (&case.channel).into(),
     }
 }

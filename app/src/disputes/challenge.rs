@@ -9,27 +9,25 @@
 
 use super::abi;
 use super::court::{Court, CourtError};
-use super::findings::{Charge, claimed};
 use super::record::{Dispute, Ending, Line, Records, Sent, Who};
 use super::rerun::EngineRun;
 use super::talk::Said;
-use super::words::{Sight, number};
+use super::words::Sight;
 use super::{Mailbox, Post, Tell};
 use crate::daemon::executor::Lender;
 use crate::ledger::{RpcError, unix};
-use alloy_primitives::{U256, keccak256};
+use alloy_primitives::keccak256;
 use alloy_sol_types::SolValue;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use talkoo_base::wire::Typed;
-use talkoo_base::{Digest, NodeId, Refusal};
-use talkoo_ledger::bindings::IDisputes::Turn;
-use talkoo_proof::dispute::{Answer, Challenger, Finding, Move, Question, Rerun, Shape};
+use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
+use talkoo_ledger::bindings::Turn;
+use talkoo_proof::dispute::{Answer, Challenger, Move, Question, Rerun, Shape};
 use talkoo_proof::limits::PREFILL_TOKEN_MS_MAX;
 use tracing::{info, warn};
 
@@ -38,7 +36,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How often the chain is looked at while something is expected.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a dispute is left alone that can't go on.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(30);
 /// How often guilty workers' money is looked for: on a chain of ours, and on one whose server is shared.
 const REST: Duration = Duration::from_secs(2);
 const REST_OUTSIDE: Duration = Duration::from_secs(60);
@@ -54,7 +52,7 @@ pub(super) enum Told {
 }
 
 /// Why a dispute does not go on now.
-enum Stuck {
+pub(super) enum Stuck {
     /// It may later.
     Later(String),
     /// It never will.
@@ -77,7 +75,10 @@ impl From<RpcError> for Stuck {
 
 impl From<Refusal> for Stuck {
     fn from(refusal: Refusal) -> Self {
-        Self::Later(refusal.message)
+        match refusal.code {
+            RefusalCode::Busy | RefusalCode::Stopping => Self::Later(refusal.message),
+            _ => Self::Never(refusal.message),
+        }
     }
 }
 
@@ -111,11 +112,10 @@ impl Challenges {
         let mut played: BTreeMap<Digest, Instant> = BTreeMap::new();
         while !self.is_stopping() {
             for dispute in &mut open {
-                let played = played.entry(self.court.id(&dispute.case));
-                let is_soon = matches!(&played, Entry::Occupied(at) if at.get().elapsed() < RETRY);
-                if dispute.ending.is_some() || !is_soon {
-                    played.insert_entry(Instant::now());
+                let id = self.court.id(&dispute.case);
+                if dispute.ending.is_some() || played.get(&id).is_none_or(|at| at.elapsed() >= RETRY) {
                     self.go_on(dispute);
+                    played.insert(id, Instant::now());
                 }
             }
             open.retain(|dispute| !dispute.is_over());
@@ -164,9 +164,11 @@ impl Challenges {
         }
     }
 
-    fn end(&self, dispute: &mut Dispute, ending: Ending) {
-        if let Ending::Open(why) = &ending {
-            info!(dispute = %self.court.id(&dispute.case).short(), why, "a dispute ends without a verdict");
+    pub(super) fn end(&self, dispute: &mut Dispute, ending: Ending) {
+        let (dispute_id, worker) = (self.court.id(&dispute.case).short(), dispute.worker);
+        match &ending {
+            Ending::Open(why) => warn!(dispute_id, ?worker, why, "a dispute ends without a verdict"),
+            Ending::Guilty { .. } => warn!(dispute_id, ?worker, "the judge found a worker guilty: talkoo dispute show"),
         }
         dispute.ending = Some(ending);
         self.records.keep(dispute);
@@ -186,7 +188,7 @@ impl Challenges {
     }
 
     /// A line of the story, kept at once.
-    fn note(&self, dispute: &mut Dispute, who: Who, text: String, sent: Option<Sent>) {
+    pub(super) fn note(&self, dispute: &mut Dispute, who: Who, text: String, sent: Option<Sent>) {
         info!(dispute = %self.court.id(&dispute.case).short(), gas = sent.as_ref().map(|sent| sent.gas), "{text}");
         dispute.story.push(Line { at: unix(), who, text, sent });
         self.records.keep(dispute);
@@ -278,20 +280,20 @@ impl Challenges {
         let (lease, receipt) = (dispute.lease(network), case.receipt.body.digest(network));
         let ask = Said::Ask { id, lease, receipt, question: question.clone() };
         self.mailbox.expect(Some((dispute.worker, id)));
-        if !(self.post)(dispute.worker, ask.to_bytes()) {
-            self.mailbox.expect(None);
-            return Ok(Err("it is not connected".into()));
-        }
         let tokens = (case.prompt.len() + case.output.len()) as u64;
         let until = Instant::now() + ANSWER + Duration::from_millis(PREFILL_TOKEN_MS_MAX * tokens);
+        let mut is_sent = false;
         let answer = loop {
             let left = until.saturating_duration_since(Instant::now());
+            // One that is away may come back.
+            is_sent = is_sent || (self.post)(dispute.worker, ask.to_bytes());
             match self.inbox.recv_timeout(left.min(LOOK)) {
                 Ok(Told::Answer(number, answer)) if number == id => break answer,
                 Ok(Told::Look) => self.is_new = true,
                 Ok(Told::Answer(..)) => {}
                 Err(_) if self.is_stopping() => return Err(Stuck::Stopping),
-                Err(_) if left.is_zero() => break Err("it said nothing in time".into()),
+                Err(_) if left.is_zero() && is_sent => break Err("it said nothing in time".into()),
+                Err(_) if left.is_zero() => break Err("it is not connected".into()),
                 Err(_) => {}
             }
         };
@@ -326,7 +328,7 @@ impl Challenges {
                     return answer.map(Some).ok_or_else(|| Stuck::Later("its answer is not in the events".into()));
                 }
                 Turn::None | Turn::Ask => {
-                    let bond = if matches!(now.turn, Turn::None) { court.bond(&id)? } else { Default::default() };
+                    let bond = if now.turn == Turn::None { court.bond(&id)? } else { Default::default() };
                     let signatures = court.signatures(&case, dispute.delegation.as_ref())?;
                     let shown = abi::support(&support, &run.tree().manifest(&run.model()));
                     let sent = court.ask(abi::words(&case), signatures, asked.clone(), shown, bond)?;
@@ -349,85 +351,6 @@ impl Challenges {
         self.is_new |= matches!(self.inbox.recv_timeout(LOOK), Ok(Told::Look));
         if self.is_stopping() { Err(Stuck::Stopping) } else { Ok(()) }
     }
-
-    fn convict(
-        &self,
-        dispute: &mut Dispute,
-        run: &EngineRun,
-        sight: &Sight<'_>,
-        finding: &Finding,
-    ) -> Result<(), Stuck> {
-        let (court, case) = (&self.court, dispute.case.clone());
-        let numbers = match finding {
-            Finding::Element(element) => {
-                let (claim, witness) = claimed(element, &case);
-                Some([number(element.claimed), number(court.value(claim, witness)?)])
-            }
-            Finding::State(_) | Finding::Output { .. } | Finding::Missing { .. } => None,
-        };
-        let text = sight.finding(finding, numbers.as_ref().map(|[_, right]| right.as_str()));
-        let charge = Charge::of(finding, &case, &run.tree().manifest(&run.model()), court.owner);
-        let signatures = court.signatures(&case, dispute.delegation.as_ref())?;
-        match court.convict(abi::words(&case), signatures, charge) {
-            Ok(sent) => self.note(dispute, Who::We, format!("convicted it: {text}"), Some(sent)),
-            Err(CourtError::Refused(why)) => {
-                return Err(Stuck::Never(format!("{text}; the judge did not take it: {why}")));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.guilty(dispute, numbers)
-    }
-
-    /// The chain says that the worker is guilty.
-    fn guilty(&self, dispute: &mut Dispute, claimed: Option<[String; 2]>) -> Result<(), Stuck> {
-        let (court, id) = (&self.court, self.court.id(&dispute.case));
-        let lease = dispute.lease(&court.network);
-        let guilt = court.guilt(&lease)?;
-        let turn = court.case(&id, court.me())?.turn;
-        if matches!(turn, Turn::Answer | Turn::Ask) {
-            court.lapse(abi::words(&dispute.case))?;
-        }
-        let slashed = court.slashed(&lease, court.block()?.saturating_sub(super::LOOK_BACK))?;
-        let words = format!("guilty: {} of its bond is gone, half of it to us", units(slashed));
-        let words = if slashed.is_zero() { "guilty; it had no bond".to_owned() } else { words };
-        self.note(dispute, Who::Chain, words, None);
-        let (since, none) = (guilt.since.to(), || "0".to_owned());
-        let slashed = slashed.to_string();
-        let ending = Ending::Guilty { since, slashed, refunded: none(), seized: none(), claimed, closed: false };
-        self.end(dispute, ending);
-        self.seize(dispute)
-    }
-
-    /// Takes what the vault holds of a guilty operator, until nothing more can come.
-    fn seize(&self, dispute: &mut Dispute) -> Result<(), Stuck> {
-        let (court, lease) = (&self.court, dispute.lease(&self.court.network));
-        let (until, indices) = court.takeable(&court.guilt(&lease)?)?;
-        if !indices.is_empty() {
-            let (sent, taken) = court.seize(&lease, indices)?;
-            let [back, rest] = taken.map(units);
-            let text = format!("took its held pay: {back} back to who paid, {rest} to the finder and the treasury");
-            self.note(dispute, Who::We, text, Some(sent));
-            if let Some(Ending::Guilty { refunded, seized, .. }) = &mut dispute.ending {
-                let [back, rest] = taken;
-                let add = |sum: &str, more: U256| (sum.parse::<U256>().unwrap_or_default() + more).to_string();
-                (*refunded, *seized) = (add(refunded, back), add(seized, rest));
-            }
-            self.records.keep(dispute);
-        }
-        court.collect()?;
-        if court.time()? >= until
-            && let Some(Ending::Guilty { closed, .. }) = &mut dispute.ending
-        {
-            *closed = true;
-        }
-        Ok(())
-    }
-}
-
-/// Micro-units as people write them.
-fn units(amount: U256) -> String {
-    let micro: u128 = amount.saturating_to();
-    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }
 
 /// Whom a question went to, and its number.

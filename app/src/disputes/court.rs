@@ -13,6 +13,7 @@ use talkoo_base::wire::{Sealed, Typed};
 use talkoo_base::{Delegation, Digest, Network, SecretKey, Signer};
 use talkoo_ledger::Deployment;
 use talkoo_ledger::bindings::IDisputes::{self, IDisputesErrors};
+use talkoo_ledger::bindings::IReferee::IRefereeErrors;
 use talkoo_ledger::bindings::{
     self, Bond, Claim, IDelegations, IReferee, IStaking, IToken, IVault, Question, Signatures, Support, Words,
     authorization,
@@ -54,6 +55,7 @@ impl From<RpcError> for CourtError {
         match error {
             RpcError::Refused { code: 3, message, data } => {
                 let named = IDisputesErrors::abi_decode(&data).map(|error| format!("{error:?}"));
+                let named = named.or_else(|_| IRefereeErrors::abi_decode(&data).map(|error| format!("{error:?}")));
                 Self::Refused(named.unwrap_or(message))
             }
             other => Self::Rpc(other),

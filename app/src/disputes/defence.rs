@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
-use talkoo_ledger::bindings::IDisputes::{self, Turn};
+use talkoo_ledger::bindings::{IDisputes, Turn};
 use talkoo_proof::dispute::{Answer, Case, Defender, Question};
 use tracing::{info, warn};
 
@@ -130,7 +130,7 @@ impl Defence {
     /// Answers a message.
     fn tell(&mut self, asked: Asked) {
         let Asked { from, id, lease, receipt, question } = asked;
-        let said = match self.to_client(&from, &lease, &receipt, &question) {
+        let said = match self.for_client(&from, &lease, &receipt, &question) {
             Ok(answer) => Said::Tell { id, answer },
             Err(refusal) => Said::Refuse { id, reason: refusal.message },
         };
@@ -138,7 +138,7 @@ impl Defence {
         (self.post)(from, said.to_bytes());
     }
 
-    fn to_client(
+    fn for_client(
         &mut self,
         from: &NodeId,
         lease: &Digest,
@@ -203,7 +203,7 @@ impl Defence {
     fn on_chain(&mut self, asked: &IDisputes::Asked) -> Result<(), CourtError> {
         let (id, lease) = (Digest(asked.id.0), Digest(asked.lease.0));
         let now = self.court.case(&id, asked.challenger)?;
-        let is_open = matches!(now.turn, Turn::Answer) && now.question == keccak256(asked.question.abi_encode());
+        let is_open = now.turn == Turn::Answer && now.question == keccak256(asked.question.abi_encode());
         if !is_open || self.court.time()? >= now.deadline.to::<u64>() {
             return Ok(());
         }

@@ -18,6 +18,7 @@ mod sold;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod words;
 
 pub(crate) use talk::is_of_dispute;
@@ -168,6 +169,7 @@ impl Disputes {
             return;
         }
         self.records.keep(&dispute);
+        warn!(?worker, dispute = %dispute.id(&self.network).short(), "our engine refuted a worker: it goes before the judge");
         let mut event = dispute.summary(&self.network);
         event["type"] = json!("dispute.begun");
         (self.tell)(&event);

@@ -76,7 +76,7 @@ impl Rules {
         honest_bond: 0,
         hostile_permille: 250,
     };
-    /// As it runs today: audits and convictions, but what was paid stays paid.
+    /// Without a judge: audits and convictions, but what was paid stays paid.
     pub const TODAY: Self =
         Self { judge: false, verifier_bond_fees: 0, decoys_permille: 0, prepaid: false, ..Self::DESIGN };
 

@@ -425,11 +425,8 @@ fn a_promise_above_the_deposit_buys_nothing_until_the_top_up() {
 
 /// What the worker keeps after each chunk.
 fn sold(nodes: &mut Nodes, input: Input) -> Option<Sold> {
-    let found = nodes.tell('W', input).into_iter().find_map(|effect| match effect {
-        Effect::Sold(sold) => Some(*sold),
-        _ => None,
-    });
-    found
+    let effects = nodes.tell('W', input);
+    effects.into_iter().find_map(|effect| if let Effect::Sold(sold) = effect { Some(*sold) } else { None })
 }
 
 #[test]
