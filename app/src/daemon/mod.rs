@@ -7,6 +7,7 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
+mod kept;
 pub(crate) mod limits;
 mod loading;
 mod memory;
@@ -47,7 +48,7 @@ use talkoo_disk::{Blocks, Journal};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
-use talkoo_proof::{Kept, Notice::Warned};
+use talkoo_proof::Notice::Warned;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -367,43 +368,5 @@ impl Daemon {
         let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);
         let providing = ready.then_some(Providing { models, slots, price: self.price });
         self.pending.push(Input::Provide(providing));
-    }
-
-    /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
-    fn keep(&self, kept: &Kept) {
-        let facts = talkoo_proof::verify_kept(kept).ok();
-        let stands = facts.as_ref().is_none_or(talkoo_proof::kept::Facts::stands);
-        if stands {
-            self.keep_in("receipts", kept);
-        }
-        // A verifier's lie about an answer that stands is evidence, too.
-        if (!stands || !kept.lies.is_empty())
-            && let Some(path) = self.keep_in("evidence", kept)
-        {
-            let note = match (kept.own_rerun, &self.money.disputes) {
-                (Some(false), Some(_)) => "its worker is taken before the judge",
-                (Some(false), None) => "without a ledger nothing is taken from its worker",
-                (Some(true) | None, _) => "only what our own engine refuted goes before the judge",
-            };
-            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step, "note": note}));
-        }
-    }
-
-    fn keep_in(&self, folder: &str, kept: &Kept) -> Option<PathBuf> {
-        let folder = self.receipts.join(folder).join(kept.request.body.job.to_string());
-        let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);
-        let path = folder.join(format!("{:05}-{}.receipt", kept.step, lease.short()));
-        let written = std::fs::create_dir_all(&folder).and_then(|()| {
-            let part = path.with_extension("part");
-            std::fs::write(&part, kept.to_bytes())?;
-            std::fs::rename(&part, &path)
-        });
-        match written {
-            Ok(()) => Some(path),
-            Err(why) => {
-                warn!(path = %path.display(), %why, "a receipt could not be written");
-                None
-            }
-        }
     }
 }
