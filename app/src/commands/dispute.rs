@@ -43,7 +43,7 @@ fn summary(row: &Value) -> String {
     let (id, node) = (&id[..id.len().min(12)], &node[node.len().saturating_sub(6)..]);
     let (questions, sent, gas) = (&row["questions"], &row["transactions"], &row["gas"]);
     let state = text(row, "state");
-    format!("{id}  {state}: node {node}, {questions} questions answered, {sent} transactions of {gas} gas")
+    format!("{id}  {state}: node {node}, questions answered {questions}, transactions {sent}, gas {gas}")
 }
 
 /// One line for each move, and what came of it.
@@ -64,7 +64,7 @@ fn story(dispute: &Value) -> Vec<String> {
         };
         let [slashed, refunded, seized] = ["slashed", "refunded", "seized"].map(amount);
         lines.push(format!(
-            "  it lost {slashed} of its bond, and of its held pay {refunded} to the payer, {seized} besides"
+            "  it lost {slashed} of its bond; of its held pay {refunded} to the payer, {seized} besides"
         ));
     }
     lines
@@ -85,14 +85,14 @@ mod tests {
                 {"who": "we", "text": "convicted it", "transaction": "0x01", "gas": 500},
             ],
         });
-        let head = "abababababab  guilty: node cdcdcd, 1 questions answered, 1 transactions of 500 gas";
+        let head = "abababababab  guilty: node cdcdcd, questions answered 1, transactions 1, gas 500";
         assert_eq!(summary(&dispute), head);
         assert_eq!(
             story(&dispute),
             [
                 "  worker  asked by message, it showed chunk 1 of 2",
                 "  we      convicted it (transaction 0x01, 500 gas)",
-                "  it lost 0.000000 of its bond, and of its held pay 0.000031 to the payer, 1.000002 besides",
+                "  it lost 0.000000 of its bond; of its held pay 0.000031 to the payer, 1.000002 besides",
             ]
         );
         let open = json!({"state": "no verdict", "story": [], "why": "its trace is ours"});
