@@ -24,7 +24,7 @@ use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Attempt, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
+    Amount, AuditPolicy, Digest, Finish, LeaseId, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Request, Signed,
     Tier,
 };
 
@@ -40,9 +40,23 @@ pub(crate) struct Opinion {
     pub(crate) finding: Finding,
     pub(crate) request: Signed<Request>,
     pub(crate) receipt: Signed<Receipt>,
+    /// What it is still to be paid.
+    pub(crate) unpaid: Option<Amount>,
 }
 
-enum Stage {
+impl Opinion {
+    /// Pays the verifier, once.
+    pub(crate) fn reward(&mut self, cx: &mut Context, out: &mut Vec<Effect>) {
+        let Some(worth) = self.unpaid.take() else { return };
+        let (to, lease) = (self.verifier.node, LeaseId(self.receipt.body.request));
+        let voucher = pay(cx, &self.verifier, self.request.body.channel, worth, out);
+        cx.paid.keep(lease, to, vec![voucher.clone()]);
+        cx.record(Event::Accepted { node: to, worth, audited: false, seen: None }, out);
+        out.push(Effect::Send { to, message: Message::Pay { lease, index: 0, voucher } });
+    }
+}
+
+pub(crate) enum Stage {
     /// Waits for candidates.
     Drawing,
     /// A verifier has the order.
@@ -56,7 +70,9 @@ pub(crate) struct Audit {
     policy: AuditPolicy,
     /// Its worker as it answered; `None` if no audit can meet the answer.
     pub(crate) seen: Option<Seen>,
-    stage: Stage,
+    pub(crate) stage: Stage,
+    /// Whether our own engine is asked before strangers.
+    own_first: bool,
     tried: Vec<NodeId>,
     pub(crate) opinions: Vec<Opinion>,
 }
@@ -70,8 +86,8 @@ impl Audit {
 
 #[derive(Default)]
 pub(crate) struct Audits {
-    open: BTreeMap<LeaseId, Audit>,
-    asked: BTreeMap<LeaseId, LeaseId>,
+    pub(crate) open: BTreeMap<LeaseId, Audit>,
+    pub(crate) asked: BTreeMap<LeaseId, LeaseId>,
 }
 
 impl Audits {
@@ -102,7 +118,11 @@ impl Audits {
         let otherwise = if weighs { WEIGH_CHANCE_Q32 } else { 0 };
         let chance = seen.map_or(otherwise, |seen| trust.at(seen).chance_q32(purchase.worth));
         let coin = coin_q32(&purchase.coin, &receipt.body.digest(&cx.network));
-        let audit = Audit { purchase, policy, seen, stage: Stage::Drawing, tried: Vec::new(), opinions: Vec::new() };
+        let draw = derive(&cx.entropy, "own judge", &[&lease.0.0]).first_u64() >> 32;
+        let is_asked = cx.own_audits && matches!(policy, AuditPolicy::Drawn | AuditPolicy::Named);
+        let own_first = is_asked && seen.is_some_and(|seen| trust.at(seen).is_own_first(draw));
+        let (stage, tried, opinions) = (Stage::Drawing, Vec::new(), Vec::new());
+        let audit = Audit { purchase, policy, seen, stage, own_first, tried, opinions };
         if coin >= chance {
             return accept(cx, &audit, false, None, out);
         }
@@ -111,7 +131,7 @@ impl Audits {
     }
 
     /// The next thing to try for an open audit.
-    fn next(&mut self, cx: &mut Context, now: Now, lease: LeaseId, out: &mut Vec<Effect>) {
+    pub(crate) fn next(&mut self, cx: &mut Context, now: Now, lease: LeaseId, out: &mut Vec<Effect>) {
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let claim = audit.claim();
         let against = audit.opinions.iter().filter(|o| o.finding != claim).count();
@@ -122,7 +142,7 @@ impl Audits {
         let enough = audit.opinions.len() >= 2 || audit.tried.len() >= VERIFIERS_MAX;
         let is_float = audit.purchase.work.tier == Tier::Float;
         let strangers = matches!(audit.policy, AuditPolicy::Drawn | AuditPolicy::Named) && !is_float;
-        if strangers && !enough {
+        if strangers && !enough && !audit.own_first {
             audit.stage = Stage::Drawing;
             let work = &audit.purchase.work;
             let context = work.prompt.len().saturating_add(work.params.max_tokens as usize);
@@ -198,7 +218,7 @@ impl Audits {
         out.push(Effect::Send { to: verifier.node, message: Message::Lease(Box::new(order)) });
     }
 
-    fn asked_of(&mut self, from: NodeId, asked: LeaseId) -> Option<(LeaseId, &mut Audit)> {
+    pub(crate) fn asked_of(&mut self, from: NodeId, asked: LeaseId) -> Option<(LeaseId, &mut Audit)> {
         let lease = *self.asked.get(&asked)?;
         let audit = self.open.get_mut(&lease)?;
         let ours =
@@ -240,16 +260,17 @@ impl Audits {
             out.push(Effect::Send { to: from, message: Message::Close { lease: asked, refusal } });
             return self.next(cx, now, lease, out);
         }
-        let voucher = pay(cx, &verifier, request.body.channel, worth, out);
-        cx.paid.keep(asked, from, vec![voucher.clone()]);
-        cx.record(Event::Accepted { node: from, worth, audited: false, seen: None }, out);
-        out.push(Effect::Send { to: from, message: Message::Pay { lease: asked, index: 0, voucher } });
         let Some(audit) = self.open.get_mut(&lease) else { return };
         let finding = Finding { root: body.trace_root, finish: body.finish };
         let equal = finding == audit.claim();
         let (attempt, worker) = (audit.purchase.attempt, audit.purchase.worker.node);
+        let mut opinion = Opinion { verifier, finding, request, receipt: receipt.clone(), unpaid: Some(worth) };
+        if equal {
+            // Who says otherwise waits for the verdict: a false accusation is not paid.
+            opinion.reward(cx, out);
+        }
         out.push(Effect::Notice(Notice::AuditEnded { attempt, worker, verifier: Some(from), equal }));
-        audit.opinions.push(Opinion { verifier, finding, request, receipt: receipt.clone() });
+        audit.opinions.push(opinion);
         self.next(cx, now, lease, out);
     }
 
@@ -280,7 +301,14 @@ impl Audits {
 
     /// Our own engine could not. Without its word nobody is convicted on strangers' words alone, and
     /// an answer that nobody vouches for is not taken: the step moves on, and is given up in the end.
-    pub(crate) fn not_judged(&mut self, cx: &mut Context, lease: LeaseId, why: &Refusal, out: &mut Vec<Effect>) {
+    pub(crate) fn not_judged(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        lease: LeaseId,
+        why: &Refusal,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(audit) = self.open.get(&lease).filter(|a| matches!(a.stage, Stage::Own { .. })) else { return };
         let claim = audit.claim();
         let vouched = !audit.opinions.is_empty() && audit.opinions.iter().all(|o| o.finding == claim);
@@ -288,20 +316,34 @@ impl Audits {
         if vouched || !cx.own_audits || audit.purchase.work.tier == Tier::Float {
             return self.decide(cx, lease, None, out);
         }
+        if audit.own_first {
+            // Then strangers, if they may.
+            return self.ask_strangers(cx, now, lease, out);
+        }
         let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
         if !audit.opinions.is_empty() {
             out.push(Effect::Keep(Box::new(keep(cx, audit, None))));
         }
         self.asked.retain(|_, of| *of != lease);
-        self.open.remove(&lease);
+        if let Some(mut audit) = self.open.remove(&lease) {
+            audit.opinions.iter_mut().for_each(|opinion| opinion.reward(cx, out));
+        }
         let message = format!("our own engine could not check its answer: {}", why.message);
         let refusal = Refusal::new(RefusalCode::RunFailed, message, why.hint.clone());
         out.push(Effect::Broken { attempt, node, refusal });
     }
 
+    fn ask_strangers(&mut self, cx: &mut Context, now: Now, lease: LeaseId, out: &mut Vec<Effect>) {
+        let Some(audit) = self.open.get_mut(&lease) else { return };
+        audit.own_first = false;
+        self.next(cx, now, lease, out);
+    }
+
     fn decide(&mut self, cx: &mut Context, lease: LeaseId, truth: Option<Finding>, out: &mut Vec<Effect>) {
-        let Some(audit) = self.open.remove(&lease) else { return };
+        let Some(mut audit) = self.open.remove(&lease) else { return };
         self.asked.retain(|_, of| *of != lease);
+        let right = |o: &&mut Opinion| truth.is_none_or(|truth| o.finding == truth);
+        audit.opinions.iter_mut().filter(right).for_each(|opinion| opinion.reward(cx, out));
         let claim = audit.claim();
         let against: Vec<&Opinion> = audit.opinions.iter().filter(|o| o.finding != claim).collect();
         let agree = |o: &&&Opinion| against.iter().filter(|p| p.finding == o.finding).count() >= 2;
@@ -335,65 +377,6 @@ impl Audits {
             }
             let refusal = Refusal::new(RefusalCode::ProvenLiar, "its audit found what no honest run finds", "");
             convict(cx, opinion.verifier.node, refusal, out);
-        }
-    }
-
-    pub(crate) fn refused(&mut self, cx: &mut Context, now: Now, from: NodeId, asked: LeaseId, out: &mut Vec<Effect>) {
-        let Some((lease, _)) = self.asked_of(from, asked) else { return };
-        self.asked.remove(&asked);
-        self.next(cx, now, lease, out);
-    }
-
-    pub(crate) fn peer_down(&mut self, cx: &mut Context, now: Now, node: NodeId, out: &mut Vec<Effect>) {
-        self.move_on(cx, now, |stage| matches!(stage, Stage::Asked { verifier, .. } if verifier.node == node), out);
-    }
-
-    pub(crate) fn tick(&mut self, cx: &mut Context, now: Now, out: &mut Vec<Effect>) {
-        let late: Vec<LeaseId> = self.own_late(now.mono);
-        for lease in late {
-            out.push(Effect::Stop(Ticket::Own(lease)));
-            let late = Refusal::new(RefusalCode::Silent, "it took too long", "this machine may be overloaded");
-            self.not_judged(cx, lease, &late, out);
-        }
-        self.move_on(cx, now, |stage| matches!(stage, Stage::Asked { until, .. } if *until <= now.mono), out);
-    }
-
-    fn own_late(&self, now: Mono) -> Vec<LeaseId> {
-        let late = |a: &Audit| matches!(a.stage, Stage::Own { until } if until <= now);
-        self.open.iter().filter(|(_, a)| late(a)).map(|(l, _)| *l).collect()
-    }
-
-    fn move_on(&mut self, cx: &mut Context, now: Now, stuck: impl Fn(&Stage) -> bool, out: &mut Vec<Effect>) {
-        let leases: Vec<LeaseId> = self.open.iter().filter(|(_, a)| stuck(&a.stage)).map(|(l, _)| *l).collect();
-        for lease in leases {
-            self.asked.retain(|_, of| *of != lease);
-            if let Some(Stage::Asked { verifier, lease: asked, .. }) = self.open.get(&lease).map(|a| &a.stage) {
-                let refusal = Refusal::new(RefusalCode::Silent, "the audit took too long", "");
-                let message = Message::Close { lease: *asked, refusal };
-                out.push(Effect::Send { to: verifier.node, message });
-            }
-            self.next(cx, now, lease, out);
-        }
-    }
-
-    /// The job needs this answer no more. It was paid all the same, and whoever lied must not get away
-    /// because another was faster: only a cancelled job ends an audit, and only while nobody has spoken.
-    pub(crate) fn close(&mut self, attempt: Attempt, refusal: &Refusal, out: &mut Vec<Effect>) {
-        let found = self.open.iter().find(|(_, a)| a.purchase.attempt == attempt).map(|(lease, _)| *lease);
-        let Some(lease) = found else { return };
-        let spoken = self.open.get(&lease).is_some_and(|a| !a.opinions.is_empty());
-        if spoken || refusal.code != RefusalCode::Cancelled {
-            return;
-        }
-        self.asked.retain(|_, of| *of != lease);
-        let Some(audit) = self.open.remove(&lease) else { return };
-        match audit.stage {
-            Stage::Asked { verifier, lease, .. } => {
-                let message = Message::Close { lease, refusal: refusal.clone() };
-                out.push(Effect::Send { to: verifier.node, message });
-            }
-            Stage::Own { .. } => out.push(Effect::Stop(Ticket::Own(lease))),
-            Stage::Drawing => {}
         }
     }
 }

@@ -42,6 +42,7 @@ mod sale;
 mod seller;
 pub mod trust;
 mod verdict;
+mod waiting;
 mod weigh;
 pub mod wire;
 

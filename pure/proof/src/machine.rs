@@ -123,7 +123,7 @@ impl Proof {
                 self.seller.run_failed(now.mono, lease, &refusal, out);
             }
             Input::RunFailed { ticket: Ticket::Own(lease), refusal } => {
-                self.audits.not_judged(cx, lease, &refusal, out);
+                self.audits.not_judged(cx, now, lease, &refusal, out);
             }
             Input::Funds { client, balance } => self.seller.funds(now.mono, client, balance, out),
             Input::Bond { operator, bond } => cx.purse.bonded(operator, bond),

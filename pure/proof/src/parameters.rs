@@ -3,6 +3,9 @@
 
 /// Clean audited jobs before a worker is audited less than always.
 pub const PROBATION: u64 = 10;
+/// Of the audits after the probation so many of 2³² are the client's own, if it has an engine (25 %); on probation all are:
+/// a newcomer loses nothing but its pay, so strangers in league with it would make its lies pay.
+pub const OWN_SHARE_Q32: u64 = 1 << 30;
 /// Least chance of an audit, of 2³² (3 %).
 pub const CHANCE_MIN_Q32: u64 = 128_849_019;
 /// κ, in halves: a worker is checked so often that a lie loses κ times what it brings. With a share f of the

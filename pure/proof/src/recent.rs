@@ -1,9 +1,11 @@
-//! Leases that ended: their clients may warn us of them, once for each.
+//! Leases that ended: their clients may warn us of them, once for each, and pay late.
 
 use crate::limits::RECENT_MAX;
-use crate::{Effect, Notice};
+use crate::machine::Context;
+use crate::purse::channel;
+use crate::{Effect, Event, Notice};
 use std::collections::VecDeque;
-use talkoo_base::{LeaseId, NodeId, Refusal};
+use talkoo_base::{Amount, LeaseId, NodeId, Refusal, Signed, Voucher};
 
 /// The last ones, the oldest first.
 #[derive(Default)]
@@ -23,5 +25,24 @@ impl Recent {
             self.0.remove(at);
             out.push(Effect::Notice(Notice::Warned { client: from, refusal }));
         }
+    }
+}
+
+/// A voucher for a lease that we gave up, as of a verdict that took long: money all the same. `held` is what the ledger
+/// says that the client's channel holds.
+pub(crate) fn paid_late(
+    cx: &mut Context,
+    held: Option<Amount>,
+    from: NodeId,
+    voucher: &Signed<Voucher>,
+    out: &mut Vec<Effect>,
+) {
+    let Some(payer) = cx.purse.payer(&from) else { return };
+    let own = channel(&cx.network, payer, from.address(), cx.operator, cx.me.address());
+    let Voucher { channel, max_claimable } = voucher.body;
+    let is_money = !cx.funded || max_claimable <= held.unwrap_or_default();
+    let is_ours = voucher.signer == from.address() && channel == own.id(&cx.network);
+    if is_ours && is_money && max_claimable > cx.purse.earned(&from) {
+        cx.record(Event::Earned { node: from, voucher: voucher.into() }, out);
     }
 }

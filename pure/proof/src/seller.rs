@@ -8,7 +8,7 @@ use crate::limits::{
     RESENDS_MAX, SALES_MAX, SALES_PER_SLOT_MAX,
 };
 use crate::machine::Context;
-use crate::recent::Recent;
+use crate::recent::{Recent, paid_late};
 use crate::sale::Sale;
 use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
@@ -181,7 +181,9 @@ impl Seller {
         voucher: &Signed<Voucher>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.client == from) else { return };
+        let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.client == from) else {
+            return paid_late(cx, self.funds.get(&from).copied(), from, voucher, out);
+        };
         // A chunk that is paid already, or was never sent: a late twin.
         let Some((_, worth)) = sale.unpaid.front().filter(|_| index == sale.settled_chunks) else { return };
         let (due, offered) = (worth.saturating_sub(sale.paid), voucher.body.max_claimable);

@@ -5,7 +5,7 @@
 //! the better one counts: by held pay alone, or with the bond as far as [`cover`] reaches.
 
 use crate::parameters::{
-    CHANCE_MIN_Q32, FAULTS_MAX, IDLE_S, LEAGUE_PERMILLE, PROBATION, RISK_HALVES, VALUE_PART, VEST_S,
+    CHANCE_MIN_Q32, FAULTS_MAX, IDLE_S, LEAGUE_PERMILLE, OWN_SHARE_Q32, PROBATION, RISK_HALVES, VALUE_PART, VEST_S,
 };
 use crate::wire::Seen;
 use talkoo_base::{Amount, Unix};
@@ -54,6 +54,12 @@ impl Trust {
     #[must_use]
     pub fn held(&self) -> Amount {
         self.vested[0] + self.vested[1]
+    }
+
+    /// Whether the client's own engine, if it has one, judges before strangers do; `draw` is a number below 2³².
+    #[must_use]
+    pub fn is_own_first(&self, draw: u64) -> bool {
+        self.clean < PROBATION || draw < OWN_SHARE_Q32
     }
 
     /// Chance of an audit of an answer worth `value`, of 2³².

@@ -230,7 +230,7 @@ impl Market {
             self.tally.staked += if lies { value.0 } else { 0 };
             let audited = self.dice.roll() >> 32 < chance_q32;
             self.tally.audited += u64::from(audited);
-            refuted += u128::from(audited && self.refuted(value, lies));
+            refuted += u128::from(audited && self.refuted(&trust, value, lies));
             trust = trust.accepted(value, audited, seen);
         }
         if refuted > 0 {
@@ -283,9 +283,10 @@ impl Market {
 
     /// An audit as `talkoo_proof` does it: one equal word is enough; after another one a second is heard, then the
     /// client's own engine, if it has one, and else both have to differ.
-    fn refuted(&mut self, value: Amount, lies: bool) -> bool {
+    fn refuted(&mut self, trust: &Trust, value: Amount, lies: bool) -> bool {
         let own = self.dice.chance(self.rules.own_permille);
-        if self.rules.self_audit && own {
+        let own_first = self.rules.own_first && trust.is_own_first(self.dice.roll() >> 32);
+        if own && (self.rules.self_audit || own_first) {
             self.fee(value, Who::Outside);
             return lies;
         }

@@ -31,12 +31,14 @@ pub const PRICE: u64 = 1_000;
 /// Which world it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Whether pay is held and a judge takes it, and bonds, from the refuted. Nobody does so today.
+    /// Whether pay is held and a judge takes it, and bonds, from the refuted: on a ledger, for clients with an engine.
     pub judge: bool,
     /// Clients whose own engine has the last word, in thousandths.
     pub own_permille: u64,
     /// Whether clients re-run by themselves whatever is drawn for an audit, instead of asking strangers first.
     pub self_audit: bool,
+    /// Whether they re-run a newcomer's answers by themselves, and a part of the others': `Trust::is_own_first`.
+    pub own_first: bool,
     /// Cost of a re-run, in thousandths of the job's.
     pub phi_permille: u64,
     /// A verifier's bond, in fees.
@@ -60,11 +62,12 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// As the design has it, with its judge, decoys and prepaid prefills.
+    /// As the design has it, with bonds of verifiers, decoys and prepaid prefills.
     pub const DESIGN: Self = Self {
         judge: true,
         own_permille: 1_000,
         self_audit: false,
+        own_first: true,
         phi_permille: 400,
         verifier_bond_fees: 20,
         decoys_permille: 100,
@@ -76,9 +79,10 @@ impl Rules {
         honest_bond: 0,
         hostile_permille: 250,
     };
-    /// Without a judge: audits and convictions, but what was paid stays paid.
-    pub const TODAY: Self =
-        Self { judge: false, verifier_bond_fees: 0, decoys_permille: 0, prepaid: false, ..Self::DESIGN };
+    /// As it runs today.
+    pub const TODAY: Self = Self { verifier_bond_fees: 0, decoys_permille: 0, prepaid: false, ..Self::DESIGN };
+    /// The same without a ledger: audits and convictions, but what was paid stays paid.
+    pub const NO_LEDGER: Self = Self { judge: false, ..Self::TODAY };
 
     /// What a verifier is paid for a job of this price: its cost and half of that again (`proof.md` §7).
     fn fee(&self, value: u128) -> u128 {

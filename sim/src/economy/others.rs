@@ -67,15 +67,17 @@ pub fn steal_prefills(rules: &Rules, jobs: u64) -> Tally {
     tally
 }
 
-/// A verifier that answers with any root instead of working. The client pays for the answer and lets its own engine, if
-/// it has one, decide; then the name is spoilt. What it staked is what the fees are worth.
+/// A verifier that answers with any root instead of working. The client lets its own engine, if it has one, decide before it
+/// pays; then the name is spoilt. An answer costs it the bytes. What it staked is what the fees are worth.
 #[must_use]
 pub fn accuse(seed: u64, rules: &Rules, audits: u64) -> Tally {
     let (mut till, mut tally, mut dice) = (Till::new(), Tally::default(), Dice::new(seed));
     let (fee, bond) = (rules.fee(PRICE.into()), u128::from(rules.verifier_bond_fees));
     for _ in 0..audits {
-        till.pay(Who::Clients, Who::League, fee);
-        if dice.chance(rules.own_permille) {
+        till.pay(Who::League, Who::Outside, fee.div_ceil(1_000));
+        if !dice.chance(rules.own_permille) {
+            till.pay(Who::Clients, Who::League, fee);
+        } else {
             till.pay(Who::League, Who::Outside, rules.entry.into());
             till.pay(Who::League, Who::Clients, fee * bond / 2);
             till.pay(Who::League, Who::Burnt, fee * bond - fee * bond / 2);

@@ -51,7 +51,7 @@ pub(crate) fn bars(title: &str, all: &[Bar]) -> String {
             100.0 * tick
         );
     }
-    for (n, name) in ["by design", "without a judge"].into_iter().enumerate() {
+    for (n, name) in ["by design", "as it runs today"].into_iter().enumerate() {
         let _ = writeln!(s, "<text x=\"{}\" y=\"36\" fill=\"{}\">{name}</text>", 400 + 100 * n, COLOURS[n]);
     }
     frame(780, end + 24, title, &s)

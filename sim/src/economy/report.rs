@@ -186,7 +186,7 @@ fn percent(e: &Estimate) -> String {
 }
 
 fn table(text: &mut String, rows: &[Row]) {
-    text.push_str("| plan | by design | | without a judge | |\n|---|---|---|---|---|\n");
+    text.push_str("| plan | by design | | as it runs today | |\n|---|---|---|---|---|\n");
     for row in rows {
         let (design, today) = (percent(&row.design), percent(&row.today));
         let _ = writeln!(

@@ -8,7 +8,7 @@ use talkoo_proof::limits::DEBT_TOKENS_MAX;
 const TRIAL: (u64, u64) = (16, 20_000);
 
 #[test]
-fn a_lie_loses_by_design_and_pays_without_a_judge() {
+fn a_lie_loses_and_pays_without_a_ledger() {
     let (free, known) = (Plan::FREE_RIDER, Plan { after: 33, chance_permille: 50, ..Plan::FREE_RIDER });
     let plans = [
         free,
@@ -20,8 +20,8 @@ fn a_lie_loses_by_design_and_pays_without_a_judge() {
         Plan { burst: 48, exit_after: 1, bond: 2_000, reports_itself: true, ..known },
     ];
     for plan in plans {
-        let (design, today) = (value(1, &Rules::DESIGN, &plan, TRIAL), value(1, &Rules::TODAY, &plan, TRIAL));
-        assert_eq!((design.verdict(), today.verdict()), ("loses", "**PAYS**"), "{plan:?}: {design:?}, {today:?}");
+        let [today, without] = [Rules::TODAY, Rules::NO_LEDGER].map(|rules| value(1, &rules, &plan, TRIAL));
+        assert_eq!((today.verdict(), without.verdict()), ("loses", "**PAYS**"), "{plan:?}: {today:?}, {without:?}");
     }
 }
 

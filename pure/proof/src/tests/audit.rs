@@ -40,56 +40,56 @@ fn verdicts() {
             "one against, no other",
             &[('V', Other(1))],
             None,
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, keep, falls audited",
+            "draw not CW, (asks V), (different), draw not VCW, paid V 50, accepted V 50, keep, falls audited",
         ),
         case(
             "two that agree against it",
             &[('V', Other(1)), ('U', Other(1))],
             None,
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), keep, refuted W, convicted W, falls audited",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), paid V 50, accepted V 50, paid U 50, accepted U 50, keep, refuted W, convicted W, falls audited",
         ),
         case(
             "two against it that differ",
             &[('V', Other(1)), ('U', Other(2))],
             None,
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), keep, falls audited",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), paid V 50, accepted V 50, paid U 50, accepted U 50, keep, falls audited",
         ),
         case(
             "one against, one for",
             &[('V', Other(1)), ('U', Same)],
             None,
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), accepted W 50 audited, keep, stands audited",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), paid V 50, accepted V 50, accepted W 50 audited, keep, stands audited",
         ),
         case(
             "our own word against the worker's",
             &[('V', Other(1)), ('U', Other(1))],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), (asks own engine), paid V 50, accepted V 50, paid U 50, accepted U 50, keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our own word for the worker",
             &[('V', Other(1)), ('U', Diverged)],
             Some(Same),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (different), (asks own engine), accepted W 50 audited, keep, stands audited, refuted V, convicted V, refuted U, convicted U, (equal)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), (asks own engine), accepted W 50 audited, keep, stands audited, refuted V, convicted V, refuted U, convicted U, (equal)",
         ),
         case(
             "our own word against the worker and its friend",
             &[('V', Other(1)), ('U', Same)],
             Some(Other(1)),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
         ),
         case(
             "a token that no model gives",
             &[('V', Diverged)],
             Some(Diverged),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks own engine), paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our engine fails",
             &[('V', Other(1))],
             Some(Fails),
-            "draw not CW, (asks V), paid V 50, accepted V 50, (different), draw not VCW, (asks own engine), keep, \
-             broken our own engine could not check its answer: out of memory",
+            "draw not CW, (asks V), (different), draw not VCW, (asks own engine), keep, \
+             paid V 50, accepted V 50, broken our own engine could not check its answer: out of memory",
         ),
         case(
             "our engine never answers",
@@ -158,8 +158,8 @@ fn the_same_mistake_of_two_owners_with_one_build_is_the_builds() {
         let told = nodes.deliver(DRAWN);
         told.split_once("(asks own engine), ").unwrap().1.to_owned()
     };
-    let convicted = "keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
-    let quarantined = "keep, quarantine UW, falls audited, (different)";
+    let convicted = "paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
+    let quarantined = "paid V 50, accepted V 50, keep, quarantine UW, falls audited, (different)";
     for (others, want) in [
         (&['W', 'U'][..], quarantined),
         // Builds that differ, or are ours: then it is they, or their machines.
@@ -187,12 +187,29 @@ fn a_client_warns_once_of_a_lease_that_it_had() {
 }
 
 #[test]
+fn our_own_engine_judges_newcomers_first() {
+    // Another build than the one that it knows makes the worker a newcomer.
+    let told = |own: Word| {
+        let mut nodes = Nodes::new(true);
+        nodes.nodes.get_mut(&'C').unwrap().apply(&Event::Refuted(id('W')));
+        nodes.words = [('V', Word::Same), ('C', own)].into();
+        nodes.drawn = [candidate('V')].into();
+        nodes.deliver(DRAWN)
+    };
+    assert_eq!(told(Word::Same), "(asks own engine), accepted W 50 audited, keep, stands audited, (equal)");
+    assert_eq!(told(Word::Other(1)), "(asks own engine), keep, dispute W 40, falls audited, (different)");
+    // Where it fails, strangers are asked.
+    let want = "draw not CW, (asks V), paid V 50, accepted V 50, (equal), accepted W 50 audited, keep, stands audited";
+    assert_eq!(told(Word::Fails), format!("(asks own engine), {want}"));
+}
+
+#[test]
 fn two_verifiers_of_one_owner_are_one_voice() {
     let mut nodes = Nodes::new(false);
     nodes.words = [('V', Word::Other(1)), ('U', Word::Other(1))].into();
     nodes.drawn = [candidate('V'), Candidate { operator: operator('V'), ..candidate('U') }].into();
     let told = nodes.deliver(DRAWN);
-    assert!(told.ends_with("(different), draw not VCW, keep, falls audited"), "{told}");
+    assert!(told.ends_with("(different), draw not VCW, paid V 50, accepted V 50, keep, falls audited"), "{told}");
 }
 
 #[test]
@@ -220,6 +237,11 @@ fn our_own_work_and_a_trusted_streak_are_not_checked_always() {
 
 /// Delivers an answer; V has the order to re-run it.
 fn asked(nodes: &mut Nodes) -> LeaseId {
+    audited(nodes).1
+}
+
+/// The same: the answer's lease, and V's.
+fn audited(nodes: &mut Nodes) -> (LeaseId, LeaseId) {
     let (_, lease) = nodes.lease(ATTEMPT, 'W', 40, DRAWN);
     let mut asked = None;
     for index in 0..2 {
@@ -234,7 +256,7 @@ fn asked(nodes: &mut Nodes) -> LeaseId {
         }
     }
     nodes.check('C', Input::Candidates { lease, nodes: vec![candidate('U')] }, "");
-    asked.unwrap()
+    (lease, asked.unwrap())
 }
 
 /// V's commitment and its answer.
@@ -346,7 +368,7 @@ fn an_answer_that_a_faster_one_replaced_is_still_checked() {
     nodes.check('C', close(RefusalCode::Superseded), "");
     let (commit, other) = answer(&mut nodes, asked, Word::Other(1));
     nodes.check('C', says('V', commit), "V<reveal");
-    let disputed = "paid V 50, accepted V 50, V<pay 0 50, (different), draw not VCW";
+    let disputed = "(different), draw not VCW";
     let out = nodes.check('C', says('V', Message::Answer(Box::new(other))), disputed);
     let Some(Effect::Draw { lease, .. }) = out.last() else { unreachable!() };
     // Once somebody has spoken against it, not even the end of the job ends it.
@@ -354,11 +376,7 @@ fn an_answer_that_a_faster_one_replaced_is_still_checked() {
     let own = Input::Candidates { lease: *lease, nodes: Vec::new() };
     nodes.check('C', own, "re-run own, (asks own engine)");
     let word = verified(Ticket::Own(*lease), Word::Other(1));
-    nodes.check(
-        'C',
-        word,
-        "keep, dispute W 40, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)",
-    );
+    nodes.check('C', word, "paid V 50, accepted V 50, V<pay 0 50, keep, dispute W 40, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)");
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
 }
 
@@ -400,4 +418,26 @@ fn verifiers_are_drawn_by_stake_and_not_by_number() {
         assert!(count.abs_diff(share) < 175, "{counts:?}");
     }
     assert!(drawn(&Digest([255; 32]), &all, bond).is_some() && drawn(&Digest::ZERO, &[], bond).is_none());
+}
+
+#[test]
+fn a_verdict_that_came_late_is_paid_all_the_same() {
+    let mut nodes = Nodes::new(true);
+    let (own, lease) = audited(&mut nodes);
+    let (commit, found) = answer(&mut nodes, lease, Word::Other(1));
+    nodes.check('C', says('V', commit), "V<reveal");
+    nodes.check('C', says('V', Message::Answer(Box::new(found))), "(different), draw not VCW");
+    // The verifier waits no more when the client's own engine has spoken.
+    let late = Refusal::new(RefusalCode::Silent, "late", "");
+    nodes.send('C', 'V', Message::Close { lease, refusal: late });
+    nodes.tell('C', Input::Candidates { lease: own, nodes: Vec::new() });
+    let out = nodes.tell('C', verified(Ticket::Own(own), Word::Other(1)));
+    let pay = out.into_iter().find_map(|effect| match effect {
+        Effect::Send { to, message: message @ Message::Pay { .. } } if to == id('V') => Some(message),
+        _ => None,
+    });
+    let pay = pay.unwrap();
+    nodes.check('V', says('C', pay.clone()), "earned C 50");
+    nodes.check('V', says('C', pay.clone()), "");
+    nodes.check('V', says('X', pay), "");
 }

@@ -9,13 +9,15 @@ mod seller;
 mod trust;
 
 use crate::Channel;
+use crate::Seen;
+use crate::parameters::PROBATION;
 use crate::{Candidate, Chunk, Effect, Event, Input, Kept, Message, Notice, Order, Proof, Setup, Terms, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Address, Attempt, AuditPolicy, Digest, Finish, GenerateParams, JobId, LeaseId, Mono, Network, NodeId, Now, Price,
-    Refusal, RefusalCode, SecretKey, Signed, Tier, Unix, Work,
+    Address, Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, JobId, LeaseId, Mono, Network, NodeId, Now,
+    Price, Refusal, RefusalCode, SecretKey, Signed, Tier, Unix, Work,
 };
 
 /// The client, its worker, two verifiers, a stranger.
@@ -123,7 +125,20 @@ impl Nodes {
             let operator = operator(name);
             (name, Proof::new(Setup { me, operator, network: net(), signer, build, entropy, own_audits, funded }))
         };
-        let nodes = NAMES.into_iter().map(proof).collect();
+        let mut nodes: BTreeMap<char, Proof> = NAMES.into_iter().map(proof).collect();
+        // The client knows its worker: on probation its own engine would judge first.
+        let build = Digest([if others.contains(&'W') { 8 } else { 9 }; 32]);
+        let seen = Some(Seen { at: now(0).unix, build, bond: Amount::ZERO });
+        let known = Event::Account {
+            node: id('W'),
+            signed: Amount::ZERO,
+            deserved: Amount::ZERO,
+            clean: PROBATION,
+            refuted: false,
+            vested: [Amount::ZERO; 2],
+            seen,
+        };
+        nodes.get_mut(&'C').unwrap().apply(&known);
         let (words, drawn) = (BTreeMap::new(), VecDeque::new());
         Self { nodes, at: 0, words, drawn, kept: None, told: Vec::new() }
     }
