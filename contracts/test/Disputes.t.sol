@@ -367,6 +367,19 @@ contract DisputesTest is Vaults {
         vm.assertEq(staking.credit(dave), 4_700);
     }
 
+    function test_who_lapsed_has_no_share() public {
+        bond(1_000_000);
+        ask(0);
+        answer(0);
+        skip(ANSWER_S);
+        judge.lapse(words, asker);
+        OutputFinding memory finding;
+        finding.beneficiary = alice;
+        judge.convictOutput(words, signatures, finding);
+        vm.assertEq(staking.credit(alice), 4_700);
+        vm.assertEq(staking.credit(dave), 0);
+    }
+
     function seize(uint256 index) private {
         uint256[] memory indices = new uint256[](1);
         indices[0] = index;

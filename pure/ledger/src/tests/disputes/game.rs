@@ -276,10 +276,10 @@ fn a_game_ends_with_one_number() {
     assert_eq!(chain.case(&worker).0, Turn::Guilty);
     assert_eq!(chain.credit_at_judge(CHALLENGER), DISPUTE_BOND);
     let guilt = chain.ask(DISPUTES_AT, &IDisputes::guiltsCall { lease: worker.lease });
-    // 5 tokens at 1 and 34 at 2; whose case it was gets the share, whoever the finding names.
+    // 5 tokens at 1 and 98 at 2; whose case it was gets the share, whoever the finding names.
     assert_eq!((guilt.operator, guilt.beneficiary), (address(OPERATOR), address(CHALLENGER)));
-    assert_eq!(guilt.refund, U256::from(73));
-    // 730 / 0.03 of a bond of 10^9 is less than a ten-thousandth of it.
+    assert_eq!(guilt.refund, U256::from(201));
+    // 2,010 / 0.03 of a bond of 10^9 is less than a ten-thousandth of it.
     let stake = chain.ask(STAKING_AT, &IStaking::stakesCall { operator: address(OPERATOR) });
     assert_eq!(stake.bonded, VALIDATOR_BOND_MIN - VALIDATOR_BOND_MIN / 10_000);
     let share = chain.ask(STAKING_AT, &IStaking::creditCall { account: address(CHALLENGER) });

@@ -15,8 +15,8 @@ use alloy_sol_types::{SolCall, SolError, SolEvent};
 use std::collections::BTreeMap;
 use talkoo_base::GenerateParams;
 use talkoo_exact::Model;
-use talkoo_exact::steps::{Name, Place, Stage};
-use worker::{CHALLENGER, Lie, PROMPT, UNITS, Worker};
+use talkoo_exact::steps::{Name, OUT_OF_RANGE, Place, Stage};
+use worker::{CHALLENGER, Lie, PROMPT, UNITS, Worker, leaf};
 
 const WRONG_ROOT: [u8; 4] = IReferee::WrongRoot::SELECTOR;
 
@@ -160,13 +160,37 @@ fn one_false_byte_of_a_state_convicts() {
 }
 
 #[test]
+fn a_state_is_that_of_its_place_and_its_numbers_are_the_nodes_word() {
+    let (mut chain, output) = (Chain::of(&beginning().genesis()), Name::out(Place::Output));
+    let worker = Worker::new(game::wide(), params(), Lie::None);
+    let honest = worker.state_finding((40, 1), output, 40);
+    refused::<IDisputes::NothingWrong>(&chain.attempt(&worker.convict_state(honest.clone())), "before");
+    let vector = worker.steps(40, 1).vector(output);
+    let found = StateFinding { leaf: leaf(output, &vector, 0), ..honest.clone() };
+    refused::<IDisputes::WrongClaim>(&chain.attempt(&worker.convict_state(found)), "another leaf");
+    let mut found = honest.clone();
+    found.roots.roots[0].0[0] ^= 1;
+    refused::<IDisputes::WrongSigner>(&chain.attempt(&worker.convict_state(found)), "another root");
+    // The chunk after it has as many states.
+    let other = worker.state_finding((72, 1), output, 40);
+    let found = StateFinding { chunk: other.chunk, state: other.state, siblings: other.siblings, ..honest };
+    refused::<IDisputes::WrongClaim>(&chain.attempt(&worker.convict_state(found)), "a state of another chunk");
+}
+
+#[test]
 fn a_false_token_convicts() {
     let (mut chain, model) = (Chain::of(&beginning().genesis()), model(1, false));
     let (place, layer) = (33, model.layers.len() - 1);
     let drawn = |token| Name::of(Place::Sampler, Stage::Out, token);
     let spot = (PROMPT - 1 + place, layer);
-    let truth = Worker::new(model.clone(), params(), Lie::None).tokens[place];
+    let honest = Worker::new(model.clone(), params(), Lie::None);
+    let truth = honest.tokens[place];
     let token = if truth == 0 { 1 } else { 0 };
+    let other = honest.finding(spot, drawn(token), 0, 0);
+    refused::<IDisputes::WrongClaim>(&chain.attempt(&honest.convict(other)), "a token that it did not say");
+    let mut denied = honest.finding(spot, drawn(truth), 0, 0);
+    denied.claim.claimed = 0;
+    refused::<IDisputes::WrongClaim>(&chain.attempt(&honest.convict(denied)), "that its token is not the one");
     let worker = Worker::new(model.clone(), params(), Lie::Token(place, token));
     convicted(&chain.attempt(&worker.convict(worker.finding(spot, drawn(token), 0, 0))), "not the one drawn");
     // One that is in no vocabulary cannot even be asked about.
@@ -178,6 +202,9 @@ fn a_false_token_convicts() {
     convicted(&chain.attempt(&worker.convict_output(worker.output_finding(7))), "another output");
     let outcome = chain.attempt(&worker.convict_output(worker.output_finding(8)));
     refused::<IDisputes::NothingWrong>(&outcome, "the token after it");
+    let elsewhere = OutputFinding { chunk: worker.chunk(1), ..worker.output_finding(1) };
+    let outcome = chain.attempt(&worker.convict_output(elsewhere));
+    refused::<IReferee::LeafOutOfRange>(&outcome, "a token of another chunk");
 }
 
 #[test]
@@ -185,13 +212,18 @@ fn a_vector_denied_and_a_range_error_convict() {
     let mut chain = Chain::of(&beginning().genesis());
     let worker = Worker::new(model(1, false), params(), Lie::None);
     let last = worker.layers() - 1;
-    let query = Name::out(Place::Query);
-    let found = worker.finding((3, 0), query, 1, 0);
-    let end = i128::MIN.wrapping_sub(found.claim.claimed);
-    convicted(&chain.attempt(&worker.convict(worker.finding((3, 0), query, 1, end))), "a run would have ended");
+    // Gates and ups whose product leaves its range, as the program itself finds.
+    let mut steps = worker.steps(3, 0);
+    for place in [Place::Gate, Place::Up] {
+        let length = steps.program().length(Name::out(place));
+        steps.agree(Name::out(place), vec![1 << 39; length]);
+    }
+    let found = worker.finding_in(steps, Name::out(Place::Product), 0, 0);
+    assert_eq!(found.claim.claimed, OUT_OF_RANGE);
+    convicted(&chain.attempt(&worker.convict(found)), "a run would have ended");
     // Position, layer, vector, and whether the program has it.
     let cases = [
-        (3, 0, query.number(), true),
+        (3, 0, Name::out(Place::Query).number(), true),
         (3, 0, Name::of(Place::Row, Stage::Out, 3).number(), true),
         (3, 0, Name::of(Place::Row, Stage::Out, 2).number(), false),
         (3, 0, Name::of(Place::Query, Stage::Out, 1).number(), false),
@@ -217,6 +249,10 @@ fn a_vector_denied_and_a_range_error_convict() {
     let name = Name::of(Place::Sampler, Stage::Max, 0);
     let outcome = chain.attempt(&worker.convict(worker.finding((PROMPT, last), name, 0, 1)));
     refused::<IDisputes::NotInProgram>(&outcome, "a penalty");
+    let roots = worker.said(PROMPT, last, &[(name.number(), B256::ZERO)]);
+    let (manifest, beneficiary) = (worker.manifest(), address(CHALLENGER));
+    let outcome = chain.attempt(&worker.convict_missing(MissingFinding { roots, index: 0, manifest, beneficiary }));
+    refused::<IDisputes::NotInProgram>(&outcome, "a penalty and no draw");
 }
 
 #[test]
@@ -238,14 +274,7 @@ fn a_claim_that_is_nobodys_word_is_refused() {
         ("another vector", (at, 0), RESIDUAL, 0, |c| c.finding.claim.vector += 1 << 40, NotSaid::SELECTOR),
         ("another element", (at, 0), RESIDUAL, 3, |c| c.finding.claim.claimed += 1, WrongClaim::SELECTOR),
         ("another state", (at, 1), RESIDUAL, 0, |c| c.finding.claim.state.0[0] ^= 1, WRONG_ROOT),
-        (
-            "the state of another chunk",
-            (at, 1),
-            RESIDUAL,
-            0,
-            |c| c.finding.chunk.index = 1,
-            IReferee::WrongLength::SELECTOR,
-        ),
+        ("the state of another chunk", (at, 1), RESIDUAL, 0, |c| c.finding.chunk.index = 1, WRONG_ROOT),
         ("a state where none is", (at, 0), RESIDUAL, 0, |c| c.finding.claim.state.0[0] ^= 1, WrongClaim::SELECTOR),
         ("an earlier state", (at, 1), SCORES, 2, |c| c.finding.claim.state.0[0] ^= 1, WRONG_ROOT),
         ("another input", (at, 1), SCORES, 2, |c| c.finding.claim.inputs[0].root.0[0] ^= 1, WrongClaim::SELECTOR),

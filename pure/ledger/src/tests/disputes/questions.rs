@@ -26,7 +26,7 @@ const NUMBERS: usize = 5;
 fn what_an_honest_worker_could_not_answer_is_no_question() {
     type Change = fn(&mut IDisputes::askCall);
     let cases: &[(&str, usize, Change, [u8; 4])] = &[
-        ("a chunk behind the last", CHUNK, |c| c.question.chunk = 2, LeafOutOfRange::SELECTOR),
+        ("a chunk behind the last", CHUNK, |c| c.question.chunk = 4, LeafOutOfRange::SELECTOR),
         ("a chunk of another count", CHUNK, |c| c.question.count += 1, WrongQuestion::SELECTOR),
         ("nodes below the leaves", CHUNK, |c| c.question.down = 9, WrongQuestion::SELECTOR),
         ("another root of states", STATES, |c| c.question.root.0[0] ^= 1, WrongQuestion::SELECTOR),
@@ -85,6 +85,21 @@ fn flipped(bytes: &[u8]) -> alloy_primitives::Bytes {
 }
 
 #[test]
+fn what_the_node_denied_is_not_asked_about() {
+    let mut chain = Chain::of(&beginning().genesis());
+    let worker = Worker::new(wide(), params(), Lie::None);
+    let [.., one] = moves(&worker);
+    let vector = one.question.vectors[0];
+    let mut asked = |root: B256| {
+        let support = Support { roots: worker.said(7, 1, &[(vector, root)]), ..one.support.clone() };
+        let question = Question { root, ..one.question.clone() };
+        chain.attempt_at(DISPUTE_QUESTIONS_AT, &worker.ask(B256::ZERO, question, support))
+    };
+    assert!(asked(one.question.root).success);
+    super::refused::<WrongQuestion>(&asked(B256::ZERO), "a root of zero");
+}
+
+#[test]
 fn an_order_of_another_kind_is_not_judged() {
     let mut chain = Chain::of(&beginning().genesis());
     for (what, lie) in [("float", Lie::Float), ("an audit", Lie::Audit)] {
@@ -93,6 +108,10 @@ fn an_order_of_another_kind_is_not_judged() {
         let outcome = chain.attempt(&worker.ask(B256::ZERO, first.question, first.support));
         super::refused::<NotJudged>(&outcome, what);
     }
+    let worker = Worker::new(wide(), params(), Lie::Stranger);
+    let [first, ..] = moves(&worker);
+    let outcome = chain.attempt(&worker.ask(B256::ZERO, first.question, first.support));
+    super::refused::<NotOneLease>(&outcome, "an order to another node");
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub(super) const NODE: u8 = 7;
 pub(super) const CHALLENGER: u8 = 4;
 
 pub(super) const PROMPT: usize = 5;
-/// Two chunks.
-pub(super) const UNITS: usize = 34;
+/// Three whole chunks, of which two have as many states, and one of two tokens.
+pub(super) const UNITS: usize = 98;
 const SALTS: [Digest; 2] = [Digest([0x51; 32]), Digest([0x52; 32])];
 const CHUNK: usize = 32;
 
@@ -46,6 +46,8 @@ pub(super) enum Lie {
     Float,
     /// None, but the request is an audit's.
     Audit,
+    /// None, but the request is to another node.
+    Stranger,
 }
 
 /// By layer and position: residual, keys and values.
@@ -61,6 +63,8 @@ pub(super) struct Worker {
     past: Past,
     /// By position and layer.
     pub(super) states: Vec<Vec<Vec<u8>>>,
+    /// Of these.
+    digests: Vec<Vec<Digest>>,
     pub(super) words: Words,
     pub(super) signatures: Signatures,
     pub(super) id: B256,
@@ -126,13 +130,14 @@ impl Worker {
         let mut states = Self::states_of(&model, &past);
         let (mut traced, mut told) = (tokens.clone(), tokens);
         match lie {
-            Lie::None | Lie::Float | Lie::Audit => {}
+            Lie::None | Lie::Float | Lie::Audit | Lie::Stranger => {}
             Lie::State(position, layer, byte) => states[position][layer][byte] ^= 1,
             Lie::Long(position, layer) => states[position][layer].push(0),
             Lie::Token(i, token) => (traced[i], told[i]) = (token, token),
             Lie::Output(i) => told[i] = (told[i] + 1) % 40,
         }
         let tree = ModelTree::of(&model);
+        let digests = states.iter().map(|layers| layers.iter().map(|state| sha256(&[state])).collect()).collect();
         let mut worker = Self {
             model,
             tree,
@@ -142,6 +147,7 @@ impl Worker {
             told,
             past,
             states,
+            digests,
             words: Words::default(),
             signatures: Signatures::default(),
             id: B256::ZERO,
@@ -191,7 +197,7 @@ impl Worker {
             audit: AuditPolicy::Drawn,
             price: talkoo_base::Price { input: 1_000_000, output: 2_000_000 },
             deadline: Unix(1_700_000_600),
-            worker: ours(address(NODE)),
+            worker: ours(address(if lie == Lie::Stranger { CHALLENGER } else { NODE })),
             channel,
         };
         self.words.request = (&order).into();
@@ -258,7 +264,7 @@ impl Worker {
 
     /// Digests of the states of a chunk.
     pub(super) fn digests(&self, chunk: usize) -> Vec<Digest> {
-        self.states[Self::positions(chunk)].iter().flatten().map(|state| sha256(&[state])).collect()
+        self.digests[Self::positions(chunk)].concat()
     }
 
     pub(super) fn state_leaves(&self, chunk: usize) -> Vec<Digest> {
@@ -331,8 +337,16 @@ impl Worker {
 
     /// What is said of element `index` of a vector, `more` than it is, as a finding.
     pub(super) fn finding(&self, (position, layer): (usize, usize), name: Name, index: usize, more: i128) -> Finding {
-        let mut steps = self.steps(position, layer);
+        self.finding_in(self.steps(position, layer), name, index, more)
+    }
+
+    /// The same where other vectors are said to be as in `steps`.
+    pub(super) fn finding_in(&self, mut steps: Steps<'_>, name: Name, index: usize, more: i128) -> Finding {
+        let program = *steps.program();
+        let (position, layer) = (program.position, program.layer);
         let mut vector = steps.vector(name).to_vec();
+        // One that ends with a range error is told whole all the same.
+        vector.resize(program.length(name), 0);
         vector[index] = vector[index].wrapping_add(more);
         steps.agree(name, vector.clone());
         let (mut claim, witness) = question(&mut steps, name, index, &self.tree);
@@ -412,7 +426,7 @@ pub(super) fn leaves(name: Name, vector: &[i128]) -> Vec<Digest> {
     vector.chunks(32).map(|part| merkle::leaf("talkoo/vector/1", &bytes(part))).collect()
 }
 
-fn leaf(name: Name, vector: &[i128], number: usize) -> Opening {
+pub(super) fn leaf(name: Name, vector: &[i128], number: usize) -> Opening {
     let elements = vector.chunks(32).nth(number).expect("there is such a leaf");
     Opening {
         input: 0,
