@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use talkoo_exact::Model;
 use talkoo_exact::limits::BLOCK;
-use talkoo_exact::steps::{Draw, Name, OUT_OF_RANGE, Program, Stage};
+use talkoo_exact::steps::{Draw, Name, OUT_OF_RANGE, Place, Program, Stage};
 use talkoo_proof::dispute::{Finding, Question, Shape};
 
 /// What the words are about.
@@ -76,6 +76,9 @@ impl Sight<'_> {
 
     /// A vector, perhaps one element of it.
     fn vector(&self, position: usize, layer: usize, name: Name, index: Option<usize>) -> String {
+        if (name.place, name.stage) == (Place::Sampler, Stage::Out) {
+            return format!("whether token {} is drawn (1 or 0)", name.sub);
+        }
         let mut text = format!("{:?}", name.place);
         if name.stage == Stage::Sums {
             let rows = self.length(position, layer, Name::out(name.place));
