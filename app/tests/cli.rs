@@ -93,6 +93,8 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
         (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
         (&["status"], 1, "disconnected", "no node runs", "up`"),
         (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
+        (&["dispute", "show", "liar"], 2, "malformed", "<ID>", "--help"),
+        (&["dispute", "list"], 1, "disconnected", "no node runs", "up`"),
         (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
         (&["batch", "x", "--nodes", "0"], 2, "malformed", "--nodes", "--help"),
         (&["up", "--api", "0.0.0.0:0"], 2, "malformed", "other machines", "--api-public"),
@@ -126,6 +128,7 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
         (&["join", at], "disconnected", "this node itself", "--listen".into()),
         (&["rm", "smollm2"], "unknown_model", "no model", command("ls")),
         (&["job", "show", "77", "--follow"], "unknown_id", "no job", command("job ls")),
+        (&["dispute", "show", "77"], "unknown_id", "no dispute", command("dispute list")),
         (&["batch", batch.to_str().unwrap()], "unknown_model", "not here", command("pull smollm2")),
         (&["join", "/ip4/127.0.0.1/tcp/1"], "disconnected", "nothing listens there", "--listen".into()),
         (&["join", "/ip4/127.0.0.1.1"], "malformed", "is not a multiaddress (", "/p2p/".into()),
@@ -136,6 +139,7 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
         assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
         assert!(error["hint"].as_str().unwrap().contains(&hint), "{args:?}: {error}");
     }
+    assert_eq!(folder.json(&["dispute", "list"]), json!({"disputes": []}));
     assert_eq!(folder.json(&["down"]), json!({"stopped": true}));
 }
 
