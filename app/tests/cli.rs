@@ -88,7 +88,7 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     let damaged = std::env::temp_dir().join(format!("talkoo-cli-{}.receipt", std::process::id()));
     std::fs::write(&damaged, LINE).unwrap();
     let damaged_name = damaged.to_str().unwrap();
-    let cases: [(&[&str], i32, &str, &str, &str); 9] = [
+    let cases: [(&[&str], i32, &str, &str, &str); 11] = [
         (&["job", "show", ""], 2, "malformed", "id is missing", "job ls"),
         (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
         (&["status"], 1, "disconnected", "no node runs", "up`"),
@@ -123,7 +123,7 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
     std::fs::write(&batch, LINE).unwrap();
     let ours = folder.json(&["invite"]);
     let (code, at) = (ours["code"].as_str().unwrap(), ours["at"][0].as_str().unwrap());
-    let cases: [(&[&str], &str, &str, String); 7] = [
+    let cases: [(&[&str], &str, &str, String); 8] = [
         (&["join", code], "malformed", "this node's own", "another node".into()),
         (&["join", at], "disconnected", "this node itself", "--listen".into()),
         (&["rm", "smollm2"], "unknown_model", "no model", command("ls")),

@@ -45,6 +45,7 @@ pub(crate) fn run() -> Result<()> {
         check_file(&file.to_string_lossy(), &text, &mut broken);
     }
     check_graph(&mut broken)?;
+    check_attacks(&files, &mut broken)?;
     for (path, _, why) in LONG {
         if !Path::new(path).exists() {
             broken.push(format!("{path} is listed as an exception ({why}) and is gone"));
@@ -57,6 +58,23 @@ pub(crate) fn run() -> Result<()> {
         bail!("{} house rules are broken", broken.len());
     }
     println!("tidy: {} files are in order", files.len());
+    Ok(())
+}
+
+/// The tests that the page of attacks names exist.
+fn check_attacks(files: &[PathBuf], broken: &mut Vec<String>) -> Result<()> {
+    const PAGE: &str = "docs/ATTACKS.md";
+    let read =
+        |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+    let rust = files.iter().filter(|file| file.extension().is_some_and(|e| e == "rs"));
+    let sources = rust.map(read).collect::<Result<String>>()?;
+    for (number, line) in (1..).zip(read(&PAGE.into())?.lines()) {
+        let last = line.trim_end_matches('|').rsplit('|').next().filter(|_| line.starts_with('|')).unwrap_or_default();
+        let names = last.split('`').skip(1).step_by(2);
+        for name in names.filter(|name| !sources.contains(&format!("fn {name}("))) {
+            broken.push(format!("{PAGE}:{number}: there is no test `{name}`"));
+        }
+    }
     Ok(())
 }
 
