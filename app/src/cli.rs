@@ -1,6 +1,7 @@
 //! The command line. Every flag has its one home here.
 
 mod demo;
+mod dispute;
 mod engine;
 mod kv;
 mod ledger;
@@ -9,6 +10,7 @@ mod sampling;
 mod wishes;
 
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
+pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Look at disputes: what became of workers that our engine refuted.
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),

@@ -88,11 +88,13 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     let damaged = std::env::temp_dir().join(format!("talkoo-cli-{}.receipt", std::process::id()));
     std::fs::write(&damaged, LINE).unwrap();
     let damaged_name = damaged.to_str().unwrap();
-    let cases: [(&[&str], i32, &str, &str, &str); 9] = [
+    let cases: [(&[&str], i32, &str, &str, &str); 11] = [
         (&["job", "show", ""], 2, "malformed", "id is missing", "job ls"),
         (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
         (&["status"], 1, "disconnected", "no node runs", "up`"),
         (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
+        (&["dispute", "show", "liar"], 2, "malformed", "<ID>", "--help"),
+        (&["dispute", "list"], 1, "disconnected", "no node runs", "up`"),
         (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
         (&["batch", "x", "--nodes", "0"], 2, "malformed", "--nodes", "--help"),
         (&["up", "--api", "0.0.0.0:0"], 2, "malformed", "other machines", "--api-public"),
@@ -121,11 +123,12 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
     std::fs::write(&batch, LINE).unwrap();
     let ours = folder.json(&["invite"]);
     let (code, at) = (ours["code"].as_str().unwrap(), ours["at"][0].as_str().unwrap());
-    let cases: [(&[&str], &str, &str, String); 7] = [
+    let cases: [(&[&str], &str, &str, String); 8] = [
         (&["join", code], "malformed", "this node's own", "another node".into()),
         (&["join", at], "disconnected", "this node itself", "--listen".into()),
         (&["rm", "smollm2"], "unknown_model", "no model", command("ls")),
         (&["job", "show", "77", "--follow"], "unknown_id", "no job", command("job ls")),
+        (&["dispute", "show", "77"], "unknown_id", "no dispute", command("dispute list")),
         (&["batch", batch.to_str().unwrap()], "unknown_model", "not here", command("pull smollm2")),
         (&["join", "/ip4/127.0.0.1/tcp/1"], "disconnected", "nothing listens there", "--listen".into()),
         (&["join", "/ip4/127.0.0.1.1"], "malformed", "is not a multiaddress (", "/p2p/".into()),
@@ -136,6 +139,7 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
         assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
         assert!(error["hint"].as_str().unwrap().contains(&hint), "{args:?}: {error}");
     }
+    assert_eq!(folder.json(&["dispute", "list"]), json!({"disputes": []}));
     assert_eq!(folder.json(&["down"]), json!({"stopped": true}));
 }
 

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import "./Integers.sol";
-import {elementAt} from "./Openings.sol";
-import {BLOCK, Claim, Kind, Model, Place, SEGMENT, Stage, Witness} from "./Claims.sol";
+import {elementAt, littleAt} from "./Openings.sol";
+import {BLOCK, Claim, Kind, Model, Place, SEGMENT, Spot, Stage, Tensor, Witness} from "./Claims.sol";
 import {Programs} from "./Programs.sol";
 
 /// @title Recomputes one element of attention (rule 8 of docs/EXACT.md), of the draw (10) or of a log probability (17)
@@ -30,6 +30,34 @@ contract AttentionReferee is Programs {
         return _check(c, w);
     }
 
+    /// @notice The model's layers, the length of a vector, and whether there is one; the manifest is opened against the
+    /// model root, and the layer is one of the model's.
+    function measure(Spot calldata spot, Tensor calldata manifest)
+        external
+        pure
+        returns (uint256 layers, uint256 length, bool exists)
+    {
+        Model memory m = openAt(spot, manifest);
+        (layers, exists) = (m.layers, has(m));
+        if (exists) length = lengthOf(m, spot.vector);
+    }
+
+    /// @notice What a state's bytes say element `index` of Output or Row is; whether the state is as long as one is.
+    function stated(Spot calldata spot, uint256 index, Tensor calldata manifest, bytes calldata state)
+        external
+        pure
+        returns (int256 value, bool isWhole)
+    {
+        Model memory m = openAt(spot, manifest);
+        isWhole = state.length == stateLength(m);
+        if (!isWhole) return (0, false);
+        bool known = has(m) && m.stage == Stage.Out && (m.place == Place.Output || m.place == Place.Row);
+        require(known, UnknownVector(spot.vector));
+        uint256 length = lengthOf(m, spot.vector);
+        require(index < length, IndexOutOfRange(index, length));
+        value = m.place == Place.Row ? _cached(state, m, index) : littleAt(state, 8 * index, 8);
+    }
+
     function _element(Claim calldata c, Witness calldata w, Model memory m) internal pure override returns (int256) {
         Kind kind = kindOf(m.place);
         if (kind == Kind.Logprobs) return _logprob(c, w, m);
@@ -48,7 +76,8 @@ contract AttentionReferee is Programs {
         if (s == Stage.Total) return _fold(c, w, m, Stage.Weights, _before(m, 0));
         if (s == Stage.Exponent) {
             if (m.index < _first(m)) return _before(m, NO_EXPONENT);
-            int256 exponent = elementOf(c, w, _rowOf(m.index), _exponentAt(m, 1, _group(m, sub)));
+            _checkRow(c, w, m);
+            int256 exponent = _rowAt(c, w, m, _exponentAt(m, 1, _group(m, sub)));
             return SignedMath.max(_before(m, NO_EXPONENT), exponent);
         }
         if (s == Stage.Aligned) return _aligned(c, w, m);
@@ -103,14 +132,15 @@ contract AttentionReferee is Programs {
     /// The score of a head (sub) with a position (index), times C.
     function _score(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256) {
         if (m.index < _first(m)) return UNSEEN;
+        _checkRow(c, w, m);
         uint256 blocks = m.dim / BLOCK;
         uint256 group = _group(m, m.sub);
         int256 dot = 0;
         for (uint256 b = 0; b < blocks; b++) {
-            int256 mantissa = elementOf(c, w, _rowOf(m.index), _mantissaAt(m, 0, group, b));
+            int256 mantissa = _rowAt(c, w, m, _mantissaAt(m, 0, group, b));
             dot += mantissa * _dot(c, w, m, m.sub * blocks + b, group * blocks + b);
         }
-        int256 exponent = elementOf(c, w, _rowOf(m.index), _exponentAt(m, 0, group)) - 30;
+        int256 exponent = _rowAt(c, w, m, _exponentAt(m, 0, group)) - 30;
         exponent += bitLength(last(c, w, m, nameOf(Place.QueryCodes, Stage.Max, m.sub)));
         return scoreOf(dot, exponent, m.scale);
     }
@@ -122,10 +152,19 @@ contract AttentionReferee is Programs {
         returns (int256 sum)
     {
         bytes calldata q = blockOf(c, w, nameOf(Place.QueryCodes, Stage.Out, 0), query);
-        bytes calldata k = blockOf(c, w, _rowOf(m.index), key);
+        if (m.index == m.position) {
+            bytes calldata k = blockOf(c, w, nameOf(Place.Row, Stage.Out, m.position), key);
+            for (uint256 i = 0; i < BLOCK; i++) {
+                unchecked {
+                    sum += elementAt(q, i) * elementAt(k, i);
+                }
+            }
+            return sum;
+        }
+        (, uint256 from, uint256 size) = _cachedAt(m, BLOCK * key);
         for (uint256 i = 0; i < BLOCK; i++) {
             unchecked {
-                sum += elementAt(q, i) * elementAt(k, i);
+                sum += elementAt(q, i) * littleAt(w.state, from + i * size, size);
             }
         }
     }
@@ -133,23 +172,25 @@ contract AttentionReferee is Programs {
     /// A position's weight (index) of a head and block (sub), aligned to the largest value exponent.
     function _aligned(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256) {
         if (m.index < _first(m)) return 0;
+        _checkRow(c, w, m);
         uint256 head = m.sub / (m.dim / BLOCK);
         uint256 group = _group(m, head);
         uint256 place = _mantissaAt(m, 1, group, m.sub % (m.dim / BLOCK));
         int256 apart = last(c, w, m, _of(Stage.Exponent, head));
-        apart -= elementOf(c, w, _rowOf(m.index), _exponentAt(m, 1, group));
+        apart -= _rowAt(c, w, m, _exponentAt(m, 1, group));
         int256 weight = elementOf(c, w, _of(Stage.Weights, head), m.index);
-        return rsh(weight * elementOf(c, w, _rowOf(m.index), place), apart);
+        return rsh(weight * _rowAt(c, w, m, place), apart);
     }
 
     /// The running sum of a segment for a head and dimension (sub) after a position (index).
     function _partial(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256) {
         uint256 sub = m.sub;
+        _checkRow(c, w, m);
         int256 weight = elementOf(c, w, _of(Stage.Aligned, sub / BLOCK), m.index);
         weight = SignedMath.min(rsh(weight, _shift(c, w, m, sub, m.index / SEGMENT)), 65_535);
         uint256 code = m.kvHeads * m.dim + _group(m, sub / m.dim) * m.dim + sub % m.dim;
         int256 before = m.index % SEGMENT == 0 ? int256(0) : m.previous;
-        return before + weight * elementOf(c, w, _rowOf(m.index), code);
+        return before + weight * _rowAt(c, w, m, code);
     }
 
     /// The shift of a segment's weights.
@@ -174,8 +215,34 @@ contract AttentionReferee is Programs {
         return nameOf(Place.Attention, s, sub);
     }
 
-    function _rowOf(uint256 position) private pure returns (uint64) {
-        return nameOf(Place.Row, Stage.Out, position);
+    /// Of an earlier position than the own one, the row is in a state.
+    function _checkRow(Claim calldata c, Witness calldata w, Model memory m) private pure {
+        if (m.index < m.position) checkState(c, w, m);
+    }
+
+    /// Element `i` of the row of position `index`; {_checkRow} goes before.
+    function _rowAt(Claim calldata c, Witness calldata w, Model memory m, uint256 i) private pure returns (int256) {
+        if (m.index < m.position) return _cached(w.state, m, i);
+        return elementOf(c, w, nameOf(Place.Row, Stage.Out, m.position), i);
+    }
+
+    /// Element `i` of the row in a state's bytes.
+    function _cached(bytes calldata state, Model memory m, uint256 i) private pure returns (int256 value) {
+        (Stage s, uint256 from, uint256 size) = _cachedAt(m, i);
+        value = littleAt(state, from, size);
+        if (s == Stage.Mantissas) value &= 0xffff;
+    }
+
+    /// Where that element is.
+    function _cachedAt(Model memory m, uint256 i) private pure returns (Stage s, uint256 from, uint256 size) {
+        uint256 each;
+        (s, i, each) = rowPart(m, i);
+        (uint256 code, uint256 mantissas) = (m.fine ? 2 : 1, m.dim / BLOCK * 2);
+        from = 8 * m.embedding + i / (each / m.kvHeads) * (4 + mantissas + m.dim * code);
+        i %= each / m.kvHeads;
+        if (s == Stage.Out) return (s, from + 4 + mantissas + i * code, code);
+        if (s == Stage.Mantissas) return (s, from + 4 + 2 * i, 2);
+        return (s, from, 4);
     }
 
     /// The key-value head of a query head.

@@ -85,7 +85,8 @@ struct Input {
 }
 
 /// What two sides disagree about: one element, all it follows from being agreed. The dispute game names it.
-/// @param state digest of the state that an element of Residual or of an earlier Row is read from; zero if none
+/// @param state digest of the state that an element of Residual is read from (of the layer below), or the row of an earlier
+/// position (of this layer); zero if none
 /// @param token the token at the position
 /// @param output number of the output token
 /// @param ends the last token that top-k keeps, the last one kept at all, the one after it
@@ -117,6 +118,14 @@ struct Opening {
     uint32 leaf;
     bytes elements;
     bytes32[] siblings;
+}
+
+/// A vector of one layer and position of a model's program.
+struct Spot {
+    bytes32 modelRoot;
+    uint32 layer;
+    uint32 position;
+    uint64 vector;
 }
 
 /// The manifest, or gains, whole.

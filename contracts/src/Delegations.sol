@@ -74,10 +74,15 @@ contract Delegations is IDelegations, Records {
         _end(msg.sender, nodeKey);
     }
 
-    /// @notice The caller voids a delegation that it signed and nobody has granted yet.
+    /// @notice The caller voids a delegation that it signed and nobody has granted yet. It stays in the history as one
+    /// that ended now: what its key has just done, it did for its owner.
     function voidUnused(Delegation calldata delegation) external {
         require(delegation.owner == msg.sender, InvalidSignature(delegation.owner));
-        isUsed[getDigest(delegation)] = true;
+        bytes32 digest = getDigest(delegation);
+        require(!isUsed[digest], AlreadyUsed(digest));
+        isUsed[digest] = true;
+        uint40 now_ = uint40(block.timestamp);
+        grants[msg.sender].push(Grant(delegation.nodeKey, delegation.roles, now_, now_));
     }
 
     /// @notice Replaces the caller's key `from` by that of a new delegation in one step.
@@ -110,6 +115,11 @@ contract Delegations is IDelegations, Records {
     /// @notice All grants of an owner, the oldest first.
     function history(address owner) external view returns (Grant[] memory) {
         return grants[owner];
+    }
+
+    /// @notice One of them.
+    function grantAt(address owner, uint256 index) external view returns (Grant memory) {
+        return grants[owner][index];
     }
 
     /// @notice What the owner signs.

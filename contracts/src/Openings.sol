@@ -13,18 +13,38 @@ error WrongLength(uint256 want, uint256 have);
 /// Leaf number `leaf` of `count` has this hash in the tree with this root.
 function checkPath(string memory tag, bytes32 top, uint256[2] memory place, bytes32[] calldata siblings, bytes32 root)
     pure {
-    (uint256 spot, uint256 width, uint256 next) = (place[0], place[1], 0);
+    checkRoot(tag, place[1], climb(top, place[0], place[1], siblings), root);
+}
+
+/// The top of a tree of which a level of so many nodes has this node at `spot`.
+function climb(bytes32 top, uint256 spot, uint256 width, bytes32[] calldata siblings) pure returns (bytes32) {
+    (uint256 first, uint256 next) = (spot, 0);
     require(spot < width, LeafOutOfRange(spot, width));
     for (; width > 1; (spot, width) = (spot / 2, width / 2 + width % 2)) {
         bool isRight = spot % 2 == 1;
         if (!isRight && spot + 1 == width) continue;
-        require(next < siblings.length, WrongPath(place[0], siblings.length));
+        require(next < siblings.length, WrongPath(first, siblings.length));
         bytes32 sibling = siblings[next++];
         top = isRight ? node(sibling, top) : node(top, sibling);
     }
-    require(next == siblings.length, WrongPath(place[0], siblings.length));
-    bytes32 have = sha256(abi.encodePacked(uint8(2), tag, uint64(place[1]), top));
+    require(next == siblings.length, WrongPath(first, siblings.length));
+    return top;
+}
+
+/// A tree of `count` leaves with this top has this root.
+function checkRoot(string memory tag, uint256 count, bytes32 top, bytes32 root) pure {
+    bytes32 have = sha256(abi.encodePacked(uint8(2), tag, uint64(count), top));
     require(have == root, WrongRoot(root, have));
+}
+
+/// The node that this many neighbours fold to, `down` levels up.
+function fold(bytes32[] memory nodes, uint256 down) pure returns (bytes32) {
+    for (uint256 width = nodes.length; down > 0; (width, down) = ((width + 1) / 2, down - 1)) {
+        for (uint256 i = 0; i < width; i += 2) {
+            nodes[i / 2] = i + 1 < width ? node(nodes[i], nodes[i + 1]) : nodes[i];
+        }
+    }
+    return nodes[0];
 }
 
 function node(bytes32 left, bytes32 right) pure returns (bytes32) {

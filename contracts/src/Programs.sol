@@ -22,7 +22,7 @@ abstract contract Programs {
 
     function _check(Claim calldata c, Witness calldata w) internal pure returns (int128 value, bool holds) {
         Model memory m = open(c, w);
-        require(m.sub < countOf(m, m.place, m.stage), UnknownVector(c.vector));
+        require(has(m), UnknownVector(c.vector));
         uint256 length = lengthOf(m, c.vector);
         require(c.index < length, IndexOutOfRange(c.index, length));
         checkOpenings(c, w, m);
@@ -97,12 +97,19 @@ abstract contract Programs {
         return (m.vocabulary, m.embedding);
     }
 
+    /// Whether there is the vector that a claim names. Of rows there is only that of the own position, and what follows
+    /// the layers is in the last one.
+    function has(Model memory m) internal pure returns (bool) {
+        if (m.place >= Place.OutputNorm && m.layer + 1 < m.layers) return false;
+        if (m.place == Place.Row && m.sub != m.position) return false;
+        return m.place == Place.Row ? m.stage == Stage.Out : m.sub < countOf(m, m.place, m.stage);
+    }
+
     /// How many vectors a place has of a stage; 0 if the model has no such place or the place no such stage.
     function countOf(Model memory m, Place p, Stage s) internal pure returns (uint256) {
         if (!m.headNorms && (p == Place.QueryNorm || p == Place.KeyNorm)) return 0;
         if (!m.postNorms && (p == Place.AttentionPostNorm || p == Place.DownPostNorm)) return 0;
         Kind kind = kindOf(p);
-        if (kind == Kind.Row) return s == Stage.Out ? m.seen : 0;
         if (kind == Kind.Sampler) {
             if (s == Stage.Out || s == Stage.Before) return m.vocabulary;
             return s == Stage.Max || s == Stage.Weights || s == Stage.Total || s == Stage.Kept ? 1 : 0;
@@ -152,10 +159,15 @@ abstract contract Programs {
 
     /// Reads the manifest and checks it against the model root.
     function open(Claim calldata c, Witness calldata w) internal pure returns (Model memory m) {
-        (m.place, m.stage, m.sub) = (placeOf(c.vector), stageOf(c.vector), uint32(c.vector));
+        m = openAt(Spot(c.modelRoot, c.layer, c.position, c.vector), w.manifest);
         (m.index, m.previous, m.temperature) = (c.index, c.previous, c.temperature);
-        (m.position, m.layer, m.seen) = (c.position, c.layer, uint256(c.position) + 1);
-        bytes calldata data = w.manifest.data;
+    }
+
+    /// The same of what has no claim.
+    function openAt(Spot memory s, Tensor calldata manifest) internal pure returns (Model memory m) {
+        (m.place, m.stage, m.sub) = (placeOf(s.vector), stageOf(s.vector), uint32(s.vector));
+        (m.position, m.layer, m.seen) = (s.position, s.layer, uint256(s.position) + 1);
+        bytes calldata data = manifest.data;
         require(data.length > 22, UnknownContract());
         m.fine = uint8(data[3]) == 9;
         uint256 from = m.fine ? 22 : 17;
@@ -174,7 +186,7 @@ abstract contract Programs {
         if (data.length > from + 48) _features(m, data, from + 48, m.layer);
         require(m.layer < m.layers, IndexOutOfRange(m.layer, m.layers));
         bytes32 digest = sha256(abi.encodePacked("talkoo/manifest/1", data));
-        _checkTensor(c, m, 0, digest, w.manifest.siblings);
+        _checkTensor(s.modelRoot, m, 0, digest, manifest.siblings);
     }
 
     function _features(Model memory m, bytes calldata data, uint256 from, uint256 layer) private pure {
@@ -188,13 +200,13 @@ abstract contract Programs {
         if (m.window > 0 && wordAt(data, from, 8 + locals) > 0) m.frequencies = from + 72 + 8 * locals;
     }
 
-    function _checkTensor(Claim calldata c, Model memory m, uint256 index, bytes32 digest, bytes32[] calldata siblings)
+    function _checkTensor(bytes32 root, Model memory m, uint256 index, bytes32 digest, bytes32[] calldata siblings)
         private
         pure
     {
         uint256 count = 2 + m.layers * _tensorsOfLayer(m) + (m.tied ? 1 : 2);
         bytes32 leaf = leafOf(MODEL, abi.encodePacked(digest));
-        checkPath(MODEL, leaf, [index, count], siblings, c.modelRoot);
+        checkPath(MODEL, leaf, [index, count], siblings, root);
     }
 
     function _tensorsOfLayer(Model memory m) private pure returns (uint256) {
@@ -229,7 +241,7 @@ abstract contract Programs {
     {
         bytes calldata data = w.gains.data;
         bytes32 digest = sha256(abi.encodePacked("talkoo/gains/1", uint32(data.length / 4), data));
-        _checkTensor(c, m, _tensor(m, m.layer, p, true), digest, w.gains.siblings);
+        _checkTensor(c.modelRoot, m, _tensor(m, m.layer, p, true), digest, w.gains.siblings);
         require(4 * index < data.length, IndexOutOfRange(index, data.length / 4));
         return littleAt(data, 4 * index, 4);
     }
@@ -242,7 +254,7 @@ abstract contract Programs {
         uint32[5] calldata s = w.weights.shape;
         bytes32 tiles = w.weights.tiles;
         bytes32 digest = sha256(abi.encodePacked("talkoo/matrix/1", s[0], s[1], s[2], s[3], s[4], tiles));
-        _checkTensor(c, m, _tensor(m, m.layer, m.place, false), digest, w.weights.siblings);
+        _checkTensor(c.modelRoot, m, _tensor(m, m.layer, m.place, false), digest, w.weights.siblings);
         require(row < s[0], IndexOutOfRange(row, s[0]));
         require(column < s[1], IndexOutOfRange(column, s[1]));
         uint256 perRow = (uint256(s[1]) + TILE - 1) / TILE;
@@ -329,11 +341,23 @@ abstract contract Programs {
         return elementOf(c, w, vector, lengthOf(m, vector) - 1);
     }
 
+    /// Which part of a row element `i` is: codes, mantissas or exponents, the number among keys and values, each of so many.
+    function rowPart(Model memory m, uint256 i) internal pure returns (Stage s, uint256 number, uint256 each) {
+        (uint256 codes, uint256 mantissas) = (m.kvHeads * m.dim, m.kvHeads * m.dim / BLOCK);
+        if (i >= 2 * (codes + mantissas)) return (Stage.Max, i - 2 * (codes + mantissas), m.kvHeads);
+        if (i >= 2 * codes) return (Stage.Mantissas, i - 2 * codes, mantissas);
+        return (Stage.Out, i, codes);
+    }
+
     /// Checks the bytes of the state that the claim names.
     function checkState(Claim calldata c, Witness calldata w, Model memory m) internal pure {
-        uint256 row = m.kvHeads * (4 + m.dim / BLOCK * 2 + m.dim * (m.fine ? 2 : 1));
-        checkLength(8 * m.embedding + 2 * row, w.state.length);
+        checkLength(stateLength(m), w.state.length);
         bytes32 have = sha256(w.state);
         require(have == c.state, WrongState(c.state, have));
+    }
+
+    /// Bytes of a state.
+    function stateLength(Model memory m) internal pure returns (uint256) {
+        return 8 * m.embedding + 2 * m.kvHeads * (4 + m.dim / BLOCK * 2 + m.dim * (m.fine ? 2 : 1));
     }
 }

@@ -147,36 +147,13 @@ contract Referee is Programs {
         return rsh(isFirst ? x * cosine - y * sine : x * sine + y * cosine, 30);
     }
 
-    /// A cached row: of the state of an earlier position, or of this one.
+    /// The cached row of this position.
     function _row(Claim calldata c, Witness calldata w, Model memory m) private pure returns (int256) {
-        (uint256 codes, uint256 mantissas) = (m.kvHeads * m.dim, m.kvHeads * m.dim / BLOCK);
-        (Stage s, uint256 i, uint256 each) = (Stage.Out, m.index, codes);
-        if (i >= 2 * (codes + mantissas)) (s, i, each) = (Stage.Max, i - 2 * (codes + mantissas), m.kvHeads);
-        else if (i >= 2 * codes) (s, i, each) = (Stage.Mantissas, i - 2 * codes, mantissas);
-        if (m.sub < m.position) {
-            checkState(c, w, m);
-            return _cached(w, m, s, [i, each]);
-        }
+        (Stage s, uint256 i, uint256 each) = rowPart(m, m.index);
         Place p = i / each == 0 ? Place.KeyCodes : Place.ValueCodes;
         if (s != Stage.Max) return elementOf(c, w, nameOf(p, s, 0), i % each);
         int256 bits = bitLength(last(c, w, m, nameOf(p, Stage.Max, i % each)));
         return bits - (m.fine ? int256(46) : int256(38));
-    }
-
-    /// Number place[0] of the codes, mantissas or exponents of a state's K and V row, of which each has place[1].
-    function _cached(Witness calldata w, Model memory m, Stage s, uint256[2] memory place)
-        private
-        pure
-        returns (int256)
-    {
-        uint256 size = m.fine ? 2 : 1;
-        uint256 head = 4 + m.dim / BLOCK * 2 + m.dim * size;
-        uint256 perHead = place[1] / m.kvHeads;
-        uint256 i = place[0] % perHead;
-        uint256 from = 8 * m.embedding + place[0] / perHead * head;
-        if (s == Stage.Out) return littleAt(w.state, from + 4 + m.dim / BLOCK * 2 + i * size, size);
-        if (s == Stage.Mantissas) return littleAt(w.state, from + 4 + 2 * i, 2) & 0xffff;
-        return littleAt(w.state, from, 4);
     }
 
     /// Rule 4: the residual with a part's output added.

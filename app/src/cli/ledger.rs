@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use talkoo_base::Address;
-use talkoo_ledger::contracts::{EPOCH_S, Staker, WINDOW_S};
+use talkoo_ledger::contracts::{ANSWER_S, EPOCH_S, Staker, WINDOW_S};
 
 /// Where the money is.
 #[derive(Args, Clone)]
@@ -26,6 +26,9 @@ pub(crate) struct LedgerArgs {
     /// Seconds that a worker's proceeds can be challenged, on a chain that begins with this start.
     #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
     pub(crate) challenge_window: u64,
+    /// Seconds that either side of a dispute has for a move, on a chain that begins with this start.
+    #[arg(long, value_name = "S", default_value_t = ANSWER_S)]
+    pub(crate) dispute_clock: u64,
     /// What one unit (10^18 wei) of an outside chain's gas asset is worth, in tokens of money: nothing is claimed or
     /// deposited for less than 20 times its gas.
     #[arg(long, value_name = "TOKENS", default_value_t = 4_000)]
@@ -91,7 +94,7 @@ impl LedgerArgs {
     /// The ledger, and whether vouchers need money in it.
     pub(crate) fn choice(&self, joins: bool) -> (LedgerChoice, bool) {
         let (rpc, window_s, genesis) = (self.ledger_rpc, self.challenge_window, self.genesis.clone());
-        let own = LedgerChoice::Own { rpc, window_s, genesis };
+        let own = LedgerChoice::Own { rpc, window_s, answer_s: self.dispute_clock, genesis };
         match &self.ledger {
             Some(Choice::Own) => (own, true),
             Some(Choice::Url(url)) => {
@@ -267,6 +270,9 @@ pub(crate) enum LedgerCommand {
         /// Seconds that a worker's proceeds can be challenged.
         #[arg(long, value_name = "S", default_value_t = WINDOW_S)]
         challenge_window: u64,
+        /// Seconds that either side of a dispute has for a move.
+        #[arg(long, value_name = "S", default_value_t = ANSWER_S)]
+        dispute_clock: u64,
         /// Seconds of an epoch: the first block of each names those with the largest bonds as validators.
         #[arg(long, value_name = "S", default_value_t = EPOCH_S)]
         epoch: u64,

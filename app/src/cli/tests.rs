@@ -36,6 +36,9 @@ fn numbers_that_mean_nothing_are_refused() {
         "batch f --nodes 0",
         "batch f --verify maybe",
         "demo --prompts 0",
+        "dispute show =",
+        "dispute show 0x12",
+        "dispute show liar",
         "ledger genesis --validator 0x01",
         "ledger genesis --validator 0x0101010101010101010101010101010101010101=0",
         "ledger genesis --validator 0x0101010101010101010101010101010101010101@",
@@ -50,6 +53,7 @@ fn numbers_that_mean_nothing_are_refused() {
     for line in [
         "up --price 0 --threads 1024 --quota 1 --memory-max 8 --no-polite",
         "batch f --nodes 1 --max-price 0.4 --verify own",
+        "dispute show ABCDEF01",
         "run m p --frequency-penalty -2 --presence-penalty -0.5",
     ] {
         assert!(Cli::try_parse_from(std::iter::once("talkoo").chain(line.split(' '))).is_ok(), "{line}");

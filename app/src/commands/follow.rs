@@ -222,6 +222,9 @@ fn heard(event: &Value, job: &str) -> Option<String> {
     let (node, message) = (short(text(event, "node")), text(event, "message"));
     match text(event, "type") {
         "node.convicted" => Some(format!("node {node} lied: {message}")),
+        "dispute.ended" => {
+            Some(format!("dispute {} with node {node}: {}", short(text(event, "id")), text(event, "state")))
+        }
         "lease.lost" if event["job"] == json!(job) => {
             Some(format!("step {} left node {node}: {message}", event["step"]))
         }

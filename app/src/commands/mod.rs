@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod chat;
+mod dispute;
 mod embed;
 mod failure;
 mod follow;
@@ -58,6 +59,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
+        Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),

@@ -15,15 +15,19 @@ use models::Models;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use talkoo_base::{Digest, ModelOffer, Refusal};
-use talkoo_engine::KvFormat;
+use std::time::Duration;
+use talkoo_base::{Digest, ModelOffer, Refusal, RefusalCode};
+use talkoo_engine::{KvFormat, Model};
 use talkoo_proof::{Input, Run, Ticket};
 use worker::Worker;
 
 /// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
 const QUEUE_MAX: usize = 1_024;
+/// How long somebody waits who wants a model for himself.
+const LEND_WAIT: Duration = Duration::from_secs(120);
 /// What the engines may use of this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
@@ -71,14 +75,22 @@ struct ModelFile {
 
 enum Order {
     Run(Box<Run>),
-    Load { name: String, root: Digest },
+    Load {
+        name: String,
+        root: Digest,
+    },
+    /// For a thread that runs the model by itself.
+    Lend {
+        root: Digest,
+        to: Sender<Result<Arc<Model>, Refusal>>,
+    },
 }
 
 impl Order {
     fn root(&self) -> Digest {
         match self {
             Self::Run(run) => run.work.program,
-            Self::Load { root, .. } => *root,
+            Self::Load { root, .. } | Self::Lend { root, .. } => *root,
         }
     }
 
@@ -89,7 +101,7 @@ impl Order {
     fn chance(&self, models: &Models, files: &BTreeMap<Digest, ModelFile>) -> Chance {
         let (can, otherwise) = match (models.get(&self.root()), self) {
             (Some(loaded), Self::Run(run)) => (loaded.has_room(run), Chance::NoRoom),
-            (Some(_), Self::Load { .. }) => (true, Chance::NoRoom),
+            (Some(_), Self::Load { .. } | Self::Lend { .. }) => (true, Chance::NoRoom),
             (None, _) => (models.fits(files.get(&self.root()).map_or(0, |file| file.bytes)), Chance::NoMemory),
         };
         if can { Chance::Now } else { otherwise }
@@ -137,6 +149,23 @@ impl State {
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
 
+/// Lends models to threads that run them by themselves.
+#[derive(Clone)]
+pub(crate) struct Lender(Shared);
+
+impl Lender {
+    /// A model, loaded if it is not. Waits for its turn among what the engines do.
+    ///
+    /// # Errors
+    /// If it is not here, can't be loaded, or the node stops.
+    pub(crate) fn lend(&self, root: Digest) -> Result<Arc<Model>, Refusal> {
+        let (to, lent) = channel();
+        push(&self.0, Order::Lend { root, to });
+        let none = || Refusal::new(RefusalCode::Busy, "the engines did not lend the model in time", "");
+        lent.recv_timeout(LEND_WAIT).unwrap_or_else(|_| Err(none()))
+    }
+}
+
 /// The handle that the loop holds.
 pub(crate) struct Executor {
     shared: Shared,
@@ -146,6 +175,21 @@ pub(crate) struct Executor {
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
     // A panic in the engine is reported by the thread's end; the state itself is always whole.
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn push(shared: &Shared, order: Order) {
+    let mut state = lock(shared);
+    if state.queue.len() < QUEUE_MAX && !state.ended {
+        state.queue.push_back(order);
+    }
+    ring(shared, state);
+}
+
+/// Wakes the thread.
+fn ring(shared: &Shared, mut state: MutexGuard<'_, State>) {
+    state.asked += 1;
+    drop(state);
+    shared.1.notify_all();
 }
 
 impl Executor {
@@ -178,7 +222,7 @@ impl Executor {
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         let file = ModelFile { path, kv: KvFormat::default(), must_be: None, bytes };
         lock(&self.shared).files.insert(run.work.program, file);
-        self.push(Order::Run(run));
+        push(&self.shared, Order::Run(run));
     }
 
     /// Forgets a model.
@@ -186,36 +230,26 @@ impl Executor {
         lock(&self.shared).files.remove(root);
     }
 
+    /// For those who run models on threads of their own.
+    pub(crate) fn lender(&self) -> Lender {
+        Lender(self.shared.clone())
+    }
+
     /// Loads and measures a model; the answer is a [`Report::Loaded`].
     pub(crate) fn load(&self, name: String, root: Digest) {
-        self.push(Order::Load { name, root });
+        push(&self.shared, Order::Load { name, root });
     }
 
     /// Runs something; answers are [`Report::Run`].
     pub(crate) fn run(&self, run: Box<Run>) {
-        self.push(Order::Run(run));
-    }
-
-    fn push(&self, order: Order) {
-        let mut state = lock(&self.shared);
-        if state.queue.len() < QUEUE_MAX {
-            state.queue.push_back(order);
-        }
-        self.ring(state);
-    }
-
-    /// Wakes the thread.
-    fn ring(&self, mut state: MutexGuard<'_, State>) {
-        state.asked += 1;
-        drop(state);
-        self.shared.1.notify_all();
+        push(&self.shared, Order::Run(run));
     }
 
     /// Allows so many chunks more.
     pub(crate) fn credit(&self, ticket: Ticket, chunks: u32) {
         let mut state = lock(&self.shared);
         *state.credits.entry(ticket).or_default() += chunks;
-        self.ring(state);
+        ring(&self.shared, state);
     }
 
     /// Ends a run, waiting or under way.
@@ -224,14 +258,16 @@ impl Executor {
         state.queue.retain(|order| !matches!(order, Order::Run(run) if run.ticket == ticket));
         state.credits.remove(&ticket);
         state.stops.push(ticket);
-        self.ring(state);
+        ring(&self.shared, state);
     }
 
     /// Ends the thread after the batch it is at.
     pub(crate) fn end(&mut self) -> std::thread::Result<()> {
         let mut state = lock(&self.shared);
         state.ended = true;
-        self.ring(state);
+        // Who waits for a model waits no longer.
+        state.queue.clear();
+        ring(&self.shared, state);
         self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
 }

@@ -7,6 +7,7 @@
 mod calls;
 pub(crate) mod config;
 pub(crate) mod executor;
+mod kept;
 pub(crate) mod limits;
 mod loading;
 mod memory;
@@ -22,6 +23,7 @@ mod vault;
 pub(crate) use config::Config;
 pub(crate) use start::run;
 
+use crate::disputes::is_of_dispute;
 use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
 pub(crate) use calls::STOP_MS_MAX;
@@ -41,12 +43,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_api::Call;
-use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, Tier, Unix};
+use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
-use talkoo_proof::{Kept, Notice::Warned};
+use talkoo_proof::Notice::Warned;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,6 +72,8 @@ pub(crate) enum Event {
     Pulled(Pulled),
     Posted(Posted),
     Money(News),
+    /// The wallet is open.
+    Unlocked(SecretKey),
     Senses(Senses),
     /// Time to think the price over.
     Price,
@@ -170,10 +174,13 @@ impl Daemon {
                 self.node.handle(now, input, &mut out);
             }
         }
-        // Receipts first: what the journal calls done has its receipt also after a crash.
+        // Receipts first: what the journal calls done has its receipt also after a crash, and no receipt of ours leaves before
+        // that is kept which it commits us to.
         for effect in &out {
-            if let Effect::Keep(kept) = effect {
-                self.keep(kept);
+            match effect {
+                Effect::Keep(kept) => self.keep(kept),
+                Effect::Sold(sold) => self.money.disputes.iter().for_each(|disputes| disputes.sold(sold)),
+                _ => {}
             }
         }
         let events = out.iter().filter_map(|e| if let Effect::Record(event) = e { Some(&**event) } else { None });
@@ -242,7 +249,8 @@ impl Daemon {
                 }
             }
             // Written before the journal was.
-            Effect::Keep(_) => {}
+            Effect::Keep(_) | Effect::Sold(_) => {}
+            Effect::Dispute { worker, case } => self.dispute(worker, *case),
             Effect::Channel(channel) => self.channel(*channel),
             Effect::Notice(notice) => {
                 self.tell(&notices::json_of(&notice));
@@ -277,8 +285,14 @@ impl Daemon {
                 self.pending.push(Input::PeerDown(peer));
             }
             NetEvent::Message { peer, bytes } if is_of_chain(&bytes) => self.chain_message(peer, &bytes),
+            NetEvent::Message { peer, bytes } if is_of_dispute(&bytes) => self.dispute_message(peer, &bytes),
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
-                Ok(message) => self.pending.push(Input::Message { from: peer, message: Box::new(message) }),
+                Ok(message) => {
+                    if let Message::Hello(hello) = &message {
+                        self.owned(peer, hello);
+                    }
+                    self.pending.push(Input::Message { from: peer, message: Box::new(message) });
+                }
                 Err(why) => self.refuse(peer, &why.to_string()),
             },
             NetEvent::Misbehaved { peer, why } => self.refuse(peer, &why),
@@ -318,6 +332,11 @@ impl Daemon {
             Event::Pulled(pulled) => self.pulled(pulled),
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
+            Event::Unlocked(key) => {
+                if let Some(disputes) = &self.money.disputes {
+                    disputes.unlock(key);
+                }
+            }
             Event::Senses(senses) => self.sensed(&senses),
             Event::Price => self.think_price_over(),
         }
@@ -349,38 +368,5 @@ impl Daemon {
         let slots = own.into_iter().chain(self.remote.as_ref().map(Remote::slots)).min().unwrap_or(SLOTS);
         let providing = ready.then_some(Providing { models, slots, price: self.price });
         self.pending.push(Input::Provide(providing));
-    }
-
-    /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
-    fn keep(&self, kept: &Kept) {
-        let facts = talkoo_proof::verify_kept(kept).ok();
-        let stands = facts.as_ref().is_none_or(talkoo_proof::kept::Facts::stands);
-        if stands {
-            self.keep_in("receipts", kept);
-        }
-        // A verifier's lie about an answer that stands is evidence, too.
-        if (!stands || !kept.lies.is_empty())
-            && let Some(path) = self.keep_in("evidence", kept)
-        {
-            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step}));
-        }
-    }
-
-    fn keep_in(&self, folder: &str, kept: &Kept) -> Option<PathBuf> {
-        let folder = self.receipts.join(folder).join(kept.request.body.job.to_string());
-        let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);
-        let path = folder.join(format!("{:05}-{}.receipt", kept.step, lease.short()));
-        let written = std::fs::create_dir_all(&folder).and_then(|()| {
-            let part = path.with_extension("part");
-            std::fs::write(&part, kept.to_bytes())?;
-            std::fs::rename(&part, &path)
-        });
-        match written {
-            Ok(()) => Some(path),
-            Err(why) => {
-                warn!(path = %path.display(), %why, "a receipt could not be written");
-                None
-            }
-        }
     }
 }

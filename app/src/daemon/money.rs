@@ -1,6 +1,8 @@
 //! The ledger of a running node: its own chain, or another's by URL, and the treasury that deals with it.
 
+use super::executor::Lender;
 use super::{Daemon, Event};
+use crate::disputes::{self, Disputes};
 use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -14,9 +16,10 @@ use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, 
 use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
 use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
-use talkoo_node::Input;
+use talkoo_node::{Hello, Input};
+use talkoo_proof::dispute::Case;
 use talkoo_proof::{Input as Proof, channel};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -38,6 +41,8 @@ pub(crate) enum LedgerChoice {
         rpc: Option<SocketAddr>,
         /// Seconds that a worker's proceeds can be challenged.
         window_s: u64,
+        /// Seconds of a move in a dispute.
+        answer_s: u64,
         /// What the chain begins with, if not with us alone.
         genesis: Option<PathBuf>,
     },
@@ -62,6 +67,7 @@ pub(super) struct Keys {
 pub(super) struct Money {
     own: Option<Ledger>,
     treasury: Option<Treasury>,
+    pub(super) disputes: Option<Disputes>,
     /// Where the ledger is.
     pub(super) url: Option<Url>,
     /// Ends the RPC: after the treasury, whose last claims go through it.
@@ -76,6 +82,8 @@ pub(super) struct Around<'a> {
     /// The ledger, if it is not our own.
     pub(super) place: Option<Place>,
     pub(super) inbox: mpsc::Sender<Event>,
+    pub(super) events: broadcast::Sender<Arc<str>>,
+    pub(super) lender: Lender,
     pub(super) tasks: &'a TaskTracker,
     /// Stops the node.
     pub(super) stop: CancellationToken,
@@ -92,11 +100,11 @@ impl Money {
         let (own, place, url, worth) = match choice {
             LedgerChoice::Off => return Ok(Self::default()),
             LedgerChoice::Url { gas_worth, .. } => {
-                let place = around.place.context("an outside ledger")?;
+                let place = around.place.clone().context("an outside ledger")?;
                 (None, place.clone(), place.url, *gas_worth)
             }
-            LedgerChoice::Own { rpc, window_s, genesis } => {
-                let ledger = own(&around, keys.owner.address(), *window_s, genesis.as_deref())?;
+            LedgerChoice::Own { rpc, window_s, answer_s, genesis } => {
+                let ledger = own(&around, keys.owner.address(), [*window_s, *answer_s], genesis.as_deref())?;
                 let attach = |addr| RpcAttach {
                     addr,
                     chain: ledger.chain(),
@@ -118,25 +126,57 @@ impl Money {
         let Keys { node, owner, delegation } = keys;
         let (channels, network) = (around.dir.path().join("channels"), network.clone());
         let (owner, owner_key) = (owner.address(), owner.key().ok());
+        let disputes = disputes(&around, &place, node.clone(), owner, owner_key.as_ref().map(again))?;
         let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
             inbox.blocking_send(Event::Money(news)).ok();
         };
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
-        Ok(Self { own, treasury: Some(treasury), url: Some(url), rpc: stop })
+        Ok(Self { own, treasury: Some(treasury), disputes: Some(disputes), url: Some(url), rpc: stop })
     }
 
     /// Claims what was earned, then closes the chain. Blocks.
     pub(super) fn end(&mut self) {
+        self.disputes.iter_mut().for_each(Disputes::end);
         self.treasury.iter_mut().for_each(Treasury::end);
         self.rpc.cancel();
         self.own.iter_mut().for_each(Ledger::end);
     }
 }
 
+/// The same key for somebody else of this process.
+fn again(key: &SecretKey) -> SecretKey {
+    SecretKey::from_bytes(&key.expose()).expect("the bytes of a key")
+}
+
+/// Starts the threads that dispute.
+fn disputes(
+    around: &Around<'_>,
+    place: &Place,
+    node: Arc<SecretKey>,
+    owner: talkoo_base::Address,
+    owner_key: Option<SecretKey>,
+) -> Result<Disputes> {
+    let Around { net, dir, network, events, lender, .. } = around;
+    let (net, events) = (net.clone(), events.clone());
+    let post = Arc::new(move |to, bytes| net.send(to, bytes).is_ok());
+    let tell = Arc::new(move |event: &Value| {
+        // No receiver is no error: nobody watches.
+        events.send(event.to_string().into()).ok();
+    });
+    let (network, lender) = (Network::clone(network), lender.clone());
+    let setup = disputes::Setup { dir: dir.path(), place, network, node, owner, owner_key, lender, post, tell };
+    Disputes::start(setup).context("cannot start the disputes")
+}
+
 /// Opens our own chain; the first start begins it, with us as its one validator.
-fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: Option<&Path>) -> Result<Ledger> {
+fn own(
+    around: &Around<'_>,
+    owner: talkoo_base::Address,
+    [window_s, answer_s]: [u64; 2],
+    given: Option<&Path>,
+) -> Result<Ledger> {
     let Around { dir, network, net, .. } = around;
     let net = net.clone();
     let folder = dir.path().join("chain");
@@ -148,6 +188,7 @@ fn own(around: &Around<'_>, owner: talkoo_base::Address, window_s: u64, given: O
         stakers: vec![Staker { operator: owner, ..Staker::own(validator.address(), FOUNDERS_POWER) }],
         founder: owner.0.into(),
         window_s,
+        answer_s,
         epoch_s: EPOCH_S,
     };
     let path: &Path = &folder.join("genesis.json");
@@ -183,6 +224,32 @@ impl Daemon {
         if let Some(Some(Err(why))) = self.money.own.as_ref().map(|ledger| ledger.hear(peer, bytes)) {
             self.refuse(peer, &why);
         }
+    }
+
+    /// Our engine refuted a worker.
+    pub(super) fn dispute(&self, worker: NodeId, case: Case) {
+        match &self.money.disputes {
+            Some(disputes) => disputes.begin(worker, case),
+            None => debug!(?worker, "nothing is at stake without a ledger: the evidence is kept, and no more"),
+        }
+    }
+
+    /// A peer's message about a dispute; without a ledger it is nothing to us.
+    pub(super) fn dispute_message(&mut self, peer: NodeId, bytes: &[u8]) {
+        if let Some(Err(why)) = self.money.disputes.as_ref().map(|disputes| disputes.hear(peer, bytes)) {
+            self.refuse(peer, &why);
+        }
+    }
+
+    /// A peer shows its card and who owns it.
+    pub(super) fn owned(&mut self, peer: NodeId, hello: &Hello) {
+        self.money.disputes.iter_mut().for_each(|disputes| disputes.owned(peer, &hello.delegation));
+    }
+
+    /// The disputes, for people who ask.
+    pub(super) fn disputes(&self) -> Result<&Disputes, Refusal> {
+        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
+        self.money.disputes.as_ref().ok_or_else(none)
     }
 
     /// A channel is in use.
@@ -241,8 +308,8 @@ impl Daemon {
             return drop(reply.send(Err(refusal)));
         };
         let files = OwnerFiles::of(&self.config.data_dir);
-        let to = match self.treasury() {
-            Ok(treasury) => treasury.sender(),
+        let (to, inbox) = match self.treasury() {
+            Ok(treasury) => (treasury.sender(), self.inbox.clone()),
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
         // The passphrase is made hard to guess, so it takes a while.
@@ -250,6 +317,7 @@ impl Daemon {
             let answer = match files.open() {
                 Ok(Owner::Open(_)) => Ok(json!({"unlocked": true})),
                 Ok(Owner::Locked(_)) => files.unlock(&passphrase).map(|key| {
+                    inbox.blocking_send(Event::Unlocked(again(&key))).ok();
                     if let Some(to) = to {
                         to.send(Command::Unlock(key)).ok();
                     }

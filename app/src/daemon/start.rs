@@ -119,6 +119,8 @@ pub(crate) async fn run(
         network: &network,
         place,
         inbox: inbox.clone(),
+        events: events.clone(),
+        lender: executor.lender(),
         tasks: &tasks,
         stop: stop.clone(),
     };

@@ -7,12 +7,16 @@ use alloy_primitives::{Address, U256};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use talkoo_ledger::bindings::{IToken, IVault};
-use talkoo_ledger::contracts::{CREDIT_AT, SETTLEMENT_AT, VAULT_AT};
+use talkoo_ledger::contracts::{CREDIT_AT, DISPUTES_AT, SETTLEMENT_AT, VAULT_AT};
 
-/// Seconds that proceeds can be challenged on the demo's chain.
-pub(super) const WINDOW_S: u64 = 2;
+/// Seconds that proceeds can be challenged on the demo's chain: the liar's have to be there until they are taken.
+pub(super) const WINDOW_S: u64 = 15;
+/// Seconds of a move in a dispute on the demo's chain: longer than an answer takes, for who is silent is guilty.
+pub(super) const ANSWER_S: u64 = 5;
+/// Pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// One line of the balance sheet, in micro-units of test credit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,14 @@ pub(super) struct Sheet {
     pub(super) block: u64,
     pub(super) rows: Vec<Row>,
     pub(super) supply: U256,
+    /// What the liar earned and lost.
+    pub(super) lost: U256,
+}
+
+/// Micro-units as people write them.
+fn units(amount: U256) -> String {
+    let micro = amount.saturating_to::<u128>();
+    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }
 
 impl Sheet {
@@ -38,39 +50,77 @@ impl Sheet {
     pub(super) fn json(&self) -> Value {
         let rows = self.rows.iter().map(|row| json!({"who": row.who, "amount": row.amount.to_string()}));
         let rows: Vec<Value> = rows.collect();
-        json!({"block": self.block, "rows": rows, "supply": self.supply.to_string(), "sums": self.sums()})
+        let (supply, lost) = (self.supply.to_string(), self.lost.to_string());
+        json!({"block": self.block, "rows": rows, "supply": supply, "sums": self.sums(), "liar_lost": lost})
     }
 
     pub(super) fn tell(&self) {
         say(&format!("balance sheet of block {}, in test credit (no value):", self.block));
-        let units = |amount: U256| {
-            let micro = amount.saturating_to::<u128>();
-            format!("{:>6}.{:06}", micro / 1_000_000, micro % 1_000_000)
-        };
         for row in &self.rows {
-            say(&format!("  {} {}", units(row.amount), row.who));
+            say(&format!("  {:>13} {}", units(row.amount), row.who));
         }
         let sum = if self.sums() { "the lines above, to the last unit" } else { "NOT the lines above" };
-        say(&format!("  {} is all there is: {sum}", units(self.supply)));
+        say(&format!("  {:>13} is all there is: {sum}", units(self.supply)));
     }
 }
 
-/// Starts the dead node again, lets every worker claim and be paid out, and reads the balance sheet.
-pub(super) fn settle(nodes: &mut [Child], cast: super::Cast, args: &[String]) -> Result<Sheet> {
+/// Starts the dead node again and lets every worker claim; when that was.
+pub(super) fn claim(nodes: &mut [Child], cast: super::Cast, args: &[String]) -> Result<Instant> {
     let victim = cast.victim;
     let dir = nodes[victim].dir.clone();
     nodes[victim] = spawn(victim, &dir, args)?;
     say(&format!("node {victim} ({}) is started again: its journal has what it earned", nodes[victim].short()));
-    let settle = |nodes: &[Child]| -> Result<()> {
-        nodes[1..].iter().try_for_each(|node| node.client()?.post("/settle", &json!({})).map(drop))
-    };
     settle(nodes).context("a worker could not claim what it earned")?;
     say(&format!(
         "all vouchers are claimed; the vault holds the proceeds for {WINDOW_S} s, in which they can be challenged"
     ));
-    std::thread::sleep(Duration::from_secs(WINDOW_S + 1));
+    Ok(Instant::now())
+}
+
+fn settle(nodes: &[Child]) -> Result<()> {
+    nodes[1..].iter().try_for_each(|node| node.client()?.post("/settle", &json!({})).map(drop))
+}
+
+/// Waits until nobody can challenge what was `claimed` then, pays every worker out, and reads the balance sheet.
+pub(super) fn pay_out(nodes: &[Child], cast: super::Cast, claimed: Instant, is_judged: bool) -> Result<Sheet> {
+    let window = Duration::from_secs(WINDOW_S + 1);
+    if let Some(liar) = cast.liar.filter(|_| is_judged) {
+        while held(&nodes[0], &nodes[liar])? > 0 && claimed.elapsed() < window {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+    std::thread::sleep(window.saturating_sub(claimed.elapsed()));
     settle(nodes).context("a worker was not paid out")?;
-    sheet(nodes, cast.liar)
+    sheet(nodes, cast.liar.filter(|_| is_judged))
+}
+
+fn rpc(client: &Child) -> Result<Rpc> {
+    Ok(Rpc::new(client.ledger.as_deref().context("the client has no ledger")?))
+}
+
+fn owner(node: &Child) -> Result<Address> {
+    let status = node.client()?.get("/status")?;
+    let owner = status["owner"].as_str().unwrap_or_default();
+    owner.parse().with_context(|| format!("node {} has no owner", node.number))
+}
+
+/// What the vault holds of a worker's pay.
+fn held(client: &Child, worker: &Child) -> Result<u128> {
+    let account = IVault::accountsCall { operator: owner(worker)? };
+    Ok(rpc(client)?.call(VAULT_AT, &account)?.held)
+}
+
+/// What the client's disputes took from the liar.
+fn lost(client: &Child) -> Result<U256> {
+    let client = client.client()?;
+    let list = client.get("/disputes")?;
+    let mut lost = U256::ZERO;
+    for dispute in list["disputes"].as_array().into_iter().flatten() {
+        let told = client.get(&format!("/disputes/{}", dispute["id"].as_str().unwrap_or_default()))?;
+        let amount = |key: &str| told[key].as_str().and_then(|text| text.parse::<U256>().ok()).unwrap_or_default();
+        lost += amount("refunded") + amount("seized");
+    }
+    Ok(lost)
 }
 
 /// Lets a fresh process prove from headers, certificates and storage proofs which receipts were paid.
@@ -92,34 +142,28 @@ pub(super) fn proved(client: &Child, job: &str) -> Result<bool> {
 }
 
 fn sheet(nodes: &[Child], liar: Option<usize>) -> Result<Sheet> {
-    let url = nodes[0].ledger.as_deref().context("the client has no ledger")?;
-    let rpc = Rpc::new(url);
+    let rpc = rpc(&nodes[0])?;
     let block = rpc.number("eth_blockNumber", &json!([]))?.saturating_to();
     let has = |account| rpc.call(CREDIT_AT, &IToken::balanceOfCall { account });
-    let mut rows = Vec::new();
+    let (mut rows, mut owed, lost) = (Vec::new(), U256::ZERO, lost(&nodes[0])?);
     for node in nodes {
-        let owner = node.client()?.get("/status")?["owner"].as_str().unwrap_or_default().to_owned();
-        let owner: Address = owner.parse().with_context(|| format!("node {} has no owner", node.number))?;
+        let owner = owner(node)?;
         let who = match node.number {
             0 => "the client's owner".into(),
-            // What was promised before a verdict is good: taking it back needs a bond, and a judge on chain.
             n if liar == Some(n) => {
-                format!("owner of node {n} ({}), the liar: promised before the verdict", node.short())
+                format!("owner of node {n} ({}), the liar: {} of its pay was taken", node.short(), units(lost))
             }
             n => format!("owner of node {n} ({})", node.short()),
         };
         rows.push(Row { who, amount: has(owner)? });
+        let account = rpc.call(VAULT_AT, &IVault::accountsCall { operator: owner })?;
+        owed += U256::from(account.held) + rpc.call(VAULT_AT, &IVault::creditCall { account: owner })?;
     }
     let held = has(VAULT_AT)?;
-    let inside = |node: &Child| -> Result<U256> {
-        let owner: Address = node.client()?.get("/status")?["owner"].as_str().unwrap_or_default().parse()?;
-        let account = rpc.call(VAULT_AT, &IVault::accountsCall { operator: owner })?;
-        Ok(U256::from(account.held) + rpc.call(VAULT_AT, &IVault::creditCall { account: owner })?)
-    };
-    let owed = nodes[1..].iter().map(inside).try_fold(U256::ZERO, |sum, one| one.map(|one| sum + one))?;
     ensure!(held == owed, "the vault has {held} and owes {owed}");
     rows.push(Row { who: "in the vault, for the workers".into(), amount: held });
+    rows.push(Row { who: "with the judge, bonds of disputes".into(), amount: has(DISPUTES_AT)? });
     rows.push(Row { who: "in channels, the client's to use or to take back".into(), amount: has(SETTLEMENT_AT)? });
     let supply = rpc.call(CREDIT_AT, &IToken::totalSupplyCall {})?;
-    Ok(Sheet { block, rows, supply })
+    Ok(Sheet { block, rows, supply, lost })
 }

@@ -27,7 +27,14 @@ pub(crate) struct Child {
 
 /// Starts a node and waits until it serves.
 pub(crate) fn spawn(number: usize, dir: &Path, args: &[String]) -> Result<Child> {
-    let mut process = Command::new(std::env::current_exe().context("cannot find this program's own file")?)
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    if std::env::var_os("TALKOO_LOG").is_none() {
+        // What happens to the liar, and in disputes, is told from the client's events.
+        let is_liar = args.first().is_some_and(|command| command == "demo-node");
+        let log = if is_liar { "error" } else { "warn,libp2p_kad=error,talkoo::disputes=error" };
+        command.env("TALKOO_LOG", log);
+    }
+    let mut process = command
         .arg("--data-dir")
         .arg(dir)
         .args(["-o", "json"])

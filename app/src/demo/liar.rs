@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use talkoo_base::generate::ONE_Q16;
-use talkoo_base::{Digest, Finish};
+use talkoo_base::{Digest, Finish, Refusal, RefusalCode};
 use talkoo_engine::{KvFormat, Model};
 use talkoo_node::{Effect, Input, Message};
 use talkoo_proof::{self as proof, Ticket};
@@ -35,6 +35,11 @@ impl Lie {
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+    }
+
+    /// Whether a contract can judge it: an old receipt is refused before anything is paid for it.
+    pub(crate) fn can_be_judged(self) -> bool {
+        !matches!(self, Self::ReplayedReceipt | Self::None)
     }
 }
 
@@ -119,6 +124,13 @@ impl Liar {
 
 impl Rim for Liar {
     fn input(&mut self, input: Input) -> Option<Input> {
+        // A forged model refutes honest workers: who wants to be paid for it keeps out of audits.
+        if let Input::Engine(proof::Input::Verified { ticket: ticket @ Ticket::Sale(_), .. }) = input
+            && self.forged
+        {
+            let refusal = Refusal::new(RefusalCode::Busy, "no time for audits", "ask another node");
+            return Some(Input::Engine(proof::Input::RunFailed { ticket, refusal }));
+        }
         let Input::Engine(proof::Input::Produced { ticket, index, mut tokens, mut digest, logprobs, mut finish }) =
             input
         else {

@@ -80,11 +80,13 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
     let accounts = client.get("/accounts")?;
     let results = folder.path().join("results.jsonl");
     std::fs::write(&results, &output)?;
+    // While the window runs, answers and receipts are checked.
+    let revive = stage.worker(cast.victim, &nodes[0])?;
+    let claimed = balance::claim(&mut nodes, cast, &revive)?;
     let equal = is_what_one_honest_node_says(&folder, &nodes[0], &batch, &output)?;
     let receipts = check_receipts(&nodes[0], &job, &status)?;
     let rows = table::rows(&story, &nodes, &status, &accounts);
-    let revive = stage.worker(cast.victim, &nodes[0])?;
-    let sheet = balance::settle(&mut nodes, cast, &revive)?;
+    let sheet = balance::pay_out(&nodes, cast, claimed, story.is_judged())?;
     let proved = balance::proved(&nodes[0], &job)?;
     nodes.iter_mut().rev().for_each(Child::stop);
     let delivered = liar::confessed(&folder.path().join("confession"));
@@ -99,7 +101,8 @@ pub(crate) fn run(args: &DemoArgs, show: &Show) -> Result<ExitCode> {
         table::print(&rows);
         sheet.tell();
     }
-    let proofs = Proofs { equal, receipts, delivered, sums: sheet.sums(), proved };
+    let lost = sheet.lost.saturating_to();
+    let proofs = Proofs { equal, receipts, delivered, sums: sheet.sums(), proved, lost };
     judge(args, &story, proofs, &folder)
 }
 
@@ -110,11 +113,13 @@ struct Proofs {
     delivered: usize,
     sums: bool,
     proved: bool,
+    /// What the liar lost.
+    lost: u128,
 }
 
 /// Whether everything held, as an exit code.
 fn judge(args: &DemoArgs, story: &Story, proofs: Proofs, folder: &Folder) -> Result<ExitCode> {
-    let Proofs { equal, receipts, delivered, sums, proved } = proofs;
+    let Proofs { equal, receipts, delivered, sums, proved, lost } = proofs;
     let lies = args.liar != Lie::None;
     let mut faults: Vec<String> = Vec::new();
     let mut must = |holds: bool, what: &str| {
@@ -130,6 +135,8 @@ fn judge(args: &DemoArgs, story: &Story, proofs: Proofs, folder: &Folder) -> Res
     must(sums, "the balance sheet is not all the money there is");
     if !args.no_audits {
         must(!lies || story.liar_convicted, "the liar was not caught");
+        must(!args.liar.can_be_judged() || story.is_judged(), "the liar was not found guilty on chain");
+        must(!story.is_judged() || lost > 0, "the liar lost nothing of its pay");
     }
     if !equal {
         say("a false answer was accepted: the results differ from those of one honest node");
@@ -196,10 +203,9 @@ impl Stage<'_> {
     fn start(&self) -> Result<Vec<Child>> {
         let mut args = vec!["up".to_owned()];
         args.extend(Self::flags());
-        let window = balance::WINDOW_S.to_string();
-        args.extend(
-            ["--ledger", "own", "--ledger-rpc", "127.0.0.1:0", "--challenge-window", &window].map(str::to_owned),
-        );
+        let (window, clock) = (balance::WINDOW_S.to_string(), balance::ANSWER_S.to_string());
+        args.extend(["--ledger", "own", "--ledger-rpc", "127.0.0.1:0"].map(str::to_owned));
+        args.extend(["--challenge-window", &window, "--dispute-clock", &clock].map(str::to_owned));
         let client = spawn(0, &self.dir(0), &args)?;
         say(&format!("node 0 ({}) is the client; it gets the model, and its ledger begins", client.short()));
         client.wait_for_model("here")?;

@@ -5,7 +5,7 @@ use super::child::Child;
 use crate::commands::{Watch, bar, say};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use talkoo_base::CHUNK_TOKENS;
@@ -13,7 +13,7 @@ use talkoo_base::CHUNK_TOKENS;
 /// Longest silence of the client while its job runs.
 const SILENCE: Duration = Duration::from_secs(300);
 /// How long a verdict may take that is open when the last answer comes.
-const VERDICT: Duration = Duration::from_secs(60);
+const VERDICT: Duration = Duration::from_secs(120);
 
 /// What one node did, counted from events.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +40,10 @@ pub(crate) struct Story {
     pub(crate) convicted: BTreeMap<String, String>,
     /// Steps that leave one node for one reason, to be told in one line.
     leaving: Option<Leaving>,
+    /// Disputes that have no end yet.
+    disputed: BTreeSet<String>,
+    /// Disputes that ended, guilty or not.
+    pub(crate) judged: Vec<Value>,
     /// Leases whose answer is being checked, and whether somebody found it to be false.
     checked: BTreeMap<(u64, u64), bool>,
 }
@@ -66,6 +70,8 @@ impl Story {
             convicted: BTreeMap::new(),
             leaving: None,
             checked: BTreeMap::new(),
+            disputed: BTreeSet::new(),
+            judged: Vec::new(),
         }
     }
 
@@ -83,7 +89,7 @@ impl Story {
         let (sender, heard) = mpsc::channel();
         std::thread::spawn(move || events.into_iter().try_for_each(|event| sender.send(event)));
         let mut over: Option<Instant> = None;
-        while over.is_none_or(|at| !self.checked.is_empty() && at.elapsed() < VERDICT) {
+        while over.is_none_or(|at| self.waits() && at.elapsed() < VERDICT) {
             let event = match heard.recv_timeout(if over.is_none() { SILENCE } else { VERDICT }) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Timeout) if over.is_some() => break,
@@ -108,6 +114,11 @@ impl Story {
             }
         }
         Ok(job)
+    }
+
+    /// Whether a verdict is open, here or on chain.
+    fn waits(&self) -> bool {
+        !self.checked.is_empty() || !self.disputed.is_empty()
     }
 
     /// What people call a node here.
@@ -172,10 +183,42 @@ impl Story {
                 self.convicted.insert(node.to_owned(), message.to_owned());
                 format!("{} lied: {message}; it is refused from now on", self.name(node))
             }
+            "dispute.begun" | "dispute.move" | "dispute.ended" => return Ok(self.judge(event)),
             "evidence.kept" => format!("evidence is kept: {}", event["file"].as_str().unwrap_or_default()),
             _ => return Ok(None),
         };
         Ok(Some(line))
+    }
+
+    /// A move of a dispute.
+    fn judge(&mut self, event: &Value) -> Option<String> {
+        let id = event["id"].as_str().unwrap_or_default();
+        match event["type"].as_str().unwrap_or_default() {
+            "dispute.begun" => {
+                self.disputed.insert(id.to_owned());
+                return None;
+            }
+            "dispute.ended" => {
+                self.disputed.remove(id);
+                self.judged.push(event.clone());
+                return None;
+            }
+            _ => {}
+        }
+        let name = self.name(event["node"].as_str().unwrap_or_default());
+        let gas = event["transaction_gas"].as_u64().map_or_else(String::new, |gas| format!(" [{gas} gas]"));
+        let message = event["message"].as_str().unwrap_or_default();
+        Some(format!("dispute {} with {name}: {message}{gas}", &id[..id.len().min(8)]))
+    }
+
+    /// Whether the liar was found guilty on chain, and nobody else.
+    pub(crate) fn is_judged(&self) -> bool {
+        let liar = |event: &Value| {
+            let number = self.numbers.get(event["node"].as_str().unwrap_or_default());
+            number.is_some() && number == self.cast.liar.as_ref()
+        };
+        let guilty = |event: &&Value| event["state"] == json!("guilty");
+        self.judged.iter().any(|event| guilty(&event)) && self.judged.iter().filter(guilty).all(liar)
     }
 
     /// The line for the steps that left a node last.
@@ -204,6 +247,7 @@ impl Story {
             "leases_lost": self.lost,
             "liar_convicted": self.liar_convicted,
             "wrongly_accused": self.wrongly_accused,
+            "judged": self.judged,
         })
     }
 }

@@ -18,7 +18,7 @@ use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signed, Sig
 use talkoo_disk::Ledger as Store;
 use talkoo_ledger::bindings::{self, CreditAndGas, IFaucet, ISettlement, IToken, VoucherClaim, authorization};
 use talkoo_ledger::contracts::{
-    Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker, TOKEN_AT, WINDOW_S,
+    ANSWER_S, Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker, TOKEN_AT, WINDOW_S,
 };
 use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, State, Writes, decode_transaction, propose, store};
 
@@ -124,6 +124,7 @@ impl Bench {
             stakers: vec![Staker::own(founder, 1)],
             founder: founder.0.into(),
             window_s: WINDOW_S,
+            answer_s: ANSWER_S,
             epoch_s: EPOCH_S,
         };
         let mut genesis = beginning.genesis();

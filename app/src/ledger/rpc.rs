@@ -5,6 +5,7 @@ use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
 use alloy_sol_types::SolCall;
 use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use talkoo_base::{Digest, SecretKey, Signer};
 use talkoo_ledger::encode_transaction;
@@ -18,6 +19,8 @@ const INCLUDED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(25);
 /// Highest tip that is paid for a unit of gas, in wei, whatever a server suggests.
 const TIP_MAX: u128 = 100_000_000_000;
+/// Held from a transaction's nonce to its sending.
+static SENDING: Mutex<()> = Mutex::new(());
 /// Longest answer.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -159,6 +162,8 @@ impl Rpc {
             let why = format!("it says that it is chain {chain_id}, and was chain {chain}: nothing is signed for it");
             return Err(RpcError::Unreachable { url: self.name.clone(), why });
         }
+        // Whoever else sends for this key in this process waits: nonces are counted from what was sent.
+        let _turn = SENDING.lock().unwrap_or_else(PoisonError::into_inner);
         let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
         let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
         let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>().min(TIP_MAX);

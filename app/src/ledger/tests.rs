@@ -4,7 +4,7 @@ use super::*;
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{TxKind, U256};
 use talkoo_base::Certificate;
-use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker, WINDOW_S};
+use talkoo_ledger::contracts::{ANSWER_S, Beginning, EPOCH_S, Staker, WINDOW_S};
 use talkoo_ledger::{Seal, decode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
@@ -20,6 +20,7 @@ fn genesis() -> GenesisFile {
         stakers: vec![Staker::own(founder, 1)],
         founder: founder.0.into(),
         window_s: WINDOW_S,
+        answer_s: ANSWER_S,
         epoch_s: EPOCH_S,
     })
     .unwrap()

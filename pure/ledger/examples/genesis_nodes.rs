@@ -24,6 +24,7 @@ fn main() {
         stakers: stakers.map(staker).collect(),
         founder: address(&file["founder"]),
         window_s: number(&file["windowS"]),
+        answer_s: number(&file["answerS"]),
         epoch_s: number(&file["epochS"]),
     };
     let genesis = beginning.genesis();

@@ -1,9 +1,11 @@
 //! The calls and events of our contracts that the node speaks: the same on the embedded chain and on any other.
 
+mod records;
+
 use alloy_sol_types::sol;
 
 sol! {
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct ChannelConfig {
         address payer;
         address payerAuthorizer;
@@ -13,20 +15,20 @@ sol! {
         uint40 withdrawDelay;
         bytes32 salt;
     }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Voucher { ChannelConfig channel; uint128 maxClaimableAmount; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct VoucherClaim { Voucher voucher; bytes signature; uint128 totalClaimed; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Delegation { address owner; address nodeKey; uint8 roles; uint64 expiry; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Vote { uint8 voteType; uint64 height; int64 round; bytes32 blockHash; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct CreditAndGas { uint128 credit; uint128 gas; }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Input { uint64 vector; bytes32 root; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Claim {
         bytes32 modelRoot;
         bytes32 state;
@@ -46,14 +48,157 @@ sol! {
         int128 claimed;
         Input[] inputs;
     }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Opening { uint32 input; uint32 leaf; bytes elements; bytes32[] siblings; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Tensor { bytes data; bytes32[] siblings; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Weights { uint32[5] shape; bytes32 tiles; bytes32[] siblings; bytes tile; bytes32[] tileSiblings; }
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     struct Witness { Opening[] openings; Tensor manifest; Tensor gains; Weights weights; bytes state; }
+
+    #[derive(Debug, Default)]
+    struct Limits { uint64 inputUnits; uint64 outputUnits; uint64 stateBytes; }
+    #[derive(Debug, Default)]
+    struct Price { uint128 input; uint128 output; }
+    #[derive(Debug, Default)]
+    struct Request {
+        uint16 version; uint8 kind; bytes32 job; bytes32 program; bytes32[] inputs; bytes params; Limits limits;
+        uint64 seed; bytes32 auditCommit; uint8 audit; Price price; uint64 deadline; address worker;
+        bytes32 channelId;
+    }
+    #[derive(Debug, Default)]
+    struct Receipt {
+        uint16 version; uint8 tier; bytes32 requestHash; uint8 unit; uint64 units; bytes32 outputRoot;
+        bytes32 traceRoot; bytes32 buildHash; address operator; address node; bytes32 channelId; uint128 cumulative;
+        uint8 finish;
+    }
+    #[derive(Debug, Default)]
+    struct Words { Request request; Receipt receipt; ChannelConfig channel; }
+    #[derive(Debug, Default)]
+    struct Signatures {
+        bytes request; bytes receipt; Delegation delegation; bytes delegationSignature; uint64 grant;
+    }
+    #[derive(Debug, Default)]
+    struct ChunkOpening { uint32 index; bytes tokens; bytes32 statesRoot; bytes logprobs; bytes32[] siblings; }
+    #[derive(Debug, Default)]
+    struct VectorRoots { uint32 position; uint32 layer; uint64[] vectors; bytes32[] roots; bytes signature; }
+    #[derive(Debug, PartialEq, Eq)]
+    enum Ask {
+        /// A chunk.
+        Chunk,
+        /// Nodes of its states' tree.
+        States,
+        /// A state.
+        State,
+        /// Roots of vectors.
+        Roots,
+        /// Nodes or numbers of a vector.
+        Vector,
+    }
+    #[derive(Debug)]
+    struct Question {
+        Ask ask; uint32 chunk; uint32 position; uint32 layer; uint64[] vectors; bytes32 root; uint64 count;
+        uint8 level; uint64 index; uint8 down;
+    }
+    #[derive(Debug, Default)]
+    struct Support { ChunkOpening chunk; VectorRoots roots; Tensor manifest; }
+    #[derive(Debug, Default)]
+    struct Bond { address from; uint256 validAfter; uint256 validBefore; bytes signature; }
+    #[derive(Debug, Default)]
+    struct Answer { ChunkOpening chunk; bytes32[] nodes; bytes32[] siblings; bytes data; VectorRoots roots; }
+    #[derive(Debug, Default)]
+    struct Finding {
+        Claim claim; Witness witness; VectorRoots[] roots; Opening leaf; Opening before; ChunkOpening chunk;
+        bytes32[] stateSiblings; ChunkOpening tokenChunk; bytes32 promptSalt; bytes32[] tokenSiblings;
+        address beneficiary;
+    }
+    #[derive(Debug, Default)]
+    struct StateFinding {
+        ChunkOpening chunk; bytes state; bytes32[] siblings; VectorRoots roots; uint64 vector; uint32 index;
+        Opening leaf; Tensor manifest; address beneficiary;
+    }
+    #[derive(Debug, Default)]
+    struct OutputFinding {
+        ChunkOpening chunk; uint64 place; uint32 token; bytes32 salt; bytes32[] siblings; address beneficiary;
+    }
+    #[derive(Debug, Default)]
+    struct MissingFinding { VectorRoots roots; uint32 index; Tensor manifest; address beneficiary; }
+
+    /// Whose move it is in a case, or how it ended.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Turn {
+        /// There is no case.
+        None,
+        /// The worker's.
+        Answer,
+        /// The challenger's.
+        Ask,
+        /// It ended with a conviction.
+        Guilty,
+        /// It lapsed.
+        Acquitted,
+    }
+
+    /// The judge of exact work, and what its parts refuse.
+    #[derive(Debug)]
+    interface IDisputes {
+        function ask(
+            Words calldata words, Signatures calldata signatures, Question calldata question, Support calldata support,
+            Bond calldata bond) external;
+        function answer(
+            Words calldata words, address challenger, Question calldata question, Answer calldata said) external;
+        function timeout(Words calldata words, address challenger) external;
+        function lapse(Words calldata words, address challenger) external;
+        function convictElement(
+            Words calldata words, Signatures calldata signatures, Finding calldata finding) external;
+        function convictState(
+            Words calldata words, Signatures calldata signatures, StateFinding calldata finding) external;
+        function convictOutput(
+            Words calldata words, Signatures calldata signatures, OutputFinding calldata finding) external;
+        function convictMissing(
+            Words calldata words, Signatures calldata signatures, MissingFinding calldata finding) external;
+        function seize(bytes32 lease, uint256[] calldata indices) external;
+        function withdraw(address account) external;
+        function credit(address account) external view returns (uint256);
+        function cases(bytes32 id, address challenger) external view returns (
+            address beneficiary, uint40 deadline, Turn turn, uint8 rounds, bytes32 question);
+        function dockets(bytes32 id) external view returns (address first, bool isSeen);
+        function guilts(bytes32 lease) external view returns (
+            address operator, uint40 since, address payer, address beneficiary, bytes32 channelId, uint256 refund);
+        function BOND() external view returns (uint128);
+        function ANSWER_S() external view returns (uint40);
+        function OPEN_S() external view returns (uint40);
+        function ROUNDS_MAX() external view returns (uint256);
+        event Asked(
+            bytes32 indexed id, address indexed operator, address indexed node, address challenger, uint8 round,
+            bytes32 lease, Question question);
+        event Answered(bytes32 indexed id, address indexed challenger, uint8 round, Answer answer);
+        event Acquitted(bytes32 indexed id, address indexed challenger);
+        event Convicted(
+            bytes32 indexed id, bytes32 indexed lease, address indexed operator, address beneficiary, uint256 slashed);
+        event Seized(bytes32 indexed lease, address indexed operator, uint256 refunded, uint256 rest);
+        error WrongTurn(Turn have);
+        error TooLate(uint256 until);
+        error TooEarly(uint256 from);
+        error NoRoundsLeft();
+        error AnotherQuestion(bytes32 want, bytes32 have);
+        error NotDelegated(address operator, address node);
+        error AlreadyGuilty(bytes32 lease);
+        error NotGuilty(bytes32 lease);
+        error NotHeldThen(uint256 index);
+        error NotOneLease();
+        error NotJudged();
+        error WrongSigner(address want, address have);
+        error OutsideTrace(uint256 position);
+        error NotSaid(uint64 vector);
+        error WrongQuestion();
+        error WrongAnswer();
+        error WrongClaim(string field);
+        error NothingWrong();
+        error NotParams(uint256 spot);
+        error NotInProgram(bytes32 parameter);
+    }
 
     /// The last step of a dispute: one element of the integer program.
     #[derive(Debug)]
@@ -192,30 +337,5 @@ pub mod authorization {
     pub fn payload(until: u64, salt: U256, signature: [u8; 65]) -> Bytes {
         let fields = (U256::ZERO, U256::from(until), salt, Bytes::copy_from_slice(&signature));
         fields.abi_encode_params().into()
-    }
-}
-
-impl From<&talkoo_base::ChannelConfig> for ChannelConfig {
-    fn from(config: &talkoo_base::ChannelConfig) -> Self {
-        let delay = alloy_primitives::aliases::U40::from(config.withdraw_delay);
-        Self {
-            payer: config.payer.0.into(),
-            payerAuthorizer: config.payer_authorizer.0.into(),
-            receiver: config.receiver.0.into(),
-            receiverAuthorizer: config.receiver_authorizer.0.into(),
-            token: config.token.0.into(),
-            withdrawDelay: delay,
-            salt: config.salt.0.into(),
-        }
-    }
-}
-
-impl From<&talkoo_base::Vote> for Vote {
-    fn from(vote: &talkoo_base::Vote) -> Self {
-        let vote_type = match vote.kind {
-            talkoo_base::VoteKind::Prevote => 1,
-            talkoo_base::VoteKind::Precommit => 2,
-        };
-        Self { voteType: vote_type, height: vote.height, round: vote.round.into(), blockHash: vote.block.0.into() }
     }
 }

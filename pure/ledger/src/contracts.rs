@@ -2,7 +2,7 @@
 //!
 //! Sources and states: `contracts/`. The artifacts are checked in and rebuilt byte for byte by `cargo xtask contracts`.
 
-use crate::deployment::{Bonds, Deployment, InitialStake};
+use crate::deployment::{Bonds, Clocks, Deployment, InitialStake};
 use crate::genesis::{Code, Contract, Genesis};
 use alloy_primitives::{Address, Bytes, U256, address, aliases::U40};
 use alloy_sol_types::{SolValue, sol};
@@ -41,6 +41,9 @@ artifacts! {
     BEACON = "Beacon";
     ESCROW = "ComputeEscrow";
     DELEGATIONS = "Delegations";
+    DISPUTE_FINDINGS = "DisputeFindings";
+    DISPUTE_QUESTIONS = "DisputeQuestions";
+    DISPUTES = "Disputes";
     ERC3009_COLLECTOR = "ERC3009DepositCollector";
     EQUIVOCATION = "EquivocationEvidence";
     FAUCET = "Faucet";
@@ -72,6 +75,8 @@ const fn predeploy(last: u8) -> Address {
     Address::new(bytes)
 }
 
+/// The judge of exact work; every record of ours names this address as its verifying contract.
+pub const DISPUTES_AT: Address = predeploy(0x01);
 /// Receiver of every worker's channels.
 pub const VAULT_AT: Address = predeploy(0x02);
 /// What is paid with.
@@ -104,6 +109,10 @@ pub const TOKEN_AT: Address = predeploy(0x0f);
 pub const REFEREE_AT: Address = predeploy(0x10);
 /// The part of it for attention and the draw.
 pub const ATTENTION_REFEREE_AT: Address = predeploy(0x11);
+/// The judge's part that knows questions and answers.
+pub const DISPUTE_QUESTIONS_AT: Address = predeploy(0x12);
+/// The judge's part that knows what convicts.
+pub const DISPUTE_FINDINGS_AT: Address = predeploy(0x13);
 /// Payment channels: x402's canonical address, which its SDKs know.
 pub const SETTLEMENT_AT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Collects deposits by ERC-3009, at x402's canonical address.
@@ -118,6 +127,10 @@ const CREATE2: &str = "7ffffffffffffffffffffffffffffffffffffffffffffffffffffffff
 
 /// Seconds that a worker's proceeds can be challenged.
 pub const WINDOW_S: u64 = 3_600;
+/// Seconds of either side's move in a dispute.
+pub const ANSWER_S: u64 = 600;
+/// What a challenger puts up, in micro-units of what is paid with.
+pub const DISPUTE_BOND: u128 = 500_000;
 /// Seconds a bond takes to leave: longer than a reservation of 30 days and the window together.
 pub const UNBOND_S: u64 = 32 * 24 * 3_600;
 /// Seconds that a validator who signed twice is out.
@@ -202,6 +215,8 @@ pub struct Beginning {
     pub founder: Address,
     /// Seconds that a worker's proceeds can be challenged: [`WINDOW_S`] unless a test or a demo has no time.
     pub window_s: u64,
+    /// Seconds of a move in a dispute: [`ANSWER_S`] unless a test or a demo has no time.
+    pub answer_s: u64,
     /// Seconds of an epoch: [`EPOCH_S`] unless a test has no time.
     pub epoch_s: u64,
 }
@@ -233,8 +248,16 @@ impl Beginning {
 
     fn contracts(&self, sponsors: Vec<Address>) -> Vec<Contract> {
         let at = Deployment::GENESIS;
-        let venues =
-            vec![SETTLEMENT_AT, ERC3009_COLLECTOR_AT, VAULT_AT, ALLOTMENTS_AT, ESCROW_AT, REVENUE_AT, ACCESS_AT];
+        let venues = [
+            SETTLEMENT_AT,
+            ERC3009_COLLECTOR_AT,
+            VAULT_AT,
+            ALLOTMENTS_AT,
+            ESCROW_AT,
+            REVENUE_AT,
+            ACCESS_AT,
+            DISPUTES_AT,
+        ];
         let pair = |n: usize| Pair { credit: FAUCET_CREDIT[n], gas: FAUCET_GAS[n] };
         let faucet = FaucetOptions {
             credit: CREDIT_AT,
@@ -252,15 +275,16 @@ impl Beginning {
             at.parameters(self.founder, Vec::new()),
             made(SETTLEMENT, SETTLEMENT_AT, &(PARAMETERS_AT,).abi_encode_params()),
             made(ERC3009_COLLECTOR, ERC3009_COLLECTOR_AT, &(SETTLEMENT_AT,).abi_encode_params()),
-            made(CREDIT, CREDIT_AT, &(FAUCET_AT, venues).abi_encode_params()),
+            made(CREDIT, CREDIT_AT, &(FAUCET_AT, venues.to_vec()).abi_encode_params()),
             // The contract of the stakes keeps the bonds and hands on the rest.
             at.talkoo_token(Address::ZERO, STAKING_AT),
             made(EQUIVOCATION, EQUIVOCATION_AT, &(STAKING_AT, U256::from(EQUIVOCATION_BPS)).abi_encode_params()),
             made(FAUCET, FAUCET_AT, &(faucet,).abi_encode_params()),
         ];
         let initial = self.stakers.iter().map(InitialStake::from).collect();
-        let bonds = Bonds { slashers: vec![EQUIVOCATION_AT], epoch_s: self.epoch_s, initial };
-        contracts.extend(at.ours(self.founder, self.window_s, bonds));
+        let bonds = Bonds { slashers: vec![EQUIVOCATION_AT], initial };
+        let clocks = Clocks { window_s: self.window_s, answer_s: self.answer_s, epoch_s: self.epoch_s };
+        contracts.extend(at.ours(self.founder, clocks, bonds));
         contracts
     }
 }

@@ -1,16 +1,17 @@
 //! Where a chain has our contracts, and what puts them there.
 
 use crate::contracts::{
-    ACCESS, ALLOTMENTS, ASSETS, ATTENTION_REFEREE, BEACON, DELEGATIONS, ERC3009_COLLECTOR, ESCROW, PARAMETERS, REFEREE,
-    REVENUE, SETTLEMENT, STAKING, TOKEN, VAULT, made,
+    ACCESS, ALLOTMENTS, ASSETS, ATTENTION_REFEREE, BEACON, DELEGATIONS, DISPUTE_FINDINGS, DISPUTE_QUESTIONS, DISPUTES,
+    ERC3009_COLLECTOR, ESCROW, PARAMETERS, REFEREE, REVENUE, SETTLEMENT, STAKING, TOKEN, VAULT, made,
 };
 use crate::contracts::{
     ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, ATTENTION_REFEREE_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT,
-    ERC3009_COLLECTOR_AT, ESCROW_AT, PARAMETERS_AT, REFEREE_AT, REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT,
-    VAULT_AT,
+    DISPUTE_FINDINGS_AT, DISPUTE_QUESTIONS_AT, DISPUTES_AT, ERC3009_COLLECTOR_AT, ESCROW_AT, PARAMETERS_AT, REFEREE_AT,
+    REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT, VAULT_AT,
 };
 use crate::contracts::{
-    BEACON_BOND, BEACON_S, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S, VALIDATOR_BOND_MIN,
+    ANSWER_S, BEACON_BOND, BEACON_S, DISPUTE_BOND, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S,
+    VALIDATOR_BOND_MIN,
 };
 use crate::genesis::Contract;
 use alloy_primitives::{Address, B256, U256, aliases::U40};
@@ -27,6 +28,10 @@ sol! {
     struct VaultOptions {
         address token; address gate; address settlement; address staking; address delegations;
         uint40 windowS; address admin; address[] slashers;
+    }
+    struct DisputesOptions {
+        address token; address vault; address staking; address delegations; address questions; address findings;
+        uint40 answerS; uint40 openS; uint128 bond; address treasury;
     }
     struct BeaconOptions {
         address token; address gate; uint40 commitS; uint40 revealS; uint128 bond; uint32 revealsMin; address treasury;
@@ -68,6 +73,12 @@ pub struct Deployment {
     pub referee: Address,
     /// The part of it for attention and the draw.
     pub attention_referee: Address,
+    /// The judge of exact work.
+    pub disputes: Address,
+    /// Its part that knows questions and answers.
+    pub dispute_questions: Address,
+    /// Its part that knows what convicts.
+    pub dispute_findings: Address,
     /// Slow values, the brake on deposits, and, outside, the list of all these.
     pub parameters: Address,
 }
@@ -90,6 +101,9 @@ impl Deployment {
         access: ACCESS_AT,
         referee: REFEREE_AT,
         attention_referee: ATTENTION_REFEREE_AT,
+        disputes: DISPUTES_AT,
+        dispute_questions: DISPUTE_QUESTIONS_AT,
+        dispute_findings: DISPUTE_FINDINGS_AT,
         parameters: PARAMETERS_AT,
     };
 
@@ -102,7 +116,7 @@ impl Deployment {
 
     /// Every address but that of the list itself, by its name.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, Address); 15] {
+    pub fn entries(&self) -> [(&'static str, Address); 18] {
         [
             ("settlement", self.settlement),
             ("collector", self.collector),
@@ -119,6 +133,9 @@ impl Deployment {
             ("access", self.access),
             ("referee", self.referee),
             ("attentionReferee", self.attention_referee),
+            ("disputes", self.disputes),
+            ("disputeQuestions", self.dispute_questions),
+            ("disputeFindings", self.dispute_findings),
         ]
     }
 
@@ -144,6 +161,9 @@ impl Deployment {
             access: at("access")?,
             referee: at("referee")?,
             attention_referee: at("attentionReferee")?,
+            disputes: at("disputes")?,
+            dispute_questions: at("disputeQuestions")?,
+            dispute_findings: at("disputeFindings")?,
             parameters,
         })
     }
@@ -180,6 +200,9 @@ impl Deployment {
             access: place(),
             attention_referee: place(),
             referee: place(),
+            dispute_questions: place(),
+            dispute_findings: place(),
+            disputes: place(),
         };
         let list = at.entries().map(|(name, address)| {
             let value = U256::from_be_bytes(address.into_word().0);
@@ -193,8 +216,8 @@ impl Deployment {
         if there.token.is_none() {
             contracts.push(at.talkoo_token(Address::ZERO, deployer));
         }
-        let bonds = Bonds { slashers: Vec::new(), epoch_s: EPOCH_S, initial: Vec::new() };
-        contracts.extend(at.ours(deployer, window_s, bonds));
+        let clocks = Clocks { window_s, answer_s: ANSWER_S, epoch_s: EPOCH_S };
+        contracts.extend(at.ours(deployer, clocks, Bonds::default()));
         (at, contracts)
     }
 
@@ -209,8 +232,9 @@ impl Deployment {
     }
 
     /// What is the same on every chain but for addresses.
-    pub(crate) fn ours(&self, founder: Address, window_s: u64, bonds: Bonds) -> Vec<Contract> {
-        let Bonds { slashers, epoch_s, initial } = bonds;
+    pub(crate) fn ours(&self, founder: Address, clocks: Clocks, bonds: Bonds) -> Vec<Contract> {
+        let (Clocks { window_s, answer_s, epoch_s }, Bonds { mut slashers, initial }) = (clocks, bonds);
+        slashers.push(self.disputes);
         let gate = self.parameters;
         let beacon = BeaconOptions {
             token: self.stake,
@@ -241,8 +265,22 @@ impl Deployment {
             delegations: self.delegations,
             windowS: U40::from(window_s),
             admin: founder,
-            slashers: Vec::new(),
+            slashers: vec![self.disputes],
         };
+        let disputes = DisputesOptions {
+            token: self.token,
+            vault: self.vault,
+            staking: self.staking,
+            delegations: self.delegations,
+            questions: self.dispute_questions,
+            findings: self.dispute_findings,
+            answerS: U40::from(answer_s),
+            openS: U40::from(window_s),
+            bond: DISPUTE_BOND,
+            treasury: founder,
+        };
+        let asked = (self.settlement, self.attention_referee).abi_encode_params();
+        let found = (self.settlement, self.referee).abi_encode_params();
         vec![
             made(DELEGATIONS, self.delegations, &[]),
             made(STAKING, self.staking, &(staking,).abi_encode_params()),
@@ -255,14 +293,25 @@ impl Deployment {
             made(ACCESS, self.access, &(self.token, gate, self.revenue).abi_encode_params()),
             made(ATTENTION_REFEREE, self.attention_referee, &[]),
             made(REFEREE, self.referee, &(self.attention_referee,).abi_encode_params()),
+            made(DISPUTE_QUESTIONS, self.dispute_questions, &asked),
+            made(DISPUTE_FINDINGS, self.dispute_findings, &found),
+            made(DISPUTES, self.disputes, &(disputes,).abi_encode_params()),
         ]
     }
 }
 
-/// What bonds are there from the beginning, and who may cut them.
+/// Seconds that a chain chooses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    pub(crate) window_s: u64,
+    pub(crate) answer_s: u64,
+    pub(crate) epoch_s: u64,
+}
+
+/// What bonds are there from the beginning, and who may cut them besides the judge of exact work.
+#[derive(Default)]
 pub(crate) struct Bonds {
     pub(crate) slashers: Vec<Address>,
-    pub(crate) epoch_s: u64,
     pub(crate) initial: Vec<InitialStake>,
 }
 

@@ -20,7 +20,8 @@ use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, JobId, Mono, Network, NodeId, Now, Signer};
 use talkoo_job::{JobSpec, Jobs};
 use talkoo_market::Market;
-use talkoo_proof::{Kept, Proof, Run, Ticket};
+use talkoo_proof::dispute::Case;
+use talkoo_proof::{Kept, Proof, Run, Sold, Ticket};
 
 /// What the world tells a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,15 @@ pub enum Effect {
     Stop(Ticket),
     /// Keep this record as a file.
     Keep(Box<Kept>),
+    /// A receipt goes out: keep this until nobody can dispute it any more.
+    Sold(Box<Sold>),
+    /// Our own engine found another answer than the worker: it can be convicted before a contract.
+    Dispute {
+        /// The worker.
+        worker: NodeId,
+        /// What it can be held to.
+        case: Box<Case>,
+    },
     /// A channel is in use: fund it, or watch it and answer with [`Input::Engine`]'s `Funds`.
     Channel(Box<talkoo_proof::Channel>),
     /// For people who watch; never durable.

@@ -188,6 +188,8 @@ impl Node {
                 nodes.into_iter().for_each(|node| self.to(Inner::Job(job::Input::Convicted(node))));
             }
             proof::Effect::Keep(kept) => out.push(Effect::Keep(kept)),
+            proof::Effect::Sold(sold) => out.push(Effect::Sold(sold)),
+            proof::Effect::Dispute { worker, case } => out.push(Effect::Dispute { worker, case }),
             proof::Effect::Channel(channel) => out.push(Effect::Channel(Box::new(channel))),
             proof::Effect::Used { client, for_ms } => {
                 self.to(Inner::Market(market::Input::Used { client, for_ms }));

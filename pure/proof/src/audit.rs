@@ -19,7 +19,7 @@ use crate::drawn::drawn;
 use crate::limits::{AUDIT_MS_MAX, OWN_AUDIT_MS_MAX, VERIFIERS_MAX};
 use crate::machine::Context;
 use crate::parameters::WEIGH_CHANCE_Q32;
-use crate::verdict::{accept, keep, lie, quarantine, same_fault, warn};
+use crate::verdict::{accept, dispute, keep, lie, quarantine, same_fault, warn};
 use crate::{Answer, Candidate, Effect, Event, Message, Notice, Run, Seen, Ticket};
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
@@ -359,6 +359,7 @@ impl Audits {
             let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
             out.push(Effect::Keep(Box::new(keep(cx, &audit, truth.map(|_| false)))));
             let faulty = truth.is_some() && quarantine(cx, &audit, out);
+            out.extend(truth.filter(|_| !faulty).map(|_| dispute(&audit)));
             if proven.is_some() && !faulty {
                 let why = lie(&audit, proven);
                 convict(cx, node, Refusal::new(RefusalCode::ProvenLiar, why, "its receipt is kept as evidence"), out);

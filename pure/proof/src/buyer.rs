@@ -22,8 +22,8 @@ pub(crate) struct Purchase {
     pub(crate) order: Order,
     pub(crate) coin: Digest,
     pub(crate) tokens: Vec<u32>,
-    /// Canonical bytes of their log probabilities.
-    pub(crate) logprobs: Vec<u8>,
+    /// Canonical bytes of each chunk's log probabilities.
+    pub(crate) logprobs: Vec<Vec<u8>>,
     pub(crate) output: GrowingOutput,
     pub(crate) digests: Vec<Digest>,
     pub(crate) receipts: Vec<(Signed<Receipt>, Signed<Voucher>)>,
@@ -283,7 +283,7 @@ impl Buyer {
         self.names.remove(&attempt);
         let purchase = self.open.remove(&lease)?;
         cx.paid.keep(lease, from, purchase.receipts.iter().map(|(_, voucher)| voucher.clone()).collect());
-        let (tokens, logprobs) = (purchase.tokens.clone(), purchase.logprobs.clone());
+        let (tokens, logprobs) = (purchase.tokens.clone(), purchase.logprobs.concat());
         out.push(Effect::Delivered { attempt, tokens, logprobs, finish });
         Some(purchase)
     }
@@ -352,7 +352,7 @@ impl Purchase {
 
     fn take(&mut self, cx: &mut Context, chunk: Chunk, output: GrowingOutput, out: &mut Vec<Effect>) {
         self.tokens.extend_from_slice(&chunk.tokens);
-        self.logprobs.extend(chunk.logprobs.iter().flat_map(|told| &told.bytes));
+        self.logprobs.extend(chunk.logprobs.map(|told| told.bytes));
         self.output = output;
         self.digests.push(chunk.digest);
         self.finish = chunk.receipt.body.finish;

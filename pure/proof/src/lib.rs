@@ -38,6 +38,7 @@ mod paid;
 pub mod parameters;
 mod purse;
 mod recent;
+mod sale;
 mod seller;
 pub mod trust;
 mod verdict;
@@ -50,8 +51,9 @@ pub use machine::{Proof, Setup};
 pub use message::{Answer, Chunk, Message, Order};
 pub use notice::{Channel, Notice};
 pub use purse::{Account, Earnings, channel};
-pub use wire::{Event, Seen};
+pub use wire::{Event, Seen, Sold};
 
+use dispute::Case;
 use talkoo_base::{
     Address, Amount, Attempt, AuditPolicy, Digest, Finish, JobId, LeaseId, Likeness, Logprobs, NodeId, Price, Refusal,
     Tier, Work,
@@ -295,6 +297,15 @@ pub enum Effect {
     },
     /// Keep this record as a file.
     Keep(Box<Kept>),
+    /// A receipt goes out: keep this until nobody can dispute it any more.
+    Sold(Box<Sold>),
+    /// Our own engine found another answer than the worker: it can be convicted before a contract.
+    Dispute {
+        /// The worker.
+        worker: NodeId,
+        /// What it can be held to.
+        case: Box<Case>,
+    },
     /// We use a slot that a client reserved.
     Used {
         /// The client.

@@ -9,33 +9,13 @@ use crate::limits::{
 };
 use crate::machine::Context;
 use crate::recent::{Recent, paid_late};
+use crate::sale::Sale;
 use crate::{Answer, Channel, Chunk, Effect, Event, Message, Notice, Order, Run, Terms, Ticket, order};
 use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Tier, Voucher,
+    Amount, Digest, Finish, LeaseId, Logprobs, Mono, NodeId, Now, Receipt, Refusal, RefusalCode, Signed, Voucher,
 };
-
-/// A lease that we work on.
-struct Sale {
-    client: NodeId,
-    order: Order,
-    tier: Tier,
-    units: u64,
-    output: GrowingOutput,
-    digests: Vec<Digest>,
-    /// Price of the units that vouchers have paid.
-    paid: Amount,
-    /// Sent and not yet paid, with the price up to each.
-    unpaid: VecDeque<(Message, Amount)>,
-    settled_chunks: u32,
-    finish: Finish,
-    /// Whatever happens, it ends here: a client that vanished in between is not waited for.
-    until: Mono,
-    resend_at: Option<Mono>,
-    resends: u32,
-    answer: Option<Answer>,
-}
 
 /// All leases that we work on.
 #[derive(Default)]
@@ -103,6 +83,9 @@ impl Seller {
             order,
             tier,
             digests: Vec::new(),
+            made: Vec::new(),
+            logprobs: Vec::new(),
+            receipts: Vec::new(),
             paid: Amount::ZERO,
             unpaid: VecDeque::new(),
             settled_chunks: 0,
@@ -162,6 +145,8 @@ impl Seller {
         }
         sale.units += tokens.len() as u64;
         sale.output.extend(tokens);
+        sale.made.extend_from_slice(tokens);
+        sale.logprobs.extend(logprobs.as_ref().map(|told| told.bytes.clone()));
         sale.digests.push(digest);
         sale.finish = finish;
         let request = &sale.order.request.body;
@@ -176,9 +161,11 @@ impl Seller {
             ..cx.receipt(lease, request.channel)
         };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
+        sale.receipts.push((&receipt).into());
         let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, logprobs, receipt };
         let message = Message::Chunk(Box::new(chunk));
         out.push(Effect::Send { to: sale.client, message: message.clone() });
+        out.extend(sale.sold().map(|sold| Effect::Sold(Box::new(sold))));
         sale.unpaid.push_back((message, worth));
         sale.resend_at.get_or_insert(now + RESEND_MS);
     }
@@ -381,12 +368,5 @@ impl Seller {
             let (client, units, audit) = (sale.client, sale.units, sale.order.rerun.is_some());
             out.push(Effect::Notice(Notice::Sold { client, units, audit }));
         }
-    }
-}
-
-impl Sale {
-    /// Tokens that it cost us so far: prompt, or prompt and output to check, and what we made.
-    fn tokens(&self) -> u64 {
-        self.order.request.body.limits.input_units.saturating_add(self.units)
     }
 }

@@ -1,6 +1,7 @@
 //! What a verdict leaves behind: the event, the words, the record to keep.
 
 use crate::audit::{Audit, Finding, Opinion};
+use crate::dispute::Case;
 use crate::kept::{Disclosure, Kept, Link};
 use crate::machine::Context;
 use crate::{Effect, Event, Message, Notice};
@@ -83,4 +84,26 @@ pub(crate) fn quarantine(cx: &Context, audit: &Audit, out: &mut Vec<Effect>) -> 
     out.push(Effect::Notice(Notice::Quarantined { build, refusal: refusal.clone() }));
     out.push(Effect::Quarantined { build, nodes, refusal });
     true
+}
+
+/// What its worker can be held to before a contract.
+pub(crate) fn dispute(audit: &Audit) -> Effect {
+    Effect::Dispute { worker: audit.purchase.worker.node, case: Box::new(case(audit)) }
+}
+
+fn case(audit: &Audit) -> Case {
+    let purchase = &audit.purchase;
+    let order = &purchase.order;
+    let (receipt, _) = purchase.receipts.last().expect("a delivery has at least one receipt");
+    Case {
+        request: (&order.request).into(),
+        receipt: receipt.into(),
+        channel: order.channel.clone(),
+        prompt_salt: order.prompt_salt,
+        trace_salt: order.trace_salt,
+        prompt: purchase.work.prompt.clone(),
+        output: purchase.tokens.clone(),
+        digests: purchase.digests.clone(),
+        logprobs: purchase.logprobs.clone(),
+    }
 }

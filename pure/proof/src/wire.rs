@@ -1,8 +1,9 @@
-//! What receipts, payments and verdicts leave in the journal.
+//! What receipts, payments and verdicts leave in the journal, and what a worker keeps of its leases.
 
+use crate::dispute::Case;
 use serde::{Deserialize, Serialize};
-use talkoo_base::wire::Sealed;
-use talkoo_base::{Address, Amount, Digest, NodeId, Unix, Voucher};
+use talkoo_base::wire::{Sealed, Typed};
+use talkoo_base::{Address, Amount, CHUNK_TOKENS, Digest, Network, NodeId, Receipt, Unix, Voucher};
 
 /// A worker when it answered: whatever of this changes makes it a stranger again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,4 +77,31 @@ pub enum Event {
         /// Whose deposit it is.
         payer: Address,
     },
+}
+
+/// What a worker keeps of a lease for as long as it can be disputed. Its client may dispute any receipt that went out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sold {
+    /// The lease as the last receipt has it.
+    pub case: Case,
+    /// The receipts before, first chunk first.
+    pub earlier: Vec<Sealed<Receipt>>,
+}
+
+impl Sold {
+    /// The lease as the receipt of this EIP-712 digest has it; `None` if none of ours is.
+    #[must_use]
+    pub fn at(&self, receipt: &Digest, network: &Network) -> Option<Case> {
+        let Self { case, earlier } = self;
+        let receipt = earlier.iter().chain([&case.receipt]).find(|r| r.body.digest(network) == *receipt)?;
+        let units = usize::try_from(receipt.body.units).ok()?;
+        let chunks = units.div_ceil(CHUNK_TOKENS as usize);
+        Some(Case {
+            receipt: receipt.clone(),
+            output: case.output.get(..units)?.to_vec(),
+            digests: case.digests.get(..chunks)?.to_vec(),
+            logprobs: case.logprobs.iter().take(chunks).cloned().collect(),
+            ..case.clone()
+        })
+    }
 }

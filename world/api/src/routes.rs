@@ -50,4 +50,6 @@ pub const ROUTES: &[Route] = &[
     route("unlock", Verb::Post, "/api/v1/unlock"),
     route("close", Verb::Post, "/api/v1/close"),
     route("accounts", Verb::Get, "/api/v1/accounts"),
+    route("disputes", Verb::Get, "/api/v1/disputes"),
+    route("dispute", Verb::Get, "/api/v1/disputes/{id}"),
 ];

@@ -9,6 +9,7 @@ pub(crate) use post::Posted;
 
 use super::Daemon;
 use super::remote::Remote;
+use crate::disputes::Disputes;
 use jobs::{detail, summary};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -76,6 +77,8 @@ impl Daemon {
             "unlock" => return self.unlock(&args, reply),
             "close" => return self.close_channels(reply),
             "accounts" => Ok(self.accounts()),
+            "disputes" => self.disputes().map(Disputes::list),
+            "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
         };
         // A caller that went away needs no answer.

@@ -60,6 +60,11 @@ impl Loaded {
         engine
     }
 
+    /// The model itself, for others to run as well.
+    pub(super) fn model(&self) -> Arc<Model> {
+        self.server.model().clone()
+    }
+
     /// Whether nothing runs on it.
     pub(super) fn is_idle(&self) -> bool {
         self.server.is_empty()

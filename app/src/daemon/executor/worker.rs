@@ -76,6 +76,10 @@ impl Worker {
                 };
                 (self.report)(Report::Run(input));
             }
+            Order::Lend { root, to } => {
+                // Who asked may have given up.
+                to.send(self.load(root).map(|loaded| loaded.model())).ok();
+            }
             Order::Run(run) => {
                 let ticket = run.ticket;
                 let begun = self.load(run.work.program).and_then(|loaded| loaded.begin(*run));

@@ -57,7 +57,7 @@ impl Program<'_> {
     }
 
     /// The first position seen.
-    fn first(&self) -> usize {
+    pub(super) fn first(&self) -> usize {
         self.model.manifest.features.first_visible(self.layer, self.position)
     }
 

@@ -20,7 +20,7 @@ impl Program<'_> {
     /// other vectors.
     pub(super) fn element(&self, name: Name, index: usize, previous: Option<i128>, read: Read<'_>) -> i128 {
         match name.place.kind() {
-            Kind::Residual => self.residual(name, index),
+            Kind::Residual => self.residual(index),
             Kind::Norm => self.norm(name, index, previous, read),
             Kind::Quantise => self.quantised(name, index, previous, read),
             Kind::Linear => self.linear(name, index, previous, read),
@@ -40,10 +40,9 @@ impl Program<'_> {
     }
 
     /// Of the state below, or rule 4's embedding.
-    fn residual(&self, name: Name, index: usize) -> i128 {
-        if let Some(state) = self.state(name) {
-            let bytes = state[index * 8..][..8].try_into().expect("a residual is whole numbers");
-            return i64::from_le_bytes(bytes).into();
+    fn residual(&self, index: usize) -> i128 {
+        if let Some((residual, _)) = self.before {
+            return residual[index].into();
         }
         let (matrix, row) = (&self.model.embedding, self.token as usize);
         let at = row * matrix.columns + index;
@@ -165,7 +164,7 @@ impl Program<'_> {
         rsh128(turned, 30)
     }
 
-    /// A cached row, of this position or from the state of an earlier one.
+    /// A cached row: the vector of this position or, which is no vector of this program, that of an earlier one.
     fn row(&self, name: Name, index: usize, read: Read<'_>) -> i128 {
         let shape = &self.model.manifest.architecture;
         let (codes, mantissas) = (shape.key(), shape.key() / BLOCK);

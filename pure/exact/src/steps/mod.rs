@@ -73,13 +73,19 @@ impl<'a> Program<'a> {
         &self.model.layers[self.layer]
     }
 
-    /// The canonical bytes that the state digest named by `name` is of: residual, K row, V row. `None` if the vector is not
-    /// read from a state.
+    /// The canonical bytes of the state that element `index` of a vector is read from: residual, K row, V row. `None` if it
+    /// is not read from a state. Of Residual that is the state of the layer below, of attention that of an earlier position
+    /// of this layer.
     #[must_use]
-    pub fn state(&self, name: Name) -> Option<Vec<u8>> {
-        let (residual, row) = match name.place {
-            Place::Residual => self.before?,
-            Place::Row => self.earlier.get(name.sub as usize).map(|(residual, row)| (&residual[..], row))?,
+    pub fn state(&self, name: Name, index: usize) -> Option<Vec<u8>> {
+        let (residual, row) = match (name.place, name.stage) {
+            (Place::Residual, _) => self.before?,
+            (Place::Attention, Stage::Scores | Stage::Exponent | Stage::Aligned) if index < self.first() => {
+                return None;
+            }
+            (Place::Attention, Stage::Scores | Stage::Exponent | Stage::Aligned | Stage::Partial) => {
+                self.earlier.get(index).map(|(residual, row)| (&residual[..], row))?
+            }
             _ => return None,
         };
         let format = self.model.manifest.kv;

@@ -45,7 +45,7 @@ numbered! {
         KeyCodes,
         /// The value as codes.
         ValueCodes,
-        /// Keys and values of one position: `sub` is the position.
+        /// Keys and values of the position: `sub` is the position. Those of earlier ones are read from their states.
         Row,
         /// Attention.
         Attention,
@@ -262,13 +262,28 @@ impl Program<'_> {
         }
     }
 
-    /// How many vectors a place has of a stage; 0 if the model has no such place or the place no such stage.
+    /// Number of a place's first vector: that of a row is its position.
+    #[must_use]
+    pub fn first_sub(&self, place: Place) -> u32 {
+        if place == Place::Row { self.position as u32 } else { 0 }
+    }
+
+    /// Whether there is a vector of this name.
+    #[must_use]
+    pub fn exists(&self, name: Name) -> bool {
+        let above = name.sub.checked_sub(self.first_sub(name.place));
+        above.is_some_and(|n| (n as usize) < self.count(name.place, name.stage))
+    }
+
+    /// How many vectors a place has of a stage, from [`Self::first_sub`] on; 0 if the model has no such place, the layer is
+    /// not the place's, or the place has no such stage.
     #[must_use]
     pub fn count(&self, place: Place, stage: Stage) -> usize {
         let (shape, groups) = (&self.model.manifest.architecture, self.groups(place).1);
         match (place.kind(), stage) {
             _ if !self.has(place) => 0,
-            (Kind::Row, Stage::Out) => self.position + 1,
+            _ if place >= Place::OutputNorm && self.layer + 1 < self.model.layers.len() => 0,
+            (Kind::Row, Stage::Out) => 1,
             (Kind::Sampler, Stage::Out | Stage::Before) | (Kind::Logprobs, Stage::Out) => shape.vocabulary,
             (Kind::Logprobs, Stage::Weights | Stage::Total) => 1,
             (_, Stage::Out) | (Kind::Sampler, Stage::Max | Stage::Weights | Stage::Total | Stage::Kept) => 1,

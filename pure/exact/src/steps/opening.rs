@@ -79,7 +79,7 @@ pub struct Witness {
     pub gains: Tensor,
     /// Weights.
     pub weights: TileOpening,
-    /// What a state digest is of.
+    /// What a state digest is of: residual, K row, V row.
     pub state: Vec<u8>,
 }
 
@@ -103,6 +103,12 @@ impl ModelTree {
         merkle::root_of_leaves("talkoo/model/1", self.leaves.clone())
     }
 
+    /// The manifest, shown to be that of the model.
+    #[must_use]
+    pub fn manifest(&self, model: &Model) -> Tensor {
+        Tensor { bytes: model.manifest.bytes(), siblings: self.open(0) }
+    }
+
     fn open(&self, index: usize) -> Vec<Digest> {
         merkle::open(&self.leaves, index).expect("a tensor of the model").siblings
     }
@@ -120,6 +126,8 @@ impl Steps<'_> {
             read.insert((name, index / BLOCK));
             self.vector(name)[index]
         });
+        // An earlier row is shown by the state it is part of.
+        read.retain(|(name, _)| program.exists(*name));
         let openings = read.into_iter().map(|(name, leaf)| self.open(name, leaf)).collect();
         let is_last = name.place == Place::Logits || name.stage == Stage::Out;
         let model = program.model;
@@ -127,7 +135,7 @@ impl Steps<'_> {
             bytes: gains.iter().flat_map(|g| g.to_le_bytes()).collect(),
             siblings: tree.open(program.tensor(name.place, true)),
         });
-        let state = program.state(name);
+        let state = program.state(name, index);
         let weights = program.matrix(name.place).filter(|_| state.is_none()).map(|matrix| {
             let (row, column) = match (name.place, name.stage) {
                 (Place::Residual, _) => (program.token as usize, index),
@@ -148,7 +156,7 @@ impl Steps<'_> {
         Witness {
             previous,
             openings,
-            manifest: Tensor { bytes: model.manifest.bytes(), siblings: tree.open(0) },
+            manifest: tree.manifest(model),
             gains: gains.unwrap_or_default(),
             weights: weights.unwrap_or_default(),
             state: state.unwrap_or_default(),

@@ -5,11 +5,26 @@ use crate::bindings::{self, *};
 use crate::contracts::*;
 use crate::*;
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, B256, TxKind, U256};
-use alloy_sol_types::SolCall;
+use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
+use alloy_sol_types::{SolCall, sol};
 use std::collections::BTreeMap;
 use talkoo_base::wire::{Typed, VoteKind};
 use talkoo_base::{Amount, Delegation as Delegated, Digest, Network, Signer, Unix, Vote as Voted};
+
+sol! {
+    interface IRoles {
+        function hasRole(bytes32 role, address account) external view returns (bool);
+    }
+    interface IParts {
+        function questions() external view returns (address);
+        function findings() external view returns (address);
+        function referee() external view returns (address);
+        function attention() external view returns (address);
+        function settlement() external view returns (address);
+        function vault() external view returns (address);
+        function token() external view returns (address);
+    }
+}
 
 pub(super) fn ours(address: Address) -> talkoo_base::Address {
     talkoo_base::Address(address.0.0)
@@ -18,7 +33,15 @@ pub(super) fn ours(address: Address) -> talkoo_base::Address {
 pub(super) fn beginning() -> Beginning {
     let stakers = vec![Staker { operator: ours(address(6)), ..Staker::own(ours(address(0)), 1) }];
     let (chain_id, timestamp) = (825_566, 1_700_000_000);
-    Beginning { chain_id, timestamp, stakers, founder: address(1), window_s: WINDOW_S, epoch_s: EPOCH_S }
+    Beginning {
+        chain_id,
+        timestamp,
+        stakers,
+        founder: address(1),
+        window_s: WINDOW_S,
+        answer_s: ANSWER_S,
+        epoch_s: EPOCH_S,
+    }
 }
 
 impl Chain {
@@ -49,6 +72,31 @@ impl Chain {
         let (executed, refused) = self.extend(vec![sign(who, transaction)]);
         assert!(refused.is_empty(), "{refused:?}");
         executed.receipts[0].status()
+    }
+
+    /// The judge has all its parts, may take bonds and held pay, and asks for the bond that it should.
+    fn has_a_judge(&mut self, at: &Deployment) {
+        let role = keccak256("SLASHER");
+        for venue in [at.vault, at.staking] {
+            assert!(self.ask(venue, &IRoles::hasRoleCall { role, account: at.disputes }));
+        }
+        let parts = [
+            self.ask(at.disputes, &IParts::questionsCall {}),
+            self.ask(at.disputes, &IParts::findingsCall {}),
+            self.ask(at.disputes, &IParts::vaultCall {}),
+            self.ask(at.disputes, &IParts::tokenCall {}),
+            self.ask(at.dispute_questions, &IParts::attentionCall {}),
+            self.ask(at.dispute_questions, &IParts::settlementCall {}),
+            self.ask(at.dispute_findings, &IParts::refereeCall {}),
+            self.ask(at.dispute_findings, &IParts::attentionCall {}),
+            self.ask(at.dispute_findings, &IParts::settlementCall {}),
+        ];
+        let (questions, findings, attention) = (at.dispute_questions, at.dispute_findings, at.attention_referee);
+        let s = at.settlement;
+        assert_eq!(parts, [questions, findings, at.vault, at.token, attention, s, at.referee, attention, s]);
+        assert_eq!(self.ask(at.disputes, &IDisputes::BONDCall {}), DISPUTE_BOND);
+        assert_eq!(self.ask(at.disputes, &IDisputes::ANSWER_SCall {}).to::<u64>(), ANSWER_S);
+        assert_eq!(self.ask(at.disputes, &IDisputes::OPEN_SCall {}).to::<u64>(), WINDOW_S);
     }
 
     fn credit(&mut self, who: Address) -> u64 {
@@ -208,5 +256,12 @@ fn a_plan_puts_the_contracts_where_it_says_and_their_list_is_read_back() {
         );
         let vault = chain.ask(at.vault, &IVault::capacityCall { operator: address(0) });
         assert_eq!(vault, U256::ZERO, "the vault asks the staking contract");
+        chain.has_a_judge(&at);
     }
+}
+
+#[test]
+fn every_chain_of_ours_has_a_judge() {
+    Chain::ours().has_a_judge(&Deployment::GENESIS);
+    assert_eq!(Network::local("test").talkoo_domain().verifying_contract, ours(DISPUTES_AT));
 }

@@ -1,6 +1,7 @@
 //! The chain in memory, and its rules.
 
 mod contracts;
+mod disputes;
 mod referee;
 mod traces;
 mod validators;

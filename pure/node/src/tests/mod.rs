@@ -149,6 +149,7 @@ impl World {
                 None
             }
             Effect::Credit { .. } | Effect::Stop(_) | Effect::Notice(_) => None,
+            Effect::Sold(_) | Effect::Dispute { .. } => None,
         }
     }
 

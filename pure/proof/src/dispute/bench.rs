@@ -97,8 +97,7 @@ impl Bench {
     /// Whether the program here has such a vector.
     pub(super) fn has(&self, name: Name) -> bool {
         let later = if self.draws() { Place::Logprobs } else { Place::Output };
-        let own = name.place != Place::Row || name.sub as usize == self.position;
-        own && name.place <= later && (name.sub as usize) < self.program().count(name.place, name.stage)
+        name.place <= later && self.program().exists(name)
     }
 
     /// A vector; it ends with its first element out of range.

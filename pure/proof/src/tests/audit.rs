@@ -64,7 +64,7 @@ fn verdicts() {
             "our own word against the worker's",
             &[('V', Other(1)), ('U', Other(1))],
             Some(Other(1)),
-            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), (asks own engine), paid V 50, accepted V 50, paid U 50, accepted U 50, keep, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), (different), (asks own engine), paid V 50, accepted V 50, paid U 50, accepted U 50, keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our own word for the worker",
@@ -76,13 +76,13 @@ fn verdicts() {
             "our own word against the worker and its friend",
             &[('V', Other(1)), ('U', Same)],
             Some(Other(1)),
-            "draw not CW, (asks V), (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), paid V 50, accepted V 50, keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks U), paid U 50, accepted U 50, (equal), (asks own engine), paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)",
         ),
         case(
             "a token that no model gives",
             &[('V', Diverged)],
             Some(Diverged),
-            "draw not CW, (asks V), (different), draw not VCW, (asks own engine), paid V 50, accepted V 50, keep, refuted W, convicted W, falls audited, (different)",
+            "draw not CW, (asks V), (different), draw not VCW, (asks own engine), paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, (different)",
         ),
         case(
             "our engine fails",
@@ -158,8 +158,7 @@ fn the_same_mistake_of_two_owners_with_one_build_is_the_builds() {
         let told = nodes.deliver(DRAWN);
         told.split_once("(asks own engine), ").unwrap().1.to_owned()
     };
-    let convicted =
-        "paid V 50, accepted V 50, keep, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
+    let convicted = "paid V 50, accepted V 50, keep, dispute W 40, refuted W, convicted W, falls audited, refuted U, convicted U, (different)";
     let quarantined = "paid V 50, accepted V 50, keep, quarantine UW, falls audited, (different)";
     for (others, want) in [
         (&['W', 'U'][..], quarantined),
@@ -198,7 +197,7 @@ fn our_own_engine_judges_newcomers_first() {
         nodes.deliver(DRAWN)
     };
     assert_eq!(told(Word::Same), "(asks own engine), accepted W 50 audited, keep, stands audited, (equal)");
-    assert_eq!(told(Word::Other(1)), "(asks own engine), keep, falls audited, (different)");
+    assert_eq!(told(Word::Other(1)), "(asks own engine), keep, dispute W 40, falls audited, (different)");
     // Where it fails, strangers are asked.
     let want = "draw not CW, (asks V), paid V 50, accepted V 50, (equal), accepted W 50 audited, keep, stands audited";
     assert_eq!(told(Word::Fails), format!("(asks own engine), {want}"));
@@ -377,7 +376,7 @@ fn an_answer_that_a_faster_one_replaced_is_still_checked() {
     let own = Input::Candidates { lease: *lease, nodes: Vec::new() };
     nodes.check('C', own, "re-run own, (asks own engine)");
     let word = verified(Ticket::Own(*lease), Word::Other(1));
-    nodes.check('C', word, "paid V 50, accepted V 50, V<pay 0 50, keep, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)");
+    nodes.check('C', word, "paid V 50, accepted V 50, V<pay 0 50, keep, dispute W 40, refuted W, convicted W, W<warning answer_refuted, falls audited, (different)");
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
 }
 

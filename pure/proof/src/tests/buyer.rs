@@ -144,7 +144,7 @@ fn log_probabilities_are_those_that_a_chunk_commits_to() {
     let out = nodes.tell('C', says('W', chunk));
     nodes.carry('C', out);
     let told = nodes.told.join(", ");
-    assert!(told.contains("keep, refuted W, convicted W, falls audited"), "{told}");
+    assert!(told.contains("keep, dispute W 32, refuted W, convicted W, falls audited"), "{told}");
 }
 
 #[test]

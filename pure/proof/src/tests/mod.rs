@@ -314,6 +314,9 @@ fn words(effect: &Effect) -> String {
         Effect::Convicted { node, .. } => format!("convicted {}", name(node)),
         Effect::Quarantined { nodes, .. } => format!("quarantine {}", nodes.iter().map(name).collect::<String>()),
         Effect::Keep(_) => "keep".into(),
+        // It goes with every chunk.
+        Effect::Sold(_) => String::new(),
+        Effect::Dispute { worker, case } => format!("dispute {} {}", name(worker), case.output.len()),
         Effect::Channel(Channel::Fund { need, .. }) => format!("fund {}", need.0),
         Effect::Channel(Channel::Watch { client, .. }) => format!("watch {}", name(client)),
         Effect::Used { client, .. } => format!("used {}", name(client)),

@@ -5,7 +5,7 @@ use crate::limits::{
     CHUNKS_AHEAD_MAX, DEBT_FORGIVEN_MTPS, DEBT_TOKENS_MAX, ORDER_TOKENS_MAX, REQUEST_S, RERUNS_PER_CLIENT_MAX,
     RESEND_MS, RESENDS_MAX, SALES_MAX,
 };
-use crate::{Channel, Chunk, Effect, Input, Message, Order, Terms, Ticket};
+use crate::{Channel, Chunk, Effect, Input, Message, Order, Sold, Terms, Ticket};
 use talkoo_base::limits::CLOCK_SKEW_S_MAX;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
@@ -421,4 +421,40 @@ fn a_promise_above_the_deposit_buys_nothing_until_the_top_up() {
     sign(&mut other, |request| request.channel = channel);
     let refused = nodes.send('C', 'W', Message::Lease(Box::new(other)));
     assert_eq!(show(&refused), "C<close bad_voucher");
+}
+
+/// What the worker keeps after each chunk.
+fn sold(nodes: &mut Nodes, input: Input) -> Option<Sold> {
+    let effects = nodes.tell('W', input);
+    effects.into_iter().find_map(|effect| if let Effect::Sold(sold) = effect { Some(*sold) } else { None })
+}
+
+#[test]
+fn a_worker_keeps_what_can_be_disputed_of_every_receipt_that_went_out() {
+    let mut nodes = Nodes::new(false);
+    let (order, lease) = nodes.lease(ATTEMPT, 'W', 40, AuditPolicy::Drawn);
+    let first = sold(&mut nodes, produced(lease, 0)).unwrap();
+    let second = sold(&mut nodes, produced(lease, 1)).unwrap();
+    let case = &second.case;
+    assert_eq!((&case.request.body, &case.channel), (&order.request.body, &order.channel));
+    assert_eq!((&case.prompt, case.output.len(), case.digests.len()), (&order.prompt, 40, 2));
+    assert_eq!((case.receipt.body.finish, case.logprobs.len()), (Finish::Length, 0));
+    // An earlier receipt has the lease as it was then.
+    let digest = |sold: &Sold| sold.case.receipt.body.digest(&net());
+    assert_eq!(second.at(&digest(&first), &net()), Some(first.case.clone()));
+    assert_eq!(second.at(&digest(&second), &net()), Some(second.case.clone()));
+    assert_eq!((first.at(&digest(&second), &net()), first.earlier.len()), (None, 0));
+    assert_eq!(second.earlier, [first.case.receipt]);
+}
+
+#[test]
+fn nothing_is_kept_of_what_nobody_can_dispute() {
+    let mut nodes = Nodes::new(false);
+    let out = nodes.tell('C', open(ATTEMPT, 'W', 40, AuditPolicy::Drawn));
+    let Effect::Send { message: Message::Lease(order), .. } = &out[0] else { panic!("{}", show(&out)) };
+    nodes.tell('W', Input::Terms(Some(Terms { price: PRICE, slots: 64, tier: Tier::Float })));
+    assert_eq!(show(&nodes.tell('W', says(Message::Lease(order.clone())))), "used C, run sale, credit 2");
+    let lease = lease_of(order);
+    assert_eq!(sold(&mut nodes, produced(lease, 0)), None, "a float answer");
+    assert_eq!(sold(&mut nodes, produced(lease, 0)), None, "a chunk that comes twice");
 }

@@ -120,6 +120,7 @@ impl Engine {
             if with_states {
                 pass.hash_states(l, layers, &mut states);
             }
+            pass.show_states();
         }
         Ok(states)
     }
@@ -302,16 +303,28 @@ impl Pass<'_> {
 
     /// The state digests of this layer, into their places among all layers'.
     fn hash_states(&mut self, layer: usize, layers: usize, states: &mut [Digest]) {
-        let d = self.manifest.architecture.embedding;
-        let (residual, rows) = (&self.memory.residual, &self.memory.rows);
-        let row = rows.len() / self.tokens;
-        self.pool.chunks(states, layers, &|t, states| {
-            let mut bytes = Vec::with_capacity(d * 8);
-            for x in &residual[t * d..][..d] {
-                bytes.extend_from_slice(&x.to_le_bytes());
-            }
-            states[layer] = sha256(&[&bytes, &rows[t * row..][..row]]);
-        });
+        let bytes = state_bytes(self.memory, self.tokens);
+        self.pool.chunks(states, layers, &|t, states| states[layer] = sha256(&[&bytes(t)]));
+    }
+
+    /// What those digests are of, if this is the layer that somebody wants to see.
+    fn show_states(&mut self) {
+        let Some((layer, mut shown)) = self.memory.shown.take() else { return };
+        if layer == self.layer {
+            shown.extend((0..self.tokens).map(state_bytes(self.memory, self.tokens)));
+        }
+        self.memory.shown = Some((layer, shown));
+    }
+}
+
+/// The canonical bytes of the state of each token of a batch, after the layer that was run last.
+fn state_bytes(memory: &Memory, tokens: usize) -> impl Fn(usize) -> Vec<u8> {
+    let (d, row) = (memory.residual.len() / tokens, memory.rows.len() / tokens);
+    move |t| {
+        let mut bytes = Vec::with_capacity(d * 8 + row);
+        memory.residual[t * d..][..d].iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+        bytes.extend_from_slice(&memory.rows[t * row..][..row]);
+        bytes
     }
 }
 

@@ -27,12 +27,12 @@ pub struct Engine {
     batch: usize,
     /// Of the task in progress.
     cache: Cache,
-    memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 /// Vectors of one batch, kept between batches.
 #[derive(Debug, Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// tokens x embedding, Q16.
     residual: Vec<i64>,
     x: Activations,
@@ -47,6 +47,8 @@ struct Memory {
     up: Vec<i64>,
     /// Canonical key and value rows of one layer: tokens x row bytes.
     rows: Vec<u8>,
+    /// A layer whose states somebody wants to see, and their bytes so far.
+    pub(crate) shown: Option<(usize, Vec<Vec<u8>>)>,
     logits: Vec<i64>,
     /// Position of every token of the batch in its stream.
     positions: Vec<usize>,

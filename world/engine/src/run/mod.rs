@@ -4,6 +4,7 @@ mod course;
 mod define;
 mod ending;
 mod generate;
+mod states;
 mod verify;
 mod weigh;
 

@@ -342,3 +342,29 @@ fn a_chain_of_rules_costs_no_stack() {
         assert_eq!(engine.model().vocabulary().decode(&honest.tokens), text);
     }
 }
+
+#[test]
+fn the_states_of_any_tokens_can_be_shown_and_are_those_of_the_definition() {
+    for (seed, kv) in [(1, KvFormat::Int8), (2, KvFormat::Int16)] {
+        let model = Shape { kv, ..Shape::small(seed) }.load();
+        let (layers, tokens) = (model.manifest().architecture.layers, [5, 9, 11, 3, 3, 40, 7]);
+        let mut engine = Engine::new(model.clone(), 2);
+        // Several batches, and a task before and between.
+        engine.set_batch(3);
+        generate(&mut engine, &task(&[5, 9], warm(4)));
+        let definition = model.definition();
+        let mut scalar = talkoo_exact::Kv::new(&definition);
+        let steps = tokens.map(|token| talkoo_exact::forward(&definition, &mut scalar, token).unwrap().states);
+        let states = engine.states(&tokens).unwrap();
+        assert_eq!(states, steps.concat());
+        for layer in 0..layers {
+            let shown: Vec<_> = engine.layer(&tokens, layer).unwrap().iter().map(|bytes| sha256(&[bytes])).collect();
+            assert_eq!(shown, states.iter().skip(layer).step_by(layers).copied().collect::<Vec<_>>());
+        }
+        let refused = [vec![u32::MAX], vec![1; model.context_max() as usize + 1]];
+        for tokens in refused {
+            assert!(engine.states(&tokens).is_err() && engine.layer(&tokens, 0).is_err());
+        }
+        assert_eq!(engine.states(&tokens).unwrap(), states);
+    }
+}

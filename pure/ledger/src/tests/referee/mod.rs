@@ -1,7 +1,7 @@
 //! The contract that ends disputes and `talkoo_exact::steps` give the same elements.
 
 #[path = "../../../../exact/src/tests/made_up.rs"]
-mod made_up;
+pub(crate) mod made_up;
 mod openings;
 pub(crate) mod play;
 

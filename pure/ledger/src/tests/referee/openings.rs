@@ -37,7 +37,9 @@ fn honest(model: &Model, name: Name, index: usize) -> (Claim, Witness) {
 
 const NORM: Name = Name::of(Place::AttentionNorm, Stage::Out, 0);
 const SUMS: Name = Name::of(Place::Gate, Stage::Sums, 3);
-const ROW: Name = Name::of(Place::Row, Stage::Out, 1);
+const ROW: Name = Name::of(Place::Row, Stage::Out, POSITION as u32);
+/// Its first element is read from the state of position 0.
+const PARTIAL: Name = Name::of(Place::Attention, Stage::Partial, 1);
 const CODES: Name = Name::of(Place::AttentionInput, Stage::Out, 0);
 
 #[test]
@@ -70,9 +72,11 @@ fn what_opens_nothing_is_refused() {
         ("another gain", NORM, |_, w| flip(&mut w.gains.data, 0), WrongRoot::SELECTOR),
         ("gains cut short", NORM, |_, w| cut(&mut w.gains.data, 4), WrongRoot::SELECTOR),
         ("another place's gains", NORM, |c, _| c.layer = 0, WrongRoot::SELECTOR),
-        ("another state", ROW, |_, w| flip(&mut w.state, 3), WrongState::SELECTOR),
-        ("a state cut short", ROW, |_, w| cut(&mut w.state, 1), WrongLength::SELECTOR),
-        ("a position to come", ROW, |c, _| c.vector += 2, UnknownVector::SELECTOR),
+        ("another state", PARTIAL, |_, w| flip(&mut w.state, 3), WrongState::SELECTOR),
+        ("a state cut short", PARTIAL, |_, w| cut(&mut w.state, 1), WrongLength::SELECTOR),
+        ("a position to come", ROW, |c, _| c.vector += 1, UnknownVector::SELECTOR),
+        ("an earlier row as a vector", ROW, |c, _| c.vector -= 1, UnknownVector::SELECTOR),
+        ("logits below the last layer", NORM, |c, _| (c.vector, c.layer) = (30 << 40, 0), UnknownVector::SELECTOR),
         ("another epsilon", NORM, |_, w| flip(&mut w.manifest.data, 400), WrongRoot::SELECTOR),
         ("another contract", NORM, |_, w| flip(&mut w.manifest.data, 7), UnknownContract::SELECTOR),
         ("no manifest", NORM, |_, w| w.manifest.data = Default::default(), UnknownContract::SELECTOR),

@@ -166,7 +166,8 @@ impl<'a> Player<'a> {
         let place = place[self.dice.below(place.len())];
         let stages: Vec<Stage> = Stage::ALL.into_iter().filter(|s| program.count(place, *s) > 0).collect();
         let stage = *stages.get(self.dice.below(stages.len().max(1)))?;
-        Some(Name::of(place, stage, self.dice.below(program.count(place, stage)) as u32))
+        let sub = program.first_sub(place) + self.dice.below(program.count(place, stage)) as u32;
+        Some(Name::of(place, stage, sub))
     }
 
     /// Agrees outputs of the places that `name` follows from: whatever they may be.

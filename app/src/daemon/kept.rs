@@ -1,0 +1,47 @@
+//! Receipts and evidence as files.
+
+use super::Daemon;
+use serde_json::json;
+use std::path::PathBuf;
+use talkoo_proof::Kept;
+use tracing::warn;
+
+impl Daemon {
+    /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
+    pub(super) fn keep(&self, kept: &Kept) {
+        let facts = talkoo_proof::verify_kept(kept).ok();
+        let stands = facts.as_ref().is_none_or(talkoo_proof::kept::Facts::stands);
+        if stands {
+            self.keep_in("receipts", kept);
+        }
+        // A verifier's lie about an answer that stands is evidence, too.
+        if (!stands || !kept.lies.is_empty())
+            && let Some(path) = self.keep_in("evidence", kept)
+        {
+            let note = match (kept.own_rerun, &self.money.disputes) {
+                (Some(false), Some(_)) => "its worker is taken before the judge",
+                (Some(false), None) => "without a ledger nothing is taken from its worker",
+                (Some(true) | None, _) => "only what our own engine refuted goes before the judge",
+            };
+            self.tell(&json!({"type": "evidence.kept", "file": path, "step": kept.step, "note": note}));
+        }
+    }
+
+    fn keep_in(&self, folder: &str, kept: &Kept) -> Option<PathBuf> {
+        let folder = self.receipts.join(folder).join(kept.request.body.job.to_string());
+        let lease = talkoo_base::wire::Typed::digest(&kept.request.body, &self.network);
+        let path = folder.join(format!("{:05}-{}.receipt", kept.step, lease.short()));
+        let written = std::fs::create_dir_all(&folder).and_then(|()| {
+            let part = path.with_extension("part");
+            std::fs::write(&part, kept.to_bytes())?;
+            std::fs::rename(&part, &path)
+        });
+        match written {
+            Ok(()) => Some(path),
+            Err(why) => {
+                warn!(path = %path.display(), %why, "a receipt could not be written");
+                None
+            }
+        }
+    }
+}
