@@ -345,7 +345,7 @@ impl<'a> World<'a> {
 
     fn carry_out(&mut self, index: u32, effect: Effect) {
         match effect {
-            Effect::Record(_) | Effect::Keep(_) | Effect::Sold(_) | Effect::Dispute { .. } => {}
+            Effect::Record(_) | Effect::Meet(_) | Effect::Keep(_) | Effect::Sold(_) | Effect::Dispute { .. } => {}
             Effect::Channel(channel) => self.lend(index, *channel),
             Effect::Send { to, message } => self.send(index, to, message),
             Effect::Run(run) => self.nodes[index as usize].engine.run(*run),

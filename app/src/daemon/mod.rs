@@ -230,6 +230,7 @@ impl Daemon {
                     debug!(peer = ?to, %why, "message not sent");
                 }
             }
+            Effect::Meet(node) => self.net.meet(node),
             Effect::Run(run) => match &mut self.remote {
                 _ if run.work.tier == Tier::Float && run.rerun.is_some() => {
                     let file = foreign::file_of(&self.config.data_dir, &run.work.program);

@@ -138,6 +138,8 @@ pub enum Effect {
         /// What.
         message: Message,
     },
+    /// A job could use this worker, which is not connected.
+    Meet(NodeId),
     /// A worker agreed to work for a job.
     Agreed {
         /// The job.

@@ -5,6 +5,10 @@ pub const PEERS_MAX: usize = 4096;
 /// Reservations asked of workers at once for one job: enough to never wait on one, few enough to
 /// not hold the whole network for a small job.
 pub const ASKS_AT_ONCE_MAX: usize = 16;
+/// Workers that a job asks to meet at once.
+pub const MEETS_AT_ONCE_MAX: usize = 4;
+/// How long it leaves each of them alone then, in milliseconds.
+pub const MEET_AGAIN_MS: u64 = 60_000;
 /// How long a worker has to answer a reservation, in milliseconds.
 pub const ANSWER_MS_MAX: u64 = 3_000;
 /// How long a worker keeps slots for a client that does not use them, in milliseconds.

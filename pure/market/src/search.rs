@@ -1,7 +1,7 @@
 //! The client's side: rank the book for a job, reserve the best few at once, keep every reason.
 
 use crate::book::{Book, Peer, Standing};
-use crate::limits::{ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, PAUSE_MS};
+use crate::limits::{ANSWER_MS_MAX, ASKS_AT_ONCE_MAX, MEET_AGAIN_MS, MEETS_AT_ONCE_MAX, PAUSE_MS};
 use crate::offer::Offer;
 use crate::{Effect, Message};
 use std::collections::BTreeMap;
@@ -139,6 +139,8 @@ struct Search {
     agreed: BTreeMap<NodeId, u32>,
     /// Why not, and until when not again (`None`: as long as ranking says so).
     reasons: BTreeMap<NodeId, (Refusal, Option<Mono>)>,
+    /// Workers that it wanted to meet, until when it leaves them alone.
+    met: BTreeMap<NodeId, Mono>,
 }
 
 #[derive(Default)]
@@ -147,7 +149,13 @@ pub(crate) struct Searches(BTreeMap<JobId, Search>);
 impl Searches {
     pub(crate) fn open(&mut self, wanted: Wanted) {
         let job = wanted.job;
-        let fresh = Search { wanted, asked: BTreeMap::new(), agreed: BTreeMap::new(), reasons: BTreeMap::new() };
+        let fresh = Search {
+            wanted,
+            asked: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            met: BTreeMap::new(),
+        };
         self.0.entry(job).or_insert(fresh);
     }
 
@@ -236,6 +244,7 @@ impl Search {
     }
 
     fn lapse(&mut self, now: Mono) {
+        self.met.retain(|_, until| *until > now);
         let late: Vec<NodeId> = self.asked.iter().filter(|(_, until)| **until <= now).map(|(n, _)| *n).collect();
         for node in late {
             self.asked.remove(&node);
@@ -248,7 +257,7 @@ impl Search {
     }
 
     fn ask(&mut self, now: Now, me: NodeId, book: &Book, out: &mut Vec<Effect>) {
-        let mut fit: Vec<(u64, NodeId)> = Vec::new();
+        let (mut fit, mut away): (Vec<(u64, NodeId)>, Vec<NodeId>) = (Vec::new(), Vec::new());
         for (node, peer) in book.peers() {
             if self.agreed.contains_key(node) || self.asked.contains_key(node) {
                 continue;
@@ -261,12 +270,16 @@ impl Search {
                 // The reason for a pause says more than the pause.
                 Err(refusal) if refusal.code == RefusalCode::Silent && self.reasons.contains_key(node) => {}
                 Err(refusal) => {
+                    if refusal.code == RefusalCode::Disconnected && !self.met.contains_key(node) {
+                        away.push(*node);
+                    }
                     self.reasons.insert(*node, (refusal, None));
                 }
             }
         }
         fit.sort_by_key(|(score, node)| (std::cmp::Reverse(*score), *node));
         let room = (self.wanted.nodes_max as usize).saturating_sub(self.agreed.len() + self.asked.len());
+        self.meet(now, me, book, &away, room.saturating_sub(fit.len()), out);
         for (_, node) in fit.into_iter().take(room.min(ASKS_AT_ONCE_MAX.saturating_sub(self.asked.len()))) {
             self.asked.insert(node, now.mono + ANSWER_MS_MAX);
             self.reasons.remove(&node);
@@ -276,6 +289,25 @@ impl Search {
                 context: self.wanted.context,
             };
             out.push(Effect::Send { to: node, message });
+        }
+    }
+
+    /// Asks to meet the best of those that are not connected, at most as many as there is room for.
+    fn meet(&mut self, now: Now, me: NodeId, book: &Book, away: &[NodeId], room: usize, out: &mut Vec<Effect>) {
+        let room = room.min(MEETS_AT_ONCE_MAX.saturating_sub(self.met.len()));
+        if room == 0 {
+            return;
+        }
+        let score = |node: &NodeId| {
+            let mut there = book.get(node)?.clone();
+            there.up = true;
+            Some((rank(&self.wanted, &me, node, &there, now).ok()?, *node))
+        };
+        let mut far: Vec<(u64, NodeId)> = away.iter().filter_map(score).collect();
+        far.sort_by_key(|(score, node)| (std::cmp::Reverse(*score), *node));
+        for (_, node) in far.into_iter().take(room) {
+            self.met.insert(node, now.mono + MEET_AGAIN_MS);
+            out.push(Effect::Meet(node));
         }
     }
 }

@@ -96,6 +96,7 @@ fn words(effect: &Effect) -> String {
             Message::Refused { refusal, .. } => format!("refuse {} {}", number(to), refusal.code),
             Message::Release => format!("release {}", number(to)),
         },
+        Effect::Meet(node) => format!("meet {}", number(node)),
         Effect::Agreed { job, node, slots, .. } => format!("job {} agreed {} x{slots}", job.0.0[0], number(node)),
         Effect::Lost { job, node, refusal } => format!("job {} lost {} {}", job.0.0[0], number(node), refusal.code),
     }
@@ -458,7 +459,7 @@ fn a_lost_connection_is_a_lost_worker_until_it_is_back() {
         &[
             (0, Input::Want(want(1)), "reserve 1"),
             (1, says(1, reserved(1)), "job 1 agreed 1 x1"),
-            (2, Input::PeerDown(n(1)), "job 1 lost 1 disconnected"),
+            (2, Input::PeerDown(n(1)), "job 1 lost 1 disconnected, meet 1"),
             (3, Input::PeerDown(n(8)), ""),
             (4, Input::PeerUp(n(1)), "reserve 1"),
             (5, Input::PeerDown(n(1)), ""),

@@ -8,7 +8,7 @@ use talkoo_base::{Card, Delegation, Digest, ModelOffer, Mono, Network, NodeId, N
 use talkoo_market::Ask;
 
 /// How long a card is good for, in seconds.
-const CARD_S: u64 = 600;
+pub(crate) const CARD_S: u64 = 600;
 /// A card is renewed when this much of it is left, in milliseconds.
 const RENEW_MS: u64 = 200_000;
 /// The role that lets a node work for its owner; see [`Delegation::roles`].
@@ -39,7 +39,7 @@ pub(crate) struct Cards {
     delegation: Signed<Delegation>,
     build: Digest,
     providing: Option<Providing>,
-    peers: BTreeSet<NodeId>,
+    pub(crate) peers: BTreeSet<NodeId>,
     renew_at: Option<Mono>,
     latest: Unix,
 }

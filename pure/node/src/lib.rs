@@ -6,6 +6,7 @@
 //! [`Node::apply`] and then says [`Input::Restarted`].
 
 mod card;
+mod gossip;
 mod route;
 pub mod wire;
 
@@ -70,6 +71,8 @@ pub enum Effect {
         /// What.
         message: Box<Message>,
     },
+    /// Connect to a node that we have only heard of, if it can be found.
+    Meet(NodeId),
     /// Run something on our engine.
     Run(Box<Run>),
     /// The engine may produce so many chunks more.
@@ -134,6 +137,7 @@ pub struct Node {
     jobs: Jobs,
     proof: Proof,
     cards: Cards,
+    gossip: gossip::Gossip,
     queue: VecDeque<route::Inner>,
     buffers: route::Buffers,
 }
@@ -153,6 +157,7 @@ impl Node {
             jobs: Jobs::default(),
             proof,
             cards,
+            gossip: gossip::Gossip::default(),
             queue: VecDeque::new(),
             buffers: route::Buffers::default(),
         }

@@ -29,6 +29,7 @@ impl Node {
         match input {
             Input::PeerUp(node) => {
                 self.cards.peer_up(now, node, out);
+                self.gossip.peer_up(node, out);
                 self.to(Inner::Market(market::Input::PeerUp(node)));
             }
             Input::PeerDown(node) => {
@@ -36,7 +37,7 @@ impl Node {
                 self.to(Inner::Market(market::Input::PeerDown(node)));
                 self.to(Inner::Proof(proof::Input::PeerDown(node)));
             }
-            Input::Message { from, message } => self.message(now, from, *message),
+            Input::Message { from, message } => self.message(now, from, *message, out),
             Input::Post(spec) => self.to(Inner::Job(job::Input::Post(spec))),
             Input::Cancel(job) => self.to(Inner::Job(job::Input::Cancel(job))),
             Input::Forget(job) => self.to(Inner::Job(job::Input::Forget(job))),
@@ -91,18 +92,23 @@ impl Node {
 
     fn send(&mut self, now: Now, to: NodeId, message: Message, out: &mut Vec<Effect>) {
         if to == self.me {
-            self.message(now, to, message);
+            self.message(now, to, message, out);
         } else {
             out.push(Effect::Send { to, message: Box::new(message) });
         }
     }
 
-    fn message(&mut self, now: Now, from: NodeId, message: Message) {
+    fn message(&mut self, now: Now, from: NodeId, message: Message, out: &mut Vec<Effect>) {
         match message {
             Message::Hello(hello) => {
                 if genuine(&hello, from, now) {
+                    self.gossip.hear(now, (self.me, from), &hello, &self.cards.peers, out);
                     self.to(Inner::Market(market::Input::Card(hello.card.body)));
                 }
+            }
+            Message::Heard(hello) => {
+                let news = self.gossip.hear(now, (self.me, from), &hello, &self.cards.peers, out);
+                news.into_iter().for_each(|card| self.to(Inner::Market(market::Input::Card(card))));
             }
             Message::Market(message) => self.to(Inner::Market(market::Input::Message { from, message })),
             Message::Proof(message) => {
@@ -126,6 +132,7 @@ impl Node {
         match effect {
             market::Effect::Record(event) => out.push(Effect::Record(Box::new(Event::Market(event)))),
             market::Effect::Send { to, message } => self.send(now, to, Message::Market(message), out),
+            market::Effect::Meet(node) => out.push(Effect::Meet(node)),
             market::Effect::Agreed { job, node, slots, decode_mtps } => {
                 self.to(Inner::Job(job::Input::Agreed { job, node, slots, decode_mtps }));
             }

@@ -64,6 +64,8 @@ pub struct Hello {
 pub enum Message {
     /// Here I am, this is my offer.
     Hello(Box<Hello>),
+    /// Here is another node's offer, in case you have not heard of it.
+    Heard(Box<Hello>),
     /// About slots.
     Market(market::Message),
     /// About leases.
@@ -93,6 +95,7 @@ struct WireRefusal {
 #[derive(Serialize, Deserialize)]
 enum Wire {
     Hello { card: Sealed<Card>, delegation: Sealed<Delegation> },
+    Heard { card: Sealed<Card>, delegation: Sealed<Delegation> },
     Reserve { program: Digest, price: Price, context: u32 },
     Reserved { program: Digest, slots: u32 },
     Refused { program: Digest, refusal: WireRefusal },
@@ -163,6 +166,7 @@ impl Message {
         use proof::Message as P;
         encode(&match self.clone() {
             Self::Hello(hello) => Wire::Hello { card: (&hello.card).into(), delegation: (&hello.delegation).into() },
+            Self::Heard(hello) => Wire::Heard { card: (&hello.card).into(), delegation: (&hello.delegation).into() },
             Self::Market(M::Reserve { program, price, context }) => Wire::Reserve { program, price, context },
             Self::Market(M::Reserved { program, slots }) => Wire::Reserved { program, slots },
             Self::Market(M::Refused { program, refusal }) => Wire::Refused { program, refusal: write_refusal(refusal) },
@@ -207,6 +211,11 @@ impl Message {
                 card.check()?;
                 let (card, delegation) = (card.open(network)?, delegation.open(network)?);
                 Self::Hello(Box::new(Hello { card, delegation }))
+            }
+            Wire::Heard { card, delegation } => {
+                card.check()?;
+                let (card, delegation) = (card.open(network)?, delegation.open(network)?);
+                Self::Heard(Box::new(Hello { card, delegation }))
             }
             Wire::Reserve { program, price, context } => Self::Market(M::Reserve { program, price, context }),
             Wire::Reserved { program, slots } => Self::Market(M::Reserved { program, slots }),

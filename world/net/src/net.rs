@@ -76,6 +76,16 @@ impl Net {
         timeout(DIAL_DEADLINE, dial).await.unwrap_or(Err(timed_out))
     }
 
+    /// Connects to a node by its name alone, if the DHT knows where it is: told as [`NetEvent::PeerUp`]. Best effort: while the
+    /// network is too busy to hear, nothing happens.
+    pub fn meet(&self, node: NodeId) {
+        if let Some(peer) = peer_id_of(&node)
+            && self.commands.try_send(Command::Meet(peer)).is_err()
+        {
+            tracing::debug!(?node, "too busy to look for a node");
+        }
+    }
+
     /// Closes the connections with a peer and takes none from it for [`crate::limits::BAN`]. Told as
     /// [`NetEvent::Misbehaved`]. Best effort: while the network is too busy to hear, nothing happens.
     pub fn ban(&self, node: NodeId, why: String) {

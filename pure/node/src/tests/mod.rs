@@ -1,5 +1,6 @@
 //! A few nodes with real keys, joined by real bytes, with engines that answer at once.
 
+mod gossip;
 mod play;
 mod wire;
 
@@ -91,6 +92,8 @@ pub(super) struct World {
     pub(super) held: Option<Vec<(u8, Run)>>,
     pub(super) events: BTreeMap<u8, Vec<Event>>,
     pub(super) kept: Vec<Kept>,
+    /// Whom nodes want to meet.
+    pub(super) met: Vec<NodeId>,
     /// What was sent: from, to, and its kind.
     pub(super) sent: Vec<String>,
 }
@@ -98,13 +101,23 @@ pub(super) struct World {
 impl World {
     /// These nodes, all connected.
     pub(super) fn of(names: &[u8]) -> Self {
+        let pairs = names.iter().flat_map(|a| names.iter().map(move |b| (*a, *b)));
+        Self::linked(names, &pairs.filter(|(a, b)| a < b).collect::<Vec<_>>())
+    }
+
+    /// These nodes, of which these pairs are connected.
+    pub(super) fn linked(names: &[u8], pairs: &[(u8, u8)]) -> Self {
         let nodes = names.iter().map(|name| (*name, node(*name))).collect();
-        let (events, kept, sent) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut world = Self { nodes, at: 0, held: None, events, kept, sent };
-        for (a, b) in names.iter().flat_map(|a| names.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b) {
-            world.tell(a, Input::PeerUp(id(b)));
-        }
+        let (events, kept, met, sent) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { nodes, at: 0, held: None, events, kept, met, sent };
+        pairs.iter().for_each(|(a, b)| world.link(*a, *b));
         world
+    }
+
+    /// Two nodes connect.
+    pub(super) fn link(&mut self, a: u8, b: u8) {
+        self.tell(a, Input::PeerUp(id(b)));
+        self.tell(b, Input::PeerUp(id(a)));
     }
 
     /// Tells a node something, then carries messages and runs engines until all are quiet.
@@ -144,6 +157,10 @@ impl World {
             }
             // These nodes have no ledger: vouchers count as they are.
             Effect::Channel(channel) => panic!("nobody asked for a ledger: {channel:?}"),
+            Effect::Meet(node) => {
+                self.met.push(node);
+                None
+            }
             Effect::Keep(kept) => {
                 self.kept.push(*kept);
                 None
@@ -184,6 +201,7 @@ pub(super) fn kind(message: &Message) -> &'static str {
     use talkoo_proof::Message as P;
     match message {
         Message::Hello(_) => "hello",
+        Message::Heard(_) => "heard",
         Message::Market(M::Reserve { .. }) => "reserve",
         Message::Market(M::Reserved { .. }) => "reserved",
         Message::Market(M::Refused { .. }) => "refused",

@@ -30,6 +30,11 @@ fn hello() -> Message {
     Message::Hello(Box::new(Hello { card, delegation: Signed::new(delegation(2), &net(), &key(2)) }))
 }
 
+fn heard() -> Message {
+    let Message::Hello(hello) = hello() else { unreachable!() };
+    Message::Heard(hello)
+}
+
 fn order(rerun: Option<Vec<u32>>) -> Message {
     let channel = ChannelConfig {
         payer: key(1).address(),
@@ -97,6 +102,14 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let owed = voucher.clone();
     vec![
         ("bafyreiftkm2amnlkp4iiultkmz7mdy7stwyxumqw4c3le5qvg65f4hbydm", hello()),
+        ("bafyreibvrlytbhxenpijgc4qlpjuclfvxygghhckaaoo5hh6hhlhyugjze", heard()),
+        (
+            "bafyreiazuakszjct4afva2zmte3qjv4fimydqask74ov7yhcbzchk2skfq",
+            Message::Proof(P::Warning {
+                lease: lease(),
+                refusal: Refusal::new(RefusalCode::AnswerRefuted, "other numbers", "test this machine"),
+            }),
+        ),
         (
             "bafyreievrbde6zkhj6mptguifisjryysbreznrxukewaevvveobriuaotm",
             Message::Market(M::Reserve { program: MODEL, price: price(2), context: 512 }),
@@ -241,7 +254,7 @@ fn one_spelling(bytes: &[u8]) {
     let Ok(message) = Message::from_bytes(bytes, &net()) else { return };
     let again = message.to_bytes();
     match &message {
-        Message::Market(M::Refused { .. }) | Message::Proof(P::Close { .. }) => {
+        Message::Market(M::Refused { .. }) | Message::Proof(P::Close { .. } | P::Warning { .. }) => {
             assert_eq!(Message::from_bytes(&again, &net()), Ok(message));
         }
         _ => assert_eq!(again, bytes),
@@ -308,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn near_messages_have_one_spelling(which in 0usize..13, at in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn near_messages_have_one_spelling(which in 0usize..15, at in any::<prop::sample::Index>(), to in any::<u8>()) {
         let mut bytes = messages()[which].1.to_bytes();
         let at = at.index(bytes.len());
         bytes[at] = to;

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Dial { addr: Multiaddr, reply: oneshot::Sender<Result<NodeId, DialError>> },
     /// Connect to peers whose addresses the DHT may know.
     Connect(Vec<PeerId>),
+    /// Finds and dials a peer.
+    Meet(PeerId),
     /// Announce that we have a file.
     Provide { root: Cid, reply: oneshot::Sender<()> },
     /// Who has a file; also connects to them.
@@ -58,6 +60,8 @@ struct Dial {
 enum Lookup {
     Provide(oneshot::Sender<()>),
     Providers(oneshot::Sender<BTreeSet<PeerId>>, BTreeSet<PeerId>),
+    /// Where this peer is.
+    Peer(PeerId),
 }
 
 pub(crate) struct Task {
@@ -155,6 +159,7 @@ impl Task {
         match command {
             Command::Dial { addr, reply } => self.dial(addr, reply),
             Command::Connect(peers) => peers.into_iter().for_each(|peer| self.connect(peer, Vec::new())),
+            Command::Meet(peer) => self.look_for(peer),
             Command::Provide { root, reply } => {
                 if self.lookups.len() < LOOKUPS_MAX
                     && let Ok(id) = self.swarm.behaviour_mut().kad.start_providing(record_key(&root))
@@ -291,9 +296,25 @@ impl Task {
         }
     }
 
+    /// Dials a peer where it is known to be, and asks the DHT where else.
+    fn look_for(&mut self, peer: PeerId) {
+        self.connect(peer, Vec::new());
+        if !self.shared.is_connected(&peer) && self.lookups.len() < LOOKUPS_MAX {
+            let id = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+            self.lookups.insert(id, Lookup::Peer(peer));
+        }
+    }
+
     fn on_lookup(&mut self, id: kad::QueryId, result: kad::QueryResult, is_last: bool) {
         match result {
-            kad::QueryResult::GetClosestPeers(Ok(found)) => self.meet(found.peers),
+            kad::QueryResult::GetClosestPeers(Ok(found)) => match self.lookups.get(&id) {
+                Some(Lookup::Peer(peer)) => {
+                    let peer = *peer;
+                    let known = found.peers.into_iter().find(|found| found.peer_id == peer);
+                    known.into_iter().for_each(|found| self.connect(peer, found.addrs));
+                }
+                _ => self.meet(found.peers),
+            },
             kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
                 if let Some(Lookup::Providers(_, found)) = self.lookups.get_mut(&id) {
                     found.extend(&providers);
@@ -308,6 +329,7 @@ impl Task {
         match self.lookups.remove(&id) {
             Some(Lookup::Provide(reply)) => _ = reply.send(()),
             Some(Lookup::Providers(reply, found)) => _ = reply.send(found),
+            Some(Lookup::Peer(_)) => {}
             None => {}
         }
     }
