@@ -5,7 +5,7 @@ use crate::dispute::Case;
 use crate::{Answer, Message, Order, Sold};
 use std::collections::VecDeque;
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Amount, Digest, Finish, Mono, NodeId, Receipt, Tier};
+use talkoo_base::{Amount, Digest, Finish, Mono, NodeId, Receipt, Signed, Tier};
 
 /// A lease that we work on.
 pub(crate) struct Sale {
@@ -42,18 +42,29 @@ impl Sale {
     /// one.
     pub(crate) fn sold(&self) -> Option<Sold> {
         let (receipt, earlier) = self.receipts.split_last()?;
+        let case = self.case(receipt.clone(), &self.made, &self.digests);
+        (self.tier == Tier::Exact).then(|| Sold { case, earlier: earlier.to_vec() })
+    }
+
+    /// The same of an audit: what it says of a whole run can be disputed, too.
+    pub(crate) fn vouched(&self, receipt: &Signed<Receipt>, digests: &[Digest]) -> Option<Sold> {
+        let output = self.order.rerun.as_ref().filter(|_| receipt.body.finish != Finish::Diverged)?;
+        let case = self.case(receipt.into(), output, digests);
+        (self.tier == Tier::Exact).then(|| Sold { case, earlier: Vec::new() })
+    }
+
+    fn case(&self, receipt: Sealed<Receipt>, output: &[u32], digests: &[Digest]) -> Case {
         let Order { request, channel, prompt_salt, trace_salt, prompt, .. } = &self.order;
-        let case = Case {
+        Case {
             request: request.into(),
-            receipt: receipt.clone(),
+            receipt,
             channel: channel.clone(),
             prompt_salt: *prompt_salt,
             trace_salt: *trace_salt,
             prompt: prompt.clone(),
-            output: self.made.clone(),
-            digests: self.digests.clone(),
+            output: output.to_vec(),
+            digests: digests.to_vec(),
             logprobs: self.logprobs.clone(),
-        };
-        (self.tier == Tier::Exact).then(|| Sold { case, earlier: earlier.to_vec() })
+        }
     }
 }

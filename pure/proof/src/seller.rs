@@ -270,8 +270,11 @@ impl Seller {
         let commit = verdict_commit(&lease, &receipt.trace_root, receipt.finish, receipt.units, &salt, &receipt.node);
         let message = Message::Commit { lease, commit };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
+        let sold = sale.vouched(&receipt, digests).map(|sold| Effect::Sold(Box::new(sold)));
         sale.answer = Some(Answer { lease, receipt, salt });
         out.push(Effect::Send { to: sale.client, message: message.clone() });
+        // Before the receipt itself goes out.
+        out.extend(sold);
         sale.unpaid.push_back((message, request.price.owed(request.limits.input_units, 0)));
         sale.resend_at = Some(now + RESEND_MS);
     }

@@ -285,6 +285,10 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
         ("another salt", |a| a.salt = Digest::ZERO),
         ("another request", |a| a.receipt.body.request = Digest::ZERO),
         ("another node", |a| a.receipt.body.node = id('X').address()),
+        ("another operator", |a| a.receipt.body.operator = id('X').address()),
+        ("another channel", |a| a.receipt.body.channel = Digest::ZERO),
+        ("another tier", |a| a.receipt.body.tier = talkoo_base::Tier::Float),
+        ("another output", |a| a.receipt.body.output_root = Digest::ZERO),
     ];
     for (name, edit) in cases {
         let mut nodes = Nodes::new(false);
