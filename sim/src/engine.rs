@@ -1,7 +1,7 @@
 //! A pretended engine: its "model" is a hash, so truth is known everywhere and costs nothing.
 
 use crate::liar::Strategy;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Likeness, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
 use talkoo_proof::{Input, Run, Ticket};
 
@@ -66,6 +66,8 @@ pub(crate) struct Engine {
     strategy: Strategy,
     queue: VecDeque<Active>,
     previous: Option<(Vec<u32>, Finish, Vec<Digest>)>,
+    /// What it made for a lease: a liar that looks at its own answer again sees what it said.
+    made: BTreeMap<Ticket, Vec<Digest>>,
     answered: u32,
     /// How long a chunk takes, in milliseconds.
     pub(crate) chunk_ms: u64,
@@ -85,7 +87,7 @@ fn league(program: &Digest) -> Digest {
 
 impl Engine {
     pub(crate) fn new(strategy: Strategy, chunk_ms: u64) -> Self {
-        Self { strategy, queue: VecDeque::new(), previous: None, answered: 0, chunk_ms, lies: 0 }
+        Self { strategy, queue: VecDeque::new(), previous: None, made: BTreeMap::new(), answered: 0, chunk_ms, lies: 0 }
     }
 
     pub(crate) fn run(&mut self, run: Run) {
@@ -177,11 +179,13 @@ impl Engine {
         let last = to == active.answer.len();
         let (tokens, inner) = (active.answer[from..to].to_vec(), active.digests[index as usize]);
         let logprobs = told(&active.run.work, inner, &tokens, i32::from(self.strategy == Strategy::FalseLogprobs));
+        let digest = logprobs.as_ref().map_or(inner, Logprobs::digest);
+        self.made.entry(active.run.ticket).or_default().push(digest);
         let input = Input::Produced {
             ticket: active.run.ticket,
             index,
             tokens,
-            digest: logprobs.as_ref().map_or(inner, Logprobs::digest),
+            digest,
             logprobs,
             finish: if last { active.finish } else { Finish::Running },
         };
@@ -192,6 +196,10 @@ impl Engine {
     }
 
     fn rerun(&mut self, run: &Run) -> Input {
+        if let Some(digests) = self.made.get(&run.ticket).filter(|_| self.strategy.lies()) {
+            let (digests, finish) = (digests.clone(), Finish::Length);
+            return Input::Verified { ticket: run.ticket, digests, diverged: None, finish };
+        }
         let given = run.rerun.as_deref().unwrap_or_default();
         let program = match self.strategy {
             Strategy::Colluder if matches!(run.ticket, Ticket::Sale(_)) => league(&run.work.program),

@@ -28,24 +28,17 @@ fn every_lie_is_caught() {
         CheatedSampler, CopiedAnswer, FalseAccuser, FalseLogprobs, OtherWeights, ReplayedReceipt, TamperedToken,
         Truncated,
     };
-    let lies = [
-        OtherWeights,
-        Truncated,
-        TamperedToken,
-        CopiedAnswer,
-        CheatedSampler,
-        ReplayedReceipt,
-        FalseLogprobs,
-        FalseAccuser,
-    ];
+    let lies = [OtherWeights, Truncated, TamperedToken, CopiedAnswer, CheatedSampler, ReplayedReceipt, FalseLogprobs];
     for lie in lies {
-        // Strangers are asked only about workers that are off probation.
-        let steps = if lie == FalseAccuser { 320 } else { 16 };
         for seed in 0..10 {
-            let report = play(&Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], steps));
-            assert_eq!((report.convicted, report.done), (1, u64::from(steps)), "{lie:?}, seed {seed}");
+            let report = play(&Scene::quiet(seed, &[Strategy::Honest, lie, Strategy::Honest], 16));
+            assert_eq!((report.convicted, report.done), (1, 16), "{lie:?}, seed {seed}");
         }
     }
+    // Strangers are asked only about workers that are off probation, and then seldom.
+    let accused = |seed| play(&Scene::quiet(seed, &[Strategy::Honest, FalseAccuser, Strategy::Honest], 320)).convicted;
+    let caught: Vec<u64> = (0..10).map(accused).collect();
+    assert!(caught.iter().all(|caught| *caught <= 1) && caught.iter().sum::<u64>() >= 7, "{caught:?}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ use talkoo_disk::{Blocks, Journal};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
-use talkoo_proof::Notice::Warned;
+use talkoo_proof::Notice::{Faulty, Warned};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -254,8 +254,10 @@ impl Daemon {
             Effect::Channel(channel) => self.channel(*channel),
             Effect::Notice(notice) => {
                 self.tell(&notices::json_of(&notice));
-                if let Notice::Proof(Warned { client, refusal }) = &notice {
-                    self.doubt(client, refusal);
+                match &notice {
+                    Notice::Proof(Warned { client, refusal }) => self.doubt(client, refusal),
+                    Notice::Proof(Faulty { refusal }) => self.give_up(refusal),
+                    _ => {}
                 }
             }
         }

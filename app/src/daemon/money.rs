@@ -138,8 +138,9 @@ impl Money {
 
     /// Claims what was earned, then closes the chain. Blocks.
     pub(super) fn end(&mut self) {
-        self.disputes.iter_mut().for_each(Disputes::end);
         self.treasury.iter_mut().for_each(Treasury::end);
+        // Last, for it may be in a long run: what it does is on disk.
+        self.disputes.iter_mut().for_each(Disputes::end);
         self.rpc.cancel();
         self.own.iter_mut().for_each(Ledger::end);
     }

@@ -76,6 +76,7 @@ fn proof(notice: &Proof) -> Value {
             let (message, hint) = (&refusal.message, &refusal.hint);
             json!({"type": "node.warned", "client": client.to_string(), "message": message, "hint": hint})
         }
+        Proof::Faulty { refusal } => json!({"type": "node.faulty", "message": refusal.to_string()}),
         Proof::Sold { client, units, audit } => {
             json!({"type": "lease.sold", "client": client.to_string(), "units": units, "audit": audit})
         }

@@ -5,10 +5,10 @@ use super::limits::{LOOK, Senses};
 use super::{Daemon, Event};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use talkoo_base::{NodeId, Refusal};
+use talkoo_base::{NodeId, Refusal, Tier};
 use talkoo_market::{Demand, next_price};
 use talkoo_node::Input;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How often clients' warnings make us test ourselves at most.
 const DOUBTED: Duration = Duration::from_secs(3_600);
@@ -81,6 +81,13 @@ impl Daemon {
                 self.load_offered(held);
             }
         }
+    }
+
+    /// Our own engine gave two answers to one question: nothing of it is offered any more.
+    pub(super) fn give_up(&mut self, refusal: &Refusal) {
+        error!(%refusal, "this machine computes wrong numbers: it offers no exact work until the next start");
+        self.offers.retain(|_, offer| offer.tier != Tier::Exact);
+        self.offer();
     }
 
     /// Takes back the offer of a model that failed its self-test.

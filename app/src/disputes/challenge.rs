@@ -37,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a dispute is left alone that can't go on.
 const RETRY: Duration = Duration::from_secs(30);
-/// How often guilty workers' money is looked for: on a chain of ours, and on one whose server is shared.
+/// How often guilty workers' money is looked for at first: on a chain of ours, and on one whose server is shared.
 const REST: Duration = Duration::from_secs(2);
 const REST_OUTSIDE: Duration = Duration::from_secs(60);
 /// Seconds after its request's deadline in which a dispute that can't go on is tried again.
@@ -113,7 +113,14 @@ impl Challenges {
         while !self.is_stopping() {
             for dispute in &mut open {
                 let id = self.court.id(&dispute.case);
-                if dispute.ending.is_some() || played.get(&id).is_none_or(|at| at.elapsed() >= RETRY) {
+                let pause = match dispute.ending {
+                    // What is to come comes soon, or within the window.
+                    Some(Ending::Guilty { since, .. }) => {
+                        rest.max(Duration::from_secs(unix().saturating_sub(since) / 8))
+                    }
+                    Some(Ending::Open(_)) | None => RETRY,
+                };
+                if played.get(&id).is_none_or(|at| at.elapsed() >= pause) {
                     self.go_on(dispute);
                     played.insert(id, Instant::now());
                 }
@@ -157,7 +164,8 @@ impl Challenges {
                     warn!(dispute = %self.court.id(&dispute.case).short(), why, "a dispute waits; it is tried again");
                 }
             }
-            Err(Stuck::Never(why)) => self.end(dispute, Ending::Open(why)),
+            Err(Stuck::Never(why)) if dispute.ending.is_none() => self.end(dispute, Ending::Open(why)),
+            Err(Stuck::Never(why)) => warn!(why, "what a guilty worker owes can't be taken"),
         }
         if *dispute != before {
             self.records.keep(dispute);

@@ -222,9 +222,10 @@ impl Court {
         self.send(self.at.disputes, &IDisputes::timeoutCall { words, challenger: self.me() })
     }
 
-    /// Ends a case of ours whose lease was found guilty otherwise: its bond comes back.
-    pub(super) fn lapse(&self, words: Words) -> Result<Sent, CourtError> {
-        self.send(self.at.disputes, &IDisputes::lapseCall { words, challenger: self.me() })
+    /// Ends a challenger's case: one that nobody went on with, its bond is the operator's; or one whose lease was found guilty
+    /// otherwise, its bond goes back.
+    pub(super) fn lapse(&self, words: Words, challenger: Address) -> Result<Sent, CourtError> {
+        self.send(self.at.disputes, &IDisputes::lapseCall { words, challenger })
     }
 
     /// What the referee says that an element has to be.

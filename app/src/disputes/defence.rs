@@ -8,7 +8,7 @@ use super::talk::Said;
 use super::{LOOK_BACK, Post};
 use crate::daemon::executor::Lender;
 use crate::ledger::unix;
-use alloy_primitives::keccak256;
+use alloy_primitives::{Address, keccak256};
 use alloy_sol_types::SolValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_OUTSIDE: Duration = Duration::from_secs(5);
 /// Questions by message about one lease; a dispute has at most eight, and may begin again.
 const ASKED_MAX: u32 = 24;
+/// Cases that wait for their challenger's next move; others' bonds anybody can bring us.
+const ANSWERED_MAX: usize = 64;
 /// How long what was computed for an answer is kept for the next one.
 const RUN_IDLE: Duration = Duration::from_secs(60);
 /// How often leases that are over are looked for.
@@ -80,6 +82,8 @@ pub(super) struct State {
     run: Option<Run>,
     /// Questions by message, by lease.
     asked: BTreeMap<Digest, u32>,
+    /// Cases that we answered last: receipt, lease, challenger.
+    answered: BTreeSet<(Digest, Digest, Address)>,
     /// The next block to look at.
     block: Option<u64>,
     swept: Option<Instant>,
@@ -100,7 +104,7 @@ impl Defence {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             // Clocks run on chain.
-            if let Err(trouble) = self.look() {
+            if let Err(trouble) = self.look().and_then(|()| self.lapse()) {
                 if self.state.trouble.as_ref() != Some(&trouble) {
                     warn!(%trouble, "the chain can't be asked whether somebody doubts our work; trying again");
                 }
@@ -201,10 +205,35 @@ impl Defence {
         Ok(())
     }
 
+    /// Takes the bonds of challengers that did not go on.
+    fn lapse(&mut self) -> Result<(), CourtError> {
+        for (id, lease, challenger) in self.state.answered.clone() {
+            let now = self.court.case(&id, challenger)?;
+            if now.turn == Turn::Answer || (now.turn == Turn::Ask && self.court.time()? < now.deadline.to::<u64>()) {
+                continue;
+            }
+            if let (Turn::Ask, Ok(case)) = (now.turn, self.case(&lease, &id)) {
+                match self.court.lapse(abi::words(&case), challenger) {
+                    Ok(sent) => {
+                        info!(receipt = %id.short(), gas = sent.gas, "nobody went on: the challenger's bond is ours");
+                        self.court.collect()?;
+                    }
+                    Err(CourtError::Refused(why)) => info!(receipt = %id.short(), why, "somebody else ended the case"),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.state.answered.remove(&(id, lease, challenger));
+        }
+        Ok(())
+    }
+
     /// Answers one question on chain, if it is still open.
     fn on_chain(&mut self, asked: &IDisputes::Asked) -> Result<(), CourtError> {
         let (id, lease) = (Digest(asked.id.0), Digest(asked.lease.0));
         let now = self.court.case(&id, asked.challenger)?;
+        if now.turn == Turn::Ask && self.state.answered.len() < ANSWERED_MAX {
+            self.state.answered.insert((id, lease, asked.challenger));
+        }
         let is_open = now.turn == Turn::Answer && now.question == keccak256(asked.question.abi_encode());
         if !is_open || self.court.time()? >= now.deadline.to::<u64>() {
             return Ok(());
@@ -222,7 +251,12 @@ impl Defence {
         };
         let (words, question) = (abi::words(&case), asked.question.clone());
         match self.court.answer(words, asked.challenger, question, abi::answer(&answer)) {
-            Ok(sent) => info!(receipt = %id.short(), gas = sent.gas, "answered on chain"),
+            Ok(sent) => {
+                info!(receipt = %id.short(), gas = sent.gas, "answered on chain");
+                if self.state.answered.len() < ANSWERED_MAX {
+                    self.state.answered.insert((id, lease, asked.challenger));
+                }
+            }
             Err(CourtError::Refused(why)) => {
                 warn!(receipt = %id.short(), why, "the judge does not take our answer: our bond is at stake");
             }

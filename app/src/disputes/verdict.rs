@@ -55,7 +55,7 @@ impl Challenges {
         let guilt = court.guilt(&lease)?;
         let turn = court.case(&id, court.me())?.turn;
         if matches!(turn, Turn::Answer | Turn::Ask) {
-            court.lapse(abi::words(&dispute.case))?;
+            court.lapse(abi::words(&dispute.case), court.me())?;
         }
         let slashed = court.slashed(&lease, court.block()?.saturating_sub(super::LOOK_BACK))?;
         let words = format!("guilty: {} of its bond is gone, half of it to us", units(slashed));

@@ -43,3 +43,5 @@ pub const WITHDRAW_DELAY_S: u64 = 86_400;
 pub const STATE_BYTES_PER_TOKEN: u64 = 262_144;
 /// Ended leases whose client may still warn us.
 pub const RECENT_MAX: usize = 1_024;
+/// Of so many finished answers one is run again before its last receipt is signed away: a hundredth of the work.
+pub const RECHECK_ONE_IN: u64 = 64;

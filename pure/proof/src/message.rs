@@ -41,7 +41,7 @@ pub struct Chunk {
 pub struct Answer {
     /// Which lease.
     pub lease: LeaseId,
-    /// Its receipt: the trace root it found, or [`Finish::Diverged`] with the first false token.
+    /// Its receipt: the trace root it found, or [`talkoo_base::Finish::Diverged`] with the first false token.
     pub receipt: Signed<Receipt>,
     /// Salt of its commitment.
     pub salt: Digest,
@@ -74,7 +74,7 @@ pub enum Message {
     Commit {
         /// Which lease.
         lease: LeaseId,
-        /// See [`commit::verdict_commit`].
+        /// See [`crate::commit::verdict_commit`].
         commit: Digest,
     },
     /// Client to verifier: show it.

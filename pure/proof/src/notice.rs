@@ -58,6 +58,11 @@ pub enum Notice {
         /// What was wrong.
         refusal: Refusal,
     },
+    /// As a worker: our engine gave two answers to one question.
+    Faulty {
+        /// What it means.
+        refusal: Refusal,
+    },
     /// As a worker: a client found other numbers than ours.
     Warned {
         /// The client.

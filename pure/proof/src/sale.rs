@@ -1,11 +1,12 @@
 //! One lease that a worker works on, and what it has to keep of it.
 
-use crate::commit::GrowingOutput;
+use crate::commit::{GrowingOutput, derive};
 use crate::dispute::Case;
-use crate::{Answer, Message, Order, Sold};
+use crate::limits::{RECHECK_ONE_IN, RESEND_MS};
+use crate::{Answer, Effect, Message, Order, Run, Sold, Ticket};
 use std::collections::VecDeque;
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Amount, Digest, Finish, Mono, NodeId, Receipt, Signed, Tier};
+use talkoo_base::{Amount, Digest, Finish, GenerateParams, LeaseId, Mono, NodeId, Receipt, Tier, Work};
 
 /// A lease that we work on.
 pub(crate) struct Sale {
@@ -30,6 +31,8 @@ pub(crate) struct Sale {
     pub(crate) resend_at: Option<Mono>,
     pub(crate) resends: u32,
     pub(crate) answer: Option<Answer>,
+    /// The last chunk and the price up to it, while our engine looks at the whole answer again.
+    pub(crate) held_back: Option<(Message, Amount)>,
 }
 
 impl Sale {
@@ -38,33 +41,51 @@ impl Sale {
         self.order.request.body.limits.input_units.saturating_add(self.units)
     }
 
+    /// Whether this answer is one of the sample that is run again before its end is signed away: a machine that fails
+    /// shall know it before its clients do.
+    pub(crate) fn is_rechecked(&self, entropy: &Digest, lease: &LeaseId) -> bool {
+        let is_drawn = derive(entropy, "recheck", &[&lease.0.0]).first_u64().is_multiple_of(RECHECK_ONE_IN);
+        self.tier == Tier::Exact && is_drawn
+    }
+
+    /// The answer once more, from its beginning: nothing that is known of the client's prompts is used.
+    pub(crate) fn rerun(&self, me: NodeId, lease: LeaseId) -> Run {
+        let (request, order) = (&self.order.request.body, &self.order);
+        let params = GenerateParams::from_bytes(&request.params).expect("checked when the order came");
+        let (program, tier, prompt, seed) = (request.program, self.tier, order.prompt.clone(), request.seed);
+        Run {
+            ticket: Ticket::Sale(lease),
+            client: me,
+            work: Work { program, tier, prompt, params, seed },
+            trace_id: request.inputs[1],
+            rerun: Some(self.made.clone()),
+        }
+    }
+
+    /// Sends a chunk, and keeps what its receipt says.
+    pub(crate) fn send(&mut self, now: Mono, message: Message, worth: Amount, out: &mut Vec<Effect>) {
+        out.push(Effect::Send { to: self.client, message: message.clone() });
+        out.extend(self.sold().map(|sold| Effect::Sold(Box::new(sold))));
+        self.unpaid.push_back((message, worth));
+        self.resend_at.get_or_insert(now + RESEND_MS);
+    }
+
     /// What has to be kept, whether the client comes back or not: from now on it can dispute the last receipt, or an earlier
     /// one.
     pub(crate) fn sold(&self) -> Option<Sold> {
         let (receipt, earlier) = self.receipts.split_last()?;
-        let case = self.case(receipt.clone(), &self.made, &self.digests);
-        (self.tier == Tier::Exact).then(|| Sold { case, earlier: earlier.to_vec() })
-    }
-
-    /// The same of an audit: what it says of a whole run can be disputed, too.
-    pub(crate) fn vouched(&self, receipt: &Signed<Receipt>, digests: &[Digest]) -> Option<Sold> {
-        let output = self.order.rerun.as_ref().filter(|_| receipt.body.finish != Finish::Diverged)?;
-        let case = self.case(receipt.into(), output, digests);
-        (self.tier == Tier::Exact).then(|| Sold { case, earlier: Vec::new() })
-    }
-
-    fn case(&self, receipt: Sealed<Receipt>, output: &[u32], digests: &[Digest]) -> Case {
         let Order { request, channel, prompt_salt, trace_salt, prompt, .. } = &self.order;
-        Case {
+        let case = Case {
             request: request.into(),
-            receipt,
+            receipt: receipt.clone(),
             channel: channel.clone(),
             prompt_salt: *prompt_salt,
             trace_salt: *trace_salt,
             prompt: prompt.clone(),
-            output: output.to_vec(),
-            digests: digests.to_vec(),
+            output: self.made.clone(),
+            digests: self.digests.clone(),
             logprobs: self.logprobs.clone(),
-        }
+        };
+        (self.tier == Tier::Exact).then(|| Sold { case, earlier: earlier.to_vec() })
     }
 }

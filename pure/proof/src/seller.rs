@@ -94,6 +94,7 @@ impl Seller {
             resend_at: None,
             resends: 0,
             answer: None,
+            held_back: None,
         };
         self.sales.insert(lease, sale);
     }
@@ -164,10 +165,12 @@ impl Seller {
         sale.receipts.push((&receipt).into());
         let chunk = Chunk { lease, index, tokens: tokens.to_vec(), digest, logprobs, receipt };
         let message = Message::Chunk(Box::new(chunk));
-        out.push(Effect::Send { to: sale.client, message: message.clone() });
-        out.extend(sale.sold().map(|sold| Effect::Sold(Box::new(sold))));
-        sale.unpaid.push_back((message, worth));
-        sale.resend_at.get_or_insert(now + RESEND_MS);
+        if finish != Finish::Running && sale.is_rechecked(&cx.entropy, &lease) {
+            sale.held_back = Some((message, worth));
+            out.push(Effect::Run(Box::new(sale.rerun(cx.me, lease))));
+            return;
+        }
+        sale.send(now, message, worth, out);
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one input, taken apart by the only caller")]
@@ -255,6 +258,16 @@ impl Seller {
     ) {
         let settled = self.sales.get(&lease).map_or(Amount::ZERO, |s| self.settled(cx, &s.client));
         let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.answer.is_none()) else { return };
+        if let Some((message, worth)) = sale.held_back.take() {
+            if diverged.is_none() && digests == sale.digests {
+                return sale.send(now, message, worth, out);
+            }
+            let why = "this machine gave two answers to one question";
+            let refusal =
+                Refusal::new(RefusalCode::SelfTestFailed, why, "test its memory; another worker runs the step");
+            out.push(Effect::Notice(Notice::Faulty { refusal: refusal.clone() }));
+            return self.run_failed(now, lease, &refusal, out);
+        }
         let Some(tokens) = &sale.order.rerun else { return };
         let request = &sale.order.request.body;
         let receipt = Receipt {
@@ -270,11 +283,13 @@ impl Seller {
         let commit = verdict_commit(&lease, &receipt.trace_root, receipt.finish, receipt.units, &salt, &receipt.node);
         let message = Message::Commit { lease, commit };
         let receipt = Signed::new(receipt, &cx.network, cx.signer.as_ref());
-        let sold = sale.vouched(&receipt, digests).map(|sold| Effect::Sold(Box::new(sold)));
+        let (made, is_whole) = (tokens.clone(), diverged.is_none());
+        sale.receipts.extend(is_whole.then(|| (&receipt).into()));
         sale.answer = Some(Answer { lease, receipt, salt });
         out.push(Effect::Send { to: sale.client, message: message.clone() });
-        // Before the receipt itself goes out.
-        out.extend(sold);
+        // A verifier's word can be disputed as a worker's.
+        (sale.made, sale.digests) = (made, digests.to_vec());
+        out.extend(sale.sold().map(|sold| Effect::Sold(Box::new(sold))));
         sale.unpaid.push_back((message, request.price.owed(request.limits.input_units, 0)));
         sale.resend_at = Some(now + RESEND_MS);
     }
@@ -291,6 +306,12 @@ impl Seller {
     }
 
     pub(crate) fn run_failed(&mut self, now: Mono, lease: LeaseId, refusal: &Refusal, out: &mut Vec<Effect>) {
+        // An engine that can't look again has said nothing against what it made.
+        if let Some(sale) = self.sales.get_mut(&lease)
+            && let Some((message, worth)) = sale.held_back.take()
+        {
+            return sale.send(now, message, worth, out);
+        }
         if let Some(sale) = self.sales.remove(&lease) {
             if refusal.code == RefusalCode::ExposureExceeded {
                 self.debts.unpaid(now, sale.client, sale.tokens());

@@ -325,6 +325,7 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Notice(Notice::AuditEnded { equal, .. }) => if *equal { "(equal)" } else { "(different)" }.into(),
         Effect::Notice(Notice::Convicted { .. } | Notice::Quarantined { .. }) => String::new(),
+        Effect::Notice(Notice::Faulty { .. }) => "(faulty)".into(),
         Effect::Notice(Notice::Warned { client, refusal }) => format!("(warned by {}: {})", name(client), refusal.code),
         Effect::Notice(Notice::Sold { units, audit, .. }) => {
             format!("(sold {})", if *audit { "audit".into() } else { units.to_string() })
