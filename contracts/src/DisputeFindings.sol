@@ -177,7 +177,7 @@ contract DisputeFindings is Evidence {
     /// The claim's token is that of the prompt or of the output.
     function _checkToken(Words calldata w, Finding calldata f) private pure {
         Claim calldata c = f.claim;
-        uint256 inputs = w.request.limits.inputUnits;
+        uint256 inputs = _promptOf(w);
         if (c.position < inputs) {
             bytes32 leaf = leafOf(PROMPT, abi.encodePacked(f.promptSalt, c.token));
             checkPath(PROMPT, leaf, [uint256(c.position), inputs], f.tokenSiblings, w.request.inputs[0]);

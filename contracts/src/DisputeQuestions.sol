@@ -20,6 +20,9 @@ contract DisputeQuestions is Evidence {
     /// Levels of a tree below a node whose leaves are told whole.
     uint256 public constant WHOLE_MAX = 2;
 
+    /// Bytes of a state: more could be told, and not convicted of, within a transaction of 128 KiB.
+    uint256 public constant STATE_MAX = 100_000;
+
     /// Not one that can be asked.
     error WrongQuestion();
     /// Not the one that was asked for.
@@ -153,6 +156,7 @@ contract DisputeQuestions is Evidence {
     }
 
     function _checkState(Question calldata q, Answer calldata a) private pure {
+        require(a.data.length <= STATE_MAX, TooLong(a.data.length));
         bytes32 leaf = leafOf(STATES, abi.encodePacked(sha256(a.data)));
         checkPath(STATES, leaf, [uint256(q.index), q.count], a.siblings, q.root);
     }

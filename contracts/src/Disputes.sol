@@ -68,9 +68,9 @@ contract Disputes is Credits {
     uint256 public constant ROUNDS_MAX = 10;
     /// Seconds in which a third fault takes all.
     uint256 public constant FAULTS_S = 30 days;
-    /// A lie costs ten times its pay over the least chance of an audit, 3 % (`VALUE_PART`, `CHANCE_MIN_Q32` of pure/proof).
-    uint256 private constant VALUE_PART = 10;
-    uint256 private constant CHANCE_MIN_PERCENT = 3;
+    /// Least chance of an audit by a verifier that is not in league: 3 % of which 30 % are lost (`CHANCE_MIN_Q32`,
+    /// `LEAGUE_PERMILLE` of pure/proof).
+    uint256 private constant CHANCE_PERMILLE = 21;
     /// Prices are for so many tokens.
     uint256 private constant PRICE_UNITS = 1_000_000;
     /// The role of a node that works.
@@ -153,6 +153,8 @@ contract Disputes is Credits {
         require(guilts[lease].since == 0, AlreadyGuilty(lease));
         Case storage found = cases[id][msg.sender];
         if (found.turn == Turn.None) {
+            // Whoever opens it: the node keeps what answers only so long.
+            _checkTime(words);
             _see(id, words, signatures);
             found.beneficiary = bond.from;
             if (dockets[id].first == address(0)) dockets[id].first = bond.from;
@@ -231,7 +233,8 @@ contract Disputes is Credits {
     }
 
     /// @notice Takes tranches of a guilty operator in the vault: those held when it was found guilty, and those of the
-    /// lease's channel for a window after. The payer is refunded first; of the rest half is the beneficiary's.
+    /// lease's channel for a window after. The payer is refunded first, of that channel only: it may be the operator itself,
+    /// and what others paid would be its own again. Of the rest half is the beneficiary's.
     function seize(bytes32 lease, uint256[] calldata indices) external {
         Guilt storage guilt = guilts[lease];
         require(guilt.since > 0, NotGuilty(lease));
@@ -245,9 +248,9 @@ contract Disputes is Credits {
     /// Takes a tranche; what is left of it when the payer has its part.
     function _seize(bytes32 lease, Guilt storage guilt, uint256 index) private returns (uint128 rest) {
         (bytes32 channel, uint128 amount, uint40 releaseAt) = vault.tranches(guilt.operator, index);
-        uint256 windows = channel == guilt.channelId ? 2 : 1;
-        require(releaseAt <= guilt.since + windows * vault.WINDOW_S(), NotHeldThen(index));
-        uint128 back = uint128(Math.min(amount, guilt.refund));
+        bool isOwn = channel == guilt.channelId;
+        require(releaseAt <= guilt.since + (isOwn ? 2 : 1) * vault.WINDOW_S(), NotHeldThen(index));
+        uint128 back = isOwn ? uint128(Math.min(amount, guilt.refund)) : 0;
         guilt.refund -= back;
         rest = amount - back;
         _give(lease, guilt.operator, index, back, guilt.payer);
@@ -288,10 +291,14 @@ contract Disputes is Credits {
     function _see(bytes32 id, Words calldata words, Signatures calldata signatures) private {
         if (dockets[id].isSeen) return;
         dockets[id].isSeen = true;
-        uint256 until = uint256(words.request.deadline) + OPEN_S;
-        require(block.timestamp <= until, TooLate(until));
+        _checkTime(words);
         (address operator, address node) = (words.receipt.operator, words.receipt.node);
         require(operator == node || _worked(operator, node, signatures), NotDelegated(operator, node));
+    }
+
+    function _checkTime(Words calldata words) private view {
+        uint256 until = uint256(words.request.deadline) + OPEN_S;
+        require(block.timestamp <= until, TooLate(until));
     }
 
     /// Whether the node worked for the operator within the last OPEN_S: now, by a grant of its history, or by a delegation
@@ -323,11 +330,19 @@ contract Disputes is Credits {
         require(guilts[lease].since == 0, AlreadyGuilty(lease));
         address operator = words.receipt.operator;
         uint256 pay = uint256(words.request.limits.inputUnits) * words.request.price.input;
-        pay = Math.ceilDiv(pay + uint256(words.receipt.units) * words.request.price.output, PRICE_UNITS);
+        bool isAudit = words.request.inputs.length == 3;
+        if (!isAudit) pay += uint256(words.receipt.units) * words.request.price.output;
+        pay = Math.ceilDiv(pay, PRICE_UNITS);
         guilts[lease] =
             Guilt(operator, uint40(block.timestamp), words.channel.payer, beneficiary, words.receipt.channelId, pay);
         uint256 slashed = _slash(operator, pay, lease, beneficiary);
         emit Convicted(id, lease, operator, beneficiary, slashed);
+    }
+
+    /// @notice What a first fault costs: twice what is unsettled and the pay over the chance of an audit, for half of it goes
+    /// to who found it, and that may be the operator itself. The same as `trust::slash` of pure/proof.
+    function costOf(uint256 held, uint256 pay) public pure returns (uint256) {
+        return 2 * (held + Math.ceilDiv(pay * 1_000, CHANCE_PERMILLE));
     }
 
     /// Takes what a lie about a lease of this pay costs; the third within {FAULTS_S} costs all.
@@ -339,7 +354,7 @@ contract Disputes is Credits {
         (uint128 bonded, uint128 unbonding,,,,) = staking.stakes(operator);
         uint256 stake = uint256(bonded) + unbonding;
         (uint128 held,,) = vault.accounts(operator);
-        uint256 cost = Math.max(held, Math.ceilDiv(pay * VALUE_PART * 100, CHANCE_MIN_PERCENT));
+        uint256 cost = costOf(held, pay);
         if (stake == 0 || (cost == 0 && !isThird)) return 0;
         uint256 bps = isThird ? 10_000 : Math.ceilDiv(cost * 10_000, stake);
         return staking.slash(operator, bps, lease, beneficiary);

@@ -6,6 +6,7 @@ import {Opening, Place, Spot, Tensor, BLOCK} from "./Claims.sol";
 import {IBatchSettlement} from "./IBatchSettlement.sol";
 import "./Leases.sol";
 import {checkLength, checkPath, LeafOutOfRange, leafOf} from "./Openings.sol";
+import {hasParam} from "./Params.sol";
 import {Records} from "./Records.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
@@ -13,6 +14,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 abstract contract Evidence is Records {
     /// Output tokens of a chunk.
     uint256 internal constant CHUNK = 32;
+    /// Of a receipt's `finish`: a token of the output to re-run is not the honest one.
+    uint8 private constant DIVERGED = 4;
+    /// Bytes of a token's log probabilities: its own and 20 others'. What were longer could be shown, and no conviction that
+    /// shows it would fit into a transaction.
+    uint256 private constant LOGPROBS_MAX = 8 + 20 * 8;
     string internal constant STATES = "talkoo/states/1";
     string internal constant VECTOR = "talkoo/vector/1";
     string private constant TRACE = "talkoo/trace/1";
@@ -34,10 +40,14 @@ abstract contract Evidence is Records {
 
     /// Request, receipt and channel do not belong together.
     error NotOneLease();
-    /// No generation of the exact tier, or the order of an audit.
+    /// No generation of the exact tier, nor the audit of one.
     error NotJudged();
+    /// The receipt says that it found another token: it commits to no whole run.
+    error Diverged();
     error WrongSigner(address want, address have);
     error OutsideTrace(uint256 position);
+    /// No honest run commits to so many bytes.
+    error TooLong(uint256 have);
     /// The node's word has no root of the vector, or is about another position or layer.
     error NotSaid(uint64 vector);
 
@@ -57,8 +67,14 @@ abstract contract Evidence is Records {
     /// The same of words that both sides signed and that can be judged.
     function _signed(Words calldata w, Signatures calldata s) internal view returns (bytes32 id, bytes32 lease) {
         (id, lease) = _named(w);
-        bool isJudged = w.receipt.tier == 0 && w.request.kind == 0 && w.request.inputs.length == 2;
-        require(isJudged, NotJudged());
+        uint256 inputs = w.request.inputs.length;
+        bool isJudged = w.receipt.tier == 0 && w.request.kind == 0 && (inputs == 2 || inputs == 3);
+        if (isJudged && inputs == 3) {
+            require(w.receipt.finish != DIVERGED, Diverged());
+            // A verifier does not keep the log probabilities that its chunks commit to.
+            isJudged = w.receipt.units < w.request.limits.inputUnits && !hasParam(w.request.params, "top_logprobs");
+        }
+        require(isJudged && w.request.limits.inputUnits > 0, NotJudged());
         _checkSigner(lease, s.request, w.channel.payerAuthorizer);
         _checkSigner(id, s.receipt, w.receipt.node);
     }
@@ -87,9 +103,15 @@ abstract contract Evidence is Records {
         _checkSigner(_digest(structHash), v.signature, w.receipt.node);
     }
 
+    /// Tokens of the prompt; the inputs of an audit's order are those of the output, too.
+    function _promptOf(Words calldata w) internal pure returns (uint256) {
+        uint256 inputs = w.request.limits.inputUnits;
+        return w.request.inputs.length == 3 ? inputs - w.receipt.units : inputs;
+    }
+
     /// The position from whose state the first output token is drawn.
     function _firstOutput(Words calldata w) internal pure returns (uint256) {
-        return uint256(w.request.limits.inputUnits) - 1;
+        return _promptOf(w) - 1;
     }
 
     function _checkInTrace(Words calldata w, uint256 position) internal pure {
@@ -119,6 +141,7 @@ abstract contract Evidence is Records {
     function _checkChunk(Words calldata w, ChunkOpening calldata o) internal pure {
         uint256 count = _tokensOf(w, o.index);
         checkLength(4 * count, o.tokens.length);
+        require(o.logprobs.length <= count * LOGPROBS_MAX, TooLong(o.logprobs.length));
         bytes32 digest = sha256(
             abi.encodePacked("talkoo/chunk/1", w.request.inputs[1], o.index, uint32(count), o.tokens, o.statesRoot)
         );

@@ -18,7 +18,7 @@ struct Price {
     uint128 output;
 }
 
-/// @param inputs prompt root, trace id; an audit's order has a third
+/// @param inputs prompt root, trace id; an audit's order has a third, the root of the output to re-run
 struct Request {
     uint16 version;
     uint8 kind;

@@ -31,6 +31,19 @@ function drawOf(bytes calldata params) pure returns (uint256[4] memory draw) {
     }
 }
 
+/// Whether params name this one.
+function hasParam(bytes calldata params, bytes32 wanted) pure returns (bool) {
+    (uint256 major, uint256 left, uint256 spot) = headAt(params, 0);
+    require(major == 5, NotParams(0));
+    for (; left > 0; left--) {
+        uint256 value;
+        (major, value, spot) = headAt(params, spot);
+        if (major == 3 && bytes32(params[spot:spot + value]) == wanted) return true;
+        spot = behind(params, spot + value);
+    }
+    return false;
+}
+
 /// An item's major type, its argument, and where that ends.
 function headAt(bytes calldata data, uint256 spot) pure returns (uint256 major, uint256 value, uint256 end) {
     require(spot < data.length, NotParams(spot));

@@ -232,6 +232,40 @@ contract DisputesTest is Vaults {
         convict();
     }
 
+    /// The node keeps what answers as long as a first case can be opened, and no longer.
+    function test_a_receipt_that_was_seen_is_not_asked_about_ever_after() public {
+        ask(0);
+        answer(0);
+        skip(ANSWER_S);
+        judge.lapse(words, asker);
+        vm.warp(START + 100 + WINDOW_S + 1);
+        Bond memory late = bondOf(address(0xb), "id");
+        vm.expectPartialRevert(Disputes.TooLate.selector);
+        askAs(address(0xb), 0, late);
+        // What it said before is true for ever.
+        convict();
+    }
+
+    /// Whoever pays itself and accuses itself gets nothing whole of what others paid.
+    function test_a_self_made_lease_refunds_nothing_of_others() public {
+        words.request.price = Price(type(uint128).max, type(uint128).max);
+        words.receipt.units = type(uint64).max;
+        IBatchSettlement.ChannelConfig memory other = work(carol, "other");
+        deposit(other, 10_000, 2);
+        earn(other, 1_000);
+        convict();
+        seize(0);
+        vm.assertEq(vault.credit(alice), 0);
+        vm.assertEq(vault.credit(treasury), 500);
+    }
+
+    function test_an_audit_is_paid_for_what_goes_in() public {
+        words.request.inputs = new bytes32[](3);
+        convict();
+        (,,,,, uint256 refund) = judge.guilts("lease");
+        vm.assertEq(refund, 3);
+    }
+
     function refusedFor(string memory why) private {
         (bool ok, bytes memory data) = address(this).call(abi.encodeCall(this.convictThis, ()));
         vm.assertTrue(!ok && bytes4(data) == Disputes.NotDelegated.selector, why);
@@ -297,11 +331,11 @@ contract DisputesTest is Vaults {
         convict();
     }
 
-    /// Of a pay of 3 + 25 the least cost is ceil(28 * 10 / 3 %) = 9,334; what is held counts if it is more.
+    /// Of a pay of 3 + 25 the least cost is 2 * ceil(28 / 2.1 %) = 2,668, and twice what is held besides.
     function test_a_lie_costs_what_it_could_bring() public {
         uint128[4] memory bonds = [uint128(0), 1_000, 100_000, 100_000];
         uint128[4] memory helds = [uint128(0), 0, 0, 9_999];
-        uint256[4] memory losses = [uint256(0), 1_000, 9_340, 10_000];
+        uint256[4] memory losses = [uint256(0), 1_000, 2_670, 22_670];
         for (uint256 i = 0; i < 4; i++) {
             part.set(bytes32(i), bytes32(i));
             words.request.deadline = uint64(block.timestamp);
@@ -364,7 +398,7 @@ contract DisputesTest is Vaults {
         vm.prank(address(0xbad));
         judge.convictOutput(words, signatures, finding);
         vm.assertEq(staking.credit(address(0xbad)), 0);
-        vm.assertEq(staking.credit(dave), 4_700);
+        vm.assertEq(staking.credit(dave), 1_350);
     }
 
     function test_who_lapsed_has_no_share() public {
@@ -376,7 +410,7 @@ contract DisputesTest is Vaults {
         OutputFinding memory finding;
         finding.beneficiary = alice;
         judge.convictOutput(words, signatures, finding);
-        vm.assertEq(staking.credit(alice), 4_700);
+        vm.assertEq(staking.credit(alice), 1_350);
         vm.assertEq(staking.credit(dave), 0);
     }
 
@@ -397,10 +431,12 @@ contract DisputesTest is Vaults {
         earn(words.channel, 100);
         earn(other, 50);
         seize(0);
-        vm.assertEq(vault.credit(alice), 21, "the refund of 28, as far as it goes");
+        vm.assertEq(vault.credit(alice), 0, "no refund of what another channel brought");
+        vm.assertEq(vault.credit(dave), 10);
+        vm.assertEq(vault.credit(treasury), 11);
         seize(1);
         vm.assertEq(vault.credit(alice), 28);
-        vm.assertEq(vault.credit(dave), 46, "half of 93");
+        vm.assertEq(vault.credit(dave), 46, "half of 72 more");
         vm.assertEq(vault.credit(treasury), 47);
         vm.assertEq(held(carol), 50);
         // Another channel's pay, a second after the verdict, was never of the lie's time.

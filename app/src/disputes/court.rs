@@ -129,6 +129,15 @@ impl Court {
         Ok(told)
     }
 
+    /// How long after a request's deadline a case about it can be open, in seconds.
+    pub(super) fn open_s(&self) -> Result<u64, CourtError> {
+        let at = self.at.disputes;
+        let first = self.rpc.call(at, &IDisputes::OPEN_SCall {})?.to::<u64>();
+        let rounds = self.rpc.call(at, &IDisputes::ROUNDS_MAXCall {})?.saturating_to::<u64>();
+        let each = self.rpc.call(at, &IDisputes::ANSWER_SCall {})?.to::<u64>();
+        Ok(first.saturating_add(each.saturating_mul(rounds.saturating_mul(2))))
+    }
+
     /// How the case of a challenger about a receipt stands.
     pub(super) fn case(&self, id: &Digest, challenger: Address) -> Result<IDisputes::casesReturn, CourtError> {
         let call = IDisputes::casesCall { id: id.0.into(), challenger };

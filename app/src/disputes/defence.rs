@@ -3,7 +3,7 @@
 use super::abi;
 use super::court::{Court, CourtError, Told};
 use super::rerun::EngineRun;
-use super::sold::Shelf;
+use super::sold::{KEPT_S, Shelf};
 use super::talk::Said;
 use super::{LOOK_BACK, Post};
 use crate::daemon::executor::Lender;
@@ -125,7 +125,9 @@ impl Defence {
         }
         if self.state.swept.is_none_or(|at| at.elapsed() >= SWEEP) {
             self.state.swept = Some(Instant::now());
-            self.shelf.sweep(unix());
+            // A judge that can't be asked may have any clock.
+            let Ok(open_s) = self.court.open_s() else { return };
+            self.shelf.sweep(unix().saturating_sub(open_s.saturating_sub(KEPT_S)));
             let shelf = &self.shelf;
             self.state.asked.retain(|lease, _| shelf.has(lease));
         }

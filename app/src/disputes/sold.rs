@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use talkoo_base::wire::Typed;
 use talkoo_base::{Digest, Network, sha256};
-use talkoo_ledger::contracts::WINDOW_S;
+use talkoo_ledger::contracts::{ANSWER_S, WINDOW_S};
 use talkoo_proof::Sold;
 use talkoo_store::seal::{JobKey, open, seal};
 use tracing::{info, warn};
 
-/// How long a lease is kept after its request's deadline, in seconds: a dispute begins within the window, and ends.
-const KEPT_S: u64 = 2 * 3_600;
-const _: () = assert!(KEPT_S >= WINDOW_S + 3_600);
+/// How long a lease is kept after its request's deadline, in seconds: a case is opened within the window, and has ten
+/// questions and answers. Where the judge has longer clocks it is kept longer.
+pub(super) const KEPT_S: u64 = WINDOW_S + 20 * ANSWER_S;
 /// Leases that are kept at most, and their bytes: beyond it the oldest goes, for which this node can then be convicted by
-/// its silence. A machine that makes so many within three hours is larger than this one knows.
+/// its silence. A machine that makes so many within five hours is larger than this one knows.
 const SOLD_MAX: usize = 65_536;
 const SOLD_BYTES_MAX: u64 = 4 << 30;
 const LABEL: &[u8] = b"talkoo/sold/1";

@@ -8,6 +8,7 @@ use talkoo_base::{
     Address, Amount, AuditPolicy, ChannelConfig, Digest, Finish, GenerateParams, Kind, Limits, Network, NodeId, Price,
     Receipt, Request, SecretKey, Signature, Signed, Signer, Tier, Unit, Unix,
 };
+use talkoo_ledger::contracts::{ANSWER_S, WINDOW_S};
 use talkoo_proof::Sold;
 use talkoo_proof::dispute::{Answer, Case, ChunkOpening, Question};
 
@@ -115,7 +116,11 @@ fn what_was_sold_is_kept_until_it_is_over_and_no_word_of_it_is_in_clear() {
         assert!(!std::fs::read(file).unwrap().windows(5).any(|w| w == secret), "{}", file.display());
     }
     assert_eq!(shelf(dir.path(), 8).get(&lease(&first)), None, "another key opens nothing");
-    again.sweep(1_000 + 2 * 3_600);
+    // The window, and ten questions and answers.
+    let over = 1_000 + WINDOW_S + 20 * ANSWER_S;
+    again.sweep(over - 1);
+    assert!(again.has(&lease(&first)));
+    again.sweep(over);
     assert!(again.get(&lease(&first)).is_none() && again.has(&lease(&second)));
     again.sweep(u64::MAX);
     assert!(again.is_empty() && shelf(dir.path(), 7).is_empty());

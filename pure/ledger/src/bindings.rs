@@ -159,6 +159,7 @@ sol! {
         function convictMissing(
             Words calldata words, Signatures calldata signatures, MissingFinding calldata finding) external;
         function seize(bytes32 lease, uint256[] calldata indices) external;
+        function costOf(uint256 held, uint256 pay) external pure returns (uint256);
         function withdraw(address account) external;
         function credit(address account) external view returns (uint256);
         function cases(bytes32 id, address challenger) external view returns (
@@ -189,6 +190,8 @@ sol! {
         error NotHeldThen(uint256 index);
         error NotOneLease();
         error NotJudged();
+        error Diverged();
+        error TooLong(uint256 have);
         error WrongSigner(address want, address have);
         error OutsideTrace(uint256 position);
         error NotSaid(uint64 vector);

@@ -245,7 +245,11 @@ impl Audits {
         let worth = request.body.price.owed(request.body.limits.input_units, 0);
         let fair = body.cumulative <= cx.purse.account(&from).signed + worth;
         let good = receipt.signer == from.address() && body.request == asked.0 && body.node == from.address();
-        let good = good && promised == *commit;
+        // What a judge needs to hold it to its word.
+        let leased = body.operator == verifier.operator && body.channel == request.body.channel;
+        let whole = body.units == audit.purchase.tokens.len() as u64 || body.finish == Finish::Diverged;
+        let tier = body.tier == Tier::Exact && Some(&body.output_root) == request.body.inputs.get(2);
+        let good = good && promised == *commit && leased && whole && tier;
         self.asked.remove(&asked);
         if !good {
             let refusal =

@@ -1,13 +1,13 @@
 //! The challenger's side: asks, compares with its own run, and ends with what convicts.
 
 use super::bench::Bench;
-use super::defender::states_tree;
+use super::defender::{opening, states_tree, trace_tree};
 use super::tree::Tree;
 use super::{Answer, Case, ChunkOpening, DOWN_MAX, Finding, LEAVES_LEVEL, Question, Rerun, Shape};
 use talkoo_base::wire::VectorRoots;
 use talkoo_base::{Digest, Network, Refusal, Signature};
 use talkoo_exact::steps::Name;
-use talkoo_exact::trace::{chunk_digest, states_root};
+use talkoo_exact::trace::{chunk_digest, trace_root};
 use thiserror::Error;
 
 /// What a challenger does next.
@@ -65,6 +65,8 @@ pub struct Challenger {
     pub(super) search: Option<Search>,
     pub(super) end: Option<Move>,
     asked: Option<Question>,
+    /// The trace's tree as the worker has it, as far as it was told.
+    pub(super) trace: Option<Tree>,
     /// The disputed chunk, and its states' tree as the worker has it.
     pub(super) chunk: Option<(ChunkOpening, Tree)>,
     pub(super) bench: Option<Bench>,
@@ -99,6 +101,7 @@ impl Challenger {
             search: None,
             end: None,
             asked: None,
+            trace: None,
             chunk: None,
             bench: None,
             said: Vec::new(),
@@ -132,12 +135,18 @@ impl Challenger {
     fn begin(&mut self, run: &mut dyn Rerun) -> Result<Option<Move>, Refusal> {
         let shape = Shape::of(&self.case, run.model().layers.len());
         (self.shape, self.states) = (Some(shape), run.states()?);
-        let differs = |chunk: &usize| {
-            let states = self.states.get(shape.states(*chunk)).unwrap_or_default();
-            let own = own_digest(&self.case, &shape, *chunk, states);
-            self.case.digests.get(*chunk) != Some(&own)
+        let own: Vec<Digest> = (0..shape.chunks()).map(|chunk| self.own_digest(chunk)).collect();
+        if own.is_empty() {
+            return Ok(Some(Move::Nothing("it says nothing of any token".into())));
+        }
+        let told = if self.case.digests.is_empty() { &own } else { &self.case.digests };
+        let first = match trace_root(told) == self.case.receipt.body.trace_root {
+            true => (0..shape.chunks()).find(|chunk| told.get(*chunk) != Some(&own[*chunk])),
+            // Verifiers tell no digests: the way of the first chunk to the root shows which is the next.
+            false => Some(0),
         };
-        self.search = (0..shape.chunks()).find(differs).map(Search::Chunk);
+        self.trace = Some(trace_tree(told));
+        self.search = first.map(Search::Chunk);
         if self.search.is_some() {
             return Ok(None);
         }
@@ -148,6 +157,13 @@ impl Challenger {
         self.bench = Some(Bench::new(&self.case, run, at, layer)?);
         self.search = Some(Search::Outputs { token: Some(self.case.output[token as usize]) });
         Ok(None)
+    }
+
+    /// The digest of a chunk in our own run.
+    pub(super) fn own_digest(&self, chunk: usize) -> Digest {
+        let shape = self.shape.expect("set when the search begins");
+        let states = self.states.get(shape.states(chunk)).unwrap_or_default();
+        digest_of(&self.case, &opening(&self.case, &shape, chunk, states, Vec::new()))
     }
 
     fn question(&mut self, run: &mut dyn Rerun) -> Result<Question, Refusal> {
@@ -261,16 +277,4 @@ pub(super) fn digest_of(case: &Case, opened: &ChunkOpening) -> Digest {
     let inner = chunk_digest(&trace_id, opened.index, &opened.tokens, &opened.states_root);
     let bytes = opened.logprobs.clone();
     if bytes.is_empty() { inner } else { talkoo_base::Logprobs { inner, bytes }.digest() }
-}
-
-/// The digest of a chunk in our own run.
-fn own_digest(case: &Case, shape: &Shape, chunk: usize, states: &[Digest]) -> Digest {
-    let opened = ChunkOpening {
-        index: chunk as u32,
-        tokens: case.output[shape.tokens(chunk)].to_vec(),
-        states_root: states_root(states),
-        logprobs: case.logprobs.get(chunk).cloned().unwrap_or_default(),
-        siblings: Vec::new(),
-    };
-    digest_of(case, &opened)
 }

@@ -29,15 +29,25 @@ pub(super) fn states_tree(states: &[Digest]) -> Tree {
     Tree::of(STATES, states.iter().map(|digest| merkle::leaf(STATES, &digest.0)).collect())
 }
 
+/// The tree over chunk digests.
+pub(super) fn trace_tree(digests: &[Digest]) -> Tree {
+    Tree::of(TRACE, digests.iter().map(|digest| merkle::leaf(TRACE, &digest.0)).collect())
+}
+
 /// The opening of a chunk with these states.
-pub(super) fn opening(case: &Case, shape: &Shape, chunk: usize, states: &[Digest]) -> ChunkOpening {
-    let leaves: Vec<Digest> = case.digests.iter().map(|digest| merkle::leaf(TRACE, &digest.0)).collect();
+pub(super) fn opening(
+    case: &Case,
+    shape: &Shape,
+    chunk: usize,
+    states: &[Digest],
+    siblings: Vec<Digest>,
+) -> ChunkOpening {
     ChunkOpening {
         index: u32::try_from(chunk).expect("a chunk of the trace"),
         tokens: case.output[shape.tokens(chunk)].to_vec(),
         states_root: states_root(states),
         logprobs: case.logprobs.get(chunk).cloned().unwrap_or_default(),
-        siblings: merkle::open(&leaves, chunk).expect("a chunk of the trace").siblings,
+        siblings,
     }
 }
 
@@ -63,7 +73,8 @@ impl Defender {
                 let tree = states_tree(states);
                 let nodes = Some(*down).filter(|d| *d <= DOWN_MAX).and_then(|d| tree.below(tree.top(), 0, d));
                 let nodes = nodes.ok_or_else(|| refuse("the chunk has no such nodes"))?.to_vec();
-                Ok(Answer::Chunk { opening: opening(&self.case, &shape, chunk, states), nodes })
+                let siblings = trace_tree(&self.case.digests).siblings(0, chunk as u64);
+                Ok(Answer::Chunk { opening: opening(&self.case, &shape, chunk, states, siblings), nodes })
             }
             Question::States { chunk, level, index, down } => {
                 let (_, states) = self.chunk(&shape, *chunk)?;

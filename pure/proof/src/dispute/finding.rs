@@ -85,7 +85,8 @@ impl Challenger {
 
     fn own_chunk(&self, chunk: usize) -> ChunkOpening {
         let shape = self.shape.expect("set when the search begins");
-        opening(&self.case, &shape, chunk, &self.states[shape.states(chunk)])
+        let siblings = self.trace.as_ref().expect("set when the search begins").siblings(0, chunk as u64);
+        opening(&self.case, &shape, chunk, &self.states[shape.states(chunk)], siblings)
     }
 
     /// What shows the token that an element depends on.

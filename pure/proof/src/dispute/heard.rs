@@ -1,14 +1,20 @@
 //! What a challenger makes of answers: it checks that they are what was asked, and where they differ from its own run.
 
-use super::bench::{STATES, VECTOR};
+use super::bench::{STATES, TRACE, VECTOR};
 use super::challenger::{Challenger, Move, Search, Unfit, differing, digest_of};
-use super::defender::{opening, states_tree};
+use super::defender::{states_tree, trace_tree};
 use super::tree::leads;
 use super::{ChunkOpening, Finding, Rerun};
+use talkoo_base::limits::TOP_LOGPROBS_MAX;
 use talkoo_base::wire::{Typed, VectorRoots};
 use talkoo_base::{Digest, Signature, merkle, recover, sha256};
 use talkoo_exact::limits::BLOCK;
 use talkoo_exact::steps::{Name, Place, Stage, vector_leaves};
+use talkoo_exact::trace::states_root;
+
+/// Bytes of a token's log probabilities, and of a state: the judge takes no more.
+const LOGPROBS_MAX: usize = 8 + 8 * TOP_LOGPROBS_MAX as usize;
+const STATE_MAX: usize = 100_000;
 
 impl Challenger {
     pub(super) fn heard_chunk(
@@ -19,23 +25,36 @@ impl Challenger {
         nodes: &[Digest],
     ) -> Result<(), Unfit> {
         let (shape, at) = (self.shape.expect("asked"), chunk as usize);
-        let ours = &self.states[shape.states(at)];
-        let expected = opening(&self.case, &shape, at, ours);
-        if (opened.index, &opened.siblings) != (chunk, &expected.siblings) {
-            return Err(Unfit("another chunk"));
+        let own = &self.states[shape.states(at)];
+        let (digest, chunks) = (digest_of(&self.case, &opened), shape.chunks() as u64);
+        let (leaf, root) = (merkle::leaf(TRACE, &digest.0), self.case.receipt.body.trace_root);
+        let is_it = opened.index == chunk && opened.tokens.len() == shape.tokens(at).len();
+        if opened.logprobs.len() > opened.tokens.len() * LOGPROBS_MAX {
+            return Err(Unfit("its log probabilities are longer than any"));
         }
-        if digest_of(&self.case, &opened) != self.case.digests[at] {
+        if !is_it || !leads(TRACE, &root, chunks, (0, chunk.into(), 0), &[leaf], &opened.siblings) {
             return Err(Unfit("it is not what the receipt commits to"));
         }
-        let ours = states_tree(ours);
+        let trace = self.trace.as_mut().expect("set when the search begins");
+        trace.believe(0, chunk.into(), 0, &[leaf], &opened.siblings);
+        if digest == self.own_digest(at) {
+            let digests: Vec<Digest> = (0..shape.chunks()).map(|chunk| self.own_digest(chunk)).collect();
+            let trace = self.trace.as_ref().expect("set when the search begins");
+            let next = trace.differs_behind(&trace_tree(&digests), chunk.into());
+            let next = next.ok_or(Unfit("it shows what we have, under another root"))?;
+            self.search = Some(Search::Chunk(next as usize));
+            return Ok(());
+        }
+        let ours = states_tree(own);
         if !leads(STATES, &opened.states_root, ours.count() as u64, (ours.top(), 0, down), nodes, &[]) {
             return Err(Unfit("the nodes are not those of its states"));
         }
-        if let Some(wrong) = opened.tokens.iter().zip(&expected.tokens).position(|(a, b)| a != b) {
+        let told = &self.case.output[shape.tokens(at)];
+        if let Some(wrong) = opened.tokens.iter().zip(told).position(|(a, b)| a != b) {
             self.end = Some(self.other_token(opened, shape.tokens(at).start + wrong));
             return Ok(());
         }
-        if opened.states_root == expected.states_root {
+        if opened.states_root == states_root(own) {
             let why = "only its log probabilities are not ours, and those no contract judges";
             self.end = Some(Move::Nothing(why.into()));
             return Ok(());
@@ -75,6 +94,9 @@ impl Challenger {
     }
 
     pub(super) fn heard_state(&mut self, state: u64, bytes: Vec<u8>, siblings: &[Digest]) -> Result<(), Unfit> {
+        if bytes.len() > STATE_MAX {
+            return Err(Unfit("it is longer than any state"));
+        }
         let (opened, theirs) = self.chunk.as_mut().expect("a chunk was shown");
         let leaf = merkle::leaf(STATES, &sha256(&[&bytes]).0);
         if !leads(STATES, &opened.states_root, theirs.count() as u64, (0, state, 0), &[leaf], siblings) {

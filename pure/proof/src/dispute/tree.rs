@@ -53,6 +53,13 @@ impl Tree {
         siblings
     }
 
+    /// The first leaf behind this one below a node beside its way that the other tree has not.
+    pub(super) fn differs_behind(&self, other: &Self, leaf: u64) -> Option<u64> {
+        let right = |level: u8| Some((leaf >> level) + 1).filter(|at| at % 2 == 1);
+        let other_node = |level: u8, at: &u64| self.below(level, *at, 0) != other.below(level, *at, 0);
+        (0..self.top()).find_map(|level| right(level).filter(|at| other_node(level, at)).map(|at| at << level))
+    }
+
     /// Takes their root for ours: what is shown from now on has to lead to it.
     pub(super) fn believe(&mut self, level: u8, index: u64, down: u8, nodes: &[Digest], siblings: &[Digest]) {
         let mut row = nodes.to_vec();

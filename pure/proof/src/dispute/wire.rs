@@ -21,7 +21,7 @@ pub struct Case {
     pub prompt: Vec<u32>,
     /// The output.
     pub output: Vec<u32>,
-    /// Digests of the chunks.
+    /// Digests of the chunks; a verifier tells none, so its client has none.
     pub digests: Vec<Digest>,
     /// Canonical bytes of each chunk's log probabilities; empty if the order wants none.
     pub logprobs: Vec<Vec<u8>>,

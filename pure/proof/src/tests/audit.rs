@@ -285,6 +285,10 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
         ("another salt", |a| a.salt = Digest::ZERO),
         ("another request", |a| a.receipt.body.request = Digest::ZERO),
         ("another node", |a| a.receipt.body.node = id('X').address()),
+        ("another operator", |a| a.receipt.body.operator = id('X').address()),
+        ("another channel", |a| a.receipt.body.channel = Digest::ZERO),
+        ("another tier", |a| a.receipt.body.tier = talkoo_base::Tier::Float),
+        ("another output", |a| a.receipt.body.output_root = Digest::ZERO),
     ];
     for (name, edit) in cases {
         let mut nodes = Nodes::new(false);
@@ -310,6 +314,24 @@ fn an_answer_that_is_not_what_was_committed_convicts_the_verifier() {
     nodes.check('C', says('V', commit), "V<reveal");
     sign(&mut answer, 'X');
     nodes.check('C', says('V', Message::Answer(Box::new(answer))), "refuted V, convicted V, draw not VCW");
+}
+
+#[test]
+fn a_verifier_keeps_what_it_says_of_a_whole_run() {
+    for (word, keeps) in [(Word::Same, true), (Word::Other(1), true), (Word::Diverged, false)] {
+        let mut nodes = Nodes::new(false);
+        let lease = asked(&mut nodes);
+        let out = nodes.tell('V', verified(Ticket::Sale(lease), word));
+        let sold = out.into_iter().find_map(|effect| if let Effect::Sold(sold) = effect { Some(sold) } else { None });
+        assert_eq!(sold.is_some(), keeps);
+        let Some(sold) = sold else { continue };
+        let out = nodes.send('C', 'V', Message::Reveal { lease });
+        let Effect::Send { message: Message::Answer(answer), .. } = &out[0] else { unreachable!() };
+        let receipt = answer.receipt.body.digest(&net());
+        let case = sold.at(&receipt, &net()).expect("the receipt that goes out");
+        let inputs = case.request.body.limits.input_units;
+        assert_eq!((inputs, case.output.len(), case.digests.len()), ((case.prompt.len() + 40) as u64, 40, 2));
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Worker {
     }
 }
 
-fn question(ask: Ask) -> Question {
+pub(super) fn question(ask: Ask) -> Question {
     Question {
         ask,
         chunk: 0,
@@ -279,7 +279,7 @@ fn a_game_ends_with_one_number() {
     // 5 tokens at 1 and 98 at 2; whose case it was gets the share, whoever the finding names.
     assert_eq!((guilt.operator, guilt.beneficiary), (address(OPERATOR), address(CHALLENGER)));
     assert_eq!(guilt.refund, U256::from(201));
-    // 2,010 / 0.03 of a bond of 10^9 is less than a ten-thousandth of it.
+    // 2 * 201 / 0.021 of a bond of 10^9 is less than a ten-thousandth of it.
     let stake = chain.ask(STAKING_AT, &IStaking::stakesCall { operator: address(OPERATOR) });
     assert_eq!(stake.bonded, VALIDATOR_BOND_MIN - VALIDATOR_BOND_MIN / 10_000);
     let share = chain.ask(STAKING_AT, &IStaking::creditCall { account: address(CHALLENGER) });

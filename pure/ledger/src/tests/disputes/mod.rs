@@ -1,5 +1,6 @@
 //! An honest worker is convicted of nothing; one false number convicts, in one transaction.
 
+mod defender;
 mod game;
 mod questions;
 mod worker;
@@ -10,7 +11,7 @@ use crate::bindings::*;
 use crate::contracts::DISPUTES_AT;
 use crate::tests::contracts::beginning;
 use crate::{Call, Outcome};
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolError, SolEvent};
 use std::collections::BTreeMap;
 use talkoo_base::GenerateParams;
@@ -132,6 +133,44 @@ fn one_false_number_of_a_vector_convicts() {
                 convicted(&chain.attempt(&worker.convict(worker.finding(spot, name, index, more))), &case);
             }
         }
+    }
+}
+
+#[test]
+fn a_verifier_answers_for_its_word() {
+    let (mut chain, mut dice) = (Chain::of(&beginning().genesis()), Dice(11));
+    for seed in 0..2 {
+        let worker = Worker::verifier(model(seed, false), params(), Lie::None);
+        for _ in 0..30 {
+            let (spot, name, index) = pick(&mut dice, &worker);
+            let case = format!("{spot:?} {name:?} [{index}]");
+            let outcome = chain.attempt(&worker.convict(worker.finding(spot, name, index, 0)));
+            refused::<IDisputes::NothingWrong>(&outcome, &case);
+            if (name.place, name.stage) != (Place::Sampler, Stage::Out) {
+                convicted(&chain.attempt(&worker.convict(worker.finding(spot, name, index, 1))), &case);
+            }
+        }
+        let outcome = chain.attempt(&worker.convict_output(worker.output_finding(dice.below(UNITS))));
+        refused::<IDisputes::NothingWrong>(&outcome, "output");
+        let worker = Worker::verifier(model(seed, false), params(), Lie::State(PROMPT + 40, 1, 3));
+        let found = worker.state_finding((PROMPT + 40, 1), Name::out(Place::Output), 0);
+        convicted(&chain.attempt(&worker.convict_state(found)), "a false state");
+    }
+}
+
+#[test]
+fn a_fault_costs_what_the_rules_of_trust_say() {
+    use crate::contracts::DISPUTES_AT;
+    let mut chain = Chain::of(&beginning().genesis());
+    for (held, pay) in [(0, 0), (0, 1), (0, 21), (1, 20), (500, 0), (9_999, 28), (77, 1_000_003), (1 << 50, 1 << 40)] {
+        let call = IDisputes::costOfCall { held: U256::from(held), pay: U256::from(pay) };
+        let cost: u128 = chain.ask(DISPUTES_AT, &call).to();
+        let chance_q32 = talkoo_proof::parameters::CHANCE_MIN_Q32;
+        let (value, unsettled) = (talkoo_base::Amount(pay), talkoo_base::Amount(held));
+        let fault = talkoo_proof::trust::Fault { value, chance_q32, unsettled, number: 1 };
+        let want = talkoo_proof::trust::slash(talkoo_base::Amount(u128::MAX), &fault).0;
+        // 3 % of 2^32 is no whole number.
+        assert!(want.abs_diff(cost) <= 2 + cost / 100_000_000, "{held} {pay}: {want}, the contract says {cost}");
     }
 }
 

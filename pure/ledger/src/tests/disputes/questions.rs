@@ -8,10 +8,11 @@ use crate::bindings::*;
 use crate::contracts::DISPUTE_QUESTIONS_AT;
 use crate::tests::address;
 use crate::tests::contracts::beginning;
-use IDisputes::{NotJudged, NotOneLease, OutsideTrace, WrongAnswer, WrongQuestion, WrongSigner};
+use IDisputes::{Diverged, NotJudged, NotOneLease, OutsideTrace, TooLong, WrongAnswer, WrongQuestion, WrongSigner};
 use IReferee::{IndexOutOfRange, LeafOutOfRange, WrongLength, WrongPath, WrongRoot};
 use alloy_primitives::B256;
 use alloy_sol_types::SolError;
+use talkoo_base::GenerateParams;
 use talkoo_exact::steps::{Name, Place, Stage};
 
 // Numbers of the moves.
@@ -102,12 +103,24 @@ fn what_the_node_denied_is_not_asked_about() {
 #[test]
 fn an_order_of_another_kind_is_not_judged() {
     let mut chain = Chain::of(&beginning().genesis());
-    for (what, lie) in [("float", Lie::Float), ("an audit", Lie::Audit)] {
-        let worker = Worker::new(wide(), params(), lie);
+    let logprobs = GenerateParams { top_logprobs: Some(2), ..params() };
+    for (what, worker) in [
+        ("float", Worker::new(wide(), params(), Lie::Float)),
+        ("log probabilities that a verifier does not keep", Worker::verifier(wide(), logprobs, Lie::None)),
+    ] {
         let [first, ..] = moves(&worker);
         let outcome = chain.attempt(&worker.ask(B256::ZERO, first.question, first.support));
         super::refused::<NotJudged>(&outcome, what);
     }
+    let worker = Worker::verifier(wide(), params(), Lie::Diverged);
+    let outcome = chain.attempt(&worker.convict(worker.finding((3, 0), Name::out(Place::Query), 1, 1)));
+    super::refused::<Diverged>(&outcome, "a verifier that found another token");
+    // For a worker's own answer there is no such word, and so no way out.
+    let worker = Worker::new(wide(), params(), Lie::Diverged);
+    super::convicted(
+        &chain.attempt(&worker.convict(worker.finding((3, 0), Name::out(Place::Query), 1, 1))),
+        "diverged",
+    );
     let worker = Worker::new(wide(), params(), Lie::Stranger);
     let [first, ..] = moves(&worker);
     let outcome = chain.attempt(&worker.ask(B256::ZERO, first.question, first.support));
@@ -121,6 +134,13 @@ fn what_says_nothing_new_is_no_answer() {
         ("another chunk", CHUNK, |c| c.said.chunk.index = 1, WrongAnswer::SELECTOR),
         ("another token", CHUNK, |c| c.said.chunk.tokens = flipped(&c.said.chunk.tokens), WrongRoot::SELECTOR),
         ("log probabilities", CHUNK, |c| c.said.chunk.logprobs = vec![1].into(), WrongRoot::SELECTOR),
+        (
+            "more log probabilities than any",
+            CHUNK,
+            |c| c.said.chunk.logprobs = vec![1; 5_377].into(),
+            TooLong::SELECTOR,
+        ),
+        ("a state longer than any", STATE, |c| c.said.data = vec![1; 100_001].into(), TooLong::SELECTOR),
         ("another node of states", CHUNK, |c| c.said.nodes[0].0[0] ^= 1, WrongRoot::SELECTOR),
         ("a node too few", CHUNK, |c| c.said.nodes.truncate(1), WrongLength::SELECTOR),
         ("another node", STATES, |c| c.said.nodes[0].0[0] ^= 1, WrongRoot::SELECTOR),

@@ -7,15 +7,17 @@ use crate::tests::referee::play::question;
 use crate::tests::{address, key};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::SolValue;
-use talkoo_base::wire::{AuditPolicy, Kind, Tier, Typed, Unit};
+use talkoo_base::wire::{AuditPolicy, Kind, Sealed, Tier, Typed, Unit};
 use talkoo_base::{
-    Amount, Digest, Finish, GenerateParams, Network, Receipt as Stated, Request as Order, Signer, Unix, merkle, sha256,
+    Amount, Digest, Finish, GenerateParams, Network, Receipt as Stated, Request as Order, Signed, Signer, Unix, merkle,
+    sha256,
 };
 use talkoo_exact::forward::{Kv, forward, logits};
 use talkoo_exact::sample::sample;
 use talkoo_exact::steps::{CachedRow, Draw, ModelTree, Name, Place, Program, Stage, Steps, vector_root};
 use talkoo_exact::trace::{cached_row_bytes, chunk_digest, states_root, trace_root};
 use talkoo_exact::{CachedHead, Model};
+use talkoo_proof::dispute::Case;
 
 /// Who pays, who signs for the payer, who owns the node, the node, who doubts.
 pub(super) const PAYER: u8 = 2;
@@ -44,8 +46,8 @@ pub(super) enum Lie {
     Output(usize),
     /// None, but the receipt is of the float tier.
     Float,
-    /// None, but the request is an audit's.
-    Audit,
+    /// None, but the receipt says that it diverged.
+    Diverged,
     /// None, but the request is to another node.
     Stranger,
 }
@@ -65,13 +67,15 @@ pub(super) struct Worker {
     pub(super) states: Vec<Vec<Vec<u8>>>,
     /// Of these.
     digests: Vec<Vec<Digest>>,
+    /// What it keeps.
+    pub(super) case: Option<Case>,
     pub(super) words: Words,
     pub(super) signatures: Signatures,
     pub(super) id: B256,
     pub(super) lease: B256,
 }
 
-fn network() -> Network {
+pub(super) fn network() -> Network {
     Network::local("test")
 }
 
@@ -124,13 +128,22 @@ fn run(model: &Model, params: &GenerateParams, prompt: &[u32], seed: u64) -> (Ve
 
 impl Worker {
     pub(super) fn new(model: Model, params: GenerateParams, lie: Lie) -> Self {
+        Self::of(model, params, lie, false)
+    }
+
+    /// One that re-ran an output for somebody.
+    pub(super) fn verifier(model: Model, params: GenerateParams, lie: Lie) -> Self {
+        Self::of(model, params, lie, true)
+    }
+
+    fn of(model: Model, params: GenerateParams, lie: Lie, is_audit: bool) -> Self {
         let prompt: Vec<u32> = (0..PROMPT as u32).map(|i| i * 7 % 40).collect();
         let seed = 11;
         let (tokens, past) = run(&model, &params, &prompt, seed);
         let mut states = Self::states_of(&model, &past);
         let (mut traced, mut told) = (tokens.clone(), tokens);
         match lie {
-            Lie::None | Lie::Float | Lie::Audit | Lie::Stranger => {}
+            Lie::None | Lie::Float | Lie::Diverged | Lie::Stranger => {}
             Lie::State(position, layer, byte) => states[position][layer][byte] ^= 1,
             Lie::Long(position, layer) => states[position][layer].push(0),
             Lie::Token(i, token) => (traced[i], told[i]) = (token, token),
@@ -148,12 +161,13 @@ impl Worker {
             past,
             states,
             digests,
+            case: None,
             words: Words::default(),
             signatures: Signatures::default(),
             id: B256::ZERO,
             lease: B256::ZERO,
         };
-        worker.sign(seed, lie);
+        worker.sign(seed, lie, is_audit);
         worker
     }
 
@@ -167,7 +181,7 @@ impl Worker {
     }
 
     /// Signs as client, node and operator; the delegation lasts to second 2,000,000,000.
-    fn sign(&mut self, seed: u64, lie: Lie) {
+    fn sign(&mut self, seed: u64, lie: Lie, is_audit: bool) {
         let network = network();
         let config = talkoo_base::ChannelConfig {
             payer: ours(address(PAYER)),
@@ -180,7 +194,9 @@ impl Worker {
         };
         let channel = config.id(&network);
         let root = |tag: &str, leaves| merkle::root_of_leaves(tag, leaves);
-        let third = (lie == Lie::Audit).then_some(Digest([5; 32]));
+        let output_root = root("talkoo/output/1", salted("talkoo/output/1", &SALTS[1], &self.told));
+        let third = is_audit.then_some(output_root);
+        let input_units = PROMPT + if is_audit { UNITS } else { 0 };
         let order = Order {
             version: 1,
             kind: Kind::Generate,
@@ -191,7 +207,7 @@ impl Worker {
                 .chain(third)
                 .collect(),
             params: self.params.to_bytes(),
-            limits: talkoo_base::Limits { input_units: PROMPT as u64, output_units: 64, state_bytes: 0 },
+            limits: talkoo_base::Limits { input_units: input_units as u64, output_units: 64, state_bytes: 0 },
             seed,
             audit_commit: Digest([4; 32]),
             audit: AuditPolicy::Drawn,
@@ -208,14 +224,14 @@ impl Worker {
             request: order.digest(&network),
             unit: Unit::Token,
             units: UNITS as u64,
-            output_root: root("talkoo/output/1", salted("talkoo/output/1", &SALTS[1], &self.told)),
+            output_root,
             trace_root: trace_root(&chunks),
             build: Digest::ZERO,
             operator: ours(address(OPERATOR)),
             node: ours(address(NODE)),
             channel,
             cumulative: Amount(100),
-            finish: Finish::Length,
+            finish: if lie == Lie::Diverged { Finish::Diverged } else { Finish::Length },
         };
         let delegation = talkoo_base::Delegation {
             owner: ours(address(OPERATOR)),
@@ -236,6 +252,17 @@ impl Worker {
             delegationSignature: signature(OPERATOR, &delegation.digest(&network)),
             grant: 0,
         };
+        self.case = Some(Case {
+            request: Sealed::from(&Signed::new(order.clone(), &network, &key(CLIENT))),
+            receipt: Sealed::from(&Signed::new(receipt.clone(), &network, &key(NODE))),
+            channel: config,
+            prompt_salt: SALTS[0],
+            trace_salt: SALTS[1],
+            prompt: self.prompt.clone(),
+            output: self.tokens.clone(),
+            digests: chunks,
+            logprobs: Vec::new(),
+        });
         (self.lease, self.id) = (word(&order.digest(&network)), word(&receipt.digest(&network)));
     }
 
@@ -316,6 +343,11 @@ impl Worker {
             earlier: &self.past[layer][..position],
             draw,
         })
+    }
+
+    /// Digests of all states.
+    pub(super) fn all_digests(&self) -> Vec<Digest> {
+        self.digests.concat()
     }
 
     fn token_at(&self, position: usize) -> u32 {

@@ -86,6 +86,18 @@ fn case(promised: &Model, worker: &mut Scalar, units: usize, params: &GeneratePa
     Case { request, receipt, channel, prompt_salt, trace_salt, prompt, output, digests, logprobs: Vec::new() }
 }
 
+/// The same lease as an audit's: the worker re-ran the output for somebody, and told nothing but its receipt.
+fn audited(mut case: Case, told: &[u32]) -> Case {
+    let (network, client, node) = (Network::local("test"), key(1), key(2));
+    let mut request = case.request.body;
+    request.inputs.push(output_root(&case.trace_salt, told));
+    request.limits.input_units += told.len() as u64;
+    let receipt = Receipt { request: request.digest(&network), ..case.receipt.body };
+    case.request = Sealed::from(&Signed::new(request, &network, &client));
+    case.receipt = Sealed::from(&Signed::new(receipt, &network, &node));
+    case
+}
+
 /// How a dispute went: the questions, and the end.
 fn play(case: &Case, honest: &mut Scalar, worker: &mut Scalar) -> (Vec<Question>, Move) {
     let network = Network::local("test");
@@ -279,6 +291,51 @@ fn a_token_that_is_not_drawn_convicts() {
         assert_eq!((element.name.place, element.name.stage, element.claimed), (Place::Sampler, Stage::Out, 1));
         assert_eq!(honest.element(&case, element), 0, "seed {seed}");
     }
+}
+
+#[test]
+fn a_verifier_is_found_in_whatever_chunk_it_lied() {
+    let promised = Arc::new(model(2, false));
+    for (seed, position) in
+        [0, PROMPT - 1, PROMPT + 40, PROMPT + 70, PROMPT + 100, PROMPT + 128].into_iter().enumerate()
+    {
+        let dice = &mut Dice(seed as u64);
+        let prompt = tokens(dice, &promised, PROMPT);
+        let mut worker = Scalar::new(Arc::clone(&promised), prompt);
+        let layer = dice.below(promised.layers.len());
+        worker.fault = Some(Fault { position, layer, byte: dice.below(2_000), mask: 1 });
+        let case = case(&promised, &mut worker, 132, &GenerateParams::default());
+        let case = audited(case.clone(), &case.output);
+        let mut honest = Scalar::new(Arc::clone(&promised), worker.tokens.clone());
+        honest.prompt = PROMPT;
+        let network = Network::local("test");
+        let mut challenger = Challenger::new(Case { digests: Vec::new(), ..case.clone() }, network.clone());
+        let mut defender = Defender::new(case.clone(), network, Arc::new(key(2)));
+        let mut asked = 0;
+        let finding = loop {
+            match challenger.next(&mut honest).unwrap() {
+                Move::Ask(question) => {
+                    challenger.hear(&mut honest, defender.answer(&mut worker, &question).unwrap()).unwrap();
+                    asked += 1;
+                }
+                Move::Convict(finding) => break finding,
+                end @ Move::Nothing(_) => panic!("{position}: {end:?}"),
+            }
+        };
+        check(&case, &finding);
+        let Finding::State(torn) = &finding else { panic!("{position}: {finding:?}") };
+        let shape = Shape::of(&case, promised.layers.len());
+        assert_eq!(shape.place(torn.in_chunk.chunk.index as usize, torn.state as usize), (position, layer));
+        assert!(asked <= 10, "{position}: {asked} questions");
+    }
+    // One that told the truth is asked nothing.
+    let mut worker = Scalar::new(Arc::clone(&promised), vec![1, 2, 3, 4, 5]);
+    let case = case(&promised, &mut worker, 70, &GenerateParams::default());
+    let case = Case { digests: Vec::new(), ..audited(case.clone(), &case.output) };
+    let mut honest = Scalar::new(promised, worker.tokens.clone());
+    (honest.prompt, honest.draw) = (PROMPT, Some((GenerateParams::default(), 77)));
+    let (questions, end) = play(&case, &mut honest, &mut worker);
+    assert!(questions.is_empty() && matches!(end, Move::Nothing(_)), "{end:?}");
 }
 
 #[test]
