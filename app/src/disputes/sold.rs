@@ -98,10 +98,16 @@ impl Shelf {
         let request = &sold.case.request.body;
         let (lease, until) = (request.digest(&self.network), request.deadline.0 + KEPT_S);
         match self.write(&lease, until, sold) {
-            Ok(bytes) => drop(self.kept().insert(lease, (until, bytes))),
-            Err(why) => warn!(%lease, %why, "what was sold could not be kept: a dispute about it would be lost"),
+            Ok(bytes) => {
+                self.kept().insert(lease, (until, bytes));
+                self.shrink();
+            }
+            Err(why) => {
+                warn!(%lease, %why, "what was sold could not be kept: a dispute about it would be lost");
+                // A disk that takes no more has no room: until the next that fits, or the next sweep.
+                self.is_full.store(true, Ordering::Release);
+            }
         }
-        self.shrink();
     }
 
     fn write(&self, lease: &Digest, until: u64, sold: &Sold) -> anyhow::Result<u64> {

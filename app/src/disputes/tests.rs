@@ -160,6 +160,21 @@ fn nothing_more_is_sold_before_something_that_can_be_disputed_would_be_forgotten
 }
 
 #[test]
+fn nothing_more_is_sold_while_the_disk_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kept, path) = (shelf(&dir.path().join("sold"), 7), dir.path().join("sold"));
+    std::fs::remove_dir(&path).unwrap();
+    kept.put(&sold(1, 1_000));
+    assert!(kept.is_full() && kept.is_empty());
+    kept.sweep(0);
+    assert!(!kept.is_full(), "it is tried again");
+    kept.put(&sold(1, 1_000));
+    std::fs::create_dir(&path).unwrap();
+    kept.put(&sold(1, 1_000));
+    assert!(!kept.is_full() && kept.has(&lease(&sold(1, 1_000))));
+}
+
+#[test]
 fn a_dispute_is_kept_whole_and_told_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path().join("disputes"), net()).unwrap();
