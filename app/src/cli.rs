@@ -237,10 +237,11 @@ pub(crate) struct BatchArgs {
     /// Who re-runs answers: `drawn` nodes, our `own` engine, or `none`.
     #[arg(long, value_name = "WHO", default_value = "drawn", value_parser = ["drawn", "own", "none"])]
     pub(crate) verify: String,
-    /// How the answers can be checked: `exact`, bit for bit, or `float`, by nobody: from any engine, of any model.
+    /// How the answers can be checked: `exact`, bit for bit, or `float`, weighed at most: from any engine, of any model.
     #[arg(long, value_name = "TIER", default_value = "exact", value_parser = ["exact", "float"])]
     pub(crate) tier: String,
-    /// For `--tier float`: a GGUF file with the model's tokenizer, or a model that is here; workers have the same.
+    /// For `--tier float`: a GGUF file of the model, or its beginning, for its tokenizer, or a model that is here; with the weights in it
+    /// some answers are weighed.
     #[arg(long, value_name = "FILE", required_if_eq("tier", "float"))]
     pub(crate) vocabulary: Option<PathBuf>,
     /// Run nothing if any line is bad.

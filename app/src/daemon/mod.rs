@@ -110,6 +110,8 @@ pub(crate) struct Daemon {
     build: Digest,
     /// When a client's warning last made us test ourselves.
     doubted: Option<Instant>,
+    /// Whether nothing exact is offered, for what was sold has no room.
+    sold_out: bool,
     /// Models that are loaded and measured, ready to be offered.
     offers: BTreeMap<Digest, ModelOffer>,
     /// Pulls under way, so that nobody starts one twice.
@@ -165,6 +167,7 @@ impl Daemon {
     /// Gives the node what is pending, makes it durable, carries it out.
     fn turn(&mut self) -> anyhow::Result<()> {
         let now = self.now();
+        self.look_at_shelf();
         if self.node.next_wake().is_some_and(|at| at <= now.mono) {
             self.pending.push(Input::Tick);
         }
@@ -364,7 +367,8 @@ impl Daemon {
 
     /// Tells the node what we offer now.
     fn offer(&mut self) {
-        let models: Vec<ModelOffer> = self.offers.values().cloned().collect();
+        let sells = |offer: &&ModelOffer| offer.tier != Tier::Exact || !self.sold_out;
+        let models: Vec<ModelOffer> = self.offers.values().filter(sells).cloned().collect();
         let ready = self.providing && self.held_back.is_none() && !models.is_empty();
         // A card has one number for all: a server may take more than our own engine.
         let own = models.iter().any(|offer| offer.tier == Tier::Exact).then_some(SLOTS);

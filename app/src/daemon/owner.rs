@@ -3,6 +3,7 @@
 use super::executor::Load;
 use super::limits::{LOOK, Senses};
 use super::{Daemon, Event};
+use crate::disputes::Disputes;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use talkoo_base::{NodeId, Refusal, Tier};
@@ -88,6 +89,19 @@ impl Daemon {
         error!(%refusal, "this machine computes wrong numbers: it offers no exact work until the next start");
         self.offers.retain(|_, offer| offer.tier != Tier::Exact);
         self.offer();
+    }
+
+    /// What was sold and can be disputed fills its shelf, or has room again.
+    pub(super) fn look_at_shelf(&mut self) {
+        let is_full = self.money.disputes.as_ref().is_some_and(Disputes::is_full);
+        if self.sold_out != is_full {
+            self.sold_out = is_full;
+            match is_full {
+                true => warn!("all that may be disputed fills its room: no new exact work until some of it is over"),
+                false => info!("what was sold has room again: offering"),
+            }
+            self.offer();
+        }
     }
 
     /// Takes back the offer of a model that failed its self-test.

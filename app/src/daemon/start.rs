@@ -150,6 +150,7 @@ pub(crate) async fn run(
         started,
         api_addr,
         doubted: None,
+        sold_out: false,
         offers: std::collections::BTreeMap::new(),
         pulling: std::collections::BTreeSet::new(),
         providing,

@@ -214,7 +214,9 @@ impl Challenges {
             let why = "its operator was convicted by another of our disputes, and has nothing more at stake";
             return Err(Stuck::Never(why.into()));
         }
-        let model = self.lender.lend(dispute.case.request.body.program)?;
+        // It refuted the worker, so it was here: it may be loading, or its memory in use.
+        let lent = self.lender.lend(dispute.case.request.body.program);
+        let model = lent.map_err(|refusal| Stuck::Later(refusal.to_string()))?;
         let mut run = EngineRun::new(model, &dispute.case)?;
         let exact = run.model();
         let sight = Sight { shape: Shape::of(&dispute.case, exact.layers.len()), model: &exact };

@@ -29,6 +29,10 @@ const ASKED_MAX: u32 = 24;
 const ANSWERED_MAX: usize = 64;
 /// How long what was computed for an answer is kept for the next one.
 const RUN_IDLE: Duration = Duration::from_secs(60);
+/// How often an answer is tried again that could not be given, as when the engines are busy or the model is not loaded yet.
+const AGAIN: Duration = Duration::from_secs(10);
+/// … and of how many at most: each costs its challenger a bond.
+const UNANSWERED_MAX: usize = 1_024;
 /// How often leases that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -84,6 +88,9 @@ pub(super) struct State {
     asked: BTreeMap<Digest, u32>,
     /// Cases that we answered last: receipt, lease, challenger.
     answered: BTreeSet<(Digest, Digest, Address)>,
+    /// Questions on chain that could not be answered yet, by receipt and challenger, and when that was last tried.
+    unanswered: BTreeMap<(Digest, Address), IDisputes::Asked>,
+    tried: Option<Instant>,
     /// The next block to look at.
     block: Option<u64>,
     swept: Option<Instant>,
@@ -104,7 +111,7 @@ impl Defence {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             // Clocks run on chain.
-            if let Err(trouble) = self.look().and_then(|()| self.lapse()) {
+            if let Err(trouble) = self.look().and_then(|()| self.again()).and_then(|()| self.lapse()) {
                 if self.state.trouble.as_ref() != Some(&trouble) {
                     warn!(%trouble, "the chain can't be asked whether somebody doubts our work; trying again");
                 }
@@ -205,6 +212,15 @@ impl Defence {
         Ok(())
     }
 
+    /// Tries what could not be answered, until its clock is out: one bad moment shall not cost the bond.
+    fn again(&mut self) -> Result<(), CourtError> {
+        if self.state.tried.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Ok(());
+        }
+        self.state.tried = Some(Instant::now());
+        self.state.unanswered.clone().values().try_for_each(|asked| self.on_chain(asked))
+    }
+
     /// Takes the bonds of challengers that did not go on.
     fn lapse(&mut self) -> Result<(), CourtError> {
         for (id, lease, challenger) in self.state.answered.clone() {
@@ -236,6 +252,7 @@ impl Defence {
         }
         let is_open = now.turn == Turn::Answer && now.question == keccak256(asked.question.abi_encode());
         if !is_open || self.court.time()? >= now.deadline.to::<u64>() {
+            self.state.unanswered.remove(&(id, asked.challenger));
             return Ok(());
         }
         warn!(receipt = %id.short(), challenger = %asked.challenger, "our work is doubted on chain; answering");
@@ -245,10 +262,14 @@ impl Defence {
         let (case, answer) = match said {
             Ok(said) => said,
             Err(why) => {
-                warn!(receipt = %id.short(), %why, "no answer can be given: our bond is at stake");
+                warn!(receipt = %id.short(), %why, "no answer can be given now: our bond is at stake; trying again");
+                if self.state.unanswered.len() < UNANSWERED_MAX {
+                    self.state.unanswered.insert((id, asked.challenger), asked.clone());
+                }
                 return Ok(());
             }
         };
+        self.state.unanswered.remove(&(id, asked.challenger));
         let (words, question) = (abi::words(&case), asked.question.clone());
         match self.court.answer(words, asked.challenger, question, abi::answer(&answer)) {
             Ok(sent) => {

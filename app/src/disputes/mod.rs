@@ -162,6 +162,11 @@ impl Disputes {
         self.shelf.put(sold);
     }
 
+    /// Whether so much is kept that nothing more of the exact tier should be sold.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shelf.is_full()
+    }
+
     /// Our engine refuted a worker.
     pub(crate) fn begin(&self, worker: NodeId, case: Case) {
         let dispute = Dispute::new(worker, case, self.owners.get(&worker).cloned(), unix());

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use talkoo_base::wire::Typed;
 use talkoo_base::{Digest, Network, sha256};
@@ -17,8 +18,8 @@ use tracing::{info, warn};
 /// How long a lease is kept after its request's deadline, in seconds: a case is opened within the window, and has ten
 /// questions and answers. Where the judge has longer clocks it is kept longer.
 pub(super) const KEPT_S: u64 = WINDOW_S + 20 * ANSWER_S;
-/// Leases that are kept at most, and their bytes: beyond it the oldest goes, for which this node can then be convicted by
-/// its silence. A machine that makes so many within five hours is larger than this one knows.
+/// Leases that are kept at most, and their bytes. Whatever could be forgotten before its time would convict this node by its silence,
+/// and cheap orders would make it forget: a sixteenth before the end no exact work is offered any more until some of it is over.
 const SOLD_MAX: usize = 65_536;
 const SOLD_BYTES_MAX: u64 = 4 << 30;
 const LABEL: &[u8] = b"talkoo/sold/1";
@@ -26,31 +27,47 @@ const LABEL: &[u8] = b"talkoo/sold/1";
 /// Until when a file is kept, and its size.
 type Kept = (u64, u64);
 
+fn head(path: &Path) -> Result<Kept, String> {
+    let (read, mut until) = (|why: std::io::Error| why.to_string(), [0; 8]);
+    let mut file = std::fs::File::open(path).map_err(read)?;
+    file.read_exact(&mut until).map_err(read)?;
+    Ok((u64::from_be_bytes(until), file.metadata().map_err(read)?.len()))
+}
+
 /// The files.
 pub(super) struct Shelf {
     dir: PathBuf,
     key: JobKey,
     network: Network,
     kept: Mutex<BTreeMap<Digest, Kept>>,
+    /// Leases and bytes that are kept at most.
+    pub(super) most: (usize, u64),
+    is_full: AtomicBool,
 }
 
 impl Shelf {
-    /// Opens the folder and forgets what is over.
+    /// Opens the folder. What is none of ours stays as it is.
     pub(super) fn open(dir: PathBuf, node_key: [u8; 32], network: Network) -> std::io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
         let key = JobKey::new(sha256(&[b"talkoo/sold-key/1", &node_key]).0);
         let mut kept = BTreeMap::new();
         for entry in std::fs::read_dir(&dir)? {
-            let (path, mut until) = (entry?.path(), [0; 8]);
-            let name = path.file_name().and_then(|name| name.to_str()).and_then(Digest::from_hex);
-            let mut file = std::fs::File::open(&path)?;
-            match (name, file.read_exact(&mut until)) {
-                (Some(lease), Ok(())) => drop(kept.insert(lease, (u64::from_be_bytes(until), file.metadata()?.len()))),
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "part") {
                 // A half that a kill left.
-                _ => std::fs::remove_file(&path)?,
+                std::fs::remove_file(&path)?;
+                continue;
+            }
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(Digest::from_hex);
+            match name.ok_or_else(|| "its name is no lease's".to_owned()).and_then(|lease| Ok((lease, head(&path)?))) {
+                Ok((lease, head)) => drop(kept.insert(lease, head)),
+                Err(why) => warn!(path = %path.display(), why, "this can't be what was sold: left as it is"),
             }
         }
-        Ok(Self { dir, key, network, kept: Mutex::new(kept) })
+        let (most, is_full) = ((SOLD_MAX, SOLD_BYTES_MAX), AtomicBool::new(false));
+        let shelf = Self { dir, key, network, kept: Mutex::new(kept), most, is_full };
+        shelf.shrink();
+        Ok(shelf)
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<Digest, Kept>> {
@@ -66,6 +83,11 @@ impl Shelf {
         self.kept().is_empty()
     }
 
+    /// Whether nothing more should be sold until some of it is over.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
     /// Whether a lease is kept.
     pub(super) fn has(&self, lease: &Digest) -> bool {
         self.kept().contains_key(lease)
@@ -76,10 +98,16 @@ impl Shelf {
         let request = &sold.case.request.body;
         let (lease, until) = (request.digest(&self.network), request.deadline.0 + KEPT_S);
         match self.write(&lease, until, sold) {
-            Ok(bytes) => drop(self.kept().insert(lease, (until, bytes))),
-            Err(why) => warn!(%lease, %why, "what was sold could not be kept: a dispute about it would be lost"),
+            Ok(bytes) => {
+                self.kept().insert(lease, (until, bytes));
+                self.shrink();
+            }
+            Err(why) => {
+                warn!(%lease, %why, "what was sold could not be kept: a dispute about it would be lost");
+                // A disk that takes no more has no room: until the next that fits, or the next sweep.
+                self.is_full.store(true, Ordering::Release);
+            }
         }
-        self.shrink();
     }
 
     fn write(&self, lease: &Digest, until: u64, sold: &Sold) -> anyhow::Result<u64> {
@@ -107,6 +135,7 @@ impl Shelf {
         let over: Vec<Digest> =
             self.kept().iter().filter(|(_, (until, _))| *until <= now).map(|(lease, _)| *lease).collect();
         over.iter().for_each(|lease| self.forget(lease));
+        self.shrink();
         if !over.is_empty() {
             info!(leases = over.len(), "nobody can dispute them any more: forgotten");
         }
@@ -117,7 +146,10 @@ impl Shelf {
         loop {
             let kept = self.kept();
             let bytes: u64 = kept.values().map(|(_, bytes)| bytes).sum();
-            if kept.len() <= SOLD_MAX && bytes <= SOLD_BYTES_MAX {
+            let (leases_max, bytes_max) = self.most;
+            let is_full = kept.len() > leases_max / 16 * 15 || bytes > bytes_max / 16 * 15;
+            self.is_full.store(is_full, Ordering::Release);
+            if kept.len() <= leases_max && bytes <= bytes_max {
                 return;
             }
             let oldest = kept.iter().min_by_key(|(_, (until, _))| *until).map(|(lease, _)| *lease);

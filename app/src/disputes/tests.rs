@@ -102,7 +102,7 @@ fn what_was_sold_is_kept_until_it_is_over_and_no_word_of_it_is_in_clear() {
     kept.put(&first);
     kept.put(&first);
     kept.put(&second);
-    // A half that a kill left, and something that is none of ours.
+    // A half that a kill left.
     std::fs::write(dir.path().join(lease(&first).to_string()).with_extension("part"), b"half").unwrap();
     let again = shelf(dir.path(), 7);
     assert!(again.get(&lease(&first)) == Some(first.clone()) && again.get(&lease(&second)) == Some(second.clone()));
@@ -124,6 +124,59 @@ fn what_was_sold_is_kept_until_it_is_over_and_no_word_of_it_is_in_clear() {
     assert!(again.get(&lease(&first)).is_none() && again.has(&lease(&second)));
     again.sweep(u64::MAX);
     assert!(again.is_empty() && shelf(dir.path(), 7).is_empty());
+}
+
+#[test]
+fn what_is_none_of_ours_is_left_alone_and_keeps_no_node_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = sold(1, 1_000);
+    shelf(dir.path(), 7).put(&one);
+    std::fs::create_dir(dir.path().join("notes")).unwrap();
+    std::fs::write(dir.path().join("notes").join("mine"), b"mine").unwrap();
+    std::fs::create_dir(dir.path().join(Digest::ZERO.to_string())).unwrap();
+    std::fs::write(dir.path().join("readme"), b"mine, and long enough").unwrap();
+    std::fs::write(dir.path().join(Digest([1; 32]).to_string()), b"short").unwrap();
+    let again = shelf(dir.path(), 7);
+    assert!(again.has(&lease(&one)) && !again.has(&Digest::ZERO) && !again.has(&Digest([1; 32])));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 5);
+    assert_eq!(std::fs::read(dir.path().join("notes").join("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn nothing_more_is_sold_before_something_that_can_be_disputed_would_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = shelf(dir.path(), 7);
+    kept.most = (32, u64::MAX);
+    for number in 0..30 {
+        kept.put(&sold(number, 1_000 + number));
+    }
+    assert!(!kept.is_full());
+    kept.put(&sold(30, 1_030));
+    assert!(kept.is_full() && kept.has(&lease(&sold(0, 1_000))), "full, and nothing is forgotten");
+    // What was under way comes to its end all the same; beyond the limit the oldest goes.
+    (31..33).for_each(|number| kept.put(&sold(number, 1_000 + number)));
+    assert!(!kept.has(&lease(&sold(0, 1_000))) && kept.has(&lease(&sold(1, 1_001))));
+    kept.sweep(1_010 + 2 * 3_600);
+    assert!(!kept.is_full());
+    let sizes = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    kept.most = (usize::MAX, sizes.sum::<u64>() / 15 * 16);
+    kept.put(&sold(40, 2_000));
+    assert!(kept.is_full() && kept.has(&lease(&sold(11, 1_011))), "bytes count, too");
+}
+
+#[test]
+fn nothing_more_is_sold_while_the_disk_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kept, path) = (shelf(&dir.path().join("sold"), 7), dir.path().join("sold"));
+    std::fs::remove_dir(&path).unwrap();
+    kept.put(&sold(1, 1_000));
+    assert!(kept.is_full() && kept.is_empty());
+    kept.sweep(0);
+    assert!(!kept.is_full(), "it is tried again");
+    kept.put(&sold(1, 1_000));
+    std::fs::create_dir(&path).unwrap();
+    kept.put(&sold(1, 1_000));
+    assert!(!kept.is_full() && kept.has(&lease(&sold(1, 1_000))));
 }
 
 #[test]

@@ -1,23 +1,22 @@
 //! Starter credit: a validator of a test network lets newcomers begin.
 //!
-//! The faucet's caps are the quota: an account gets its share once, whoever asks for it. What is given has no value.
+//! The faucet's caps are the quota: an account gets its credit once, whoever is asked for it how often. A gift of ours that waits to
+//! be mined is not sent again; of two validators' the faucet takes one. What is given has no value.
 
 use super::rpc::signed;
 use super::{Shared, unix};
-use alloy_consensus::TxEip1559;
+use alloy_consensus::{Transaction, TxEip1559};
 use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::{SolCall, SolError};
 use std::collections::BTreeMap;
 use talkoo_api::eth::{Chain, SponsorError, SubmitError};
 use talkoo_base::{NodeId, SecretKey, Signer};
 use talkoo_ledger::bindings::{CreditAndGas, IFaucet, IToken};
-use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT};
+use talkoo_ledger::contracts::{CREDIT_AT, FAUCET_AT, STARTER_CREDIT};
 use talkoo_ledger::{Call, CallError, Outcome, decode_transaction, next_base_fee};
 
-/// What an owner gets to pay with, in micro-units.
-const CREDIT: u128 = 10_000_000;
-/// Who has less gets more.
-const LITTLE: u128 = CREDIT / 10;
+/// Who has less, and never got any, gets credit.
+const LITTLE: u128 = STARTER_CREDIT / 10;
 /// What an account gets for its transactions, in wei: some thousands of them.
 const GAS: u128 = 10u128.pow(16);
 
@@ -55,29 +54,61 @@ struct Gift {
 }
 
 impl Shared {
-    /// Gives a newcomer's owner credit if it has little, and owner and node gas if they have none.
+    /// Gives a newcomer's owner credit if it has little and never got any, and owner and node gas if they have none. A gift that
+    /// waits already is told again instead.
     pub(super) fn give(&self, key: &SecretKey, owner: Address, node: Address) -> Result<Vec<B256>, SponsorError> {
         // One at a time: nonces are counted from what waits.
         let _turn = super::lock(&self.sponsoring);
-        let balance = IToken::balanceOfCall { account: owner };
-        let credit = self.ask(Address::ZERO, CREDIT_AT, &balance)?;
+        // Before balances are looked at: what is mined meanwhile is in one of the two.
+        let waiting = self.gifts_waiting();
         let gas = |account| -> Result<u128, SponsorError> {
             let there = self.view().read(0, |reader| reader.account(account)).map_err(SubmitError::Kv)?;
             Ok(if there.balance.is_zero() { GAS } else { 0 })
         };
-        let credit = if credit < U256::from(LITTLE) { CREDIT } else { 0 };
+        let (is_poor, had) = self.credit_of(owner)?;
+        let credit = if is_poor && had == 0 { STARTER_CREDIT } else { 0 };
         let gifts = [
             Gift { to: owner, amount: CreditAndGas { credit, gas: gas(owner)? } },
             Gift { to: node, amount: CreditAndGas { credit: 0, gas: if node == owner { 0 } else { gas(node)? } } },
         ];
+        let wanted = gifts.into_iter().filter(|gift| gift.amount.credit + gift.amount.gas > 0);
         let sponsor = Address::from(key.address().0);
         let give = |gift: Gift| {
+            if let Some(hash) = waiting.get(&gift.to) {
+                return Ok(*hash);
+            }
             let call =
                 IFaucet::grantCall { account: gift.to, invite: U256::from(unix() / DAY_S).into(), amount: gift.amount };
             self.ask(sponsor, FAUCET_AT, &call)?;
             self.send(key, FAUCET_AT, &call)
         };
-        gifts.into_iter().filter(|gift| gift.amount.credit + gift.amount.gas > 0).map(give).collect()
+        let hashes = wanted.map(give).collect::<Result<Vec<B256>, _>>()?;
+        if is_poor && hashes.is_empty() {
+            return Err(SponsorError::Refused("the account has had its share of starter credit".into()));
+        }
+        Ok(hashes)
+    }
+
+    /// Whether an account has little credit, and what the faucet gave it.
+    fn credit_of(&self, account: Address) -> Result<(bool, u128), SponsorError> {
+        let balance = self.ask(Address::ZERO, CREDIT_AT, &IToken::balanceOfCall { account })?;
+        let had = self.ask(Address::ZERO, FAUCET_AT, &IFaucet::toAccountCall { account })?;
+        Ok((balance < U256::from(LITTLE), had.credit))
+    }
+
+    /// Gifts of ours that are not mined yet, by who gets them.
+    fn gifts_waiting(&self) -> BTreeMap<Address, B256> {
+        let (us, mut waiting) = (Address::from(self.key.address().0), BTreeMap::new());
+        self.pool(&mut |transaction, _| {
+            // Strangers' grants are refused when they are mined: they shall keep nobody from ours.
+            if (transaction.signer(), transaction.to()) == (us, Some(FAUCET_AT))
+                && let Ok(call) = IFaucet::grantCall::abi_decode(transaction.input())
+            {
+                waiting.insert(call.account, *transaction.tx_hash());
+            }
+            true
+        });
+        waiting
     }
 
     /// What would come of a call.

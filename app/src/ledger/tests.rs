@@ -2,8 +2,10 @@ mod validators;
 
 use super::*;
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{TxKind, U256};
+use alloy_primitives::{Bytes, TxKind, U256};
+use alloy_sol_types::SolCall;
 use talkoo_base::Certificate;
+use talkoo_ledger::Call;
 use talkoo_ledger::contracts::{ANSWER_S, Beginning, EPOCH_S, Staker, WINDOW_S};
 use talkoo_ledger::{Seal, decode_transaction, propose};
 
@@ -114,6 +116,46 @@ fn a_peer_may_ask_for_starter_credit_every_day() {
     let (mut askers, [one, other]) = (sponsor::Askers::default(), [key(1).node_id(), key(2).node_id()]);
     let mut count = |peer, unix| (0..20).filter(|_| askers.may(peer, unix)).count();
     assert_eq!([count(one, 86_399), count(one, 86_000), count(other, 86_000), count(one, 86_400)], [8, 0, 8, 8]);
+}
+
+#[test]
+fn an_account_gets_starter_credit_once_whoever_is_asked_how_often() {
+    use talkoo_ledger::bindings::IToken;
+    use talkoo_ledger::contracts::{CREDIT_AT, STARTER_CREDIT};
+    let (mesh, owner) = (Mesh::new(3), Address::from(key(50).address().0));
+    let node = |n: u8| Address::from(key(60 + n).address().0);
+    // Each validator is asked again before the first gift is mined; a second node of the same owner gets gas.
+    for n in (0..3).cycle().take(9) {
+        mesh.chain(n).sponsor(owner, node(0)).unwrap();
+        mesh.chain(n).sponsor(owner, node(1)).unwrap();
+    }
+    let deadline = Instant::now() + SETTLE_WAIT;
+    let waits = |n: u8| {
+        let mut waits = false;
+        mesh.chain(n).pool(&mut |_, _| {
+            waits = true;
+            false
+        });
+        waits
+    };
+    let balance = |n: u8| {
+        let asked = IToken::balanceOfCall { account: owner };
+        let call = Call { to: Some(CREDIT_AT), data: asked.abi_encode().into(), ..Call::default() };
+        mesh.chain(n).view().read(0, |reader| reader.call(&call, &BTreeMap::new())).unwrap().output
+    };
+    let one = Bytes::from(U256::from(STARTER_CREDIT).to_be_bytes::<32>());
+    while (0..3).any(|n| waits(n) || balance(n) != one) {
+        assert!(
+            Instant::now() < deadline,
+            "it has {:?}, and {:?} wait",
+            balance(0),
+            (0..3).map(waits).collect::<Vec<_>>()
+        );
+        std::thread::yield_now();
+    }
+    let has_gas = |n| !mesh.chain(0).view().read(0, |reader| reader.account(node(n))).unwrap().balance.is_zero();
+    assert!(has_gas(0) && has_gas(1));
+    assert!(mesh.chain(0).sponsor(owner, node(0)).unwrap().is_empty(), "nothing is wanted");
 }
 
 #[test]

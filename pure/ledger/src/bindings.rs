@@ -311,6 +311,7 @@ sol! {
     #[derive(Debug)]
     interface IFaucet {
         function grant(address account, bytes32 invite, CreditAndGas calldata amount) external;
+        function toAccount(address account) external view returns (CreditAndGas memory);
         error CapReached(string which, uint128 need, uint128 have);
     }
 }

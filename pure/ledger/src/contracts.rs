@@ -152,8 +152,10 @@ pub(crate) const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
 pub(crate) const BEACON_S: u64 = 600;
 /// What not revealing costs, in micro-units of the token.
 pub(crate) const BEACON_BOND: u128 = 1_000_000;
+/// What an owner gets to pay with, once, in micro-units.
+pub const STARTER_CREDIT: u128 = 10_000_000;
 /// What an account, an invite and an epoch get of starter credit (micro-units) and of gas (wei), at most.
-const FAUCET_CREDIT: [u128; 3] = [100_000_000, 10_000_000_000, 100_000_000_000];
+const FAUCET_CREDIT: [u128; 3] = [STARTER_CREDIT, 10_000_000_000, 100_000_000_000];
 const FAUCET_GAS: [u128; 3] = [10u128.pow(18), 10u128.pow(20), 10u128.pow(21)];
 /// Wei that the faucet holds at first.
 const FAUCET_WEI: u128 = 10u128.pow(27);

@@ -16,9 +16,10 @@ pub(crate) const KNOWN_MAX: usize = 4_096;
 /// Of these, cards that one peer brought.
 pub(crate) const OF_ONE_MAX: usize = 512;
 /// Peers that hear of a card.
-const FANOUT: usize = 4;
-/// Cards that a new peer hears.
+const FANOUT: usize = 2;
+/// Cards that a newcomer hears of one peer, and peers that it asks.
 const GREETING: usize = 32;
+const ASKED_MAX: usize = 3;
 
 /// A card, and which peer brought it.
 struct Known {
@@ -30,6 +31,10 @@ struct Known {
 #[derive(Default)]
 pub(crate) struct Gossip {
     known: BTreeMap<NodeId, Known>,
+    /// Peers that were asked for what they know.
+    asked: usize,
+    /// Peers that were told, as long as they stay.
+    told: BTreeSet<NodeId>,
 }
 
 impl Gossip {
@@ -51,15 +56,30 @@ impl Gossip {
         }
         self.known.insert(card.node, Known { hello: hello.clone(), from });
         // Everybody chooses others, so that a card gets everywhere.
-        let order = |peer: &NodeId| sha256(&[me.as_bytes(), peer.as_bytes(), &hello.card.signature.0]);
-        let mut others: Vec<&NodeId> = peers.iter().filter(|peer| **peer != from && **peer != card.node).collect();
-        others.sort_by_cached_key(|peer| order(peer));
-        out.extend(others.into_iter().take(FANOUT).map(|to| heard(*to, hello)));
+        let first = sha256(&[me.as_bytes(), &hello.card.signature.0]).first_u64() as usize % peers.len().max(1);
+        let others = peers.iter().cycle().skip(first).take(peers.len());
+        let others = others.filter(|peer| **peer != from && **peer != card.node);
+        out.extend(others.take(FANOUT).map(|to| heard(*to, hello)));
         Some(card.clone())
     }
 
-    /// A new peer hears the last cards of others.
-    pub(crate) fn peer_up(&self, peer: NodeId, out: &mut Vec<Effect>) {
+    /// The first peers are asked what they have heard.
+    pub(crate) fn peer_up(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
+        if self.asked < ASKED_MAX {
+            self.asked += 1;
+            out.push(Effect::Send { to: peer, message: Box::new(Message::Cards) });
+        }
+    }
+
+    pub(crate) fn peer_down(&mut self, peer: &NodeId) {
+        self.told.remove(peer);
+    }
+
+    /// A newcomer hears the last cards of others, once.
+    pub(crate) fn tell(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
+        if !self.told.insert(peer) {
+            return;
+        }
         let offers = |known: &&Known| known.hello.card.body.slots > 0 && known.hello.card.body.node != peer;
         let mut offers: Vec<&Known> = self.known.values().filter(offers).collect();
         offers.sort_by_key(|known| std::cmp::Reverse(known.hello.card.body.expiry));

@@ -34,6 +34,7 @@ impl Node {
             }
             Input::PeerDown(node) => {
                 self.cards.peer_down(&node);
+                self.gossip.peer_down(&node);
                 self.to(Inner::Market(market::Input::PeerDown(node)));
                 self.to(Inner::Proof(proof::Input::PeerDown(node)));
             }
@@ -106,6 +107,7 @@ impl Node {
                     self.to(Inner::Market(market::Input::Card(hello.card.body)));
                 }
             }
+            Message::Cards => self.gossip.tell(from, out),
             Message::Heard(hello) => {
                 let news = self.gossip.hear(now, (self.me, from), &hello, &self.cards.peers, out);
                 news.into_iter().for_each(|card| self.to(Inner::Market(market::Input::Card(card))));

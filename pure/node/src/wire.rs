@@ -64,6 +64,8 @@ pub struct Hello {
 pub enum Message {
     /// Here I am, this is my offer.
     Hello(Box<Hello>),
+    /// Whose offers have you heard of?
+    Cards,
     /// Here is another node's offer, in case you have not heard of it.
     Heard(Box<Hello>),
     /// About slots.
@@ -96,6 +98,7 @@ struct WireRefusal {
 enum Wire {
     Hello { card: Sealed<Card>, delegation: Sealed<Delegation> },
     Heard { card: Sealed<Card>, delegation: Sealed<Delegation> },
+    Cards {},
     Reserve { program: Digest, price: Price, context: u32 },
     Reserved { program: Digest, slots: u32 },
     Refused { program: Digest, refusal: WireRefusal },
@@ -167,6 +170,7 @@ impl Message {
         encode(&match self.clone() {
             Self::Hello(hello) => Wire::Hello { card: (&hello.card).into(), delegation: (&hello.delegation).into() },
             Self::Heard(hello) => Wire::Heard { card: (&hello.card).into(), delegation: (&hello.delegation).into() },
+            Self::Cards => Wire::Cards {},
             Self::Market(M::Reserve { program, price, context }) => Wire::Reserve { program, price, context },
             Self::Market(M::Reserved { program, slots }) => Wire::Reserved { program, slots },
             Self::Market(M::Refused { program, refusal }) => Wire::Refused { program, refusal: write_refusal(refusal) },
@@ -212,6 +216,7 @@ impl Message {
                 let (card, delegation) = (card.open(network)?, delegation.open(network)?);
                 Self::Hello(Box::new(Hello { card, delegation }))
             }
+            Wire::Cards {} => Self::Cards,
             Wire::Heard { card, delegation } => {
                 card.check()?;
                 let (card, delegation) = (card.open(network)?, delegation.open(network)?);

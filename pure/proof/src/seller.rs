@@ -218,7 +218,7 @@ impl Seller {
         // An audit has one answer, also when the output it judged had no honest end.
         if sale.finish == Finish::Running && sale.order.rerun.is_none() {
             out.push(Effect::Credit { ticket: Ticket::Sale(lease), chunks: 1 });
-        } else if sale.unpaid.is_empty() {
+        } else if sale.unpaid.is_empty() && sale.held_back.is_none() {
             let tokens = sale.tokens();
             self.debts.paid(&from, tokens);
             self.end(lease, out);

@@ -63,12 +63,14 @@ pub(crate) fn warn(node: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
     out.push(Effect::Send { to: node, message: Message::Warning { lease, refusal } });
 }
 
-/// Whether a verifier of another owner made the worker's very mistake with the worker's build, which is not ours.
+/// Whether a verifier of another owner made the worker's very mistake with the worker's build, which is not ours. What a build
+/// is called is its node's own word: where somebody with that build found better, two liars have no excuse in its name.
 pub(crate) fn same_fault(cx: &Context, audit: &Audit, opinion: &Opinion) -> bool {
     let (receipt, _) = audit.purchase.receipts.last().expect("a delivery has at least one receipt");
     let build = receipt.body.build;
     let alike = opinion.finding == audit.claim() && opinion.receipt.body.build == build;
-    alike && build != cx.build && opinion.verifier.operator != audit.purchase.worker.operator
+    let is_sound = audit.opinions.iter().any(|o| o.finding != audit.claim() && o.receipt.body.build == build);
+    alike && !is_sound && build != cx.build && opinion.verifier.operator != audit.purchase.worker.operator
 }
 
 /// A refuted answer that another owner's node of the same build gave, too, is more likely the build's fault: nobody is

@@ -23,6 +23,9 @@ impl Scales {
     fn add(&mut self, node: NodeId, likeness: Likeness) -> Option<u32> {
         if self.0.len() >= WEIGHED_MAX && !self.0.contains_key(&node) {
             self.0.retain(|_, (_, unlike)| *unlike > 0);
+            if self.0.len() >= WEIGHED_MAX {
+                self.0.pop_first();
+            }
         }
         let (sum, unlike) = self.0.entry(node).or_default();
         *sum = sum.and(likeness);

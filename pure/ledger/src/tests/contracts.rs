@@ -151,7 +151,7 @@ fn a_chunk_of_work_is_paid_from_faucet_to_withdrawal() {
     for who in [client, owner, node] {
         assert!(chain.send(0, FAUCET_AT, &give(who), 0));
     }
-    let again = IFaucet::grantCall { amount: CreditAndGas { credit: 99_500_000, gas: 0 }, ..give(client) };
+    let again = IFaucet::grantCall { amount: CreditAndGas { credit: STARTER_CREDIT, gas: 0 }, ..give(client) };
     assert!(!chain.send(0, FAUCET_AT, &again, 0), "an account has its cap");
     assert!(!chain.send(client, FAUCET_AT, &give(client), 0), "only sponsors give");
     let gift = IToken::transferCall { to: address(9), value: U256::from(1) };

@@ -202,6 +202,7 @@ pub(super) fn kind(message: &Message) -> &'static str {
     match message {
         Message::Hello(_) => "hello",
         Message::Heard(_) => "heard",
+        Message::Cards => "cards",
         Message::Market(M::Reserve { .. }) => "reserve",
         Message::Market(M::Reserved { .. }) => "reserved",
         Message::Market(M::Refused { .. }) => "refused",

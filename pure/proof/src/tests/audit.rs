@@ -167,6 +167,8 @@ fn the_same_mistake_of_two_owners_with_one_build_is_the_builds() {
         (&['U'], convicted),
         (&[], convicted),
         (&['W', 'U', 'C'], convicted),
+        // Somebody with the same build found better: two liars took its name.
+        (&['W', 'U', 'V'], convicted),
     ] {
         assert_eq!(told(others, 'U'), want, "{others:?}");
     }

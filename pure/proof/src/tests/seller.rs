@@ -459,14 +459,14 @@ fn nothing_is_kept_of_what_nobody_can_dispute() {
     assert_eq!(sold(&mut nodes, produced(lease, 0)), None, "a chunk that comes twice");
 }
 
-/// Leases until the last chunk of one is held back: the lease, and the chunk that its first run ended with.
-fn held_back(nodes: &mut Nodes) -> LeaseId {
+/// Leases until the last chunk of one is held back.
+fn held_back(nodes: &mut Nodes) -> (Order, LeaseId) {
     for step in 0..1_000 {
-        let (_, lease) = nodes.lease(Attempt { step, ..ATTEMPT }, 'W', 40, AuditPolicy::None);
+        let (order, lease) = nodes.lease(Attempt { step, ..ATTEMPT }, 'W', 40, AuditPolicy::None);
         nodes.tell('W', produced(lease, 0));
         let last = show(&nodes.tell('W', produced(lease, 1)));
         if last == "re-run sale" {
-            return lease;
+            return (order, lease);
         }
         assert_eq!(last, "C<chunk 1");
         let over = Refusal::new(RefusalCode::Cancelled, "enough", "");
@@ -478,17 +478,26 @@ fn held_back(nodes: &mut Nodes) -> LeaseId {
 #[test]
 fn a_sample_of_answers_is_run_again_before_its_end_is_signed_away() {
     let mut nodes = Nodes::new(true);
-    let lease = held_back(&mut nodes);
+    let (_, lease) = held_back(&mut nodes);
     nodes.check('W', verified(Ticket::Sale(lease), Word::Same), "C<chunk 1");
     nodes.check('W', verified(Ticket::Sale(lease), Word::Same), "");
     // An engine that fails to look again has said nothing against it.
     let mut nodes = Nodes::new(true);
-    let lease = held_back(&mut nodes);
+    let (_, lease) = held_back(&mut nodes);
     nodes.check('W', verified(Ticket::Sale(lease), Word::Fails), "C<chunk 1");
     for word in [Word::Other(1), Word::Diverged] {
         let mut nodes = Nodes::new(true);
-        let lease = held_back(&mut nodes);
+        let (_, lease) = held_back(&mut nodes);
         nodes.check('W', verified(Ticket::Sale(lease), word), "(faulty), C<close self_test_failed");
         assert_eq!(nodes.nodes[&'W'].open().1, 0);
     }
+}
+
+#[test]
+fn an_answer_that_is_looked_at_again_does_not_end_when_what_went_out_is_paid() {
+    let mut nodes = Nodes::new(true);
+    let (order, lease) = held_back(&mut nodes);
+    nodes.check('W', says(pay('C', &order, 0, 42)), "earned C 42, used C");
+    nodes.check('W', verified(Ticket::Sale(lease), Word::Same), "C<chunk 1");
+    nodes.check('W', says(pay('C', &order, 1, 50)), "earned C 50, used C, (sold 40)");
 }

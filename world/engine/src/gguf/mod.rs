@@ -86,11 +86,18 @@ impl Header {
         Ok(header)
     }
 
+    /// Reads the metadata of the file at `path` and nothing behind it: the beginning of a model's file is enough.
+    ///
+    /// # Errors
+    /// If it is not a GGUF this reader understands.
+    pub fn metadata_of(path: &Path) -> Result<Metadata, ModelError> {
+        let (file, bytes) = open_file(path)?;
+        Ok(begin(&mut Reader::new(file, bytes))?.1)
+    }
+
     fn open_part(path: &Path) -> Result<Self, ModelError> {
-        let read = |source| ModelError::Read { path: path.into(), source };
-        let file = File::open(path).map_err(read)?;
-        let bytes = file.metadata().map_err(read)?.len();
-        let mut header = Self::parse(BufReader::with_capacity(1 << 18, file), bytes)?;
+        let (file, bytes) = open_file(path)?;
+        let mut header = Self::parse(file, bytes)?;
         header.parts[0].0 = path.into();
         Ok(header)
     }
@@ -117,24 +124,7 @@ impl Header {
     /// If it is not a GGUF this reader understands, or a tensor lies outside the file.
     pub fn parse(source: impl Read, file_bytes: u64) -> Result<Self, ModelError> {
         let mut reader = Reader::new(source, file_bytes);
-        let magic: [u8; 4] = reader.array()?;
-        if magic != *b"GGUF" {
-            return Err(ModelError::NotGguf { found: magic });
-        }
-        let version = reader.u32()?;
-        if !(2..=3).contains(&version) {
-            let what = format!("GGUF version {version}");
-            return Err(ModelError::unsupported(what, "a little-endian file of version 2 or 3"));
-        }
-        let tensors = reader.count(TENSORS_MAX, "tensors")?;
-        let entries = reader.count(ENTRIES_MAX, "metadata entries")?;
-        let mut metadata = Metadata::default();
-        for _ in 0..entries {
-            let key = reader.string()?;
-            let kind = reader.u32()?;
-            let value = reader.value(kind)?;
-            metadata.insert(key, value);
-        }
+        let (tensors, metadata) = begin(&mut reader)?;
         let parts = vec![(PathBuf::new(), file_bytes)];
         let mut header = Self { metadata, tensors: BTreeMap::new(), parts };
         for _ in 0..tensors {
@@ -178,6 +168,36 @@ impl Header {
             _ => Err(ModelError::damaged(format!("tensor {name} ends beyond the file"))),
         }
     }
+}
+
+fn open_file(path: &Path) -> Result<(BufReader<File>, u64), ModelError> {
+    let read = |source| ModelError::Read { path: path.into(), source };
+    let file = File::open(path).map_err(read)?;
+    let bytes = file.metadata().map_err(read)?.len();
+    Ok((BufReader::with_capacity(1 << 18, file), bytes))
+}
+
+/// What a file begins with: how many tensors it lists, and its metadata.
+fn begin(reader: &mut Reader<impl Read>) -> Result<(u64, Metadata), ModelError> {
+    let magic: [u8; 4] = reader.array()?;
+    if magic != *b"GGUF" {
+        return Err(ModelError::NotGguf { found: magic });
+    }
+    let version = reader.u32()?;
+    if !(2..=3).contains(&version) {
+        let what = format!("GGUF version {version}");
+        return Err(ModelError::unsupported(what, "a little-endian file of version 2 or 3"));
+    }
+    let tensors = reader.count(TENSORS_MAX, "tensors")?;
+    let entries = reader.count(ENTRIES_MAX, "metadata entries")?;
+    let mut metadata = Metadata::default();
+    for _ in 0..entries {
+        let key = reader.string()?;
+        let kind = reader.u32()?;
+        let value = reader.value(kind)?;
+        metadata.insert(key, value);
+    }
+    Ok((tensors, metadata))
 }
 
 /// The path of part `no`, counted from 0, beside the first one.

@@ -23,6 +23,20 @@ fn merges_go_by_rank() {
     assert_eq!(v.encode_prompt("ab"), [2]);
 }
 
+#[test]
+fn the_beginning_of_a_file_has_the_whole_tokenizer() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let bytes = Shape::small(1).gguf();
+    let names = bytes.windows(17).position(|window| window == b"token_embd.weight").expect("a tensor's name");
+    // All of it, its metadata and some tensors' names, and its metadata with the names cut off.
+    for length in [bytes.len(), names + 200, names] {
+        std::fs::write(file.path(), &bytes[..length]).unwrap();
+        assert_eq!(Vocabulary::open(file.path()).unwrap().id(), vocabulary().id(), "{length} bytes");
+    }
+    std::fs::write(file.path(), &bytes[..names / 2]).unwrap();
+    assert!(Vocabulary::open(file.path()).is_err());
+}
+
 fn sentences() -> Vocabulary {
     Shape { sentences: true, ..Shape::small(1) }.load().vocabulary().clone()
 }

@@ -65,12 +65,12 @@ enum Tokenizer {
 pub(crate) const BREAK: char = '\u{fdd0}';
 
 impl Vocabulary {
-    /// Reads tokenizer and template from the header of a model file; the weights are not read.
+    /// Reads tokenizer and template from the metadata of a model file; whatever comes behind them need not be there.
     ///
     /// # Errors
     /// If the file is not a GGUF with a tokenizer this engine knows.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        Self::from_header(&Header::open(path)?)
+        Ok(Self { inner: Arc::new(load::load(&Header::metadata_of(path)?)?) })
     }
 
     /// The same from a header already read.
