@@ -156,7 +156,7 @@ fn nothing_more_is_sold_before_something_that_can_be_disputed_would_be_forgotten
     // What was under way comes to its end all the same; beyond the limit the oldest goes.
     (31..33).for_each(|number| kept.put(&sold(number, 1_000 + number)));
     assert!(!kept.has(&lease(&sold(0, 1_000))) && kept.has(&lease(&sold(1, 1_001))));
-    kept.sweep(1_010 + 2 * 3_600);
+    kept.sweep(1_010 + super::sold::KEPT_S);
     assert!(!kept.is_full());
     let sizes = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
     kept.most = (usize::MAX, sizes.sum::<u64>() / 15 * 16);
