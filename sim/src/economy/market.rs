@@ -222,7 +222,8 @@ impl Market {
         let chance_q32 = trust.chance_q32(value);
         let lies = self.lies(index, &trust, value, chance_q32);
         let (count, cost) = if lies { (self.plan.burst, self.plan.cost_permille) } else { (1, 1_000) };
-        let mut refuted = 0;
+        // A burst is over before its first verdict: until then nothing of it adds to trust.
+        let (before, mut refuted) = (trust, 0);
         for _ in 0..count {
             self.earn(index, value.0);
             self.till.pay(self.owner(index), Who::Outside, value.0 * u128::from(cost) / 1_000);
@@ -230,7 +231,7 @@ impl Market {
             self.tally.staked += if lies { value.0 } else { 0 };
             let audited = self.dice.roll() >> 32 < chance_q32;
             self.tally.audited += u64::from(audited);
-            refuted += u128::from(audited && self.refuted(&trust, value, lies));
+            refuted += u128::from(audited && self.refuted(&before, value, lies));
             trust = trust.accepted(value, audited, seen);
         }
         if refuted > 0 {
