@@ -183,7 +183,7 @@ impl Proof {
             Message::Pay { lease, index, voucher } => {
                 self.seller.paid(cx, now.mono, from, lease, index, &voucher, out);
             }
-            Message::Reveal { lease } => self.seller.reveal(cx, now.mono, from, lease, out),
+            Message::Reveal { lease } => self.seller.reveal(now.mono, from, lease, out),
             Message::Chunk(chunk) => {
                 let Some(delivery) = self.buyer.chunk(cx, from, *chunk, out) else { return };
                 self.audits.start(cx, now, delivery, out);

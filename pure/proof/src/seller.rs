@@ -294,7 +294,7 @@ impl Seller {
         sale.resend_at = Some(now + RESEND_MS);
     }
 
-    pub(crate) fn reveal(&mut self, _cx: &Context, now: Mono, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
+    pub(crate) fn reveal(&mut self, now: Mono, from: NodeId, lease: LeaseId, out: &mut Vec<Effect>) {
         let Some(sale) = self.sales.get_mut(&lease).filter(|s| s.client == from) else { return };
         let Some(answer) = &sale.answer else { return };
         let message = Message::Answer(Box::new(answer.clone()));

@@ -1,6 +1,6 @@
 //! What a challenger makes of answers: it checks that they are what was asked, and where they differ from its own run.
 
-use super::bench::{STATES, TRACE, VECTOR};
+use super::bench::{STATES, TRACE};
 use super::challenger::{Challenger, Move, Search, Unfit, differing, digest_of};
 use super::defender::{states_tree, trace_tree};
 use super::tree::leads;
@@ -82,11 +82,8 @@ impl Challenger {
     ) -> Result<(), Unfit> {
         let shape = self.shape.expect("asked");
         let (opened, theirs) = self.chunk.as_mut().expect("a chunk was shown");
-        let (chunk, count) = (opened.index as usize, theirs.count() as u64);
-        if !leads(STATES, &opened.states_root, count, (level, index, down), nodes, siblings) {
-            return Err(Unfit("the nodes are not those of its states"));
-        }
-        theirs.believe(level, index, down, nodes, siblings);
+        let chunk = opened.index as usize;
+        theirs.take(&opened.states_root, (level, index, down), nodes, siblings)?;
         let ours = states_tree(&self.states[shape.states(chunk)]);
         let at = differing(ours.below(level, index, down).expect("asked"), nodes)?;
         self.found_state(chunk, level - down, (index << down) + at);
@@ -99,10 +96,7 @@ impl Challenger {
         }
         let (opened, theirs) = self.chunk.as_mut().expect("a chunk was shown");
         let leaf = merkle::leaf(STATES, &sha256(&[&bytes]).0);
-        if !leads(STATES, &opened.states_root, theirs.count() as u64, (0, state, 0), &[leaf], siblings) {
-            return Err(Unfit("it is not the state"));
-        }
-        theirs.believe(0, state, 0, &[leaf], siblings);
+        theirs.take(&opened.states_root, (0, state, 0), &[leaf], siblings)?;
         self.end = Some(self.torn(state, bytes, siblings.to_vec())?);
         Ok(())
     }
@@ -166,11 +160,8 @@ impl Challenger {
         let Some(Search::Vector { name, .. }) = self.search else { return Err(Unfit("no vector was asked for")) };
         let root = self.root(name).expect("it was told");
         let theirs = self.tree.as_mut().expect("a search has one");
-        if !leads(VECTOR, &root, theirs.count() as u64, (level, index, down), nodes, siblings) {
-            return Err(Unfit("the nodes are not those of the vector"));
-        }
+        theirs.take(&root, (level, index, down), nodes, siblings)?;
         let ours = self.bench.as_mut().expect("asked").tree(name);
-        theirs.believe(level, index, down, nodes, siblings);
         let at = differing(ours.below(level, index, down).expect("asked"), nodes)?;
         self.search = Some(Search::Vector { name, level: level - down, index: (index << down) + at });
         Ok(())
@@ -197,10 +188,7 @@ impl Challenger {
         let number = |bytes: &[u8]| i128::from_be_bytes(bytes.try_into().expect("sixteen bytes"));
         let elements: Vec<i128> = bytes.chunks_exact(16).map(number).collect();
         let nodes = vector_leaves(name, &elements);
-        if !leads(VECTOR, &root, theirs.count() as u64, (level, index, level), &nodes, siblings) {
-            return Err(Unfit("the leaves are not those of the vector"));
-        }
-        theirs.believe(level, index, level, &nodes, siblings);
+        theirs.take(&root, (level, index, level), &nodes, siblings)?;
         let wrong = elements.iter().zip(own).position(|(a, b)| a != b);
         let wrong = wrong.ok_or(Unfit("it shows what we have, under another root"))?;
         let leaf = wrong / BLOCK;

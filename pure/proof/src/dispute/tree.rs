@@ -1,5 +1,6 @@
 //! A Merkle tree of which one side knows the other's nodes only in part.
 
+use super::Unfit;
 use talkoo_base::{Digest, merkle};
 
 /// All levels of a tree, leaves first. Made from our own leaves; what the other side shows is laid over it, so nodes are theirs
@@ -58,6 +59,21 @@ impl Tree {
         let right = |level: u8| Some((leaf >> level) + 1).filter(|at| at % 2 == 1);
         let other_node = |level: u8, at: &u64| self.below(level, *at, 0) != other.below(level, *at, 0);
         (0..self.top()).find_map(|level| right(level).filter(|at| other_node(level, at)).map(|at| at << level))
+    }
+
+    /// Takes what they show below and beside a node, if it leads to their root.
+    pub(super) fn take(
+        &mut self,
+        root: &Digest,
+        (level, index, down): (u8, u64, u8),
+        nodes: &[Digest],
+        siblings: &[Digest],
+    ) -> Result<(), Unfit> {
+        if !leads(self.tag, root, self.count() as u64, (level, index, down), nodes, siblings) {
+            return Err(Unfit("what it shows does not lead to the root that it gave"));
+        }
+        self.believe(level, index, down, nodes, siblings);
+        Ok(())
     }
 
     /// Takes their root for ours: what is shown from now on has to lead to it.
