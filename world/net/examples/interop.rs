@@ -12,14 +12,14 @@ use std::time::Instant;
 use talkoo_base::Cid;
 use talkoo_net::{BlockStore, Net, NetConfig};
 use talkoo_store::Block;
-use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::unixfs::{Importer, Profile, Reader};
 use tokio::sync::mpsc;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Arc::new(Memory::default());
     let file = std::env::args().nth(1).ok_or("usage: interop FILE")?;
-    let (mut importer, mut keep) = (Importer::new(), |block: Block| store.put(&[block]));
+    let (mut importer, mut keep) = (Importer::new(Profile::default()), |block: Block| store.put(&[block]));
     importer.push(&std::fs::read(file)?, &mut keep)?;
     println!("root {}", importer.finish(&mut keep)?.cid);
     let (events, mut inbox) = mpsc::channel(64);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use talkoo_net::{BlockStore, Net, NetConfig};
 use talkoo_store::Block;
-use talkoo_store::unixfs::Importer;
+use talkoo_store::unixfs::{Importer, Profile};
 use tokio::sync::mpsc;
 
 const MIB: usize = 96;
@@ -16,7 +16,7 @@ const MIB: usize = 96;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Arc::new(Memory::default());
-    let (mut importer, mut state) = (Importer::new(), 1u64);
+    let (mut importer, mut state) = (Importer::new(Profile::default()), 1u64);
     let mut keep = |block: Block| server.put(&[block]);
     for _ in 0..MIB {
         let words = (0..1 << 17).flat_map(|_| {

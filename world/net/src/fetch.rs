@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Cid, Mono, NodeId};
 use talkoo_store::bitswap::{Message, Want};
-use talkoo_store::fetch::{Fetch, FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress};
-use talkoo_store::{Block, DAG_PB};
+use talkoo_store::fetch::{Fetch, FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress, Scope};
+use talkoo_store::{Block, ipld};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let search = start_search(&commands, root, only.as_ref()).await?;
     let started = Instant::now();
     let mut outputs = Vec::new();
-    let machine = Fetch::start(root, Mono(0), &mut outputs);
+    let machine = Fetch::start(root, Scope::Dag, Mono(0), &mut outputs);
     let driver = Driver {
         changes: shared.changes.subscribe(),
         shared,
@@ -319,7 +319,7 @@ impl Driver {
 }
 
 fn look(shared: &Shared, cid: &Cid) -> Option<Held> {
-    if cid.codec() == DAG_PB {
+    if ipld::may_link(cid.codec()) {
         return shared.blocks.get(cid).map(Held::Node);
     }
     shared.blocks.held_bytes(cid).map(|bytes| Held::Leaf { bytes })
