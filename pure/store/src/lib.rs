@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod limits;
 mod pb;
 pub mod seal;
+pub mod session;
 pub mod unixfs;
 
 pub use block::{Block, BlockError, CidPrefix, DAG_PB, RAW, SHA2_256, Visibility};
