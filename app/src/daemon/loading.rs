@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_disk::Blocks;
-use talkoo_net::Net;
+use talkoo_net::{FetchOptions, Net};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
@@ -221,7 +221,7 @@ impl Pull {
                 self.progress(&from, p.bytes, p.total_bytes.unwrap_or(entry.bytes));
             };
             met |= !self.net.peers().is_empty();
-            match self.net.fetch(root, Vec::new(), report).await {
+            match self.net.fetch(root, FetchOptions::default(), report).await {
                 Ok(_) => break,
                 Err(why) if self.sources == Sources::All || tokio::time::Instant::now() > deadline => {
                     return Err(why).context("no peer gave it");

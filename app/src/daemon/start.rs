@@ -74,11 +74,10 @@ pub(crate) async fn run(
     let mut bootstrap = parse_all(&config.bootstrap)?;
     bootstrap.extend(memory.peers().iter().filter_map(|addr| addr.parse::<talkoo_net::Multiaddr>().ok()));
     let net_config = NetConfig {
-        key: key.expose(),
-        network: config.network.clone(),
         listen: parse_all(&memory.listen(&config.listen))?,
         bootstrap,
         agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
+        ..NetConfig::loopback(key.expose(), &config.network)
     };
     let net = Net::start(net_config, Arc::new(PublicBlocks(blocks.clone())), net_events).await?;
     memory.listens(net.addresses().iter().map(ToString::to_string).collect());

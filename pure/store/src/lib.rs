@@ -20,6 +20,7 @@ pub mod ipld;
 pub mod limits;
 mod pb;
 pub mod seal;
+pub mod session;
 pub mod unixfs;
 
 pub use block::{Block, BlockError, CidPrefix, DAG_CBOR, DAG_JSON, DAG_PB, RAW, SHA2_256, Visibility};

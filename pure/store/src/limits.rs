@@ -70,3 +70,12 @@ pub const STALL_MS: u64 = 30_000;
 pub const TICK_MS: u64 = 100;
 /// Ready wants looked at in one round: keeps a round short when no peer has the first ones.
 pub const SCAN_MAX: usize = 512;
+
+/// Peers of one session: the first of them to have a block answers it.
+pub const SESSION_PEERS_MAX: usize = 64;
+/// Peers that are asked for one block while one that gave blocks before is expected to have it.
+pub const SESSION_FANOUT: usize = 4;
+/// After this long without the block, another peer is asked for it, too, and everybody whether they have it.
+pub const SESSION_PATIENCE_MS: u64 = 1_000;
+/// Peers asked for the same block in a session: each costs the block once more.
+pub const SESSION_ASKERS_MAX: usize = 3;

@@ -10,7 +10,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Instant;
 use talkoo_base::Cid;
-use talkoo_net::{BlockStore, Net, NetConfig};
+use talkoo_net::{BlockStore, FetchOptions, Net, NetConfig};
 use talkoo_store::Block;
 use talkoo_store::unixfs::{Importer, Profile, Reader};
 use tokio::sync::mpsc;
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             ["dial", addr] => println!("dial {:?}", net.dial(addr.parse()?).await),
             ["fetch", cid, out] => {
                 let (root, start) = (cid.parse::<Cid>()?, Instant::now());
-                let fetched = net.fetch(root, vec![], |_| {}).await?;
+                let fetched = net.fetch(root, FetchOptions::default(), |_| {}).await?;
                 let rate = fetched.bytes as f64 / 1e6 / start.elapsed().as_secs_f64();
                 println!("fetch {fetched:?} {rate:.0} MB/s");
                 let (mut reader, mut content) = (Reader::new(root), Vec::new());

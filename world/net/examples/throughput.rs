@@ -6,7 +6,7 @@ mod memory;
 use memory::Memory;
 use std::sync::Arc;
 use std::time::Instant;
-use talkoo_net::{BlockStore, Net, NetConfig};
+use talkoo_net::{BlockStore, FetchOptions, Net, NetConfig, peer_id_of};
 use talkoo_store::Block;
 use talkoo_store::unixfs::{Importer, Profile};
 use tokio::sync::mpsc;
@@ -35,7 +35,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let addr = a.addresses().into_iter().find(|x| x.to_string().contains(transport)).ok_or("no address")?;
             let peer = b.dial(addr).await?;
             let start = Instant::now();
-            let fetched = b.fetch(root.cid, vec![peer], |_| {}).await?;
+            let fetched = b
+                .fetch(
+                    root.cid,
+                    FetchOptions { from: peer_id_of(&peer).into_iter().collect(), ..FetchOptions::default() },
+                    |_| {},
+                )
+                .await?;
             let rate = fetched.bytes as f64 / 1e6 / start.elapsed().as_secs_f64();
             println!("{} {} blocks, {rate:.0} MB/s", transport.trim_matches('/'), fetched.blocks);
             b.shutdown().await;

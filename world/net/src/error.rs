@@ -1,6 +1,7 @@
 //! Why the network says no.
 
-use libp2p::Multiaddr;
+use crate::events::Tried;
+use libp2p::{Multiaddr, PeerId};
 use std::io;
 use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
@@ -24,6 +25,12 @@ pub enum NetError {
     Transport {
         /// What libp2p says.
         why: String,
+    },
+    /// A gateway's address cannot be used.
+    #[error("gateway {url:?} cannot be used: give http:// or https:// and a host, at most 16 of them")]
+    Gateway {
+        /// The address.
+        url: String,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: is the port taken? choose another with --listen")]
@@ -91,12 +98,45 @@ pub enum DialError {
     Closed,
 }
 
+/// Why there is no round trip to tell.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PingError {
+    /// No connection with this peer.
+    #[error("not connected to {peer}: connect to it first")]
+    NotConnected {
+        /// Which.
+        peer: PeerId,
+    },
+    /// No answer in time, or too many pings at once.
+    #[error("waited {waited:?} for {peer} to answer a ping")]
+    Timeout {
+        /// Which.
+        peer: PeerId,
+        /// How long.
+        waited: Duration,
+    },
+    /// It refused the stream, or answered something else.
+    #[error("{peer} does not answer pings")]
+    Refused {
+        /// Which.
+        peer: PeerId,
+    },
+}
+
 /// Why a download failed. What has arrived is kept; a further call resumes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FetchError {
     /// The download itself.
     #[error(transparent)]
     Failed(#[from] FetchFailure),
+    /// A block did not come.
+    #[error("block {cid} did not come: {tried}; connect to a node that has it, or try later")]
+    Missing {
+        /// Which.
+        cid: Cid,
+        /// What was tried.
+        tried: Box<Tried>,
+    },
     /// Too many downloads at once.
     #[error("too many downloads at once: wait for one to finish")]
     TooMany,

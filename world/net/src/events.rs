@@ -1,7 +1,10 @@
 //! What the network is told, what it tells, and what it needs from outside.
 
+use crate::limits::{STRANGER_BYTES_PER_HOUR, STRANGERS_BYTES_PER_HOUR};
 use bytes::Bytes;
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
+use std::fmt;
+use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
 use talkoo_store::Block;
 
@@ -18,6 +21,43 @@ pub struct NetConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Program and version, as told to peers.
     pub agent: String,
+    /// What peers that are no nodes of this network are served.
+    pub serve: Serve,
+    /// HTTP gateways (`https://host`) to ask for blocks that no peer gives.
+    pub gateways: Vec<String>,
+}
+
+/// Which strangers, peers that are no nodes of our network, are given public blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strangers {
+    /// None.
+    Nobody,
+    /// Those on this machine and in private networks.
+    #[default]
+    Near,
+    /// All: what a public IPFS node does.
+    Everybody,
+}
+
+/// What strangers are served. Nodes of our network have no budget here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Which of them.
+    pub strangers: Strangers,
+    /// Bytes that each is given in an hour.
+    pub bytes_per_hour: u64,
+    /// Bytes that all of them are given in an hour: names cost nothing.
+    pub bytes_per_hour_all: u64,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            strangers: Strangers::default(),
+            bytes_per_hour: STRANGER_BYTES_PER_HOUR,
+            bytes_per_hour_all: STRANGERS_BYTES_PER_HOUR,
+        }
+    }
 }
 
 impl NetConfig {
@@ -30,6 +70,8 @@ impl NetConfig {
             listen: Vec::new(),
             bootstrap: Vec::new(),
             agent: concat!("talkoo/", env!("CARGO_PKG_VERSION")).to_owned(),
+            serve: Serve::default(),
+            gateways: Vec::new(),
         }
     }
 }
@@ -85,10 +127,126 @@ pub struct PeerInfo {
     pub addr: Multiaddr,
     /// Last measured round trip in microseconds.
     pub rtt_us: Option<u64>,
-    /// Bytes of blocks sent to it on the present connections.
+    /// Bytes of blocks sent to it since our start.
     pub sent_bytes: u64,
-    /// Bytes of blocks received from it on the present connections.
+    /// Bytes of blocks received from it since our start.
     pub received_bytes: u64,
+}
+
+/// Who dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// We.
+    Outbound,
+}
+
+/// One connection with a libp2p peer, a node of ours or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwarmPeer {
+    /// Who; its `Display` is the text that IPFS uses.
+    pub peer: PeerId,
+    /// Its name among us, if it is a node of our network.
+    pub node: Option<NodeId>,
+    /// Where.
+    pub addr: Multiaddr,
+    /// Who dialled.
+    pub direction: Direction,
+    /// Program and version, as it says.
+    pub agent: Option<String>,
+    /// Protocols that it says it speaks.
+    pub protocols: Vec<String>,
+    /// Last measured round trip in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Bytes of blocks sent to the peer since our start.
+    pub sent_bytes: u64,
+    /// Bytes of blocks received from the peer since our start.
+    pub received_bytes: u64,
+}
+
+/// Blocks exchanged with one peer since our start; zeros for one that was never seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Bytes of blocks sent.
+    pub sent_bytes: u64,
+    /// Blocks sent.
+    pub sent_blocks: u64,
+    /// Bytes of blocks received.
+    pub received_bytes: u64,
+    /// Blocks received.
+    pub received_blocks: u64,
+    /// Wants refused because the peer is a stranger or its budget is spent.
+    pub refused: u64,
+}
+
+impl LedgerEntry {
+    /// The debt ratio of bitswap: bytes sent / (bytes received + 1); `None` before anything was exchanged.
+    #[must_use]
+    pub fn ratio(&self) -> Option<f64> {
+        (self.sent_bytes + self.received_bytes > 0).then(|| self.sent_bytes as f64 / (self.received_bytes + 1) as f64)
+    }
+}
+
+/// What all peers together asked for and were refused since our start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Wants taken.
+    pub wants: u64,
+    /// Wants refused because a peer's queue was full.
+    pub wants_refused: u64,
+    /// Wants of strangers refused because the hour's bytes were spent.
+    pub budget_refused: u64,
+    /// Wants of strangers who are not served at all.
+    pub strangers_refused: u64,
+    /// Peers thrown out because they broke a protocol.
+    pub misbehaved: u64,
+}
+
+/// How to download.
+#[derive(Clone, Debug, Default)]
+pub struct FetchOptions {
+    /// Whom to ask; nobody: all connected peers, whoever the DHT knows, and the gateways.
+    pub from: Vec<PeerId>,
+    /// When to give up though blocks still arrive.
+    pub deadline: Option<Duration>,
+}
+
+/// What the DHT said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// It was not asked.
+    No,
+    /// It has not answered.
+    Unanswered,
+    /// It knows so many providers.
+    Found(usize),
+}
+
+/// What was tried to get a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// How long.
+    pub waited: Duration,
+    /// Peers that were asked, gateways among them.
+    pub asked: usize,
+    /// Those of them that said no.
+    pub denied: usize,
+    /// What the DHT said.
+    pub dht: Search,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { waited, asked, denied, dht } = self;
+        write!(f, "{asked} peers asked, {denied} said no, ")?;
+        match dht {
+            Search::No => write!(f, "the DHT was not asked")?,
+            Search::Unanswered => write!(f, "no answer from the DHT")?,
+            Search::Found(count) => write!(f, "the DHT knows {count} who say that they have it")?,
+        }
+        write!(f, ", after {:.1} s", waited.as_secs_f64())
+    }
 }
 
 /// How far a download is.
@@ -123,7 +281,7 @@ pub struct Fetched {
 /// Errors of the store that concern one block are for the store to log: to the network the block is
 /// absent.
 pub trait BlockStore: Send + Sync + 'static {
-    /// A block's content if `to` may have it; `None` for `to` is a peer that is no node.
+    /// A block's content if `to` may have it; `None` for `to` is a stranger, no node of our network.
     fn serve(&self, to: Option<&NodeId>, cid: &Cid) -> Option<Bytes>;
 
     /// Whether [`BlockStore::serve`] would answer.

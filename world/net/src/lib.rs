@@ -8,24 +8,34 @@
 //!    │                   │                                  │
 //!    └── send(bytes) ──► queue ──► connection's own streams ┘
 //! ```
-//! Deliberately absent: any opinion about messages, NAT traversal, relays.
+//! Blocks are exchanged with any libp2p peer that speaks bitswap, kubo and Helia too; they are
+//! *strangers*: served as [`Serve`] says, and never told to the node. HTTP gateways are the second
+//! source. Deliberately absent: any opinion about messages, NAT traversal, relays.
 
+mod crowd;
 mod error;
 mod events;
 mod fetch;
+mod gateway;
 mod ident;
+mod ledger;
 pub mod limits;
 mod net;
 mod router;
+mod session;
 mod shared;
 mod streams;
 mod swarm;
 
-pub use error::{DialError, FetchError, NetError, SendError};
-pub use events::{BlockStore, FetchProgress, Fetched, NetConfig, NetEvent, PeerInfo};
+pub use error::{DialError, FetchError, NetError, PingError, SendError};
+pub use events::{
+    BlockStore, Counters, Direction, FetchOptions, FetchProgress, Fetched, LedgerEntry, NetConfig, NetEvent, PeerInfo,
+    Search, Serve, Strangers, SwarmPeer, Tried,
+};
 pub use ident::{node_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::Net;
+pub use session::Session;
 
 #[cfg(test)]
 mod tests;

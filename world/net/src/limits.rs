@@ -24,14 +24,28 @@ pub const STREAMS_NEGOTIATING: usize = 1024;
 /// need (a larger one makes them send frames that rust-yamux refuses); the price is 256 KiB per
 /// round trip and stream.
 pub const YAMUX_STREAMS: usize = 4096;
-/// Wants of one peer that wait for an answer; beyond it, its streams are not read.
+/// Wants of one peer that wait for an answer: kubo keeps 1,024. What is beyond it is refused and counted.
 pub const WANTS_QUEUED: usize = 4096;
+/// Wants of one connection that may be refused because its queue is full; then it is closed.
+pub const WANTS_REFUSED_MAX: u64 = 64 * 1024;
 /// Wants answered in one step on a blocking thread.
 pub const WANTS_PER_STEP: usize = 64;
+/// Bitswap messages above 64 KiB of one connection that are in memory at once: one is read while one is used.
+pub const LARGE_FRAMES: usize = 2;
+/// Peers whose ledger is kept, about 200 bytes each.
+pub const LEDGERS_MAX: usize = 4096;
+/// Bytes that one stranger is given in an hour, unless the configuration says otherwise: 4.7 MB/s.
+pub const STRANGER_BYTES_PER_HOUR: u64 = 16 << 30;
+/// Bytes that all strangers are given in an hour, unless the configuration says otherwise.
+pub const STRANGERS_BYTES_PER_HOUR: u64 = 64 << 30;
 /// A bitswap stream without a message for this long is closed.
 pub const BITSWAP_IDLE: Duration = Duration::from_secs(60);
 /// A frame has to arrive within this time once it began, and a write to be taken: 4 MiB at 35 kB/s.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(120);
+/// Pings asked for and not answered yet, of one connection.
+pub const PINGS_QUEUED: usize = 4;
+/// Time for a ping.
+pub const PING_DEADLINE: Duration = Duration::from_secs(10);
 /// Time to open a stream.
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -62,6 +76,10 @@ pub const INBOUND_CONNECTIONS: u32 = 512;
 pub const PENDING_CONNECTIONS: u32 = 128;
 /// Connections with one peer: both sides may dial at once, over two transports.
 pub const CONNECTIONS_PER_PEER: u32 = 4;
+/// Protocols kept of one peer: kubo tells about twenty.
+pub const PROTOCOLS_PER_PEER: usize = 64;
+/// Characters kept of a peer's agent.
+pub const AGENT_CHARS: usize = 128;
 /// Addresses kept of one peer.
 pub const ADDRESSES_PER_PEER: usize = 16;
 /// First wait before the DHT is asked for more peers; doubles up to the last.
@@ -83,6 +101,26 @@ pub const BANNED_MAX: usize = 1024;
 
 /// Downloads at once; each has its own window per peer.
 pub const FETCHES_MAX: usize = 16;
+/// Sessions at once: an HTTP gateway has one for each request.
+pub const SESSIONS_MAX: usize = 256;
+/// Blocks that one session is asked for at once.
+pub const SESSION_GETS: usize = 64;
+/// Time for a block of a session, unless the caller says otherwise.
+pub const SESSION_DEADLINE: Duration = Duration::from_secs(10);
+/// Blocks asked for last that an ended download leaves behind, so that a late answer offends nobody.
+pub const LATE_PER_FETCH: usize = 256;
+/// Such blocks of all ended downloads.
+pub const LATE_MAX: usize = 4096;
+/// A download or session asks gateways, if there are any, when no block came for this long, or nobody has it.
+pub const GATEWAYS_AFTER: Duration = Duration::from_secs(1);
+/// Requests to one gateway at once.
+pub const GATEWAY_REQUESTS_MAX: usize = 8;
+/// Time for one request to a gateway, redirects included.
+pub const GATEWAY_DEADLINE: Duration = Duration::from_secs(20);
+/// Times that a gateway may send us on.
+pub const GATEWAY_REDIRECTS_MAX: u32 = 3;
+/// Gateways of one node.
+pub const GATEWAYS_MAX: usize = 16;
 /// Events queued for one download; then the streams of the peers are not read.
 pub const FETCH_EVENTS: usize = 32;
 /// Events that a download takes in before it acts, so that its wants travel together.

@@ -1,14 +1,18 @@
 //! The handle of a node's network.
 
-use crate::error::{DialError, FetchError, NetError, SendError};
-use crate::events::{BlockStore, FetchProgress, Fetched, NetConfig, NetEvent, PeerInfo};
+use crate::error::{DialError, FetchError, NetError, PingError, SendError};
+use crate::events::{
+    BlockStore, Counters, FetchOptions, FetchProgress, Fetched, LedgerEntry, NetConfig, NetEvent, PeerInfo, SwarmPeer,
+};
 use crate::fetch;
 use crate::ident::{node_of, peer_id_of};
-use crate::limits::{CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE};
+use crate::limits::{CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE, PING_DEADLINE};
+use crate::session::Session;
 use crate::shared::Shared;
-use crate::swarm::{self, Command};
-use libp2p::Multiaddr;
+use crate::swarm::{self, Command, DialReply};
+use libp2p::{Multiaddr, PeerId};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -66,14 +70,72 @@ impl Net {
     /// # Errors
     /// [`DialError`]; at the latest after [`crate::limits::DIAL_DEADLINE`].
     pub async fn dial(&self, addr: Multiaddr) -> Result<NodeId, DialError> {
-        let (reply, answer) = oneshot::channel();
+        self.dialled(addr, DialReply::Node).await
+    }
+
+    /// Connects to any libp2p peer, kubo and Helia too, and stays connected though nothing is said.
+    /// A node of our network is told as [`NetEvent::PeerUp`], too.
+    ///
+    /// # Errors
+    /// [`DialError`]; at the latest after [`crate::limits::DIAL_DEADLINE`].
+    pub async fn connect(&self, addr: Multiaddr) -> Result<PeerId, DialError> {
+        self.dialled(addr, DialReply::Peer).await
+    }
+
+    async fn dialled<T>(
+        &self,
+        addr: Multiaddr,
+        reply: impl FnOnce(oneshot::Sender<Result<T, DialError>>) -> DialReply,
+    ) -> Result<T, DialError> {
+        let (sender, answer) = oneshot::channel();
         let dial = async {
-            let command = Command::Dial { addr: addr.clone(), reply };
+            let command = Command::Dial { addr: addr.clone(), reply: reply(sender) };
             self.commands.send(command).await.map_err(|_| DialError::Closed)?;
             answer.await.map_err(|_| DialError::Closed)?
         };
         let timed_out = DialError::Timeout { addr: addr.clone(), waited: DIAL_DEADLINE };
         timeout(DIAL_DEADLINE, dial).await.unwrap_or(Err(timed_out))
+    }
+
+    /// Closes the connections with a peer and waits until they are gone; false if there was none. It
+    /// may come back by itself; see [`Net::ban`].
+    pub async fn disconnect(&self, peer: PeerId) -> bool {
+        let mut changes = self.shared.changes.subscribe();
+        if !self.shared.is_connected(&peer) || self.commands.send(Command::Disconnect(peer)).await.is_err() {
+            return false;
+        }
+        let gone = changes.wait_for(|_| !self.shared.is_connected(&peer));
+        timeout(CLOSE_DEADLINE, gone).await.is_ok()
+    }
+
+    /// The round trip to a connected peer, measured now.
+    ///
+    /// # Errors
+    /// [`PingError`]; at the latest after [`crate::limits::PING_DEADLINE`].
+    pub async fn ping(&self, peer: PeerId) -> Result<Duration, PingError> {
+        let link = self.shared.pings_link(&peer).ok_or(PingError::NotConnected { peer })?;
+        let (ping, answer) = oneshot::channel();
+        let late = || PingError::Timeout { peer, waited: PING_DEADLINE };
+        link.try_send(ping).map_err(|_| late())?;
+        timeout(PING_DEADLINE, answer).await.map_err(|_| late())?.map_err(|_| PingError::Refused { peer })
+    }
+
+    /// Every connection with every libp2p peer, in the order of their PeerIds.
+    #[must_use]
+    pub fn swarm(&self) -> Vec<SwarmPeer> {
+        self.shared.swarm()
+    }
+
+    /// What was exchanged with a peer.
+    #[must_use]
+    pub fn ledger(&self, peer: PeerId) -> LedgerEntry {
+        self.shared.ledgers.entry(&peer)
+    }
+
+    /// What peers asked for and were refused.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.ledgers.counters()
     }
 
     /// Connects to a node by its name alone, if the DHT knows where it is: told as [`NetEvent::PeerUp`]. Best effort: while the
@@ -108,8 +170,7 @@ impl Net {
         self.shared.addresses()
     }
 
-    /// Downloads a DAG from several peers at once; `from` names them, or is empty for all connected
-    /// peers and whoever the DHT knows. Blocks that are here are not asked for, so a download that
+    /// Downloads a DAG from several peers at once. Blocks that are here are not asked for, so a download that
     /// failed or was dropped is resumed by calling this again. `progress` is called about ten times
     /// a second and at the end.
     ///
@@ -118,10 +179,20 @@ impl Net {
     pub async fn fetch(
         &self,
         root: Cid,
-        from: Vec<NodeId>,
+        options: FetchOptions,
         progress: impl Fn(FetchProgress),
     ) -> Result<Fetched, FetchError> {
-        fetch::run(Arc::clone(&self.shared), self.commands.clone(), root, from, progress).await
+        fetch::run(Arc::clone(&self.shared), self.commands.clone(), root, options, progress).await
+    }
+
+    /// Begins to fetch single blocks below `root`, as an HTTP gateway does that follows a path; `from`
+    /// as in [`FetchOptions`]. Nobody is asked for anything before the first [`Session::get`].
+    ///
+    /// # Errors
+    /// Too many at once, or the network is shut down.
+    pub async fn session(&self, root: Cid, from: Vec<PeerId>) -> Result<Session, FetchError> {
+        let tasks = (&self.tracker, self.stop.clone());
+        Session::start(Arc::clone(&self.shared), self.commands.clone(), root, from, tasks).await
     }
 
     /// Announces in the DHT that we have a file. Best effort: it ends at the latest after

@@ -1,8 +1,8 @@
 //! Brings what peers send to the download that waits for it.
 
-use crate::limits::FETCHES_MAX;
+use crate::limits::{LATE_MAX, LATE_PER_FETCH};
 use libp2p::PeerId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use talkoo_base::Cid;
 use talkoo_store::Block;
@@ -27,14 +27,27 @@ struct Route {
 
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    pub(crate) cids: BTreeSet<Cid>,
+    cids: BTreeSet<Cid>,
+    /// The last of them: their blocks may come after the download has ended.
+    recent: VecDeque<Cid>,
     pub(crate) peers: BTreeSet<PeerId>,
+}
+
+impl Asked {
+    pub(crate) fn add(&mut self, cid: Cid) {
+        if self.cids.insert(cid) {
+            self.recent.push_back(cid);
+            self.recent.drain(..self.recent.len().saturating_sub(LATE_PER_FETCH));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Routes {
     next: u64,
     list: Vec<Route>,
+    /// What ended downloads asked for last.
+    late: VecDeque<Cid>,
 }
 
 /// All downloads.
@@ -57,15 +70,20 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.router.lock().list.retain(|route| route.id != self.id);
+        let recent = std::mem::take(&mut self.asked().recent);
+        let mut routes = self.router.lock();
+        routes.list.retain(|route| route.id != self.id);
+        routes.late.extend(recent);
+        let excess = routes.late.len().saturating_sub(LATE_MAX);
+        routes.late.drain(..excess);
     }
 }
 
 impl Router {
-    /// `None` if there are too many downloads.
-    pub(crate) fn register(&self, arrivals: mpsc::Sender<Arrival>) -> Option<Registration> {
+    /// `None` if there are `max` downloads already.
+    pub(crate) fn register(&self, arrivals: mpsc::Sender<Arrival>, max: usize) -> Option<Registration> {
         let mut routes = self.lock();
-        if routes.list.len() >= FETCHES_MAX {
+        if routes.list.len() >= max {
             return None;
         }
         let asked = Arc::<Mutex<Asked>>::default();
@@ -79,7 +97,7 @@ impl Router {
     /// who will hold it against the peer. Waits while a download is busy.
     pub(crate) async fn block(&self, peer: PeerId, block: Block) {
         let mut targets = self.routes(|asked| asked.cids.contains(block.cid()));
-        if targets.is_empty() {
+        if targets.is_empty() && !self.lock().late.contains(block.cid()) {
             targets = self.routes(|asked| asked.peers.contains(&peer));
         }
         for target in targets {

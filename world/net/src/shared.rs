@@ -1,26 +1,21 @@
 //! What the handle, the swarm's task and the connections know together. Locks are held for a look
 //! or a change, never across an await.
 
-use crate::events::{BlockStore, NetEvent, PeerInfo};
+use crate::events::{BlockStore, Direction, NetEvent, PeerInfo, SwarmPeer};
+use crate::gateway::Gateway;
+use crate::ledger::{Ledger, Ledgers};
 use crate::limits::{BAN, BANNED_MAX};
 use crate::router::Router;
-use crate::streams::WorkSender;
+use crate::streams::{Ping, WorkSender};
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use talkoo_base::NodeId;
 use talkoo_store::bitswap::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-
-/// Bytes of blocks exchanged over one connection; where paying per byte will hook in.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    pub(crate) sent_bytes: AtomicU64,
-    pub(crate) received_bytes: AtomicU64,
-}
 
 /// One connection as senders see it.
 #[derive(Clone, Debug)]
@@ -28,12 +23,23 @@ pub(crate) struct Link {
     pub(crate) connection: ConnectionId,
     pub(crate) node: Option<NodeId>,
     pub(crate) addr: Multiaddr,
+    pub(crate) direction: Direction,
     pub(crate) work: WorkSender,
     pub(crate) wants: mpsc::Sender<Message>,
+    pub(crate) pings: mpsc::Sender<Ping>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Stays open though it is idle: the owner asked for it.
+    pub(crate) is_kept: Arc<AtomicBool>,
     pub(crate) announced: watch::Sender<bool>,
     /// Its work stream is open: the peer is a node of our network.
     pub(crate) is_ready: bool,
+}
+
+/// What a peer says about itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    pub(crate) agent: String,
+    pub(crate) protocols: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +47,7 @@ struct Peers {
     /// Connections of each peer, the oldest first.
     links: BTreeMap<PeerId, Vec<Link>>,
     rtt_us: BTreeMap<PeerId, u64>,
+    identities: BTreeMap<PeerId, Identity>,
     banned: BTreeMap<PeerId, Instant>,
 }
 
@@ -50,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<NetEvent>,
     pub(crate) blocks: Arc<dyn BlockStore>,
     pub(crate) router: Router,
+    pub(crate) ledgers: Ledgers,
+    pub(crate) gateways: Vec<Arc<Gateway>>,
     /// Counts changes of the links, for those who wait for one.
     pub(crate) changes: watch::Sender<u64>,
     peers: Mutex<Peers>,
@@ -62,6 +71,8 @@ impl Shared {
         node: NodeId,
         events: mpsc::Sender<NetEvent>,
         blocks: Arc<dyn BlockStore>,
+        ledgers: Ledgers,
+        gateways: Vec<Arc<Gateway>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             local,
@@ -69,6 +80,8 @@ impl Shared {
             events,
             blocks,
             router: Router::default(),
+            ledgers,
+            gateways,
             changes: watch::Sender::new(0),
             peers: Mutex::default(),
             addresses: Mutex::default(),
@@ -98,6 +111,7 @@ impl Shared {
         if links.is_empty() {
             peers.links.remove(peer);
             peers.rtt_us.remove(peer);
+            peers.identities.remove(peer);
         }
         let is_down = was_ready && !is_ready;
         if is_down && let Some(links) = peers.links.get(peer) {
@@ -171,21 +185,58 @@ impl Shared {
         }
     }
 
+    pub(crate) fn set_identity(&self, peer: PeerId, identity: Identity) {
+        let mut peers = self.peers();
+        if peers.links.contains_key(&peer) {
+            peers.identities.insert(peer, identity);
+        }
+    }
+
+    /// Keeps the connections with a peer open; false if there is none.
+    pub(crate) fn keep(&self, peer: &PeerId) -> bool {
+        let peers = self.peers();
+        let links = peers.links.get(peer).map_or(&[][..], Vec::as_slice);
+        links.iter().for_each(|link| link.is_kept.store(true, Ordering::Relaxed));
+        !links.is_empty()
+    }
+
+    pub(crate) fn pings_link(&self, peer: &PeerId) -> Option<mpsc::Sender<Ping>> {
+        Some(self.peers().links.get(peer)?.first()?.pings.clone())
+    }
+
+    /// Every connection.
+    pub(crate) fn swarm(&self) -> Vec<SwarmPeer> {
+        let peers = self.peers();
+        let connections = peers.links.iter().flat_map(|(peer, links)| links.iter().map(move |link| (*peer, link)));
+        let told = |(peer, link): (PeerId, &Link)| {
+            let identity = peers.identities.get(&peer);
+            SwarmPeer {
+                peer,
+                node: link.node.filter(|_| link.is_ready),
+                addr: link.addr.clone(),
+                direction: link.direction,
+                agent: identity.map(|identity| identity.agent.clone()),
+                protocols: identity.map_or_else(Vec::new, |identity| identity.protocols.clone()),
+                rtt_us: peers.rtt_us.get(&peer).copied(),
+                sent_bytes: link.ledger.sent_bytes.load(Ordering::Relaxed),
+                received_bytes: link.ledger.received_bytes.load(Ordering::Relaxed),
+            }
+        };
+        connections.map(told).collect()
+    }
+
     pub(crate) fn infos(&self) -> Vec<PeerInfo> {
         let peers = self.peers();
         let mut out = Vec::new();
         for (peer, links) in &peers.links {
             let Some(ready) = links.iter().find(|link| link.is_ready) else { continue };
             let Some(id) = ready.node else { continue };
-            let sum = |count: fn(&Ledger) -> &AtomicU64| -> u64 {
-                links.iter().map(|link| count(&link.ledger).load(Ordering::Relaxed)).sum()
-            };
             out.push(PeerInfo {
                 id,
                 addr: ready.addr.clone(),
                 rtt_us: peers.rtt_us.get(peer).copied(),
-                sent_bytes: sum(|ledger| &ledger.sent_bytes),
-                received_bytes: sum(|ledger| &ledger.received_bytes),
+                sent_bytes: ready.ledger.sent_bytes.load(Ordering::Relaxed),
+                received_bytes: ready.ledger.received_bytes.load(Ordering::Relaxed),
             });
         }
         out
@@ -232,8 +283,11 @@ mod tests {
             connection: ConnectionId::new_unchecked(number),
             node: Some(NodeId::pretended(1)),
             addr: Multiaddr::empty(),
+            direction: Direction::Inbound,
             work: crate::streams::work_queue().0,
             wants: mpsc::channel(1).0,
+            pings: mpsc::channel(1).0,
+            is_kept: Arc::default(),
             ledger: Arc::default(),
             announced: announced.clone(),
             is_ready: false,
@@ -243,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_peer_is_up_from_its_first_open_link_to_its_last() {
-        let shared = Shared::new(PeerId::random(), NodeId::pretended(0), mpsc::channel(1).0, Arc::new(Memory::new()));
+        let (local, node, events) = (PeerId::random(), NodeId::pretended(0), mpsc::channel(1).0);
+        let shared = Shared::new(local, node, events, Arc::new(Memory::new()), Ledgers::default(), Vec::new());
         let peer = PeerId::random();
         let ((first, open), (second, also)) = (link(1), link(2));
         let (a, b) = (first.connection, second.connection);

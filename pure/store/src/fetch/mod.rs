@@ -106,6 +106,12 @@ impl Fetch {
         Progress { peers: self.peers.len(), ..self.progress }
     }
 
+    /// The first block that is missing.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<Cid> {
+        self.first_open()
+    }
+
     /// Takes one input; appends what to do. After `Done` or `Failed` nothing follows.
     pub fn handle(&mut self, now: Mono, input: Input, out: &mut Vec<Output>) {
         let Some(wake) = self.next_wake else { return };

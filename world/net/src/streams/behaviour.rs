@@ -4,9 +4,10 @@ use super::bitswap::Outbound;
 use super::handler::{Handler, Told};
 use super::wants::Wants;
 use super::{Connection, work};
+use crate::events::Direction;
 use crate::ident::node_of;
-use crate::limits::{ANSWERS_QUEUED, WANT_MESSAGES_QUEUED};
-use crate::shared::{Ledger, Link, Shared};
+use crate::limits::{ANSWERS_QUEUED, LARGE_FRAMES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
+use crate::shared::{Link, Shared};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
@@ -16,9 +17,10 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// What the behaviour tells the swarm's task.
 #[derive(Debug)]
@@ -52,27 +54,41 @@ impl StreamsBehaviour {
 
     /// Closes all connections with a peer and refuses new ones for a while.
     pub(crate) fn ban(&mut self, peer: PeerId, why: String) {
+        // Several streams of one peer may break a protocol at the same time.
+        if !self.shared.is_banned(&peer) {
+            self.shared.ledgers.counts.misbehaved.fetch_add(1, Ordering::Relaxed);
+        }
         self.shared.ban(peer);
         let connection = CloseConnection::All;
         self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection });
         self.actions.push_back(ToSwarm::GenerateEvent(StreamsEvent::Misbehaved { peer, why }));
     }
 
-    fn handler(&mut self, id: ConnectionId, peer: PeerId, addr: &Multiaddr) -> Result<Handler, ConnectionDenied> {
+    fn handler(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        (addr, direction): (&Multiaddr, Direction),
+    ) -> Result<Handler, ConnectionDenied> {
         if self.shared.is_banned(&peer) {
             return Err(ConnectionDenied::new(Banned));
         }
         let (work_sender, work_receiver) = work::queue();
         let (wants_sender, wants_receiver) = mpsc::channel(WANT_MESSAGES_QUEUED);
         let (answers_sender, answers_receiver) = mpsc::channel(ANSWERS_QUEUED);
-        let (node, ledger, announced) = (node_of(&peer), Arc::<Ledger>::default(), watch::Sender::new(false));
+        let (pings_sender, pings) = mpsc::channel(PINGS_QUEUED);
+        let (node, ledger, announced) = (node_of(&peer), self.shared.ledgers.of(peer), watch::Sender::new(false));
+        let is_kept = Arc::<AtomicBool>::default();
         let link = Link {
             connection: id,
             node,
             addr: addr.clone(),
+            direction,
             work: work_sender,
             wants: wants_sender,
+            pings: pings_sender,
             ledger: Arc::clone(&ledger),
+            is_kept: Arc::clone(&is_kept),
             announced: announced.clone(),
             is_ready: false,
         };
@@ -80,14 +96,19 @@ impl StreamsBehaviour {
         let connection = Connection {
             shared: Arc::clone(&self.shared),
             peer,
+            addr: addr.clone(),
             node,
+            is_node: watch::Sender::new(None),
+            is_kept,
             ledger,
             wants: Wants::default(),
+            refused: AtomicU64::new(0),
+            large: Semaphore::new(LARGE_FRAMES),
             answers: answers_sender,
             announced,
         };
         let outbound = Outbound::new(wants_receiver, answers_receiver);
-        Ok(Handler::new(Arc::new(connection), self.work.clone(), work_receiver, outbound))
+        Ok(Handler::new(Arc::new(connection), self.work.clone(), work_receiver, outbound, pings))
     }
 }
 
@@ -102,7 +123,7 @@ impl NetworkBehaviour for StreamsBehaviour {
         _: &Multiaddr,
         remote_addr: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handler(connection_id, peer, remote_addr)
+        self.handler(connection_id, peer, (remote_addr, Direction::Inbound))
     }
 
     fn handle_established_outbound_connection(
@@ -113,7 +134,7 @@ impl NetworkBehaviour for StreamsBehaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handler(connection_id, peer, addr)
+        self.handler(connection_id, peer, (addr, Direction::Outbound))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -3,18 +3,17 @@
 
 use super::frame::{self, FrameRules, Prefix};
 use super::{Connection, End};
-use crate::limits::{BITSWAP_IDLE, FRAME_DEADLINE, WANTS_PER_STEP};
+use crate::limits::{BITSWAP_IDLE, FRAME_DEADLINE, WANTS_PER_STEP, WANTS_QUEUED, WANTS_REFUSED_MAX};
 use bytes::Bytes;
 use futures::AsyncWriteExt;
 use libp2p::Stream;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use talkoo_store::bitswap::{Message, Payload, Presence, Want, WantKind};
+use talkoo_store::bitswap::{Message, Payload, Presence, WantKind};
 use talkoo_store::limits::{BATCH_BYTES, MESSAGE_BYTES_MAX};
 use talkoo_store::{BlockError, CidPrefix};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What is to be written; it outlives the stream.
 pub(super) struct Outbound {
@@ -72,7 +71,7 @@ pub(super) async fn write(mut stream: Stream, mut outbound: Outbound, connection
             return End::BitswapIdle(outbound);
         }
         is_fresh = false;
-        connection.ledger.sent_bytes.fetch_add(message.payload_bytes() as u64, Ordering::Relaxed);
+        connection.ledger.sent(message.payloads.len(), message.payload_bytes());
     }
 }
 
@@ -85,8 +84,8 @@ pub(super) async fn read(mut stream: Stream, connection: Arc<Connection>) -> End
         deadline: FRAME_DEADLINE,
     };
     loop {
-        let bytes = match frame::read_frame(&mut stream, rules).await {
-            Ok(Some(bytes)) => Bytes::from(bytes),
+        let (bytes, _room) = match frame::read_frame(&mut stream, rules, Some(&connection.large)).await {
+            Ok(Some((bytes, room))) => (Bytes::from(bytes), room),
             Ok(None) => return End::InboundBitswap,
             Err(error) if error.is_misbehaviour() => return End::Misbehaved(format!("bitswap stream: {error}")),
             Err(error) => {
@@ -98,80 +97,91 @@ pub(super) async fn read(mut stream: Stream, connection: Arc<Connection>) -> End
             Ok(message) => message,
             Err(error) => return End::Misbehaved(error.to_string()),
         };
-        if let Err(error) = receive(message, &connection).await {
-            return End::Misbehaved(error.to_string());
+        if let Err(why) = receive(message, &connection).await {
+            return End::Misbehaved(why);
         }
     }
 }
 
-async fn receive(message: Message, connection: &Connection) -> Result<(), BlockError> {
-    connection.ledger.received_bytes.fetch_add(message.payload_bytes() as u64, Ordering::Relaxed);
+async fn receive(message: Message, connection: &Connection) -> Result<(), String> {
+    connection.ledger.received(message.payloads.len(), message.payload_bytes());
     let router = &connection.shared.router;
     for payload in message.payloads {
         match payload.into_block() {
             Ok(block) => router.block(connection.peer, block).await,
             // Peers may answer other programs on this connection; we never ask for such blocks.
             Err(BlockError::UnsupportedHash { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.to_string()),
         }
     }
     for presence in message.presences {
         router.presence(connection.peer, presence).await;
     }
-    connection.wants.push(message.full, message.wants).await;
+    let wanted = message.wants.len() as u64;
+    let refused = connection.wants.push(message.full, message.wants);
+    let counts = &connection.shared.ledgers.counts;
+    counts.wants.fetch_add(wanted - refused, Ordering::Relaxed);
+    counts.wants_refused.fetch_add(refused, Ordering::Relaxed);
+    if connection.refused.fetch_add(refused, Ordering::Relaxed) + refused > WANTS_REFUSED_MAX {
+        return Err(format!("wanted too much at once: more than {WANTS_QUEUED} blocks, again and again"));
+    }
     Ok(())
 }
 
 /// Answers a peer's wants, in order, until the connection ends.
 pub(super) async fn serve(connection: Arc<Connection>) -> End {
+    // Whether the peer is a stranger shows when it takes or refuses our work stream.
+    let mut class = connection.is_node.subscribe();
+    let Ok(is_node) = class.wait_for(Option::is_some).await.map(|is_node| *is_node == Some(true)) else {
+        return End::Closed;
+    };
+    let mut over = None;
     loop {
-        let mut wants = connection.wants.take(WANTS_PER_STEP).await;
-        while !wants.is_empty() {
-            let on_thread = Arc::clone(&connection);
-            let step = tokio::task::spawn_blocking(move || {
-                let answer = answer(&on_thread, &mut wants);
-                (answer, wants)
-            });
-            let Ok((answer, rest)) = step.await else {
-                return End::Broken("the block store panicked".to_owned());
-            };
-            wants = rest;
-            if !answer.is_empty() && connection.answers.send(answer).await.is_err() {
-                return End::Closed;
-            }
+        if over.is_none() {
+            connection.wants.some().await;
+        }
+        let on_thread = Arc::clone(&connection);
+        let step = tokio::task::spawn_blocking(move || answer(&on_thread, is_node, over));
+        let Ok((answer, rest)) = step.await else {
+            return End::Broken("the block store panicked".to_owned());
+        };
+        over = rest;
+        if !answer.is_empty() && connection.answers.send(answer).await.is_err() {
+            return End::Closed;
         }
     }
 }
 
-/// Answers as many wants as fit into one batch and takes them off the list.
-fn answer(connection: &Connection, wants: &mut VecDeque<Want>) -> Message {
-    let mut answer = Message::default();
-    let mut bytes = 0;
-    while let Some(want) = wants.pop_front() {
-        let blocks = &connection.shared.blocks;
-        let node = connection.node.as_ref();
+/// Answers as many wants as fit into one batch; the block that did not fit begins the next one.
+fn answer(connection: &Connection, is_node: bool, first: Option<Payload>) -> (Message, Option<Payload>) {
+    let mut answer = Message { payloads: first.into_iter().collect(), ..Message::default() };
+    let (blocks, ledgers) = (&connection.shared.blocks, &connection.shared.ledgers);
+    let node = connection.node.as_ref().filter(|_| is_node);
+    let mut bytes = answer.payload_bytes();
+    for _ in 0..WANTS_PER_STEP {
+        let Some(want) = connection.wants.pop() else { break };
+        let is_admitted = is_node || ledgers.admits(&connection.ledger, &connection.addr, Instant::now());
         let found = match want.kind {
+            _ if !is_admitted => None,
             WantKind::Have => blocks.serves(node, &want.cid).then_some(None),
             WantKind::Block => blocks.serve(node, &want.cid).map(Some),
         };
         match found {
-            Some(Some(content)) => {
-                let is_first = answer.payloads.is_empty();
-                if !is_first && bytes + content.len() > BATCH_BYTES {
-                    wants.push_front(want);
-                    return answer;
+            Some(Some(data)) => {
+                if !is_node {
+                    ledgers.spend(&connection.ledger, data.len());
                 }
-                bytes += content.len();
-                answer.payloads.push(payload_of(&want, content));
+                let payload = Payload { prefix: CidPrefix::of(&want.cid), data };
+                bytes += payload.data.len();
+                if bytes > BATCH_BYTES && !answer.payloads.is_empty() {
+                    return (answer, Some(payload));
+                }
+                answer.payloads.push(payload);
             }
             Some(None) => answer.presences.push(Presence { cid: want.cid, have: true }),
             None if want.send_dont_have => answer.presences.push(Presence { cid: want.cid, have: false }),
             None => {}
         }
     }
-    answer
-}
-
-fn payload_of(want: &Want, data: Bytes) -> Payload {
-    Payload { prefix: CidPrefix::of(&want.cid), data }
+    (answer, None)
 }

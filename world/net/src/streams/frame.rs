@@ -4,6 +4,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// First allocation for a frame; grows as bytes arrive.
@@ -49,11 +50,16 @@ pub(crate) struct FrameRules {
     pub(crate) deadline: Duration,
 }
 
-/// Reads one frame; `None` when the peer closed the stream between frames or was idle too long.
-pub(crate) async fn read_frame(
+/// A frame and the room that it takes until it is used.
+pub(crate) type Frame<'a> = (Vec<u8>, Option<SemaphorePermit<'a>>);
+
+/// Reads one frame; `None` when the peer closed the stream between frames or was idle too long. A
+/// frame above 64 KiB waits for `room`, if given, so that many streams of one peer hold few of them.
+pub(crate) async fn read_frame<'a>(
     stream: &mut (impl AsyncRead + Unpin),
     rules: FrameRules,
-) -> Result<Option<Vec<u8>>, FrameError> {
+    room: Option<&'a Semaphore>,
+) -> Result<Option<Frame<'a>>, FrameError> {
     let mut first = [0];
     let begin = stream.read(&mut first);
     let count = match rules.idle {
@@ -66,11 +72,16 @@ pub(crate) async fn read_frame(
     if count == 0 {
         return Ok(None);
     }
-    let rest = read_rest(stream, first[0], rules);
+    let rest = read_rest(stream, first[0], rules, room);
     timeout(rules.deadline, rest).await.map_err(|_| FrameError::Timeout(rules.deadline))?.map(Some)
 }
 
-async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8, rules: FrameRules) -> Result<Vec<u8>, FrameError> {
+async fn read_rest<'a>(
+    stream: &mut (impl AsyncRead + Unpin),
+    first: u8,
+    rules: FrameRules,
+    room: Option<&'a Semaphore>,
+) -> Result<Frame<'a>, FrameError> {
     let len = match rules.prefix {
         Prefix::U32 => {
             let mut rest = [0; 3];
@@ -81,6 +92,11 @@ async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8, rules: Fram
     };
     let too_large = FrameError::TooLarge { bytes: len, max: rules.bytes_max };
     let want = usize::try_from(len).ok().filter(|len| *len <= rules.bytes_max).ok_or(too_large)?;
+    let permit = match room.filter(|_| want > FIRST_BYTES) {
+        // The semaphore is never closed; without it there would be no bound, but no harm either.
+        Some(room) => room.acquire().await.ok(),
+        None => None,
+    };
     let mut frame = Vec::with_capacity(want.min(FIRST_BYTES));
     while frame.len() < want {
         let start = frame.len();
@@ -88,7 +104,7 @@ async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8, rules: Fram
         frame.resize(want.min(start.max(FIRST_BYTES) * 2), 0);
         stream.read_exact(&mut frame[start..]).await?;
     }
-    Ok(frame)
+    Ok((frame, permit))
 }
 
 async fn read_varint(stream: &mut (impl AsyncRead + Unpin), first: u8) -> Result<u64, FrameError> {

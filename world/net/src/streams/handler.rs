@@ -1,6 +1,7 @@
 //! The streams of one connection.
 
 use super::bitswap::Outbound;
+use super::ping::{self, PING, Ping};
 use super::{BITSWAP, Connection, End, bitswap, work};
 use crate::limits::{BITSWAP_STREAMS_READ, BITSWAP_STREAMS_WAITING, OPEN_DEADLINE};
 use futures::future::{BoxFuture, FutureExt};
@@ -16,13 +17,16 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Ready;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use tokio::sync::mpsc;
 
 /// Which protocol a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Work,
     Bitswap,
+    Ping,
 }
 
 /// Accepts both protocols.
@@ -79,6 +83,8 @@ pub(crate) struct Handler {
     reading: usize,
     has_inbound_work: bool,
     is_node: bool,
+    /// Who waits for a stream to ping on.
+    pings: VecDeque<Ping>,
     told: VecDeque<Told>,
     waker: Option<Waker>,
 }
@@ -89,11 +95,13 @@ impl Handler {
         work: StreamProtocol,
         work_queue: work::WorkReceiver,
         outbound: Outbound,
+        pings: mpsc::Receiver<Ping>,
     ) -> Self {
         let request = SubstreamProtocol::new(ReadyUpgrade::new(work.clone()), Kind::Work);
         let running = FuturesUnordered::new();
         running.push(bitswap::serve(Arc::clone(&connection)).boxed());
         running.push(bitswap::wait(outbound).boxed());
+        running.push(ping::wait(pings).boxed());
         Self {
             connection,
             work,
@@ -105,6 +113,7 @@ impl Handler {
             reading: 0,
             has_inbound_work: false,
             is_node: false,
+            pings: VecDeque::new(),
             told: VecDeque::new(),
             waker: None,
         }
@@ -143,6 +152,8 @@ impl Handler {
                 self.waiting.push_back(stream);
                 self.read_waiting();
             }
+            // Those are answered by libp2p's own behaviour.
+            Kind::Ping => {}
         }
     }
 
@@ -159,6 +170,7 @@ impl Handler {
             Kind::Work => {
                 if let Some(queue) = self.work_queue.take() {
                     self.is_node = true;
+                    self.connection.is_node.send_replace(Some(true));
                     self.run(work::write(stream, queue).boxed());
                     self.tell(Told::WorkReady);
                 }
@@ -168,17 +180,26 @@ impl Handler {
                     self.run(bitswap::write(stream, outbound, Arc::clone(&self.connection)).boxed());
                 }
             }
+            Kind::Ping => {
+                if let Some(ping) = self.pings.pop_front() {
+                    self.run(ping::run(stream, ping).boxed());
+                }
+            }
         }
     }
 
     fn not_opened(&mut self, kind: Kind, error: &StreamUpgradeError<Infallible>) {
         let is_unsupported = matches!(error, StreamUpgradeError::NegotiationFailed);
         match kind {
-            Kind::Work if is_unsupported => self.tell(Told::NotANode),
+            Kind::Work if is_unsupported => {
+                self.connection.is_node.send_replace(Some(false));
+                self.tell(Told::NotANode);
+            }
             Kind::Work => self.tell(Told::Broken(format!("work stream: {error}"))),
             // Dropping the queues tells senders that this peer does no bitswap.
             Kind::Bitswap if is_unsupported => self.outbound = None,
             Kind::Bitswap => self.tell(Told::Broken(format!("bitswap stream: {error}"))),
+            Kind::Ping => drop(self.pings.pop_front()),
         }
     }
 
@@ -194,6 +215,12 @@ impl Handler {
                 self.outbound = Some(outbound);
                 let request = SubstreamProtocol::new(ReadyUpgrade::new(BITSWAP), Kind::Bitswap);
                 self.requests.push_back(request.with_timeout(OPEN_DEADLINE));
+            }
+            End::WantsPing(ping, queue) => {
+                self.pings.push_back(ping);
+                let request = SubstreamProtocol::new(ReadyUpgrade::new(PING), Kind::Ping);
+                self.requests.push_back(request.with_timeout(OPEN_DEADLINE));
+                self.run(ping::wait(queue).boxed());
             }
             End::BitswapIdle(outbound) => self.run(bitswap::wait(outbound).boxed()),
             End::Broken(why) => self.told.push_back(Told::Broken(why)),
@@ -215,7 +242,7 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.is_node
+        self.is_node || self.connection.is_kept.load(Ordering::Relaxed)
     }
 
     fn poll(

@@ -11,20 +11,24 @@ mod behaviour;
 mod bitswap;
 mod frame;
 mod handler;
+mod ping;
 mod wants;
 mod work;
 
 pub(crate) use behaviour::{StreamsBehaviour, StreamsEvent};
+pub(crate) use ping::Ping;
 pub(crate) use work::WorkSender;
 #[cfg(test)]
 pub(crate) use work::queue as work_queue;
 
-use crate::shared::{Ledger, Shared};
-use libp2p::{PeerId, StreamProtocol};
+use crate::ledger::Ledger;
+use crate::shared::Shared;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use talkoo_base::NodeId;
 use talkoo_store::bitswap::Message;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use wants::Wants;
 
 /// Bitswap 1.2, the name that kubo and Helia negotiate.
@@ -34,9 +38,18 @@ const BITSWAP: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     pub(crate) peer: PeerId,
+    pub(crate) addr: Multiaddr,
+    /// Its key is of a kind that nodes have.
     pub(crate) node: Option<NodeId>,
+    /// Whether it is a node of our network, once that is known.
+    pub(crate) is_node: watch::Sender<Option<bool>>,
+    pub(crate) is_kept: Arc<AtomicBool>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) wants: Wants,
+    /// Wants that did not fit into the queue.
+    pub(crate) refused: AtomicU64,
+    /// Room for messages above 64 KiB.
+    pub(crate) large: Semaphore,
     pub(crate) answers: mpsc::Sender<Message>,
     pub(crate) announced: watch::Sender<bool>,
 }
@@ -53,6 +66,8 @@ enum End {
     WantsBitswap(bitswap::Outbound),
     /// The stream for writing ended; another will be opened when needed.
     BitswapIdle(bitswap::Outbound),
+    /// A ping needs a stream; the queue of further pings.
+    WantsPing(Ping, mpsc::Receiver<Ping>),
     /// The connection is of no more use.
     Broken(String),
     /// The peer broke the protocol.

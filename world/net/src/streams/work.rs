@@ -111,8 +111,8 @@ pub(super) async fn read(stream: Stream, connection: Arc<Connection>) -> End {
     let Some(node) = connection.node else { return End::InboundWork };
     let mut stream = BufReader::with_capacity(WORK_WRITE_BYTES, stream);
     loop {
-        let bytes = match frame::read_frame(&mut stream, rules).await {
-            Ok(Some(bytes)) => bytes,
+        let bytes = match frame::read_frame(&mut stream, rules, None).await {
+            Ok(Some((bytes, _))) => bytes,
             Ok(None) => return End::InboundWork,
             Err(error) if error.is_misbehaviour() => return End::Misbehaved(format!("work stream: {error}")),
             Err(error) => return End::Broken(format!("work stream: {error}")),

@@ -3,10 +3,12 @@
 use super::{Behaviour, Task};
 use crate::error::NetError;
 use crate::events::{BlockStore, NetConfig, NetEvent};
+use crate::gateway::Gateway;
 use crate::ident::{keypair_of, node_of};
+use crate::ledger::Ledgers;
 use crate::limits::{
-    CONNECTIONS_PER_PEER, IDLE_CONNECTION, INBOUND_CONNECTIONS, LISTEN_DEADLINE, LOOKUP_DEADLINE, PENDING_CONNECTIONS,
-    PING_INTERVAL, STREAMS_NEGOTIATING, YAMUX_STREAMS,
+    CONNECTIONS_PER_PEER, GATEWAYS_MAX, IDLE_CONNECTION, INBOUND_CONNECTIONS, LISTEN_DEADLINE, LOOKUP_DEADLINE,
+    PENDING_CONNECTIONS, PING_INTERVAL, STREAMS_NEGOTIATING, YAMUX_STREAMS,
 };
 use crate::shared::Shared;
 use crate::streams::StreamsBehaviour;
@@ -38,7 +40,11 @@ pub(crate) async fn build(
     let local = key.public().to_peer_id();
     let node = node_of(&local).ok_or(NetError::Key)?;
     check_name(&config.network)?;
-    let shared = Shared::new(local, node, events, blocks);
+    if let Some(url) = config.gateways.get(GATEWAYS_MAX) {
+        return Err(NetError::Gateway { url: url.clone() });
+    }
+    let gateways = config.gateways.iter().map(|url| Gateway::new(url)).collect::<Result<_, _>>()?;
+    let shared = Shared::new(local, node, events, blocks, Ledgers::new(config.serve), gateways);
     let mut swarm = swarm_of(key, &config, Arc::clone(&shared), tracker)?;
     let listen = if config.listen.is_empty() { loopback() } else { config.listen };
     for addr in &listen {

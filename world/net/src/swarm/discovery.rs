@@ -4,7 +4,11 @@
 use super::{Behaviour, Task, at_once, peer_in};
 use crate::events::NetEvent;
 use crate::ident::node_of;
-use crate::limits::{ADDRESSES_PER_PEER, BOOTSTRAP_FIRST, BOOTSTRAP_LAST, DISCOVERY_FIRST, DISCOVERY_LAST, MESH_PEERS};
+use crate::limits::{
+    ADDRESSES_PER_PEER, AGENT_CHARS, BOOTSTRAP_FIRST, BOOTSTRAP_LAST, DISCOVERY_FIRST, DISCOVERY_LAST, MESH_PEERS,
+    PROTOCOLS_PER_PEER,
+};
+use crate::shared::Identity;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::DialOpts;
@@ -115,8 +119,11 @@ impl Task {
         }
     }
 
-    /// Takes a peer that speaks our DHT into the routing table.
+    /// Notes what a peer says of itself; takes one that speaks our DHT into the routing table.
     pub(super) fn identified(&mut self, peer: PeerId, info: identify::Info) {
+        let agent = info.agent_version.chars().filter(|letter| !letter.is_control()).take(AGENT_CHARS).collect();
+        let protocols = info.protocols.iter().take(PROTOCOLS_PER_PEER).map(ToString::to_string).collect();
+        self.shared.set_identity(peer, Identity { agent, protocols });
         let ours = self.swarm.behaviour().kad.protocol_names().first().cloned();
         if !ours.is_some_and(|name| info.protocols.contains(&name)) {
             return;

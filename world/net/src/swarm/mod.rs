@@ -2,16 +2,19 @@
 //! links, finds peers, and tells the node; message bytes never pass through it.
 
 mod build;
+mod dial;
 mod discovery;
 
 pub(crate) use build::build;
+pub(crate) use dial::DialReply;
 
 use crate::error::{DialError, told_off};
 use crate::events::NetEvent;
 use crate::ident::node_of;
-use crate::limits::{ADDRESSES_PER_PEER, CLOSE_DEADLINE, DIALS_MAX, EVENTS_PENDING, LOOKUPS_MAX};
+use crate::limits::{ADDRESSES_PER_PEER, CLOSE_DEADLINE, EVENTS_PENDING, LOOKUPS_MAX};
 use crate::shared::Shared;
 use crate::streams::{StreamsBehaviour, StreamsEvent};
+use dial::Dial;
 use discovery::Discovery;
 use futures::StreamExt;
 use libp2p::multiaddr::Protocol;
@@ -20,7 +23,7 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, connection_limits, identify, kad, ping};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use talkoo_base::{Cid, NodeId};
+use talkoo_base::Cid;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +42,7 @@ pub(crate) struct Behaviour {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Connect to an address.
-    Dial { addr: Multiaddr, reply: oneshot::Sender<Result<NodeId, DialError>> },
+    Dial { addr: Multiaddr, reply: DialReply },
     /// Connect to peers whose addresses the DHT may know.
     Connect(Vec<PeerId>),
     /// Finds and dials a peer.
@@ -48,13 +51,10 @@ pub(crate) enum Command {
     Provide { root: Cid, reply: oneshot::Sender<()> },
     /// Who has a file; also connects to them.
     FindProviders { root: Cid, reply: oneshot::Sender<BTreeSet<PeerId>> },
+    /// Close the connections with a peer.
+    Disconnect(PeerId),
     /// Close the connections with a peer that broke a protocol.
     Ban { peer: PeerId, why: String },
-}
-
-struct Dial {
-    addr: Multiaddr,
-    reply: oneshot::Sender<Result<NodeId, DialError>>,
 }
 
 enum Lookup {
@@ -173,30 +173,12 @@ impl Task {
                     self.lookups.insert(id, Lookup::Providers(reply, BTreeSet::new()));
                 }
             }
+            Command::Disconnect(peer) => {
+                // An error means that it is gone already.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
             Command::Ban { peer, why } => self.swarm.behaviour_mut().streams.ban(peer, why),
         }
-    }
-
-    fn dial(&mut self, addr: Multiaddr, reply: oneshot::Sender<Result<NodeId, DialError>>) {
-        let known = peer_in(&addr).filter(|peer| self.shared.is_ready(peer)).and_then(|peer| node_of(&peer));
-        self.dials.retain(|_, dial| !dial.reply.is_closed());
-        let answer = if let Some(node) = known {
-            Ok(node)
-        } else if self.dials.len() >= DIALS_MAX {
-            Err(DialError::TooMany)
-        } else {
-            let options = DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build();
-            let id = options.connection_id();
-            match self.swarm.dial(options) {
-                Ok(()) => {
-                    self.dials.insert(id, Dial { addr, reply });
-                    return;
-                }
-                Err(error) => Err(DialError::Unreachable { addr, why: error.to_string() }),
-            }
-        };
-        // The caller may have stopped waiting.
-        let _ = reply.send(answer);
     }
 
     /// Dials a peer unless it is connected or being dialled.
@@ -209,12 +191,6 @@ impl Task {
         let options = options.condition(PeerCondition::DisconnectedAndNotDialing).allocate_new_port().build();
         if let Err(error) = self.swarm.dial(options) {
             tracing::debug!(%peer, %error, "not dialled");
-        }
-    }
-
-    fn answer_dial(&mut self, id: ConnectionId, answer: impl FnOnce(Multiaddr) -> Result<NodeId, DialError>) {
-        if let Some(dial) = self.dials.remove(&id) {
-            let _ = dial.reply.send(answer(dial.addr));
         }
     }
 
@@ -232,6 +208,7 @@ impl Task {
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.discovery.connected(connection_id, peer_id);
+                self.connected(connection_id, peer_id);
                 if endpoint.is_dialer() {
                     self.answered.insert(peer_id, endpoint.get_remote_address().clone());
                 }
@@ -241,9 +218,9 @@ impl Task {
                 if num_established == 0 {
                     self.answered.remove(&peer_id);
                 }
-                self.answer_dial(connection_id, |addr| {
+                self.fail_dial(connection_id, |addr| {
                     let why = cause.map_or_else(|| "closed".to_owned(), |cause| cause.to_string());
-                    Err(DialError::Unreachable { addr, why })
+                    DialError::Unreachable { addr, why }
                 });
                 if self.shared.remove_link(&peer_id, connection_id)
                     && let Some(peer) = node_of(&peer_id)
@@ -254,7 +231,7 @@ impl Task {
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.discovery.failed(connection_id);
-                self.answer_dial(connection_id, |addr| Err(DialError::Unreachable { addr, why: error.to_string() }));
+                self.fail_dial(connection_id, |addr| DialError::Unreachable { addr, why: error.to_string() });
             }
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             // `SwarmEvent` is non-exhaustive; the others need no action.
@@ -282,11 +259,13 @@ impl Task {
                     self.pending.push_back(NetEvent::PeerUp { peer: node, addr });
                     self.discovery.gained();
                 }
-                self.answer_dial(connection, |_| Ok(node));
+                if let Some(Dial { reply: DialReply::Node(reply), .. }) = self.dials.remove(&connection) {
+                    _ = reply.send(Ok(node));
+                }
             }
             BehaviourEvent::Streams(StreamsEvent::NotANode { peer, connection }) => {
                 tracing::debug!(%peer, "not a node of this network");
-                self.answer_dial(connection, |addr| Err(DialError::OtherNetwork { addr }));
+                self.fail_dial(connection, |addr| DialError::OtherNetwork { addr });
             }
             BehaviourEvent::Streams(StreamsEvent::Misbehaved { peer, why }) => {
                 let node = node_of(&peer);

@@ -1,13 +1,17 @@
 use super::*;
-use crate::FetchError;
+use crate::{FetchError, FetchOptions, Search, peer_id_of};
 use std::sync::Condvar;
 use talkoo_store::fetch::FetchFailure;
 use tokio::sync::Notify;
 
 const FILE_BYTES: usize = 20 << 20;
 
+fn options(from: Vec<NodeId>) -> FetchOptions {
+    FetchOptions { from: from.iter().filter_map(peer_id_of).collect(), ..FetchOptions::default() }
+}
+
 async fn fetch(node: &Node, root: Cid, from: Vec<NodeId>) -> Result<crate::Fetched, FetchError> {
-    timeout(DEADLINE, node.net.fetch(root, from, |_| {})).await.expect("a download ends")
+    timeout(DEADLINE, node.net.fetch(root, options(from), |_| {})).await.expect("a download ends")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +29,7 @@ async fn a_file_comes_from_three_peers_at_once() {
     }
     let root = root.unwrap();
     let last = Mutex::new(crate::FetchProgress::default());
-    let fetched = client.net.fetch(root, vec![], |progress| *last.lock().unwrap() = progress);
+    let fetched = client.net.fetch(root, options(vec![]), |progress| *last.lock().unwrap() = progress);
     let fetched = timeout(DEADLINE, fetched).await.unwrap().unwrap();
     assert_eq!((fetched.blocks, fetched.held_bytes), (21, 0));
     assert_eq!(client.store.read(root), data);
@@ -91,7 +95,7 @@ async fn a_dropped_download_is_resumed() {
         some = stored.wait_for(|count| *count >= 3) => {
             some.unwrap();
         }
-        _ = client.net.fetch(root, vec![], |_| {}) => {}
+        _ = client.net.fetch(root, options(vec![]), |_| {}) => {}
     }
     drop(stored);
     let fetched = fetch(&client, root, vec![server.net.id()]).await.unwrap();
@@ -116,7 +120,7 @@ async fn a_peer_with_wrong_bytes_is_dropped_and_reported() {
     client.net.dial(liar.tcp()).await.unwrap();
     // Alone the liar cannot complete anything.
     let alone = fetch(&client, root, vec![liar.net.id()]).await;
-    assert!(matches!(alone, Err(FetchError::Failed(_))), "{alone:?}");
+    assert!(matches!(alone, Err(FetchError::Missing { .. })), "{alone:?}");
     client.net.dial(honest.tcp()).await.unwrap();
     fetch(&client, root, vec![]).await.unwrap();
     assert_eq!(client.store.read(root), data);
@@ -138,7 +142,8 @@ async fn downloads_fail_typed() {
     assert!(matches!(full, Err(FetchError::Failed(FetchFailure::Store { .. }))), "{full:?}");
     let absent = *Block::of(0x55, Bytes::from_static(b"nobody has this")).unwrap().cid();
     let absent = fetch(&client, absent, vec![]).await;
-    assert!(matches!(absent, Err(FetchError::Failed(FetchFailure::NotFound { .. }))), "{absent:?}");
+    let Err(FetchError::Missing { tried, .. }) = absent else { panic!("{absent:?}") };
+    assert_eq!((tried.asked, tried.denied, tried.dht), (1, 1, Search::Found(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +154,7 @@ async fn private_blocks_are_not_served() {
     let client = Node::start(Memory::new(), &[]).await;
     client.net.dial(server.tcp()).await.unwrap();
     let result = fetch(&client, root, vec![server.net.id()]).await;
-    assert!(matches!(result, Err(FetchError::Failed(FetchFailure::NotFound { .. }))), "{result:?}");
+    assert!(matches!(result, Err(FetchError::Missing { .. })), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 //! Real sockets on loopback. Every wait is for an event and has a deadline.
 
 mod blocks;
+mod gateways;
 mod messages;
 mod raw;
+mod strangers;
 
 use crate::{BlockStore, Net, NetConfig, NetEvent};
 use bytes::Bytes;

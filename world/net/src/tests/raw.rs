@@ -172,6 +172,30 @@ async fn garbage_never_stops_a_node() {
     }
     let client = Node::start(Memory::new(), &[]).await;
     client.net.dial(node.tcp()).await.unwrap();
-    client.net.fetch(root, vec![], |_| {}).await.unwrap();
+    client.net.fetch(root, crate::FetchOptions::default(), |_| {}).await.unwrap();
     assert_eq!(client.store.read(root), b"still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wantlist_without_end_costs_a_bounded_queue_and_then_the_connection() {
+    use talkoo_store::bitswap::{Message, Want, WantKind};
+    use talkoo_store::limits::WANT_ENTRIES_MAX;
+    let (memory, root) = Memory::with_file(b"served all the same");
+    let mut node = Node::start(memory, &[]).await;
+    let mut names = (0u32..).map(|n| *Block::of(0x55, Bytes::copy_from_slice(&n.to_le_bytes())).unwrap().cid());
+    let mut list = || {
+        let wants = names.by_ref().take(WANT_ENTRIES_MAX).map(|cid| Want::new(cid, WantKind::Block)).collect();
+        bitswap(Message { wants, ..Message::default() }.to_frame())
+    };
+    let writes = std::iter::repeat_with(&mut list).take(10).collect();
+    attack(&node, writes).await;
+    node.until("the report", |event| matches!(event, NetEvent::Misbehaved { .. }).then_some(())).await;
+    let counters = node.net.counters();
+    // It takes no answers, so what was taken is at most one queue and what was looked up meanwhile.
+    let taken_max = (crate::limits::WANTS_QUEUED + WANT_ENTRIES_MAX) as u64;
+    assert!(counters.wants <= taken_max && counters.wants_refused > crate::limits::WANTS_REFUSED_MAX, "{counters:?}");
+    assert_eq!(counters.misbehaved, 1);
+    let client = Node::start(Memory::new(), &[]).await;
+    client.net.dial(node.tcp()).await.unwrap();
+    client.net.fetch(root, crate::FetchOptions::default(), |_| {}).await.unwrap();
 }
