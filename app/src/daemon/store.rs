@@ -23,8 +23,8 @@ impl BlockStore for PublicBlocks {
         self.serves(to, cid).then(|| logged(self.0.read_unchecked(cid))).flatten()
     }
 
-    fn serves(&self, _to: Option<&NodeId>, cid: &Cid) -> bool {
-        logged(self.0.info(cid)).is_some_and(|info| info.visibility == Visibility::Public)
+    fn serves(&self, to: Option<&NodeId>, cid: &Cid) -> bool {
+        logged(self.0.may_read(cid, to, crate::ledger::unix()).map(Some)).unwrap_or(false)
     }
 
     fn held_bytes(&self, cid: &Cid) -> Option<u64> {

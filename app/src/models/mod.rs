@@ -234,6 +234,7 @@ pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)
 /// Cuts a file into public blocks and pins their root under `name`.
 pub(crate) fn import(blocks: &Blocks, path: &Path, name: &str) -> Result<Cid> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let _hold = blocks.hold();
     let (mut importer, mut batch, mut buffer) =
         (Importer::new(Profile::default()), Vec::<Block>::new(), vec![0; 1 << 20]);
     let mut keep = |block: Block| -> Result<()> {

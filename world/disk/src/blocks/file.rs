@@ -30,7 +30,7 @@ impl Files {
     }
 
     fn path(&self, cid: &Cid) -> PathBuf {
-        let name = hex::encode(cid.to_bytes());
+        let name = hex::encode(super::index::key(cid));
         self.dir.join(&name[name.len() - 2..]).join(&name)
     }
 
