@@ -52,6 +52,12 @@ const JUDGES: &[Judge] = &[
         run: validators,
     },
     Judge {
+        name: "cids",
+        what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
+        quick: false,
+        run: cids,
+    },
+    Judge {
         name: "vectors",
         what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
@@ -217,6 +223,18 @@ fn ipfs(kind: &str) -> Outcome {
         }
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }
+}
+
+fn cids() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo-disk", "--example", "roots"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge/cids"];
+    let packages =
+        ["ipfs-unixfs-importer@17.1.1", "ipfs-unixfs-exporter@16.2.2", "blockstore-core@7.0.1", "@ipld/car@5.4.7"];
+    let ours = format!("{target}/release/examples/roots");
+    script("node", &[&npm[..], &packages].concat(), &["xtask/judges/cids.mjs", "target/judge/cids", &ours])
 }
 
 fn tokenizer() -> Outcome {

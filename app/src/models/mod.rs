@@ -22,7 +22,7 @@ use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
 use talkoo_disk::Blocks;
 use talkoo_disk::blocks::Sync;
 use talkoo_engine::{KvFormat, Model};
-use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::unixfs::{Importer, Profile, Reader};
 use talkoo_store::{Block, Visibility};
 
 /// Blocks put into the store at once.
@@ -234,7 +234,8 @@ pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)
 /// Cuts a file into public blocks and pins their root under `name`.
 pub(crate) fn import(blocks: &Blocks, path: &Path, name: &str) -> Result<Cid> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let (mut importer, mut batch, mut buffer) = (Importer::new(), Vec::<Block>::new(), vec![0; 1 << 20]);
+    let (mut importer, mut batch, mut buffer) =
+        (Importer::new(Profile::default()), Vec::<Block>::new(), vec![0; 1 << 20]);
     let mut keep = |block: Block| -> Result<()> {
         batch.push(block);
         if batch.len() >= BLOCKS_AT_ONCE {

@@ -12,8 +12,14 @@ use thiserror::Error;
 pub const RAW: u64 = 0x55;
 /// Multicodec of DAG-PB: a node of a UnixFS file or directory.
 pub const DAG_PB: u64 = 0x70;
+/// Multicodec of DAG-CBOR.
+pub const DAG_CBOR: u64 = 0x71;
+/// Multicodec of DAG-JSON.
+pub const DAG_JSON: u64 = 0x0129;
 /// Multihash code of SHA-256, the only hash that we accept.
 pub const SHA2_256: u64 = 0x12;
+/// Multihash code of the identity: the "digest" is the content itself.
+const IDENTITY: u64 = 0x00;
 const DIGEST_BYTES: u64 = 32;
 
 /// Why bytes and a CID do not make a block.
@@ -120,6 +126,14 @@ impl Block {
     pub fn of(codec: u64, bytes: Bytes) -> Result<Self, BlockError> {
         let digest = digest_of(&bytes)?;
         Ok(Self { cid: Cid::new_v1(codec, digest), bytes })
+    }
+
+    /// The block that an identity CID is by itself; `None` for any other CID. Such blocks are neither
+    /// stored nor sent. Our CIDs hold at most 64 bytes of digest, so longer ones do not parse.
+    #[must_use]
+    pub fn inlined(cid: &Cid) -> Option<Self> {
+        let is_inlined = cid.hash().code() == IDENTITY;
+        is_inlined.then(|| Self { cid: *cid, bytes: Bytes::copy_from_slice(cid.hash().digest()) })
     }
 
     /// Checks that `bytes` hash to `cid`.

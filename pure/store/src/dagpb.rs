@@ -1,7 +1,8 @@
 //! DAG-PB nodes (IPLD specification "DAG-PB"): links, then data.
 
-use crate::limits::{DAG_DEPTH_MAX, LINKS_READ_MAX};
+use crate::limits::{DAG_BLOCKS_MAX, DAG_DEPTH_MAX, LINKS_READ_MAX};
 use crate::pb::{self, Fields, Malformed, Value};
+use bytes::Bytes;
 use cid::Cid;
 use thiserror::Error;
 
@@ -22,14 +23,14 @@ pub struct Node {
     /// In the order of the file.
     pub links: Vec<Link>,
     /// The UnixFS message.
-    pub data: Vec<u8>,
+    pub data: Bytes,
 }
 
 /// Why bytes are not a node of a DAG that we read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NodeError {
-    /// Not DAG-PB, or not UnixFS inside.
-    #[error("malformed dag-pb or unixfs node {what}: the file was written by a faulty program")]
+    /// Not the codec that the CID names, or not UnixFS inside.
+    #[error("malformed node {what}: it was written by a faulty program")]
     Malformed {
         /// Which part.
         what: &'static str,
@@ -37,18 +38,24 @@ pub enum NodeError {
     /// More links than a node may have.
     #[error("node with more than {LINKS_READ_MAX} links: re-import the file with fewer links per node")]
     TooManyLinks,
-    /// A directory, a symlink, a HAMT shard, or a codec that we do not read.
-    #[error("{what} is not a file: only unixfs files can be read")]
+    /// A directory, a symlink, a HAMT shard, or another codec, where a file is needed.
+    #[error("{what} is not a file: name a file inside it, or list it")]
     NotAFile {
         /// What it is.
         what: &'static str,
     },
+    /// Anything else where a directory is needed.
+    #[error("not a directory: it has no names inside")]
+    NotADirectory,
     /// Sizes that contradict one another.
     #[error("sizes of the file do not add up: the file was written by a faulty program")]
     SizeMismatch,
     /// Deeper than a DAG may be.
     #[error("dag deeper than {DAG_DEPTH_MAX} levels: re-import the file with more links per node")]
     TooDeep,
+    /// More blocks than a walk may hold in memory.
+    #[error("dag with more than {DAG_BLOCKS_MAX} blocks: take its parts one by one")]
+    TooManyBlocks,
 }
 
 impl From<Malformed> for NodeError {
@@ -74,15 +81,15 @@ impl Node {
         out
     }
 
-    /// Reads a node. Unknown fields are an error, as the specification demands.
+    /// Reads a node; its data shares `bytes`. Unknown fields are an error, as the specification demands.
     ///
     /// # Errors
     /// [`NodeError::Malformed`], [`NodeError::TooManyLinks`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
+    pub fn decode(bytes: &Bytes) -> Result<Self, NodeError> {
         let mut node = Self::default();
         for field in Fields::of(bytes) {
             match field? {
-                (1, Value::Bytes(data)) => node.data = data.to_vec(),
+                (1, Value::Bytes(data)) => node.data = bytes.slice_ref(data),
                 (2, Value::Bytes(_)) if node.links.len() >= LINKS_READ_MAX => {
                     return Err(NodeError::TooManyLinks);
                 }

@@ -6,11 +6,25 @@ pub const BLOCK_BYTES_MAX: usize = 2 << 20;
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Links of one node of a file: profile `unixfs-v1-2025` (IPIP-499).
 pub const LINKS_PER_NODE: usize = 1024;
+/// Bytes of one leaf of a file: profile `unixfs-v0-2015` (IPIP-499).
+pub const CHUNK_BYTES_V0: usize = 256 << 10;
+/// Links of one node of a file: profile `unixfs-v0-2015` (IPIP-499).
+pub const LINKS_PER_NODE_V0: usize = 174;
+/// Bytes above which a directory is sharded, counted as its profile says (IPIP-499).
+pub const SHARD_ABOVE_BYTES: usize = 256 << 10;
+/// Slots of a shard that we read; all that is written has 256 (IPIP-499).
+pub const FANOUT_MAX: u64 = 1024;
+/// Bytes of one name in a directory: what file systems take.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a CAR's header: about 1,700 roots.
+pub const CAR_HEADER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a CID in a CAR: more than any hash function that has a name needs.
+pub const CAR_CID_BYTES_MAX: usize = 128;
 /// Links of one node that we read: v0 profiles use 174, ours 1,024, HAMT nodes 256.
 pub const LINKS_READ_MAX: usize = 16 * 1024;
 /// Levels of a DAG: 1,024 links and 1 MiB leaves reach 1 EiB in four.
 pub const DAG_DEPTH_MAX: u8 = 32;
-/// Distinct blocks of one download: 1 TiB of 1 MiB leaves, and a bound for the memory of hostile DAGs.
+/// Distinct blocks of one download or walk: 1 TiB of 1 MiB leaves, and a bound for the memory of hostile DAGs.
 pub const DAG_BLOCKS_MAX: usize = 1 << 20;
 /// Bytes of one bitswap message: what kubo and Helia accept.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -7,8 +7,10 @@ pub(crate) enum Value<'a> {
     Varint(u64),
     /// Wire type 2.
     Bytes(&'a [u8]),
-    /// Wire types 1 and 5: nothing we read uses them.
-    Fixed,
+    /// Wire type 1: nothing we read uses it.
+    Fixed64,
+    /// Wire type 5.
+    Fixed32(u32),
 }
 
 /// Iterates over the fields of one message; ends after the first malformed field.
@@ -30,12 +32,12 @@ impl<'a> Fields<'a> {
         let tag = read_varint(self.bytes, &mut self.at)?;
         let value = match tag & 7 {
             0 => Value::Varint(read_varint(self.bytes, &mut self.at)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => self.take(8).map(|_| Value::Fixed64)?,
             2 => {
                 let len = read_varint(self.bytes, &mut self.at)?;
                 Value::Bytes(self.take(usize::try_from(len).ok()?)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
             _ => return None,
         };
         Some((tag >> 3, value))

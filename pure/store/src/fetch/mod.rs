@@ -17,11 +17,11 @@ mod words;
 pub use words::{FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress};
 
 use crate::bitswap::WantKind;
-use crate::block::{Block, DAG_PB};
-use crate::dagpb::{self, NodeError};
+use crate::block::Block;
+use crate::ipld;
 use crate::limits::{
-    ASKERS_MAX, DAG_BLOCKS_MAX, DAG_DEPTH_MAX, HEDGE_AFTER_MS, NOT_FOUND_MS, RETRY_MISSING_MS, SCAN_MAX, STALL_MS,
-    TICK_MS, WANTS_IN_FLIGHT_MAX,
+    ASKERS_MAX, DAG_BLOCKS_MAX, HEDGE_AFTER_MS, NOT_FOUND_MS, RETRY_MISSING_MS, SCAN_MAX, STALL_MS, TICK_MS,
+    WANTS_IN_FLIGHT_MAX,
 };
 use crate::unixfs::FileNode;
 use cid::Cid;
@@ -41,13 +41,23 @@ enum State {
 struct Entry {
     state: State,
     order: u64,
-    depth: u8,
+}
+
+/// How much is downloaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The root alone.
+    Block,
+    /// All that it leads to.
+    #[default]
+    Dag,
 }
 
 /// The machine of one download.
 #[derive(Debug)]
 pub struct Fetch {
     root: Cid,
+    scope: Scope,
     entries: BTreeMap<Cid, Entry>,
     ready: BTreeMap<u64, Cid>,
     /// Entries that are not done.
@@ -65,9 +75,10 @@ pub struct Fetch {
 impl Fetch {
     /// Starts the download of `root`; the first outputs ask the disk for it.
     #[must_use]
-    pub fn start(root: Cid, now: Mono, out: &mut Vec<Output>) -> Self {
+    pub fn start(root: Cid, scope: Scope, now: Mono, out: &mut Vec<Output>) -> Self {
         let mut fetch = Self {
             root,
+            scope,
             entries: BTreeMap::new(),
             ready: BTreeMap::new(),
             open: 0,
@@ -79,7 +90,7 @@ impl Fetch {
             last_retry: now,
             next_wake: Some(now + TICK_MS),
         };
-        fetch.learn(root, 0, out);
+        fetch.learn(root, out);
         fetch
     }
 
@@ -195,7 +206,7 @@ impl Fetch {
             return Ok(());
         }
         self.looking -= 1;
-        let Some(held) = held else {
+        let Some(held) = held.or_else(|| Block::inlined(&cid).map(Held::Node)) else {
             entry.state = State::Ready;
             self.ready.insert(entry.order, cid);
             return Ok(());
@@ -226,15 +237,10 @@ impl Fetch {
             let file = block.and_then(|block| FileNode::of(block).ok());
             self.progress.total_bytes = file.map(|file| file.bytes()).or(block.is_none().then_some(bytes));
         }
-        let Some(block) = block.filter(|block| block.cid().codec() == DAG_PB) else { return Ok(()) };
-        let bad = |source| FetchFailure::BadNode { cid: *cid, source };
-        let node = dagpb::Node::decode(block.bytes()).map_err(bad)?;
-        let depth = self.entries.get(cid).map_or(0, |entry| entry.depth) + 1;
-        if depth > DAG_DEPTH_MAX {
-            return Err(bad(NodeError::TooDeep));
-        }
-        for link in node.links {
-            self.learn(link.cid, depth, out);
+        let Some(block) = block.filter(|_| self.scope == Scope::Dag) else { return Ok(()) };
+        let links = ipld::links(block).map_err(|source| FetchFailure::BadNode { cid: *cid, source })?;
+        for link in links {
+            self.learn(link, out);
         }
         if self.entries.len() > DAG_BLOCKS_MAX {
             return Err(FetchFailure::TooManyBlocks);
@@ -242,12 +248,12 @@ impl Fetch {
         Ok(())
     }
 
-    fn learn(&mut self, cid: Cid, depth: u8, out: &mut Vec<Output>) {
+    fn learn(&mut self, cid: Cid, out: &mut Vec<Output>) {
         if self.entries.contains_key(&cid) {
             return;
         }
         let order = self.entries.len() as u64;
-        self.entries.insert(cid, Entry { state: State::Looking, order, depth });
+        self.entries.insert(cid, Entry { state: State::Looking, order });
         self.open += 1;
         self.looking += 1;
         out.push(Output::Look(cid));

@@ -1,6 +1,8 @@
 use super::*;
-use crate::limits::{CHUNK_BYTES, DAG_DEPTH_MAX, TIMEOUTS_MAX, WANT_DEADLINE_MS, WANTS_PER_PEER_MAX};
-use crate::unixfs::Importer;
+use crate::block::{DAG_CBOR, DAG_PB};
+use crate::dagpb;
+use crate::limits::{CHUNK_BYTES, TIMEOUTS_MAX, WANT_DEADLINE_MS, WANTS_PER_PEER_MAX};
+use crate::unixfs::{Importer, Profile};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -46,7 +48,7 @@ fn file(megabytes: usize) -> (Cid, BTreeMap<Cid, Block>) {
         blocks.insert(*block.cid(), block);
         Ok::<(), Infallible>(())
     };
-    let mut importer = Importer::new();
+    let mut importer = Importer::new(Profile::default());
     for i in 0..megabytes {
         importer.push(&[&i.to_le_bytes()[..], &vec![7; CHUNK_BYTES - 8]].concat(), &mut sink).unwrap();
     }
@@ -104,9 +106,9 @@ impl World {
         for output in outputs {
             match output {
                 Output::Look(cid) => {
-                    let held = self.disk.get(&cid).map(|block| match cid.codec() {
-                        DAG_PB => Held::Node(block.clone()),
-                        _ => Held::Leaf { bytes: block.bytes().len() as u64 },
+                    let held = self.disk.get(&cid).map(|block| match ipld::may_link(cid.codec()) {
+                        true => Held::Node(block.clone()),
+                        false => Held::Leaf { bytes: block.bytes().len() as u64 },
                     });
                     self.later(self.now, Input::Looked { cid, held });
                 }
@@ -125,8 +127,12 @@ impl World {
     }
 
     fn run(&mut self, root: Cid) -> Result<Progress, FetchFailure> {
+        self.run_scope(root, Scope::Dag)
+    }
+
+    fn run_scope(&mut self, root: Cid, scope: Scope) -> Result<Progress, FetchFailure> {
         let mut outputs = Vec::new();
-        let mut fetch = Fetch::start(root, self.now, &mut outputs);
+        let mut fetch = Fetch::start(root, scope, self.now, &mut outputs);
         for peer in self.peers.keys().copied().collect::<Vec<_>>() {
             fetch.handle(self.now, Input::PeerUp(peer), &mut outputs);
         }
@@ -232,19 +238,50 @@ fn a_late_peer_helps() {
     world.run(root).unwrap();
 }
 
-#[test]
-fn hostile_dags_end_typed() {
+/// Blocks of `links` each, one under the other, above a leaf.
+fn chain(codec: u64, count: usize) -> (Cid, BTreeMap<Cid, Block>) {
     let mut below = Block::of(0x55, Bytes::from_static(b"x")).unwrap();
     let mut blocks = BTreeMap::from([(*below.cid(), below.clone())]);
-    for _ in 0..=DAG_DEPTH_MAX {
+    for _ in 0..count {
         let link = dagpb::Link { cid: *below.cid(), name: String::new(), total_bytes: 1 };
-        let node = dagpb::Node { links: vec![link], data: vec![] };
-        below = Block::of(DAG_PB, node.encode().into()).unwrap();
+        let json = format!(r#"{{"below":{{"/":"{}"}}}}"#, below.cid());
+        below = match codec {
+            DAG_PB => {
+                let node = dagpb::Node { links: vec![link], data: Bytes::new() };
+                Block::of(DAG_PB, node.encode().into()).unwrap()
+            }
+            _ => ipld::from_dag_json(json.as_bytes(), codec).unwrap(),
+        };
         blocks.insert(*below.cid(), below.clone());
     }
-    let result = World::new(blocks, &[(A, Nature::Honest(1))]).run(*below.cid());
-    assert!(matches!(result, Err(FetchFailure::BadNode { source: NodeError::TooDeep, .. })), "{result:?}");
+    (*below.cid(), blocks)
+}
 
+#[test]
+fn links_of_every_codec_are_followed() {
+    for codec in [DAG_PB, DAG_CBOR, crate::DAG_JSON] {
+        let (root, blocks) = chain(codec, 100);
+        let mut world = World::new(blocks.clone(), &[(A, Nature::Honest(1))]);
+        assert_eq!(world.run(root).unwrap().blocks, 101, "codec {codec:x}");
+        let mut world = World::new(blocks, &[(A, Nature::Honest(1))]);
+        assert_eq!(world.run_scope(root, Scope::Block).unwrap().blocks, 1, "codec {codec:x}");
+        assert_eq!(world.stored, 1);
+    }
+}
+
+#[test]
+fn identity_cids_are_here_already() {
+    let inlined = Cid::new_v1(0x55, cid::multihash::Multihash::wrap(0, b"inlined").unwrap());
+    let json = format!(r#"[{{"/":"{inlined}"}}]"#);
+    let root = ipld::from_dag_json(json.as_bytes(), DAG_CBOR).unwrap();
+    let mut world = World::new(BTreeMap::from([(*root.cid(), root.clone())]), &[(A, Nature::Honest(1))]);
+    assert_eq!(world.run(*root.cid()).unwrap().blocks, 2);
+    assert_eq!(world.stored, 1);
+    assert_eq!(World::new(BTreeMap::new(), &[]).run(inlined).unwrap().bytes, 7);
+}
+
+#[test]
+fn hostile_dags_end_typed() {
     let garbage = Block::of(DAG_PB, Bytes::from_static(b"\xff\xff")).unwrap();
     let root = *garbage.cid();
     let result = World::new(BTreeMap::from([(root, garbage)]), &[(A, Nature::Honest(1))]).run(root);

@@ -19,7 +19,7 @@ pub enum Held {
         /// Its length.
         bytes: u64,
     },
-    /// A DAG-PB node; its links are needed.
+    /// A block that may have links, see [`crate::ipld::may_link`]; they are needed.
     Node(Block),
 }
 

@@ -1,9 +1,9 @@
 //! Files become blocks.
 
-use super::Message;
-use crate::block::{Block, DAG_PB, RAW};
+use super::message::Message;
+use super::{Leaf, Profile};
+use crate::block::Block;
 use crate::dagpb::{Link, Node};
-use crate::limits::{CHUNK_BYTES, LINKS_PER_NODE};
 use bytes::Bytes;
 use cid::Cid;
 
@@ -14,6 +14,8 @@ pub struct FileRoot {
     pub cid: Cid,
     /// Its length.
     pub bytes: u64,
+    /// Bytes of all its blocks: what a link to it states.
+    pub total_bytes: u64,
     /// Blocks handed to the sink; equal ones are counted each time.
     pub blocks: u64,
 }
@@ -26,20 +28,20 @@ struct Entry {
     total_bytes: u64,
 }
 
-/// Takes a file's bytes in any portions and hands out blocks, children before parents. Holds one
-/// chunk and at most 1,024 links per level.
-#[derive(Default)]
+/// Takes a file's bytes in any portions, or its leaves, and hands out blocks, children before
+/// parents. Holds one chunk and one node's links per level.
 pub struct Importer {
+    profile: Profile,
     chunk: Vec<u8>,
     levels: Vec<Vec<Entry>>,
     blocks: u64,
 }
 
 impl Importer {
-    /// An importer of the profile `unixfs-v1-2025`.
+    /// An importer of one file.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, chunk: Vec::new(), levels: Vec::new(), blocks: 0 }
     }
 
     /// Appends `bytes` to the file.
@@ -47,16 +49,31 @@ impl Importer {
     /// # Errors
     /// Whatever `sink` answers; the import is over then.
     pub fn push<E>(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Block) -> Result<(), E>) -> Result<(), E> {
+        let chunk_bytes = self.profile.chunk_bytes();
         while !bytes.is_empty() {
-            let room = CHUNK_BYTES - self.chunk.len();
+            let room = chunk_bytes - self.chunk.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.chunk.extend_from_slice(now);
             bytes = later;
-            if self.chunk.len() == CHUNK_BYTES {
+            if self.chunk.len() == chunk_bytes {
                 self.flush_chunk(sink)?;
             }
         }
         Ok(())
+    }
+
+    /// Appends one leaf, hashed by [`Profile::leaf`]. All leaves but the last hold a whole chunk.
+    ///
+    /// # Errors
+    /// Whatever `sink` answers.
+    ///
+    /// # Panics
+    /// If bytes of [`Importer::push`] wait to become a leaf.
+    pub fn push_leaf<E>(&mut self, leaf: Leaf, sink: &mut impl FnMut(Block) -> Result<(), E>) -> Result<(), E> {
+        assert!(self.chunk.is_empty(), "a leaf comes between whole chunks");
+        let entry = Entry { cid: *leaf.block.cid(), bytes: leaf.bytes, total_bytes: leaf.block.bytes().len() as u64 };
+        self.emit(leaf.block, sink)?;
+        self.add(0, entry, sink)
     }
 
     /// Ends the file and names it.
@@ -72,7 +89,8 @@ impl Importer {
             let is_top = level + 1 == self.levels.len();
             if is_top && self.levels[level].len() == 1 {
                 let root = &self.levels[level][0];
-                return Ok(FileRoot { cid: root.cid, bytes: root.bytes, blocks: self.blocks });
+                let Entry { cid, bytes, total_bytes } = *root;
+                return Ok(FileRoot { cid, bytes, total_bytes, blocks: self.blocks });
             }
             if !self.levels[level].is_empty() {
                 self.fold(level, sink)?;
@@ -83,12 +101,8 @@ impl Importer {
 
     fn flush_chunk<E>(&mut self, sink: &mut impl FnMut(Block) -> Result<(), E>) -> Result<(), E> {
         let data = Bytes::from(std::mem::take(&mut self.chunk));
-        self.chunk.reserve_exact(CHUNK_BYTES);
-        let bytes = data.len() as u64;
-        let block = Block::of(RAW, data).expect("a chunk is smaller than the block limit");
-        let entry = Entry { cid: *block.cid(), bytes, total_bytes: bytes };
-        self.emit(block, sink)?;
-        self.add(0, entry, sink)
+        self.chunk.reserve_exact(self.profile.chunk_bytes());
+        self.push_leaf(self.profile.leaf(data), sink)
     }
 
     fn add<E>(
@@ -98,7 +112,8 @@ impl Importer {
         sink: &mut impl FnMut(Block) -> Result<(), E>,
     ) -> Result<(), E> {
         self.place(level, entry);
-        while self.levels.get(level).is_some_and(|nodes| nodes.len() == LINKS_PER_NODE) {
+        let full = self.profile.links_per_node();
+        while self.levels.get(level).is_some_and(|nodes| nodes.len() == full) {
             self.fold(level, sink)?;
             level += 1;
         }
@@ -118,9 +133,8 @@ impl Importer {
         let sizes: Vec<u64> = nodes.iter().map(|node| node.bytes).collect();
         let link = |node: &Entry| Link { cid: node.cid, name: String::new(), total_bytes: node.total_bytes };
         let node = Node { links: nodes.iter().map(link).collect(), data: Message::of_branch(&sizes) };
-        let encoded = node.encode();
-        let total_bytes = encoded.len() as u64 + nodes.iter().map(|node| node.total_bytes).sum::<u64>();
-        let block = Block::of(DAG_PB, encoded.into()).expect("1,024 links fit into a block");
+        let block = self.profile.node(&node).expect("1,024 links fit into a block");
+        let total_bytes = block.bytes().len() as u64 + nodes.iter().map(|node| node.total_bytes).sum::<u64>();
         let entry = Entry { cid: *block.cid(), bytes: sizes.iter().sum(), total_bytes };
         self.emit(block, sink)?;
         self.place(level + 1, entry);

@@ -1,23 +1,106 @@
-//! UnixFS files (specs.ipfs.tech/unixfs), profile `unixfs-v1-2025` of IPIP-499: CIDv1, SHA-256,
-//! raw leaves of 1 MiB, 1,024 links per node, balanced.
+//! UnixFS files, directories and symlinks (specs.ipfs.tech/unixfs), written as a [`Profile`] of
+//! IPIP-499 says and read as anyone wrote them.
 //!
-//! Writes single files; reads also what other profiles wrote (DAG-PB leaves, other chunk sizes).
-//! Deliberately absent: directories, HAMT shards, symlinks, mode and mtime.
+//! ```text
+//! bytes ──Importer──► FileRoot ┐                          ┌ Reader ──► bytes (or a range of them)
+//! target ──symlink──► Block    ├─DirBuilder──► DirRoot ───┤ resolve, lookup ──► CID below a path
+//! DirRoot ─────────────────────┘                          └ list ──► names, also of sharded directories
+//! ```
+//! Readers ask a `get` for blocks, one at a time, so they work over a disk as over the network.
+//! Deliberately absent: writing mode and mtime (no profile has them), trickle layout, changing a DAG.
 
+mod dir;
+mod hamt;
 mod import;
+mod message;
+mod path;
+mod profile;
 mod read;
 
+pub use dir::{DirBuilder, DirRoot, NameError, check_name, symlink};
+pub use hamt::{Shard, Slot};
 pub use import::{FileRoot, Importer};
+pub use path::{PathError, Resolved, list, lookup, resolve};
+pub use profile::{Leaf, Profile};
 pub use read::{ReadError, Reader};
 
+pub(crate) use read::{inside, load};
+
 use crate::block::{Block, DAG_PB, RAW};
-use crate::dagpb::{self, NodeError};
-use crate::pb::{self, Fields, Value};
+use crate::dagpb::{Link, Node, NodeError};
 use bytes::Bytes;
 use cid::Cid;
+use message::Message;
 
-const TYPE_RAW: u64 = 0;
-const TYPE_FILE: u64 = 2;
+/// What a block is the root of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A file, or a part of one.
+    File(FileNode),
+    /// A directory in one block; names as they were written, see [`check_name`].
+    Dir(Vec<Link>),
+    /// A directory over several blocks, or a part of one.
+    Shard(Shard),
+    /// A symlink to a path.
+    Symlink(String),
+}
+
+impl Entry {
+    /// Reads a block.
+    ///
+    /// # Errors
+    /// [`NodeError`]: malformed, another codec, sizes or slots that contradict one another.
+    pub fn of(block: &Block) -> Result<Self, NodeError> {
+        match block.cid().codec() {
+            RAW => return Ok(Self::File(FileNode::Leaf(block.bytes().clone()))),
+            DAG_PB => {}
+            _ => return Err(NodeError::NotAFile { what: "a block of another codec" }),
+        }
+        let node = Node::decode(block.bytes())?;
+        let message = Message::decode(&node.data)?;
+        match message.kind {
+            message::RAW | message::FILE => FileNode::build(&node, message).map(Self::File),
+            message::DIRECTORY => Ok(Self::Dir(node.links)),
+            message::SHARD => Shard::build(node.links, &message).map(Self::Shard),
+            message::SYMLINK => match std::str::from_utf8(&message.data) {
+                Ok(target) => Ok(Self::Symlink(target.to_owned())),
+                Err(_) => Err(NodeError::Malformed { what: "(symlink that is not UTF-8)" }),
+            },
+            _ => Err(NodeError::Malformed { what: "(unixfs type)" }),
+        }
+    }
+}
+
+/// What a writer may have noted of a file or directory; no profile writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The twelve permission bits of POSIX.
+    pub mode: Option<u32>,
+    /// When it was changed.
+    pub mtime: Option<Mtime>,
+}
+
+impl Meta {
+    /// Reads it from a root block; nothing for blocks that are not DAG-PB.
+    ///
+    /// # Errors
+    /// [`NodeError::Malformed`].
+    pub fn of(block: &Block) -> Result<Self, NodeError> {
+        if block.cid().codec() != DAG_PB {
+            return Ok(Self::default());
+        }
+        Ok(Message::decode(&Node::decode(block.bytes())?.data)?.meta)
+    }
+}
+
+/// A time since 1970-01-01T00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mtime {
+    /// Whole seconds.
+    pub seconds: i64,
+    /// And nanoseconds, below 10⁹.
+    pub nanos: u32,
+}
 
 /// A child of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +131,10 @@ impl FileNode {
     /// # Errors
     /// [`NodeError`]: malformed, not a file, or sizes that contradict one another.
     pub fn of(block: &Block) -> Result<Self, NodeError> {
-        match block.cid().codec() {
-            RAW => Ok(Self::Leaf(block.bytes().clone())),
-            DAG_PB => Self::decode(block.bytes()),
-            _ => Err(NodeError::NotAFile { what: "a block of another codec" }),
+        match Entry::of(block)? {
+            Entry::File(node) => Ok(node),
+            Entry::Dir(_) | Entry::Shard(_) => Err(NodeError::NotAFile { what: "a directory" }),
+            Entry::Symlink(_) => Err(NodeError::NotAFile { what: "a symlink" }),
         }
     }
 
@@ -64,9 +147,7 @@ impl FileNode {
         }
     }
 
-    fn decode(bytes: &Bytes) -> Result<Self, NodeError> {
-        let node = dagpb::Node::decode(bytes)?;
-        let file = Message::decode(&node.data)?;
+    fn build(node: &Node, file: Message) -> Result<Self, NodeError> {
         if node.links.is_empty() {
             if file.size.is_some_and(|size| size != file.data.len() as u64) {
                 return Err(NodeError::SizeMismatch);
@@ -87,47 +168,6 @@ impl FileNode {
             return Err(NodeError::SizeMismatch);
         }
         Ok(Self::Branch { children, bytes: total })
-    }
-}
-
-/// The UnixFS message inside a node's data.
-struct Message {
-    data: Bytes,
-    size: Option<u64>,
-    child_sizes: Vec<u64>,
-}
-
-impl Message {
-    fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
-        let mut message = Self { data: Bytes::new(), size: None, child_sizes: Vec::new() };
-        let mut kind = None;
-        for field in Fields::of(bytes) {
-            match field? {
-                (1, Value::Varint(value)) => kind = Some(value),
-                (2, Value::Bytes(data)) => message.data = Bytes::copy_from_slice(data),
-                (3, Value::Varint(size)) => message.size = Some(size),
-                (4, Value::Varint(size)) => message.child_sizes.push(size),
-                _ => {}
-            }
-        }
-        match kind {
-            Some(TYPE_RAW | TYPE_FILE) => Ok(message),
-            Some(1) => Err(NodeError::NotAFile { what: "a directory" }),
-            Some(4) => Err(NodeError::NotAFile { what: "a symlink" }),
-            Some(5) => Err(NodeError::NotAFile { what: "a sharded directory" }),
-            _ => Err(NodeError::Malformed { what: "(unixfs type)" }),
-        }
-    }
-
-    /// Type, size, sizes of the children, in the order kubo writes them.
-    fn of_branch(child_sizes: &[u64]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(12 + child_sizes.len() * 4);
-        pb::write_number(1, TYPE_FILE, &mut out);
-        pb::write_number(3, child_sizes.iter().sum(), &mut out);
-        for size in child_sizes {
-            pb::write_number(4, *size, &mut out);
-        }
-        out
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{BlockInfo, Blocks, BlocksError, Writer};
 use std::collections::BTreeSet;
 use talkoo_base::Cid;
-use talkoo_store::{DAG_PB, Visibility, dagpb};
+use talkoo_store::{Visibility, ipld};
 
 /// Rows looked at in one step of the sweep.
 const SWEEP_STEP: usize = 1024;
@@ -50,13 +50,12 @@ impl Blocks {
         let mut marked = BTreeSet::new();
         let mut pending: Vec<Cid> = self.index.pins()?.into_iter().map(|(_, root)| root).collect();
         while let Some(cid) = pending.pop() {
-            if !marked.insert(cid) || cid.codec() != DAG_PB {
+            if !marked.insert(cid) || !ipld::may_link(cid.codec()) {
                 continue;
             }
             // A node that is missing or unreadable reaches nothing; a later download marks again.
             let Some(bytes) = self.read_unchecked(&cid)? else { continue };
-            let Ok(node) = dagpb::Node::decode(&bytes) else { continue };
-            pending.extend(node.links.into_iter().map(|link| link.cid));
+            pending.extend(ipld::links_in(cid.codec(), &bytes).unwrap_or_default());
         }
         Ok(marked)
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, Write};
 use std::process::{Command, Stdio};
 use talkoo_store::RAW;
-use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::unixfs::{Importer, Profile, Reader};
 
 const ROOMY: BlocksConfig = BlocksConfig { quota_bytes: 1 << 30 };
 
@@ -25,7 +25,7 @@ fn file_of(dir: &Path, cid: &Cid) -> std::path::PathBuf {
 }
 
 fn import(blocks: &Blocks, data: &[u8]) -> Cid {
-    let mut importer = Importer::new();
+    let mut importer = Importer::new(Profile::default());
     let mut sink = |block: Block| blocks.put(&[block], Visibility::Public, Sync::Later);
     importer.push(data, &mut sink).unwrap();
     importer.finish(&mut sink).unwrap().cid

@@ -31,7 +31,7 @@ use store::Memory;
 use talkoo_base::Cid;
 use talkoo_net::{BlockStore, FetchOptions, Multiaddr, Net, NetConfig, NetEvent, PeerId, SendError, Serve, node_of};
 use talkoo_store::Block;
-use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::unixfs::{Importer, Profile, Reader};
 use tokio::sync::mpsc;
 
 type Answer = Result<String, Box<dyn Error>>;
@@ -136,7 +136,7 @@ impl Peer {
     }
 
     fn add(&self, file: &str) -> Answer {
-        let (mut importer, mut keep) = (Importer::new(), |block: Block| self.store.put(&[block]));
+        let (mut importer, mut keep) = (Importer::new(Profile::default()), |block: Block| self.store.put(&[block]));
         importer.push(&std::fs::read(file)?, &mut keep)?;
         Ok(format!("{{\"cid\": \"{}\"}}", importer.finish(&mut keep)?.cid))
     }

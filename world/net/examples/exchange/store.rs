@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use talkoo_base::{Cid, NodeId};
 use talkoo_net::BlockStore;
-use talkoo_store::unixfs::Importer;
+use talkoo_store::unixfs::{Importer, Profile};
 use talkoo_store::{Block, DAG_PB};
 
 const LEAF_BYTES: usize = 1 << 20;
@@ -33,7 +33,7 @@ impl Memory {
 
     /// A file of whole leaves that needs no memory.
     pub(crate) fn make(&self, bytes: u64, seed: u64) -> Result<Cid, Box<dyn std::error::Error>> {
-        let mut importer = Importer::new();
+        let mut importer = Importer::new(Profile::default());
         let mut at = seed << 32;
         for leaf in 0..bytes / LEAF_BYTES as u64 {
             at = seed << 32 | leaf;

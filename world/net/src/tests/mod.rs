@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
-use talkoo_store::unixfs::{Importer, Reader};
+use talkoo_store::unixfs::{Importer, Profile, Reader};
 use talkoo_store::{Block, Visibility};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ impl Memory {
             self.blocks.lock().unwrap().insert(*block.cid(), (block, Visibility::Public));
             Ok::<(), Infallible>(())
         };
-        let mut importer = Importer::new();
+        let mut importer = Importer::new(Profile::default());
         importer.push(data, &mut sink).unwrap();
         importer.finish(&mut sink).unwrap().cid
     }
