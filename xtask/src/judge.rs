@@ -64,6 +64,13 @@ const JUDGES: &[Judge] = &[
         run: || script("python3", &[], &["xtask/judges/vectors.py"]),
     },
     Judge {
+        name: "kubo",
+        what: "kubo 0.22 exchanges files and a sharded directory with us, both ways, and again after coming back empty",
+        quick: false,
+        run: || ipfs("kubo"),
+    },
+    Judge { name: "helia", what: "Helia 7.1.15 does the same", quick: false, run: || ipfs("helia") },
+    Judge {
         name: "tokenizer",
         what: "the `tokenizers` package gives our token ids on 10,000 lines",
         quick: false,
@@ -206,6 +213,16 @@ fn outside() -> Outcome {
     let setup = [&npm[..], &["@foundry-rs/anvil-linux-amd64@1.7.1"]].concat();
     let anvil = "target/judge/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
     script("python3", &setup, &["xtask/judges/outside.py", &format!("{target}/release/talkoo"), anvil])
+}
+
+fn ipfs(kind: &str) -> Outcome {
+    match crate::bench::bitswap::prepare() {
+        Ok(arguments) => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            script("python3", &[], &[&["xtask/judges/ipfs/judge.py", kind], &arguments[..]].concat())
+        }
+        Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
+    }
 }
 
 fn cids() -> Outcome {

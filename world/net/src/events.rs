@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
 use talkoo_store::Block;
+use talkoo_store::fetch::Scope;
 
 /// Settings of a node's network.
 #[derive(Clone, Debug)]
@@ -206,6 +207,8 @@ pub struct Counters {
 /// How to download.
 #[derive(Clone, Debug, Default)]
 pub struct FetchOptions {
+    /// How much.
+    pub scope: Scope,
     /// Whom to ask; nobody: all connected peers, whoever the DHT knows, and the gateways.
     pub from: Vec<PeerId>,
     /// When to give up though blocks still arrive.

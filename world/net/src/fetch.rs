@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Cid, Mono};
 use talkoo_store::bitswap::{Message, Want};
-use talkoo_store::fetch::{Fetch, FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress, Scope};
+use talkoo_store::fetch::{Fetch, FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress};
 use talkoo_store::{Block, ipld};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     options: FetchOptions,
     progress: impl Fn(FetchProgress),
 ) -> Result<Fetched, FetchError> {
-    let FetchOptions { from, deadline } = options;
+    let FetchOptions { scope, from, deadline } = options;
     let mut crowd = Crowd::new(shared, commands, root, from, Purpose::Fetch).await?;
     crowd.search().await?;
     if !crowd.has_peers() {
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     }
     let started = Instant::now();
     let mut outputs = Vec::new();
-    let machine = Fetch::start(root, Scope::Dag, Mono(0), &mut outputs);
+    let machine = Fetch::start(root, scope, Mono(0), &mut outputs);
     let driver = Driver {
         crowd,
         root,

@@ -36,6 +36,7 @@ pub use ident::{node_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::Net;
 pub use session::Session;
+pub use talkoo_store::fetch::Scope;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Benches: we and the peer in one run, as a ratio. `docs/BENCHMARKS.md` holds the figures.
 
+pub(crate) mod bitswap;
 mod embed;
 mod float;
 mod llama;
@@ -15,10 +16,11 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["chain", "embed", "engine", "float", "ledger", "llama", "net", "path", "sim"];
+    let all = ["bitswap", "chain", "embed", "engine", "float", "ledger", "llama", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
+            "bitswap" => bitswap::run()?,
             "chain" => {
                 cargo(&["run", "--release", "--quiet", "-p", "talkoo-sim", "--example", "chain", "--", "bench"])?;
             }
@@ -27,7 +29,6 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             "float" => float::run()?,
             "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
-            "net" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-net", "--example", "throughput"])?,
             "path" => path::run()?,
             "sim" => {
                 cargo(&["run", "--release", "--quiet", "-p", "talkoo-sim", "--example", "replay", "--", "0..2000"])?;
