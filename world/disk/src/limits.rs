@@ -12,6 +12,8 @@ pub const JOURNAL_BUFFER_BYTES: usize = 1 << 20;
 pub const INLINE_BYTES_MAX: usize = 4096;
 /// Blocks written but not yet synced; one more and they are synced. Bounds what a power cut takes.
 pub const UNSYNCED_BLOCKS_MAX: usize = 256;
+/// Threads that wait for the disk at once while blocks are synced.
+pub const SYNC_THREADS: usize = 8;
 /// Memory for redb's page cache: the index of 100,000 blocks is about 10 MB.
 pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 /// Default room for blocks: a few small models.

@@ -57,7 +57,7 @@ impl Blocks {
         let is_public = self.class_of(root)? == Some(Visibility::Public);
         let class = if is_public { Visibility::Public } else { Visibility::Granted };
         self.set_class_locked(&mut writer, root, class)?;
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         {
             let number = number_of(&write, root)?;
             let mut grants = write.open_table(GRANTS)?;
@@ -73,7 +73,7 @@ impl Blocks {
     /// [`BlocksError::Index`].
     pub fn revoke(&self, root: &Cid, node: &NodeId) -> Result<bool, BlocksError> {
         let mut writer = self.writer();
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         let was_there = {
             let number = write.open_table(ROOTS)?.get(key(root).as_slice())?.map(|row| row.value());
             let mut grants = write.open_table(GRANTS)?;
@@ -141,7 +141,7 @@ impl Blocks {
             let others = self.index.unclassed(root)?;
             self.reach(others, &mut needed, &mut |_| ControlFlow::Continue(()))?;
         }
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         let number = number_of(&write, root)?;
         drop_members(&write, number)?;
         write.open_table(CLASSES)?.insert(number, pack(class))?;

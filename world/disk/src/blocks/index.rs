@@ -106,6 +106,14 @@ impl Index {
         Ok(Self { database })
     }
 
+    /// Changes that are visible with their commit and durable with the next [`Index::commit_durably`]: no
+    /// row may be durable before its file.
+    pub(super) fn begin(&self) -> Result<WriteTransaction, BlocksError> {
+        let mut write = self.database.begin_write()?;
+        write.set_durability(Durability::None)?;
+        Ok(write)
+    }
+
     pub(super) fn view(&self) -> Result<View, BlocksError> {
         let read = self.database.begin_read()?;
         Ok(View { blocks: read.open_table(BLOCKS)?, inline: read.open_table(INLINE)? })
@@ -138,8 +146,7 @@ impl Index {
     /// Writes rows, visible at once, durable with the next [`Index::commit_durably`]. Answers the
     /// bytes of blocks that were not there.
     pub(super) fn insert(&self, rows: &[(&Block, Row)]) -> Result<u64, BlocksError> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::None)?;
+        let write = self.begin()?;
         let mut added = 0;
         {
             let mut blocks = write.open_table(BLOCKS)?;
@@ -173,8 +180,7 @@ impl Index {
 
     /// Removes rows and the claims on them; answers their bytes.
     pub(super) fn remove(&self, cids: &[Cid]) -> Result<u64, BlocksError> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::None)?;
+        let write = self.begin()?;
         let mut freed = 0;
         {
             let mut blocks = write.open_table(BLOCKS)?;

@@ -64,7 +64,7 @@ impl Blocks {
     pub fn pin(&self, name: &str, root: &Cid) -> Result<(), BlocksError> {
         check(name, 1, PIN_NAME_BYTES_MAX)?;
         let mut writer = self.writer();
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         write.open_table(NAMES)?.insert(name, root.to_bytes().as_slice())?;
         write.commit()?;
         writer.maybe_garbage = u64::MAX;
@@ -77,7 +77,7 @@ impl Blocks {
     /// [`BlocksError::Index`].
     pub fn unpin(&self, name: &str) -> Result<bool, BlocksError> {
         let mut writer = self.writer();
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         let was_there = write.open_table(NAMES)?.remove(name)?.is_some();
         write.commit()?;
         writer.maybe_garbage = u64::MAX;
@@ -113,7 +113,7 @@ impl Blocks {
         check(&meta, 0, PIN_META_BYTES_MAX)?;
         let mut writer = self.writer();
         self.remove_pin(&pin.id)?;
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         {
             let (root, is_direct) = (pin.root.to_bytes(), u8::from(pin.mode == PinMode::Direct));
             let row = (root.as_slice(), is_direct, pin.name.as_str(), meta.as_str(), pin.created, pin.origin.as_str());
@@ -195,7 +195,7 @@ impl Blocks {
     }
 
     fn remove_pin(&self, id: &str) -> Result<bool, BlocksError> {
-        let write = self.index.database.begin_write()?;
+        let write = self.index.begin()?;
         let root = {
             let mut pins = write.open_table(PINS)?;
             let removed = pins.remove(id)?;

@@ -442,3 +442,88 @@ fn kill_9_leaves_whole_blocks() {
         assert!(fs::read_dir(dir.path().join("blocks/aside")).unwrap().next().is_none());
     }
 }
+
+/// File `n` of the next test: of several blocks, some of them shared with the file before.
+fn contents(n: u64) -> Vec<u8> {
+    let chunk = |seed: u64| (0..1 << 17).flat_map(move |i| (i * 31 + seed).to_le_bytes());
+    (n..n + 4).flat_map(chunk).chain([n as u8]).collect()
+}
+
+/// Runs as the child process of `kill_9_leaves_whole_imports`; does nothing otherwise.
+#[test]
+fn child_imports_until_killed() {
+    let Ok(dir) = std::env::var("TALKOO_TEST_IMPORTS") else { return };
+    let blocks = open(Path::new(&dir));
+    for n in 0.. {
+        let hold = blocks.hold();
+        let mut sink = |block: Block| {
+            blocks.put(&[block], Visibility::Private, Sync::Later).unwrap();
+            writeln!(io::stdout(), "\nput").unwrap();
+            Ok::<(), io::Error>(())
+        };
+        let root = crate::import(Profile::default(), &mut &contents(n)[..], 2, &mut sink).unwrap();
+        blocks.pin_add(&pin(&format!("{n}"), &root.cid, PinMode::Recursive)).unwrap();
+        writeln!(io::stdout(), "\npinned {n}").unwrap();
+        drop(hold);
+        if n % 3 == 2 {
+            blocks.pin_remove(&format!("{}", n - 1)).unwrap();
+            blocks.collect().unwrap();
+        }
+    }
+}
+
+#[test]
+fn kill_9_leaves_whole_imports() {
+    for goal in [1, 4, 7, 11, 18, 23] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "blocks::tests::child_imports_until_killed", "--nocapture"])
+            .env("TALKOO_TEST_IMPORTS", dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut puts, mut pinned) = (0, None);
+        for line in io::BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            puts += u32::from(line == "put");
+            pinned = line.strip_prefix("pinned ").map(|n| n.parse::<u64>().unwrap()).or(pinned);
+            if puts >= goal {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let blocks = open(dir.path());
+        let mut bytes = 0;
+        for (cid, len) in blocks.list(None, 100_000).unwrap() {
+            assert_eq!(blocks.get(&cid).unwrap().unwrap().bytes().len() as u64, len, "goal {goal}");
+            bytes += len;
+        }
+        assert_eq!(blocks.usage().unwrap().used_bytes, bytes);
+        // What was said to be pinned is whole, before and after all else is collected.
+        let pins = blocks.pin_list(None, 100).unwrap();
+        assert!(pinned.is_none_or(|n| pins.iter().any(|pin| pin.id == n.to_string())), "goal {goal}");
+        let mut reached = std::collections::BTreeSet::new();
+        for collected in [false, true] {
+            for pin in &pins {
+                let (mut reader, mut got) = (Reader::new(pin.root), Vec::new());
+                while let Some(part) = reader
+                    .next(&mut |cid| {
+                        reached.insert(*cid);
+                        blocks.get(cid)
+                    })
+                    .unwrap()
+                {
+                    got.extend_from_slice(&part);
+                }
+                assert!(got == contents(pin.id.parse().unwrap()), "goal {goal}, file {}, {collected}", pin.id);
+            }
+            if !collected {
+                blocks.collect().unwrap();
+            }
+        }
+        assert_eq!(blocks.usage().unwrap().blocks, reached.len() as u64);
+        assert_eq!(blocks.collect().unwrap().orphan_files, 0);
+    }
+}
