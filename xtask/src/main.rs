@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|float|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace] | sim report [--seed N] [--nodes N] [--jobs N] [--write]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|float|gc|import|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace] | sim report [--seed N] [--nodes N] [--jobs N] [--write]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

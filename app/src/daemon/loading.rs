@@ -209,6 +209,7 @@ impl Pull {
 
     async fn take_from_peers(&self, entry: &'static catalog::Entry, path: &Path) -> Result<()> {
         let root = entry.cid();
+        let _hold = self.blocks.hold();
         let start = tokio::time::Instant::now();
         let (deadline, mut met) = (start + PEERS_WAIT, !self.net.peers().is_empty());
         if !met && self.sources == Sources::Peers {

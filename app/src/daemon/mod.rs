@@ -6,6 +6,7 @@
 
 mod calls;
 pub(crate) mod config;
+mod denylists;
 pub(crate) mod executor;
 mod kept;
 pub(crate) mod limits;

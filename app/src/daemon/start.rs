@@ -1,5 +1,6 @@
 //! The start of a node, and its written end.
 
+use super::denylists::Denylists;
 use super::executor::Executor;
 use super::memory::Memory;
 use super::money::{Around, Keys, Money};
@@ -79,7 +80,8 @@ pub(crate) async fn run(
         agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
         ..NetConfig::loopback(key.expose(), &config.network)
     };
-    let net = Net::start(net_config, Arc::new(PublicBlocks(blocks.clone())), net_events).await?;
+    let store = PublicBlocks { blocks: blocks.clone(), denylists: Denylists::open(dir.path())? };
+    let net = Net::start(net_config, Arc::new(store), net_events).await?;
     memory.listens(net.addresses().iter().map(ToString::to_string).collect());
     let forgotten = memory.limits(config.limits.is_any());
     if forgotten && !config.provide && memory.providing() {

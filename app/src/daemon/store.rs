@@ -1,5 +1,7 @@
-//! The block store as the network sees it: strangers get public blocks only.
+//! The block store as the network sees it: strangers get public blocks, those to whom a folder was
+//! granted get that too, and nobody gets what a denylist names.
 
+use super::denylists::Denylists;
 use bytes::Bytes;
 use std::sync::Arc;
 use talkoo_base::{Cid, NodeId};
@@ -9,7 +11,10 @@ use talkoo_net::BlockStore;
 use talkoo_store::{Block, Visibility};
 use tracing::warn;
 
-pub(super) struct PublicBlocks(pub(super) Arc<Blocks>);
+pub(super) struct PublicBlocks {
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) denylists: Denylists,
+}
 
 fn logged<T>(result: Result<Option<T>, BlocksError>) -> Option<T> {
     result.unwrap_or_else(|why| {
@@ -20,22 +25,28 @@ fn logged<T>(result: Result<Option<T>, BlocksError>) -> Option<T> {
 
 impl BlockStore for PublicBlocks {
     fn serve(&self, to: Option<&NodeId>, cid: &Cid) -> Option<Bytes> {
-        self.serves(to, cid).then(|| logged(self.0.read_unchecked(cid))).flatten()
+        self.serves(to, cid).then(|| logged(self.blocks.read_unchecked(cid))).flatten()
     }
 
-    fn serves(&self, _to: Option<&NodeId>, cid: &Cid) -> bool {
-        logged(self.0.info(cid)).is_some_and(|info| info.visibility == Visibility::Public)
+    fn serves(&self, to: Option<&NodeId>, cid: &Cid) -> bool {
+        self.denylists.denies(cid, "").is_none()
+            && logged(self.blocks.may_read(cid, to, crate::ledger::unix()).map(Some)).unwrap_or(false)
     }
 
     fn held_bytes(&self, cid: &Cid) -> Option<u64> {
-        logged(self.0.info(cid)).map(|info| info.bytes)
+        logged(self.blocks.info(cid)).map(|info| info.bytes)
     }
 
     fn get(&self, cid: &Cid) -> Option<Block> {
-        logged(self.0.get(cid))
+        logged(self.blocks.get(cid))
     }
 
     fn put(&self, blocks: &[Block]) -> Result<(), String> {
-        self.0.put(blocks, Visibility::Public, Sync::Later).map_err(|why| why.to_string())
+        for cid in blocks.iter().map(Block::cid) {
+            if let Some(rule) = self.denylists.denies(cid, "") {
+                return Err(format!("{cid} is denied by {rule}"));
+            }
+        }
+        self.blocks.put(blocks, Visibility::Public, Sync::Later).map_err(|why| why.to_string())
     }
 }

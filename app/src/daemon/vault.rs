@@ -16,7 +16,7 @@ use talkoo_disk::blocks::Sync;
 use talkoo_job::Event as JobEvent;
 use talkoo_node::Event;
 use talkoo_store::seal::{JobKey, OVERHEAD_BYTES, open, seal};
-use talkoo_store::{Block, RAW, Visibility};
+use talkoo_store::{Block, RAW};
 
 /// First byte of a sealed record.
 const SEALED: u8 = 2;
@@ -62,7 +62,7 @@ impl Vault {
         let mut blocks = Vec::new();
         let records = events.map(|event| self.record(event, &mut blocks)).collect::<Result<_>>()?;
         if !blocks.is_empty() {
-            self.blocks.put(&blocks, Visibility::Private, Sync::Later)?;
+            self.blocks.put_own(&blocks, Sync::Later)?;
             self.blocks.flush()?;
         }
         Ok(records)

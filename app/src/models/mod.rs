@@ -22,11 +22,13 @@ use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
 use talkoo_disk::Blocks;
 use talkoo_disk::blocks::Sync;
 use talkoo_engine::{KvFormat, Model};
-use talkoo_store::unixfs::{Importer, Profile, Reader};
+use talkoo_store::unixfs::{Profile, Reader};
 use talkoo_store::{Block, Visibility};
 
 /// Blocks put into the store at once.
 const BLOCKS_AT_ONCE: usize = 16;
+/// Threads that hash a file: with two, writing is the slower part.
+const HASHING_THREADS: usize = 2;
 
 /// A model that is here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,8 +236,8 @@ pub(crate) fn into_cache(entry: &Entry, progress: &mut dyn FnMut(&str, u64, u64)
 /// Cuts a file into public blocks and pins their root under `name`.
 pub(crate) fn import(blocks: &Blocks, path: &Path, name: &str) -> Result<Cid> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let (mut importer, mut batch, mut buffer) =
-        (Importer::new(Profile::default()), Vec::<Block>::new(), vec![0; 1 << 20]);
+    let _hold = blocks.hold();
+    let mut batch = Vec::<Block>::new();
     let mut keep = |block: Block| -> Result<()> {
         batch.push(block);
         if batch.len() >= BLOCKS_AT_ONCE {
@@ -244,14 +246,7 @@ pub(crate) fn import(blocks: &Blocks, path: &Path, name: &str) -> Result<Cid> {
         }
         Ok(())
     };
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        importer.push(&buffer[..count], &mut keep)?;
-    }
-    let root = importer.finish(&mut keep)?;
+    let root = talkoo_disk::import(Profile::default(), &mut file, HASHING_THREADS, &mut keep)?;
     blocks.put(&batch, Visibility::Public, Sync::Now)?;
     blocks.pin(name, &root.cid)?;
     Ok(root.cid)

@@ -15,6 +15,7 @@ mod block;
 pub mod car;
 pub mod dag;
 pub mod dagpb;
+pub mod denylist;
 pub mod fetch;
 pub mod ipld;
 pub mod limits;

@@ -16,6 +16,12 @@ pub const SHARD_ABOVE_BYTES: usize = 256 << 10;
 pub const FANOUT_MAX: u64 = 1024;
 /// Bytes of one name in a directory: what file systems take.
 pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a denylist's header (IPIP-383).
+pub const DENYLIST_HEADER_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one line of a denylist (IPIP-383).
+pub const DENYLIST_LINE_BYTES_MAX: usize = 2 << 20;
+/// Rules of one denylist: ten times the public "bad bits", in some 200 MiB of memory.
+pub const DENYLIST_RULES_MAX: usize = 4 << 20;
 /// Bytes of a CAR's header: about 1,700 roots.
 pub const CAR_HEADER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a CID in a CAR: more than any hash function that has a name needs.

@@ -7,10 +7,10 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use talkoo_base::Cid;
-use talkoo_store::unixfs::{DirBuilder, Importer, Profile, symlink};
+use talkoo_store::unixfs::{DirBuilder, Profile, symlink};
 use talkoo_store::{Block, car};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -64,13 +64,6 @@ fn import(profile: Profile, path: &Path, sink: &mut impl FnMut(Block) -> Result<
         let root = dir.finish(sink)?;
         return Ok((root.cid, root.total_bytes));
     }
-    let (mut importer, mut file, mut buffer) = (Importer::new(profile), File::open(path)?, vec![0; 1 << 20]);
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            let root = importer.finish(sink)?;
-            return Ok((root.cid, root.total_bytes));
-        }
-        importer.push(&buffer[..count], sink)?;
-    }
+    let root = talkoo_disk::import(profile, &mut File::open(path)?, 2, sink)?;
+    Ok((root.cid, root.total_bytes))
 }

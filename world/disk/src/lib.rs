@@ -9,6 +9,7 @@
 
 pub mod blocks;
 mod data_dir;
+mod import;
 pub mod journal;
 mod ledger;
 pub mod limits;
@@ -16,6 +17,7 @@ mod owner;
 
 pub use blocks::{Blocks, BlocksConfig};
 pub use data_dir::{DataDir, DataDirError};
+pub use import::import;
 pub use journal::{Journal, JournalError, Recovered};
 pub use ledger::{Ledger, LedgerError, Snapshot};
 pub use owner::{Owner, OwnerError, OwnerFiles, export};

@@ -12,11 +12,15 @@ pub const JOURNAL_BUFFER_BYTES: usize = 1 << 20;
 pub const INLINE_BYTES_MAX: usize = 4096;
 /// Blocks written but not yet synced; one more and they are synced. Bounds what a power cut takes.
 pub const UNSYNCED_BLOCKS_MAX: usize = 256;
+/// Threads that wait for the disk at once while blocks are synced.
+pub const SYNC_THREADS: usize = 8;
 /// Memory for redb's page cache: the index of 100,000 blocks is about 10 MB.
 pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 /// Default room for blocks: a few small models.
 pub const QUOTA_BYTES_DEFAULT: u64 = 50 << 30;
-/// Bytes of a pin's name.
+/// Bytes of what a pin's maker notes, as JSON.
+pub const PIN_META_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a pin's id, name and origin.
 pub const PIN_NAME_BYTES_MAX: usize = 256;
 /// Memory that the ledger's file may use as a cache: the state itself keeps what is hot.
 pub const LEDGER_CACHE_BYTES: usize = 64 * 1024 * 1024;

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["bitswap", "chain", "embed", "engine", "float", "ledger", "llama", "path", "sim"];
+    let all = ["bitswap", "chain", "embed", "engine", "float", "gc", "import", "ledger", "llama", "path", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
@@ -27,6 +27,9 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             "embed" => embed::run()?,
             "engine" => engine()?,
             "float" => float::run()?,
+            "gc" | "import" => {
+                cargo(&["run", "--release", "--quiet", "-p", "talkoo-disk", "--example", "speed", "--", name])?;
+            }
             "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
             "path" => path::run()?,

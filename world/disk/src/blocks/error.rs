@@ -29,11 +29,15 @@ pub enum BlocksError {
         /// Which.
         cid: Cid,
     },
-    /// A pin's name is empty or too long.
-    #[error("a pin's name of {bytes} bytes: between 1 and 256 are needed")]
+    /// A pin's id, name, origin or meta is empty or too long.
+    #[error("a pin's id, name, origin or meta of {bytes} bytes: between {min} and {max} are possible")]
     PinName {
         /// Its length.
         bytes: usize,
+        /// What it needs.
+        min: usize,
+        /// What it may have.
+        max: usize,
     },
     /// A file.
     #[error("cannot use {}: check that the disk is healthy and the file is yours", .path.display())]

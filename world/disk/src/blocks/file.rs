@@ -1,11 +1,13 @@
 //! Blocks as files: `blocks/XX/<cid in hex>`, XX the last byte of the CID, which is evenly spread.
 
 use super::BlocksError;
+use crate::limits::SYNC_THREADS;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use talkoo_base::Cid;
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Files {
     }
 
     fn path(&self, cid: &Cid) -> PathBuf {
-        let name = hex::encode(cid.to_bytes());
+        let name = hex::encode(super::index::key(cid));
         self.dir.join(&name[name.len() - 2..]).join(&name)
     }
 
@@ -71,20 +73,15 @@ impl Files {
 
     /// Makes files and their names durable. A file that was removed since is passed over.
     pub(super) fn sync(&self, cids: &[Cid]) -> Result<(), BlocksError> {
-        let mut shards = BTreeSet::new();
-        for cid in cids {
-            let path = self.path(cid);
-            match File::open(&path) {
-                Ok(file) => file.sync_data().map_err(BlocksError::io(&path))?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(BlocksError::io(&path)(error)),
-            }
-            shards.extend(path.parent().map(Path::to_owned));
-        }
-        for shard in shards {
-            crate::sync_dir(&shard).map_err(BlocksError::io(&shard))?;
-        }
-        Ok(())
+        let files: Vec<PathBuf> = cids.iter().map(|cid| self.path(cid)).collect();
+        sync_all(&files, |path| match File::open(path) {
+            Ok(file) => file.sync_data(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })?;
+        let shards: BTreeSet<&Path> = files.iter().filter_map(|path| path.parent()).collect();
+        let shards: Vec<PathBuf> = shards.into_iter().map(Path::to_owned).collect();
+        sync_all(&shards, crate::sync_dir)
     }
 
     /// Calls `each` with every file's CID; files with other names are passed over.
@@ -101,4 +98,17 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// Syncs several paths side by side: the disk then writes them in one go.
+fn sync_all(paths: &[PathBuf], sync: impl Fn(&Path) -> io::Result<()> + Sync) -> Result<(), BlocksError> {
+    let some = |paths: &[PathBuf]| paths.iter().try_for_each(|path| sync(path).map_err(BlocksError::io(path)));
+    if paths.len() < SYNC_THREADS {
+        return some(paths);
+    }
+    thread::scope(|scope| {
+        let parts = paths.chunks(paths.len().div_ceil(SYNC_THREADS));
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || some(part))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("syncing does not panic"))
+    })
 }

@@ -8,20 +8,26 @@
 //! without rows, which [`Blocks::collect`] removes, and never rows without files. What is read can
 //! be checked against its name; what fails the check is forgotten, so that it can be fetched again.
 
+mod classes;
 mod collect;
 mod error;
 mod file;
+mod hold;
 mod index;
+mod pins;
 
 pub use collect::Collected;
 pub use error::BlocksError;
+pub use hold::Hold;
+pub use pins::{Pin, PinMode, Pinned};
 
-use crate::limits::{INLINE_BYTES_MAX, PIN_NAME_BYTES_MAX, QUOTA_BYTES_DEFAULT, UNSYNCED_BLOCKS_MAX};
+use crate::limits::{INLINE_BYTES_MAX, QUOTA_BYTES_DEFAULT, UNSYNCED_BLOCKS_MAX};
 use bytes::Bytes;
 use file::Files;
+use hold::{Holds, mark_of};
 use index::{Index, Row};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use talkoo_base::Cid;
 use talkoo_store::{Block, Visibility};
 
@@ -73,6 +79,7 @@ pub struct Blocks {
     index: Index,
     files: Files,
     quota_bytes: u64,
+    holds: Arc<Mutex<Holds>>,
     writer: Mutex<Writer>,
 }
 
@@ -83,6 +90,8 @@ struct Writer {
     unsynced: Vec<Cid>,
     /// Rows whose commit may not have reached the disk.
     unsynced_rows: usize,
+    /// Bytes that a collection might free: it is not tried in vain again and again.
+    maybe_garbage: u64,
 }
 
 impl Blocks {
@@ -93,45 +102,100 @@ impl Blocks {
     pub fn open(data_dir: impl AsRef<Path>, config: BlocksConfig) -> Result<Self, BlocksError> {
         let files = Files::open(&data_dir.as_ref().join("blocks"))?;
         let index = Index::open(&data_dir.as_ref().join("kv.redb"))?;
-        let writer = Writer { used_bytes: index.used_bytes()?, unsynced: Vec::new(), unsynced_rows: 0 };
-        Ok(Self { index, files, quota_bytes: config.quota_bytes, writer: Mutex::new(writer) })
+        let writer =
+            Writer { used_bytes: index.used_bytes()?, unsynced: Vec::new(), unsynced_rows: 0, maybe_garbage: u64::MAX };
+        let (quota_bytes, holds) = (config.quota_bytes, Arc::default());
+        Ok(Self { index, files, quota_bytes, holds, writer: Mutex::new(writer) })
     }
 
-    /// Keeps blocks; all of them or, after an error, none. A block that is here already only
-    /// becomes visible to more, never to fewer. The quota bounds what is kept for others; private
-    /// blocks are the owner's own work and stop at the disk's end only.
+    /// Keeps blocks; all of them or, after an error, none. A block that is here already only becomes
+    /// visible to more, never to fewer. Where the quota has no room, what no pin or hold keeps is collected first.
     ///
     /// # Errors
     /// [`BlocksError::QuotaExceeded`], [`BlocksError::DiskFull`], [`BlocksError::Io`],
     /// [`BlocksError::Index`].
     pub fn put(&self, blocks: &[Block], visibility: Visibility, sync: Sync) -> Result<(), BlocksError> {
         let mut writer = self.writer();
+        let room = |writer: &Writer| self.quota_bytes.saturating_sub(writer.used_bytes);
+        let mut rows = self.new_rows(blocks, visibility, false)?;
+        let mut need = self.missing_bytes(&rows)?;
+        let may_free = if hold::lock(&self.holds).has_ended { u64::MAX } else { writer.maybe_garbage };
+        if need > room(&writer) && may_free >= need - room(&writer) {
+            // Those that are here already must not go.
+            self.collect_rows(&mut writer, blocks.iter().map(|block| mark_of(block.cid())).collect())?;
+            writer.maybe_garbage = blocks.iter().map(|block| block.bytes().len() as u64).sum::<u64>() - need;
+            rows = self.new_rows(blocks, visibility, false)?;
+            need = self.missing_bytes(&rows)?;
+        }
+        if need > room(&writer) {
+            return Err(BlocksError::QuotaExceeded { need, have: room(&writer) });
+        }
+        writer.maybe_garbage = writer.maybe_garbage.saturating_add(need);
+        hold::lock(&self.holds).keep(blocks.iter().map(|block| mark_of(block.cid())));
+        self.put_locked(&mut writer, &rows, sync)
+    }
+
+    /// Keeps private blocks of the node's own until they are deleted: neither collections nor the quota
+    /// touch them, the disk's end alone stops them.
+    ///
+    /// # Errors
+    /// [`BlocksError::DiskFull`], [`BlocksError::Io`], [`BlocksError::Index`].
+    pub fn put_own(&self, blocks: &[Block], sync: Sync) -> Result<(), BlocksError> {
+        let mut writer = self.writer();
+        let rows = self.new_rows(blocks, Visibility::Private, true)?;
+        self.put_locked(&mut writer, &rows, sync)
+    }
+
+    /// Keeps whatever is put from now on from being collected, until the answer is dropped. Take one for
+    /// an import or a download, and drop it once the root is pinned.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        hold::begin(&self.holds)
+    }
+
+    /// The rows that have to be written for blocks to be here.
+    fn new_rows<'a>(
+        &self,
+        blocks: &'a [Block],
+        visibility: Visibility,
+        is_own: bool,
+    ) -> Result<Vec<(&'a Block, Row)>, BlocksError> {
+        let view = self.index.view()?;
         let mut rows = Vec::with_capacity(blocks.len());
-        let mut new_bytes = 0;
-        for block in blocks {
-            let known = self.index.row(block.cid())?;
-            match known {
-                Some(row) if row.visibility <= visibility => {}
-                Some(row) => rows.push((block, Row { visibility, ..row })),
+        // An identity CID is its own block.
+        for block in blocks.iter().filter(|block| Block::inlined(block.cid()).is_none()) {
+            match view.row(block.cid())? {
+                Some(row) if row.visibility <= visibility && row.is_own >= is_own => {}
+                Some(row) => {
+                    let visibility = visibility.min(row.visibility);
+                    rows.push((block, Row { visibility, is_own: is_own || row.is_own, ..row }));
+                }
                 None => {
                     let bytes = block.bytes().len() as u64;
-                    new_bytes += bytes;
-                    rows.push((block, Row { bytes, visibility, is_inline: block.bytes().len() <= INLINE_BYTES_MAX }));
+                    let is_inline = block.bytes().len() <= INLINE_BYTES_MAX;
+                    rows.push((block, Row { bytes, visibility, is_own, is_inline }));
                 }
             }
         }
-        let free = self.quota_bytes.saturating_sub(writer.used_bytes);
-        if new_bytes > free && visibility != Visibility::Private {
-            return Err(BlocksError::QuotaExceeded { need: new_bytes, have: free });
-        }
+        Ok(rows)
+    }
+
+    /// Bytes of those that are not here yet.
+    fn missing_bytes(&self, rows: &[(&Block, Row)]) -> Result<u64, BlocksError> {
+        let view = self.index.view()?;
+        rows.iter()
+            .try_fold(0, |sum, (block, row)| Ok(sum + if view.row(block.cid())?.is_none() { row.bytes } else { 0 }))
+    }
+
+    fn put_locked(&self, writer: &mut Writer, rows: &[(&Block, Row)], sync: Sync) -> Result<(), BlocksError> {
         for (block, row) in rows.iter().filter(|(_, row)| !row.is_inline) {
             self.files.write(block.cid(), block.bytes(), row.bytes)?;
             writer.unsynced.push(*block.cid());
         }
-        writer.used_bytes += self.index.insert(&rows)?;
+        writer.used_bytes += self.index.insert(rows)?;
         writer.unsynced_rows += rows.len();
         if sync == Sync::Now || writer.unsynced_rows > UNSYNCED_BLOCKS_MAX {
-            return self.flush_locked(&mut writer);
+            return self.flush_locked(writer);
         }
         Ok(())
     }
@@ -150,6 +214,9 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Damaged`], [`BlocksError::Io`], [`BlocksError::Index`].
     pub fn get(&self, cid: &Cid) -> Result<Option<Block>, BlocksError> {
+        if let Some(block) = Block::inlined(cid) {
+            return Ok(Some(block));
+        }
         let Some(bytes) = self.read_unchecked(cid)? else { return Ok(None) };
         match Block::verified(*cid, bytes) {
             Ok(block) => Ok(Some(block)),
@@ -176,8 +243,12 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Index`].
     pub fn info(&self, cid: &Cid) -> Result<Option<BlockInfo>, BlocksError> {
-        let row = self.index.row(cid)?;
-        Ok(row.map(|row| BlockInfo { bytes: row.bytes, visibility: row.visibility }))
+        let Some(row) = self.index.row(cid)? else { return Ok(None) };
+        let visibility = match row.visibility {
+            Visibility::Public => Visibility::Public,
+            visibility => visibility.min(self.index.claimed(cid)?),
+        };
+        Ok(Some(BlockInfo { bytes: row.bytes, visibility }))
     }
 
     /// Whether a block is here.
@@ -186,17 +257,6 @@ impl Blocks {
     /// [`BlocksError::Index`].
     pub fn has(&self, cid: &Cid) -> Result<bool, BlocksError> {
         Ok(self.index.row(cid)?.is_some())
-    }
-
-    /// Sets who may be given these blocks; those that are not here are passed over.
-    ///
-    /// # Errors
-    /// [`BlocksError::Index`].
-    pub fn set_visibility(&self, cids: &[Cid], visibility: Visibility) -> Result<(), BlocksError> {
-        let mut writer = self.writer();
-        self.index.set_visibility(cids, visibility)?;
-        writer.unsynced_rows += cids.len();
-        self.flush_locked(&mut writer)
     }
 
     /// Removes blocks, pinned or not; answers the bytes freed.
@@ -208,45 +268,14 @@ impl Blocks {
         self.delete_locked(&mut writer, cids)
     }
 
-    /// All blocks after `after` in the order of their bytes, at most `count`.
+    /// All blocks after `after` in the order of their bytes, at most `count`, and their lengths. CIDs of
+    /// version 0 appear as version 1.
     ///
     /// # Errors
     /// [`BlocksError::Index`].
-    pub fn list(&self, after: Option<&Cid>, count: usize) -> Result<Vec<(Cid, BlockInfo)>, BlocksError> {
-        self.index.list(after, count)
-    }
-
-    /// Keeps the DAG below `root` from being collected, under a name. An existing pin of that name
-    /// is replaced. Blocks that are not here yet are kept when they come.
-    ///
-    /// # Errors
-    /// [`BlocksError::PinName`], [`BlocksError::Index`].
-    pub fn pin(&self, name: &str, root: &Cid) -> Result<(), BlocksError> {
-        if name.is_empty() || name.len() > PIN_NAME_BYTES_MAX {
-            return Err(BlocksError::PinName { bytes: name.len() });
-        }
-        let mut writer = self.writer();
-        self.index.pin(name, root)?;
-        self.flush_locked(&mut writer)
-    }
-
-    /// Removes a pin; answers whether there was one.
-    ///
-    /// # Errors
-    /// [`BlocksError::Index`].
-    pub fn unpin(&self, name: &str) -> Result<bool, BlocksError> {
-        let mut writer = self.writer();
-        let was_there = self.index.unpin(name)?;
-        self.flush_locked(&mut writer)?;
-        Ok(was_there)
-    }
-
-    /// All pins in the order of their names.
-    ///
-    /// # Errors
-    /// [`BlocksError::Index`].
-    pub fn pins(&self) -> Result<Vec<(String, Cid)>, BlocksError> {
-        self.index.pins()
+    pub fn list(&self, after: Option<&Cid>, count: usize) -> Result<Vec<(Cid, u64)>, BlocksError> {
+        let rows = self.index.view()?.rows(after, count)?;
+        Ok(rows.into_iter().map(|(cid, row)| (cid, row.bytes)).collect())
     }
 
     /// How much room there is.
