@@ -12,9 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = ipld::links(&block);
         let _ = ipld::to_dag_cbor(&block);
         if let Ok(json) = ipld::to_dag_json(&block) {
-            // Integers below −2⁶³ are read as floats, so the first reading may differ; the next may not.
-            if let Ok(once) = ipld::from_dag_json(&json, DAG_JSON) {
-                assert_eq!(ipld::from_dag_json(once.bytes(), DAG_JSON), Ok(once));
+            if let Ok(again) = ipld::from_dag_json(&json, DAG_JSON) {
+                assert_eq!(again.bytes(), &json);
             }
         }
     }

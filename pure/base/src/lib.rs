@@ -29,8 +29,6 @@
 //! | proposal, prevote, precommit | the three messages of a round, as in Tendermint |
 //! | certificate | precommits of more than two thirds of the power: the block is final |
 //! | CID, block, pin | as in IPFS |
-//! | hold | keeps blocks that are put while it lives from being collected |
-//! | class, grant, claim | who may be given a DAG: public, granted, private; leave for one node; a root's word for one block |
 
 pub mod eip712;
 mod float;

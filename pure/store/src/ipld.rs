@@ -1,6 +1,5 @@
 //! What blocks of the known codecs link to, and their content as DAG-JSON and DAG-CBOR (IPLD
 //! specifications of these names). Nesting is bounded by the decoders: 256 levels of CBOR, 128 of JSON.
-//! Integers below −2⁶³ become floats when they are read from DAG-JSON: its decoder has no room for them.
 
 use crate::block::{Block, BlockError, DAG_CBOR, DAG_JSON, DAG_PB, RAW};
 use crate::dagpb::{Node, NodeError};

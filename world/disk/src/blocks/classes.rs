@@ -225,26 +225,22 @@ impl Index {
         if write.open_table(ROOTS)?.is_empty()? {
             return Ok(());
         }
-        let mut gone = Vec::new();
-        {
-            let mut roots = write.open_table(ROOTS)?;
-            for cid in cids {
-                gone.extend(roots.remove(key(cid).as_slice())?.map(|number| number.value()));
-            }
-        }
-        for number in gone {
-            drop_members(write, number)?;
-            write.open_table(CLASSES)?.remove(number)?;
-            write.open_table(GRANTS)?.retain_in((number, &[][..])..(number + 1, &[][..]), |_, _| false)?;
-        }
-        let (mut claims, mut members) = (write.open_table(CLAIMS)?, write.open_table(MEMBERS)?);
         for cid in cids {
             let key = key(cid);
-            let all = (key.as_slice(), 0)..=(key.as_slice(), u64::MAX);
-            for claim in claims.range(all.clone())? {
-                members.remove((claim?.0.value().1, key.as_slice()))?;
+            let number = write.open_table(ROOTS)?.remove(key.as_slice())?.map(|row| row.value());
+            if let Some(number) = number {
+                drop_members(write, number)?;
+                write.open_table(CLASSES)?.remove(number)?;
+                write.open_table(GRANTS)?.retain_in((number, &[][..])..(number + 1, &[][..]), |_, _| false)?;
             }
-            claims.retain_in(all, |_, ()| false)?;
+            let (mut claims, mut members) = (write.open_table(CLAIMS)?, write.open_table(MEMBERS)?);
+            let range = (key.as_slice(), 0)..=(key.as_slice(), u64::MAX);
+            let numbers: Result<Vec<u64>, redb::StorageError> =
+                claims.range(range.clone())?.map(|claim| Ok(claim?.0.value().1)).collect();
+            for number in numbers? {
+                claims.remove((key.as_slice(), number))?;
+                members.remove((number, key.as_slice()))?;
+            }
         }
         Ok(())
     }
