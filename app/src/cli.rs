@@ -7,6 +7,7 @@ mod kv;
 mod ledger;
 mod owner;
 mod sampling;
+mod store;
 mod wishes;
 
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
@@ -17,6 +18,7 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
+pub(crate) use store::{AddArgs, Class, OpenArgs, Profile, Serve, StoreCommand};
 use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Files and folders: put in, get out, keep, open to others.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Look at disputes: what became of workers that our engine refuted.
     #[command(subcommand)]
     Dispute(DisputeCommand),
@@ -131,6 +136,8 @@ pub(crate) struct UpArgs {
     /// Let `--api` be an address that other machines reach, with no guard but the token, sent in clear.
     #[arg(long)]
     pub(crate) api_public: bool,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
     /// Models to get at the start: names of the catalogue, or GGUF files.
     #[arg(long, value_name = "MODEL")]
     pub(crate) pull: Vec<String>,

@@ -1,9 +1,10 @@
 //! The command line's client of the node's local API.
 
-use crate::commands::Failure;
+use crate::commands::{Failure, Form};
 use anyhow::{Context, Result};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use talkoo_base::{Refusal, RefusalCode};
 
 /// A node that is up answers at once; this is for one that is very busy.
 const ANSWER: Duration = Duration::from_secs(90);
+/// Moving a large file takes its time.
+const TRANSFER: Duration = Duration::from_secs(24 * 3600);
 /// The event stream says something at least every ten seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +82,42 @@ impl Client {
             hint: text("hint").unwrap_or_default(),
         };
         Err(Failure::from(refusal).into())
+    }
+
+    /// A call of `/api/v0`, kubo's RPC.
+    pub(crate) fn rpc(&self, call: &str, args: &[(&str, &str)]) -> Result<impl Read + use<>> {
+        let request = self.patient().post(self.rpc_url(call, args)).header("Authorization", self.bearer());
+        self.body(request.send_empty())
+    }
+
+    /// The same with an upload.
+    pub(crate) fn upload(&self, call: &str, args: &[(&str, &str)], mut form: Form) -> Result<impl Read + use<>> {
+        let request = self.patient().post(self.rpc_url(call, args)).header("Authorization", self.bearer());
+        let request = request.content_type(Form::media_type());
+        self.body(request.send(ureq::SendBody::from_reader(&mut form)))
+    }
+
+    fn rpc_url(&self, call: &str, args: &[(&str, &str)]) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let args: Vec<String> =
+            args.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        format!("{}/api/v0/{call}?{}", self.base.trim_end_matches("/api/v1"), args.join("&"))
+    }
+
+    /// For calls that move files: as long as something moves, they go on.
+    fn patient(&self) -> ureq::Agent {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        config.timeout_recv_response(Some(TRANSFER)).timeout_recv_body(Some(TRANSFER)).build().into()
+    }
+
+    fn body(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<impl Read + use<>> {
+        let mut response = response.map_err(|why| self.silent(&why))?;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_reader());
+        }
+        let value: Value = response.body_mut().read_json().context("the node's answer is not JSON")?;
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        Err(Failure::new(RefusalCode::parse(&text("Reason")), text("Message"), "").into())
     }
 
     fn silent(&self, why: &ureq::Error) -> Failure {

@@ -58,6 +58,30 @@ const JUDGES: &[Judge] = &[
         run: cids,
     },
     Judge {
+        name: "kubo-rpc",
+        what: "kubo-rpc-client 7.1 adds, reads, pins, imports and exports at a node's /api/v0, and gets js's CIDs",
+        quick: false,
+        run: || gateway("kubo-rpc"),
+    },
+    Judge {
+        name: "verified-fetch",
+        what: "@helia/verified-fetch 8.0 and @ipld/car check every block that a node's gateway gives",
+        quick: false,
+        run: || gateway("verified-fetch"),
+    },
+    Judge {
+        name: "hub",
+        what: "huggingface_hub 1.33 and datasets treat a node as a hub: upload, download, resume, revisions",
+        quick: false,
+        run: || gateway("hub"),
+    },
+    Judge {
+        name: "pins",
+        what: "schemathesis 4.32 finds no fault in a node's Pinning Service API",
+        quick: false,
+        run: || gateway("pins"),
+    },
+    Judge {
         name: "vectors",
         what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
@@ -222,6 +246,21 @@ fn ipfs(kind: &str) -> Outcome {
             script("python3", &[], &[&["xtask/judges/ipfs/judge.py", kind], &arguments[..]].concat())
         }
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
+    }
+}
+
+/// The store's faces; the script installs what it needs, and says with 77 that it could not.
+fn gateway(which: &str) -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    let (node, packages) = (format!("{target}/release/talkoo"), format!("target/judge/{which}"));
+    match Command::new("python3").args(["xtask/judges/gateway/judge.py", which, &node, &packages]).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.code() == Some(77) => Outcome::Skipped("its packages could not be installed".into()),
+        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
     }
 }
 

@@ -29,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-disk", &["talkoo-base", "talkoo-store"]),
     ("talkoo-net", &["talkoo-base", "talkoo-store"]),
     ("talkoo-api", &["talkoo-base", "talkoo-ledger"]),
+    ("talkoo-gateway", &["talkoo-api", "talkoo-base", "talkoo-disk", "talkoo-store"]),
     ("talkoo-sim", &["talkoo-base", "talkoo-chain", "talkoo-job", "talkoo-node", "talkoo-proof"]),
     ("xtask", &[]),
 ];

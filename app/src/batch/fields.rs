@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
         let tokens = |key| self.whole(key, 1..=TOKENS_MAX);
         let max = tokens("max_completion_tokens")?.or(tokens("max_tokens")?);
         let fraction = |key| self.number(key, 0.0..=1.0);
-        let penalty = |key| Ok(self.number(key, -2.0..=2.0)?.map_or(0, signed_q16));
+        let penalty = |key| Ok::<_, Refusal>(self.number(key, -2.0..=2.0)?.map_or(0, signed_q16));
         let repeat = self.number("repetition_penalty", 0.0..=2.0)?.map_or(ONE_Q16, q16);
         if repeat == 0 {
             return Err(malformed("`repetition_penalty` is not above 0", "1 is off"));

@@ -17,6 +17,7 @@ mod run;
 mod show;
 mod simple;
 mod stake;
+mod store;
 mod target;
 mod up;
 mod wallet;
@@ -26,6 +27,7 @@ pub(crate) use follow::{Watch, bar};
 pub(crate) use passphrase::Passphrase;
 pub(crate) use receipt::{check as check_receipt, read as read_receipt};
 pub(crate) use show::Show;
+pub(crate) use store::Form;
 pub(crate) use up::{config_of, serve};
 
 use crate::cli::{Cli, Command, JobCommand};
@@ -63,6 +65,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
+        Command::Store(command) => store::run(&data_dir, &command, show)?,
         Command::Down => simple::down(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,

@@ -1,7 +1,7 @@
 //! `up`: a node in the foreground.
 
 use super::{Failure, Show, passphrase, say};
-use crate::cli::UpArgs;
+use crate::cli::{Serve, UpArgs};
 use crate::daemon::config::{LISTEN_DEFAULT, MEMORY_SHARE, PRICE_DEFAULT, price_of};
 use crate::daemon::executor::{Allowance, memory_bytes};
 use crate::daemon::rim::Rim;
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use talkoo_base::RefusalCode;
 use talkoo_disk::OwnerFiles;
+use talkoo_net::Strangers;
 use tokio_util::sync::CancellationToken;
 
 /// Checks the flags.
@@ -49,6 +50,14 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         listen,
         bootstrap: args.bootstrap,
         api: args.api,
+        gateway: args.open.gateway,
+        gateway_local: args.open.gateway_local,
+        strangers: match args.open.serve_strangers {
+            Serve::Nobody => Strangers::Nobody,
+            Serve::Near => Strangers::Near,
+            Serve::Everybody => Strangers::Everybody,
+        },
+        ask_gateways: args.open.ask_gateway,
         pull: wanted(args.pull, &data_dir)?,
         sources: args.sources,
         provide: args.provide,

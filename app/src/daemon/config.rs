@@ -21,6 +21,14 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<String>,
     pub(crate) bootstrap: Vec<String>,
     pub(crate) api: SocketAddr,
+    /// Where the IPFS gateway listens, if there is to be one.
+    pub(crate) gateway: Option<SocketAddr>,
+    /// It shows only what is here.
+    pub(crate) gateway_local: bool,
+    /// Which strangers are given public blocks.
+    pub(crate) strangers: talkoo_net::Strangers,
+    /// HTTP gateways to ask for blocks that no peer has.
+    pub(crate) ask_gateways: Vec<String>,
     /// Models to pull at the start.
     pub(crate) pull: Vec<String>,
     pub(crate) sources: Sources,
@@ -50,6 +58,8 @@ pub(crate) struct Config {
 pub(crate) const LISTEN_DEFAULT: [&str; 2] = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"];
 /// The API's port.
 pub(crate) const API_DEFAULT: &str = "127.0.0.1:8420";
+/// Where the gateway listens when it is wanted.
+pub(crate) const GATEWAY_DEFAULT: &str = "127.0.0.1:8421";
 /// The network of a node that was told none.
 pub(crate) const NETWORK_DEFAULT: &str = "local";
 /// What a node asks by default: 0.10 and 0.40 of the token for a million input and output tokens.

@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod config;
 mod denylists;
 pub(crate) mod executor;
+mod faces;
 mod kept;
 pub(crate) mod limits;
 mod loading;

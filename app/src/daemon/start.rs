@@ -8,7 +8,7 @@ use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
-use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice};
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces};
 use crate::commands::{Failure, Passphrase};
 use crate::ledger::{Place, Url, unix};
 use crate::models::Shelf;
@@ -78,9 +78,12 @@ pub(crate) async fn run(
         listen: parse_all(&memory.listen(&config.listen))?,
         bootstrap,
         agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
+        serve: talkoo_net::Serve { strangers: config.strangers, ..talkoo_net::Serve::default() },
+        gateways: config.ask_gateways.clone(),
         ..NetConfig::loopback(key.expose(), &config.network)
     };
-    let store = PublicBlocks { blocks: blocks.clone(), denylists: Denylists::open(dir.path())? };
+    let denylists = Arc::new(Denylists::open(dir.path())?);
+    let store = PublicBlocks { blocks: blocks.clone(), denylists: denylists.clone() };
     let net = Net::start(net_config, Arc::new(store), net_events).await?;
     memory.listens(net.addresses().iter().map(ToString::to_string).collect());
     let forgotten = memory.limits(config.limits.is_any());
@@ -89,7 +92,19 @@ pub(crate) async fn run(
     }
     let providing = config.provide || (memory.providing() && !forgotten);
     memory.provides(providing);
-    let attach = Attach { addr: config.api, token: dir.token()?, calls, events: events.clone(), stop: stop.clone() };
+    let net = Arc::new(net);
+    let around = faces::Around {
+        dir: dir.path(),
+        key: &key.expose(),
+        blocks: blocks.clone(),
+        denylists,
+        net: net.clone(),
+        tasks: &tasks,
+        stop: stop.clone(),
+    };
+    let faces = faces::start(&config, around).await?;
+    let (token, stopped) = (dir.token()?, stop.clone());
+    let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
     let api = Api::bind(attach).await?;
     let api_addr = api.addr;
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
@@ -113,7 +128,6 @@ pub(crate) async fn run(
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
     let keys = Keys { node: key, owner, delegation };
-    let net = Arc::new(net);
     let around = Around {
         net: net.clone(),
         dir: &dir,
@@ -173,6 +187,7 @@ pub(crate) async fn run(
     ready(&line.to_string());
     let served = daemon.serve(events_in, calls_in, network_in).await;
     end(daemon).await;
+    std::fs::remove_file(dir.path().join("gateway.addr")).ok();
     std::fs::remove_file(dir.path().join("api.addr")).ok();
     served
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 
 pub(super) struct PublicBlocks {
     pub(super) blocks: Arc<Blocks>,
-    pub(super) denylists: Denylists,
+    pub(super) denylists: Arc<Denylists>,
 }
 
 fn logged<T>(result: Result<Option<T>, BlocksError>) -> Option<T> {

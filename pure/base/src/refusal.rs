@@ -79,6 +79,10 @@ codes! {
     Stopping = "stopping";
     /// The run itself failed.
     RunFailed = "run_failed";
+    /// This node does not serve it, by its operator's rule.
+    Denied = "denied";
+    /// What is asked for does not have the form that is asked for.
+    Unfit = "unfit";
     /// A limit of size or number is exceeded.
     TooLarge = "too_large";
     /// The job's preferences leave it out.
@@ -129,6 +133,8 @@ impl Refusal {
         self
     }
 }
+
+impl std::error::Error for Refusal {}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

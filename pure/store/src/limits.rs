@@ -51,8 +51,9 @@ pub const WANTS_PER_PEER_MAX: usize = 32;
 pub const WANTS_UNMEASURED: usize = 4;
 /// Wants in flight over all peers: bounds memory to 128 MiB of leaves.
 pub const WANTS_IN_FLIGHT_MAX: usize = 128;
-/// A measured peer is given as many wants as it answers in this time.
-pub const WINDOW_MS: u64 = 500;
+/// A measured peer is given as many wants as it answers in this time; with 500 ms, four peers at a round
+/// trip of 50 ms gave 2.5 times what one gave, with this 3.2 times.
+pub const WINDOW_MS: u64 = 2_000;
 /// Speed is averaged over spans of at least this long; shorter ones measure the clock.
 pub const RATE_SPAN_MS: u64 = 20;
 /// A want fails when its peer has delivered nothing at all for this long.

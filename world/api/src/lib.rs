@@ -35,6 +35,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+/// For whoever puts up other routes.
+pub use axum;
 pub use limits::BODY_BYTES_MAX;
 pub use routes::{ROUTES, Route, Verb};
 
@@ -80,8 +82,19 @@ pub struct Attach {
     pub calls: mpsc::Sender<Call>,
     /// From the node's loop: one JSON object for each event.
     pub events: broadcast::Sender<Arc<str>>,
+    /// Other routes of the same port. They hear who asks, as [`Caller`], and decide for themselves.
+    pub faces: Router,
     /// Ends the server.
     pub stop: CancellationToken,
+}
+
+/// Who asks, as the token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Whoever has it.
+    Owner,
+    /// Anybody else who reaches the port.
+    Stranger,
 }
 
 #[derive(Clone)]
@@ -123,13 +136,13 @@ impl Api {
     }
 
     async fn bind_with(attach: Attach, body_bytes_max: usize) -> Result<Self, ApiError> {
-        let Attach { addr, token, calls, events, stop } = attach;
+        let Attach { addr, token, calls, events, faces, stop } = attach;
         let listen = |source| ApiError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let hosts = if addr.ip().is_loopback() { Hosts::Loopback } else { Hosts::Addresses };
         let shared = Shared { token: token.into(), calls, events, stop: stop.clone(), hosts, body_bytes_max };
-        Ok(Self { addr, listener, router: router(shared), stop })
+        Ok(Self { addr, listener, router: router(shared, faces), stop })
     }
 
     /// Serves until stopped.
@@ -142,7 +155,7 @@ impl Api {
     }
 }
 
-fn router(shared: Shared) -> Router {
+fn router(shared: Shared, faces: Router) -> Router {
     let mut router = Router::new().route("/api/v1/events", axum::routing::get(events));
     for route in ROUTES {
         let handle = move |state, path, query, body| call(route, state, path, query, body);
@@ -158,7 +171,18 @@ fn router(shared: Shared) -> Router {
         .method_not_allowed_fallback(|| async { problem(StatusCode::METHOD_NOT_ALLOWED, &no_method()) })
         .layer(axum::extract::DefaultBodyLimit::max(shared.body_bytes_max))
         .layer(from_fn_with_state(shared.clone(), guard))
-        .with_state(shared)
+        .with_state(shared.clone())
+        .merge(faces.layer(from_fn_with_state(shared, tell_caller)))
+}
+
+/// Tells a face who asks. A wrong token counts as none: programs send the token of another service along.
+async fn tell_caller(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    if let Some(no) = other_host(request.headers(), shared.hosts) {
+        return no;
+    }
+    let caller = if has_token(request.headers(), &shared) { Caller::Owner } else { Caller::Stranger };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 fn no_route() -> Refusal {
@@ -170,21 +194,32 @@ fn no_method() -> Refusal {
     Refusal::new(RefusalCode::Malformed, "this route does not have this method", hint)
 }
 
-/// Lets only the owner's programs in.
-async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if !is_ours(headers, shared.hosts) {
-        let (message, hint) = match shared.hosts {
-            Hosts::Loopback => ("the Host header is not loopback", "use 127.0.0.1"),
-            Hosts::Addresses => ("the Host header is not an IP address", "use the address instead of a name"),
-        };
-        let no = Refusal::new(RefusalCode::BadSignature, message, hint);
-        return problem(StatusCode::FORBIDDEN, &no);
+/// The answer to a request that does not name us as its host.
+fn other_host(headers: &HeaderMap, hosts: Hosts) -> Option<Response> {
+    if is_ours(headers, hosts) {
+        return None;
     }
+    let (message, hint) = match hosts {
+        Hosts::Loopback => ("the Host header is not loopback", "use 127.0.0.1"),
+        Hosts::Addresses => ("the Host header is not an IP address", "use the address instead of a name"),
+    };
+    Some(problem(StatusCode::FORBIDDEN, &Refusal::new(RefusalCode::BadSignature, message, hint)))
+}
+
+fn has_token(headers: &HeaderMap, shared: &Shared) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(bearer);
     // Compared as digests, so that the time it takes says nothing of the token.
     let digest = |text: &str| talkoo_base::sha256(&[text.as_bytes()]);
-    if given.is_none_or(|given| digest(given) != digest(&shared.token)) {
+    given.is_some_and(|given| digest(given) == digest(&shared.token))
+}
+
+/// Lets only the owner's programs in.
+async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if let Some(no) = other_host(headers, shared.hosts) {
+        return no;
+    }
+    if !has_token(headers, &shared) {
         let hint = "send `Authorization: Bearer` with the content of api.token in the data folder";
         let no = Refusal::new(RefusalCode::BadSignature, "no or wrong token", hint);
         return problem(StatusCode::UNAUTHORIZED, &no);

@@ -10,7 +10,14 @@ async fn echo() -> (SocketAddr, broadcast::Sender<Arc<str>>, CancellationToken) 
     let (events, _) = broadcast::channel(16);
     let stop = CancellationToken::new();
     let addr = "127.0.0.1:0".parse().unwrap();
-    let attach = Attach { addr, token: "secret".into(), calls, events: events.clone(), stop: stop.clone() };
+    let attach = Attach {
+        addr,
+        token: "secret".into(),
+        calls,
+        events: events.clone(),
+        faces: Router::new(),
+        stop: stop.clone(),
+    };
     let api = Api::bind_with(attach, BODY_TEST).await.unwrap();
     let addr = api.addr;
     tokio::spawn(api.serve());
@@ -138,7 +145,8 @@ async fn a_taken_port_is_said_once() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (calls, events) = (mpsc::channel(1).0, broadcast::channel(1).0);
     let addr = taken.local_addr().unwrap();
-    let attach = Attach { addr, token: "secret".into(), calls, events, stop: CancellationToken::new() };
+    let attach =
+        Attach { addr, token: "secret".into(), calls, events, faces: Router::new(), stop: CancellationToken::new() };
     let Err(error) = Api::bind(attach).await else { panic!("two listeners on {addr}") };
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(!error.to_string().contains(&source), "{error}: {source}");

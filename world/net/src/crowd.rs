@@ -169,9 +169,12 @@ impl Crowd {
                 }
                 found = answered(&mut self.searching) => {
                     self.searching = None;
-                    let found = found.unwrap_or_default();
-                    let coming = found.iter().filter(|peer| !self.peers.contains_key(peer)).count();
-                    self.search = Search::Found(found.len());
+                    // Without an answer, because there are too many searches, it stays unanswered.
+                    let mut coming = 0;
+                    if let Some(found) = found {
+                        coming = found.iter().filter(|peer| !self.peers.contains_key(peer)).count();
+                        self.search = Search::Found(found.len());
+                    }
                     self.ready.push(Heard::Searched { coming });
                 }
             }

@@ -12,8 +12,14 @@ pub const WORK_QUEUE_BYTES: usize = 8 << 20;
 pub const WORK_WRITE_BYTES: usize = 64 << 10;
 /// Messages with wants queued for one connection; they are small and sent together.
 pub const WANT_MESSAGES_QUEUED: usize = 64;
-/// Messages with blocks queued for one connection, each about 2 MiB: one is read while one is sent.
-pub const ANSWERS_QUEUED: usize = 2;
+/// Messages with blocks queued for one stream: one is read while one is sent.
+pub const ANSWERS_QUEUED: usize = 1;
+/// Streams that carry blocks to one distant peer: a window of 256 KiB each, so together 80 MB/s at 50 ms.
+pub const ANSWER_STREAMS: usize = 16;
+/// Bytes a second that these streams are to reach; a near peer needs one of them.
+pub const ANSWER_RATE: u64 = 100_000_000;
+/// Window of a yamux stream in bytes, see [`YAMUX_STREAMS`].
+pub const YAMUX_WINDOW: u64 = 256 << 10;
 /// Bitswap streams of one peer that are read at once: kubo opens one per message.
 pub const BITSWAP_STREAMS_READ: usize = 32;
 /// Bitswap streams of one peer that wait to be read; a peer with more is not following the protocol.
@@ -30,8 +36,9 @@ pub const WANTS_QUEUED: usize = 4096;
 pub const WANTS_REFUSED_MAX: u64 = 64 * 1024;
 /// Wants answered in one step on a blocking thread.
 pub const WANTS_PER_STEP: usize = 64;
-/// Bitswap messages above 64 KiB of one connection that are in memory at once: one is read while one is used.
-pub const LARGE_FRAMES: usize = 2;
+/// Bitswap messages above 64 KiB of one connection that are in memory at once: as many as come
+/// over the streams of a distant peer.
+pub const LARGE_FRAMES: usize = ANSWER_STREAMS;
 /// Peers whose ledger is kept, about 200 bytes each.
 pub const LEDGERS_MAX: usize = 4096;
 /// Bytes that one stranger is given in an hour, unless the configuration says otherwise: 4.7 MB/s.
@@ -44,6 +51,8 @@ pub const BITSWAP_IDLE: Duration = Duration::from_secs(60);
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(120);
 /// Pings asked for and not answered yet, of one connection.
 pub const PINGS_QUEUED: usize = 4;
+/// Streams tried for one ping.
+pub const PING_ATTEMPTS: usize = 3;
 /// Time for a ping.
 pub const PING_DEADLINE: Duration = Duration::from_secs(10);
 /// Time to open a stream.

@@ -6,7 +6,9 @@ use crate::events::{
 };
 use crate::fetch;
 use crate::ident::{node_of, peer_id_of};
-use crate::limits::{CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE, PING_DEADLINE};
+use crate::limits::{
+    CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE, PING_ATTEMPTS, PING_DEADLINE,
+};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::swarm::{self, Command, DialReply};
@@ -113,11 +115,21 @@ impl Net {
     /// # Errors
     /// [`PingError`]; at the latest after [`crate::limits::PING_DEADLINE`].
     pub async fn ping(&self, peer: PeerId) -> Result<Duration, PingError> {
-        let link = self.shared.pings_link(&peer).ok_or(PingError::NotConnected { peer })?;
-        let (ping, answer) = oneshot::channel();
-        let late = || PingError::Timeout { peer, waited: PING_DEADLINE };
-        link.try_send(ping).map_err(|_| late())?;
-        timeout(PING_DEADLINE, answer).await.map_err(|_| late())?.map_err(|_| PingError::Refused { peer })
+        let measure = async {
+            // rust-libp2p drops a ping's stream when another one of the same peer comes, as the regular ones do.
+            for _ in 0..PING_ATTEMPTS {
+                let link = self.shared.pings_link(&peer).ok_or(PingError::NotConnected { peer })?;
+                let (ping, answer) = oneshot::channel();
+                if link.send(ping).await.is_ok()
+                    && let Ok(took) = answer.await
+                {
+                    return Ok(took);
+                }
+            }
+            Err(PingError::Refused { peer })
+        };
+        let late = PingError::Timeout { peer, waited: PING_DEADLINE };
+        timeout(PING_DEADLINE, measure).await.unwrap_or(Err(late))
     }
 
     /// Every connection with every libp2p peer, in the order of their PeerIds.

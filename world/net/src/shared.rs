@@ -178,6 +178,10 @@ impl Shared {
         self.peers().links.keys().copied().collect()
     }
 
+    pub(crate) fn rtt_us(&self, peer: &PeerId) -> Option<u64> {
+        self.peers().rtt_us.get(peer).copied()
+    }
+
     pub(crate) fn set_rtt(&self, peer: PeerId, rtt_us: u64) {
         let mut peers = self.peers();
         if peers.links.contains_key(&peer) {

@@ -142,21 +142,35 @@ impl Message {
     /// The message without its length prefix.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.payload_bytes() + 64 * (self.len() + 1));
+        self.pieces().concat()
+    }
+
+    /// The message with its length prefix, to be written piece by piece: blocks are shared, not copied.
+    #[must_use]
+    pub fn to_frame(&self) -> Vec<Bytes> {
+        let mut pieces = self.pieces();
+        let mut length = Vec::with_capacity(5);
+        pb::write_varint(pieces.iter().map(Bytes::len).sum::<usize>() as u64, &mut length);
+        pieces.insert(0, length.into());
+        pieces
+    }
+
+    fn pieces(&self) -> Vec<Bytes> {
+        let mut pieces = Vec::with_capacity(2 * self.payloads.len() + 1);
+        let mut out = Vec::new();
         if self.full || !self.wants.is_empty() {
             pb::write_bytes(1, &self.encode_wants(), &mut out);
         }
-        for payload in &self.payloads {
-            let prefix = payload.prefix.to_bytes();
-            // Written in place: a block is copied once.
+        for Payload { prefix, data } in &self.payloads {
             let mut head = Vec::with_capacity(24);
-            pb::write_bytes(1, &prefix, &mut head);
+            pb::write_bytes(1, &prefix.to_bytes(), &mut head);
             pb::write_varint(2 << 3 | 2, &mut head);
-            pb::write_varint(payload.data.len() as u64, &mut head);
+            pb::write_varint(data.len() as u64, &mut head);
             pb::write_varint(3 << 3 | 2, &mut out);
-            pb::write_varint((head.len() + payload.data.len()) as u64, &mut out);
+            pb::write_varint((head.len() + data.len()) as u64, &mut out);
             out.extend_from_slice(&head);
-            out.extend_from_slice(&payload.data);
+            pieces.push(std::mem::take(&mut out).into());
+            pieces.push(data.clone());
         }
         for presence in &self.presences {
             let mut entry = Vec::with_capacity(48);
@@ -167,17 +181,8 @@ impl Message {
         if self.pending_bytes != 0 {
             pb::write_number(5, from_i32(self.pending_bytes), &mut out);
         }
-        out
-    }
-
-    /// The message with its length prefix, as it goes over the stream.
-    #[must_use]
-    pub fn to_frame(&self) -> Vec<u8> {
-        let body = self.encode();
-        let mut out = Vec::with_capacity(body.len() + 5);
-        pb::write_varint(body.len() as u64, &mut out);
-        out.extend_from_slice(&body);
-        out
+        pieces.push(out.into());
+        pieces
     }
 
     /// Reads a message without its length prefix. Blocks share `bytes` and are not hashed yet.
@@ -204,10 +209,6 @@ impl Message {
             }
         }
         Ok(message)
-    }
-
-    fn len(&self) -> usize {
-        self.wants.len() + self.payloads.len() + self.presences.len()
     }
 
     fn encode_wants(&self) -> Vec<u8> {

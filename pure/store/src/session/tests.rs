@@ -1,6 +1,8 @@
 use super::*;
 use crate::block::RAW;
 use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 const A: PeerRef = PeerRef(1);
 const B: PeerRef = PeerRef(2);
@@ -131,4 +133,45 @@ fn what_nobody_asked_for_changes_nothing() {
             (1, Input::PeerGone(C), vec![]),
         ],
     );
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let (peer, n) = (|| (0..4u32).prop_map(PeerRef), || 0..4u8);
+    prop_oneof![
+        (n(), 0..3_000u64).prop_map(|(n, deadline)| Input::Get { cid: cid(n), deadline: Mono(deadline) }),
+        n().prop_map(|n| Input::Forget(cid(n))),
+        peer().prop_map(Input::PeerUp),
+        peer().prop_map(Input::PeerGone),
+        (peer(), n(), any::<bool>()).prop_map(|(peer, n, have)| says(peer, n, have)),
+        (peer(), n()).prop_map(|(peer, n)| gives(peer, n)),
+        (0..3usize).prop_map(|coming| Input::Searched { coming }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_wait_ends_in_time_and_asks_nobody_twice_for_a_block(inputs in vec((0..100u64, any_input()), 0..60)) {
+        let (mut session, mut now, mut out) = (Session::default(), 0, Vec::new());
+        let mut open = std::collections::BTreeSet::new();
+        for (later, input) in inputs.into_iter().chain([(10_000, Input::Tick)]) {
+            now += later;
+            // Who is gone or has denied a block may be asked for it again.
+            match &input {
+                Input::PeerGone(gone) => open.retain(|(_, peer)| peer != gone),
+                Input::Presence { peer, cid, have: false } => _ = open.remove(&(*cid, *peer)),
+                _ => {}
+            }
+            session.handle(Mono(now), input, &mut out);
+            for output in out.drain(..) {
+                match output {
+                    Output::Want { peer, cid, kind: WantKind::Block } => prop_assert!(open.insert((cid, peer))),
+                    Output::Want { .. } | Output::Search => {}
+                    Output::Cancel { peer, cid } => _ = open.remove(&(cid, peer)),
+                    Output::Got(block) => open.retain(|(cid, _)| cid != block.cid()),
+                    Output::Missed { cid, .. } => open.retain(|(open, _)| *open != cid),
+                }
+            }
+        }
+        prop_assert_eq!(session.wanted().count(), 0);
+    }
 }

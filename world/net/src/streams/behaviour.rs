@@ -6,7 +6,7 @@ use super::wants::Wants;
 use super::{Connection, work};
 use crate::events::Direction;
 use crate::ident::node_of;
-use crate::limits::{ANSWERS_QUEUED, LARGE_FRAMES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
+use crate::limits::{ANSWER_STREAMS, ANSWERS_QUEUED, LARGE_FRAMES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
 use crate::shared::{Link, Shared};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -75,7 +75,7 @@ impl StreamsBehaviour {
         }
         let (work_sender, work_receiver) = work::queue();
         let (wants_sender, wants_receiver) = mpsc::channel(WANT_MESSAGES_QUEUED);
-        let (answers_sender, answers_receiver) = mpsc::channel(ANSWERS_QUEUED);
+        let (answers, receivers): (Vec<_>, Vec<_>) = (0..ANSWER_STREAMS).map(|_| mpsc::channel(ANSWERS_QUEUED)).unzip();
         let (pings_sender, pings) = mpsc::channel(PINGS_QUEUED);
         let (node, ledger, announced) = (node_of(&peer), self.shared.ledgers.of(peer), watch::Sender::new(false));
         let is_kept = Arc::<AtomicBool>::default();
@@ -104,11 +104,12 @@ impl StreamsBehaviour {
             wants: Wants::default(),
             refused: AtomicU64::new(0),
             large: Semaphore::new(LARGE_FRAMES),
-            answers: answers_sender,
+            answers,
             announced,
         };
-        let outbound = Outbound::new(wants_receiver, answers_receiver);
-        Ok(Handler::new(Arc::new(connection), self.work.clone(), work_receiver, outbound, pings))
+        let mut wants = Some(wants_receiver);
+        let outbounds = receivers.into_iter().map(|answers| Outbound::new(wants.take(), answers)).collect();
+        Ok(Handler::new(Arc::new(connection), self.work.clone(), work_receiver, outbounds, pings))
     }
 }
 

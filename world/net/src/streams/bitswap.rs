@@ -1,11 +1,16 @@
-//! `/ipfs/bitswap/1.2.0`: messages over any number of streams. We keep one stream open for writing;
-//! kubo and Helia open one per message, so several are read at once and the others wait unread.
+//! `/ipfs/bitswap/1.2.0`: messages over any number of streams. We keep one stream open for writing, and
+//! more to a distant peer; kubo and Helia open one per message, so several are read at once and the
+//! others wait unread.
 
 use super::frame::{self, FrameRules, Prefix};
 use super::{Connection, End};
-use crate::limits::{BITSWAP_IDLE, FRAME_DEADLINE, WANTS_PER_STEP, WANTS_QUEUED, WANTS_REFUSED_MAX};
+use crate::limits::{
+    ANSWER_RATE, ANSWER_STREAMS, BITSWAP_IDLE, FRAME_DEADLINE, WANTS_PER_STEP, WANTS_QUEUED, WANTS_REFUSED_MAX,
+    YAMUX_WINDOW,
+};
 use bytes::Bytes;
-use futures::AsyncWriteExt;
+use futures::future::select_all;
+use futures::{AsyncWriteExt, FutureExt};
 use libp2p::Stream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,8 +22,8 @@ use tokio::time::{Instant, timeout};
 
 /// What is to be written; it outlives the stream.
 pub(super) struct Outbound {
-    /// Our wants: small, and not to wait behind blocks that we serve.
-    wants: mpsc::Receiver<Message>,
+    /// Our wants, on the first stream only: small, and not to wait behind blocks that we serve.
+    wants: Option<mpsc::Receiver<Message>>,
     /// Our answers.
     answers: mpsc::Receiver<Message>,
     /// A message that was not written.
@@ -26,7 +31,7 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn new(wants: mpsc::Receiver<Message>, answers: mpsc::Receiver<Message>) -> Self {
+    pub(super) fn new(wants: Option<mpsc::Receiver<Message>>, answers: mpsc::Receiver<Message>) -> Self {
         Self { wants, answers, unsent: None }
     }
 
@@ -35,9 +40,15 @@ impl Outbound {
         if let Some(message) = self.unsent.take() {
             return Some(message);
         }
+        let wants = async {
+            match &mut self.wants {
+                Some(wants) => wants.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            message = self.wants.recv() => message,
+            message = wants => message,
             message = self.answers.recv() => message,
         }
     }
@@ -140,20 +151,33 @@ pub(super) async fn serve(connection: Arc<Connection>) -> End {
         if over.is_none() {
             connection.wants.some().await;
         }
+        // A stream carries one window each round trip, so a distant peer gets more of them.
+        let round_us = connection.shared.rtt_us(&connection.peer).unwrap_or(0);
+        let streams = (round_us * ANSWER_RATE / 1_000_000 / YAMUX_WINDOW).clamp(1, ANSWER_STREAMS as u64) as usize;
         let on_thread = Arc::clone(&connection);
-        let step = tokio::task::spawn_blocking(move || answer(&on_thread, is_node, over));
+        let batch_bytes = BATCH_BYTES / streams;
+        let step = tokio::task::spawn_blocking(move || answer(&on_thread, is_node, over, batch_bytes));
         let Ok((answer, rest)) = step.await else {
             return End::Broken("the block store panicked".to_owned());
         };
         over = rest;
-        if !answer.is_empty() && connection.answers.send(answer).await.is_err() {
-            return End::Closed;
+        if !answer.is_empty() {
+            let room = connection.answers[..streams].iter().map(|answers| answers.reserve().boxed());
+            match select_all(room).await.0 {
+                Ok(room) => room.send(answer),
+                Err(_) => return End::Closed,
+            }
         }
     }
 }
 
 /// Answers as many wants as fit into one batch; the block that did not fit begins the next one.
-fn answer(connection: &Connection, is_node: bool, first: Option<Payload>) -> (Message, Option<Payload>) {
+fn answer(
+    connection: &Connection,
+    is_node: bool,
+    first: Option<Payload>,
+    batch_bytes: usize,
+) -> (Message, Option<Payload>) {
     let mut answer = Message { payloads: first.into_iter().collect(), ..Message::default() };
     let (blocks, ledgers) = (&connection.shared.blocks, &connection.shared.ledgers);
     let node = connection.node.as_ref().filter(|_| is_node);
@@ -173,7 +197,7 @@ fn answer(connection: &Connection, is_node: bool, first: Option<Payload>) -> (Me
                 }
                 let payload = Payload { prefix: CidPrefix::of(&want.cid), data };
                 bytes += payload.data.len();
-                if bytes > BATCH_BYTES && !answer.payloads.is_empty() {
+                if bytes > batch_bytes && !answer.payloads.is_empty() {
                     return (answer, Some(payload));
                 }
                 answer.payloads.push(payload);

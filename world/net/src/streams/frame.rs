@@ -120,14 +120,16 @@ async fn read_varint(stream: &mut (impl AsyncRead + Unpin), first: u8) -> Result
     if byte[0] < 0x80 { Ok(value) } else { Err(FrameError::BadLength) }
 }
 
-/// Writes bytes and sees them on their way to the peer.
+/// Writes pieces of bytes, one after another, and sees them on their way to the peer.
 pub(crate) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
-    bytes: &[u8],
+    pieces: &[impl AsRef<[u8]>],
     deadline: Duration,
 ) -> Result<(), FrameError> {
     let write = async {
-        stream.write_all(bytes).await?;
+        for piece in pieces {
+            stream.write_all(piece.as_ref()).await?;
+        }
         stream.flush().await
     };
     timeout(deadline, write).await.map_err(|_| FrameError::Timeout(deadline))?.map_err(FrameError::Io)

@@ -74,7 +74,8 @@ pub(crate) struct Handler {
     connection: Arc<Connection>,
     work: StreamProtocol,
     work_queue: Option<work::WorkReceiver>,
-    outbound: Option<Outbound>,
+    /// Who waits for a bitswap stream to write to.
+    outbounds: VecDeque<Outbound>,
     /// Streams to open.
     requests: VecDeque<Request>,
     running: FuturesUnordered<BoxFuture<'static, End>>,
@@ -94,19 +95,19 @@ impl Handler {
         connection: Arc<Connection>,
         work: StreamProtocol,
         work_queue: work::WorkReceiver,
-        outbound: Outbound,
+        outbounds: Vec<Outbound>,
         pings: mpsc::Receiver<Ping>,
     ) -> Self {
         let request = SubstreamProtocol::new(ReadyUpgrade::new(work.clone()), Kind::Work);
-        let running = FuturesUnordered::new();
+        let mut running = FuturesUnordered::new();
         running.push(bitswap::serve(Arc::clone(&connection)).boxed());
-        running.push(bitswap::wait(outbound).boxed());
+        running.extend(outbounds.into_iter().map(|outbound| bitswap::wait(outbound).boxed()));
         running.push(ping::wait(pings).boxed());
         Self {
             connection,
             work,
             work_queue: Some(work_queue),
-            outbound: None,
+            outbounds: VecDeque::new(),
             requests: VecDeque::from([request.with_timeout(OPEN_DEADLINE)]),
             running,
             waiting: VecDeque::new(),
@@ -176,7 +177,7 @@ impl Handler {
                 }
             }
             Kind::Bitswap => {
-                if let Some(outbound) = self.outbound.take() {
+                if let Some(outbound) = self.outbounds.pop_front() {
                     self.run(bitswap::write(stream, outbound, Arc::clone(&self.connection)).boxed());
                 }
             }
@@ -197,7 +198,7 @@ impl Handler {
             }
             Kind::Work => self.tell(Told::Broken(format!("work stream: {error}"))),
             // Dropping the queues tells senders that this peer does no bitswap.
-            Kind::Bitswap if is_unsupported => self.outbound = None,
+            Kind::Bitswap if is_unsupported => drop(self.outbounds.pop_front()),
             Kind::Bitswap => self.tell(Told::Broken(format!("bitswap stream: {error}"))),
             Kind::Ping => drop(self.pings.pop_front()),
         }
@@ -212,7 +213,7 @@ impl Handler {
                 self.read_waiting();
             }
             End::WantsBitswap(outbound) => {
-                self.outbound = Some(outbound);
+                self.outbounds.push_back(outbound);
                 let request = SubstreamProtocol::new(ReadyUpgrade::new(BITSWAP), Kind::Bitswap);
                 self.requests.push_back(request.with_timeout(OPEN_DEADLINE));
             }

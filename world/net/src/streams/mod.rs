@@ -50,7 +50,8 @@ pub(crate) struct Connection {
     pub(crate) refused: AtomicU64,
     /// Room for messages above 64 KiB.
     pub(crate) large: Semaphore,
-    pub(crate) answers: mpsc::Sender<Message>,
+    /// One queue for each stream that may carry our answers.
+    pub(crate) answers: Vec<mpsc::Sender<Message>>,
     pub(crate) announced: watch::Sender<bool>,
 }
 

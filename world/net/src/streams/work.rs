@@ -85,7 +85,7 @@ pub(super) async fn write(mut stream: Stream, mut queue: WorkReceiver) -> End {
             let Ok(next) = queue.queue.try_recv() else { break };
             written.push(push(&mut buffer, next));
         }
-        if let Err(error) = frame::write_all(&mut stream, &buffer, FRAME_DEADLINE).await {
+        if let Err(error) = frame::write_all(&mut stream, &[&buffer], FRAME_DEADLINE).await {
             return End::Broken(format!("work stream: {error}"));
         }
         drop(written);

@@ -185,7 +185,7 @@ async fn a_wantlist_without_end_costs_a_bounded_queue_and_then_the_connection() 
     let mut names = (0u32..).map(|n| *Block::of(0x55, Bytes::copy_from_slice(&n.to_le_bytes())).unwrap().cid());
     let mut list = || {
         let wants = names.by_ref().take(WANT_ENTRIES_MAX).map(|cid| Want::new(cid, WantKind::Block)).collect();
-        bitswap(Message { wants, ..Message::default() }.to_frame())
+        bitswap(Message { wants, ..Message::default() }.to_frame().concat())
     };
     let writes = std::iter::repeat_with(&mut list).take(10).collect();
     attack(&node, writes).await;

@@ -1,0 +1,152 @@
+//! Flags of `store`.
+
+use crate::daemon::config::GATEWAY_DEFAULT;
+use clap::{Args, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Who may have something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Class {
+    /// Only this node's owner.
+    Private,
+    /// Also whom it was granted.
+    Granted,
+    /// Everybody.
+    Public,
+}
+
+impl Class {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Granted => "granted",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// How files become blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// CIDv1, raw leaves of 1 MiB (IPIP-499).
+    #[value(name = "unixfs-v1-2025")]
+    V1,
+    /// CIDv0, leaves of 256 KiB, as IPFS had it before (IPIP-499).
+    #[value(name = "unixfs-v0-2015")]
+    V0,
+}
+
+/// What to do with the store.
+#[derive(Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Put a file or a folder into the store.
+    Add(AddArgs),
+    /// Write a file or a folder from the store, or from the network, to the disk.
+    Get {
+        /// A CID, or /ipfs/<cid>/<path>.
+        path: String,
+        /// Where to; the last name of the path unless told otherwise.
+        #[arg(long, value_name = "PATH")]
+        to: Option<PathBuf>,
+    },
+    /// Print a file.
+    Cat {
+        /// A CID, or /ipfs/<cid>/<path>.
+        path: String,
+    },
+    /// List a folder.
+    Ls {
+        /// A CID, or /ipfs/<cid>/<path>.
+        path: String,
+    },
+    /// Fetch something and keep it.
+    Pin {
+        /// A CID, or /ipfs/<cid>/<path>.
+        path: String,
+        /// What to call it.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// Let something go; the next collection may take it.
+    Unpin {
+        /// A CID.
+        cid: String,
+    },
+    /// List what is kept.
+    Pins,
+    /// Say who may have a file or folder and all in it.
+    Class {
+        /// Its CID.
+        cid: String,
+        /// Who.
+        #[arg(value_enum)]
+        class: Class,
+    },
+    /// Remove what nothing keeps.
+    Gc,
+    /// Say how much room there is.
+    Stat,
+    /// Write everything below a CID as a CAR.
+    Export {
+        /// The CID.
+        cid: String,
+        /// The file to write.
+        file: PathBuf,
+    },
+    /// Take the blocks of a CAR.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Flags of `store add`.
+#[derive(Args)]
+pub(crate) struct AddArgs {
+    /// The file or folder.
+    pub(crate) path: PathBuf,
+    /// Who may have it.
+    #[arg(long, value_enum, default_value_t = Class::Private)]
+    pub(crate) class: Class,
+    /// How it becomes blocks.
+    #[arg(long, value_enum, default_value_t = Profile::V1)]
+    pub(crate) profile: Profile,
+    /// Only say what its CID is; needs no node.
+    #[arg(long)]
+    pub(crate) only_hash: bool,
+    /// Put a folder around it, so that a file keeps its name.
+    #[arg(long)]
+    pub(crate) wrap: bool,
+    /// What to call the pin.
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+}
+
+/// Which peers that are no nodes of our network are given public blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Serve {
+    /// None.
+    Nobody,
+    /// Those on this machine and in private networks.
+    Near,
+    /// All: what a public IPFS node does.
+    Everybody,
+}
+
+/// Flags of `up`: what others get of the store.
+#[derive(Args, Clone)]
+pub(crate) struct OpenArgs {
+    /// Have an IPFS gateway, which shows what is public to everybody who reaches it; at 127.0.0.1:8421 unless told otherwise.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = GATEWAY_DEFAULT)]
+    pub(crate) gateway: Option<SocketAddr>,
+    /// The gateway fetches nothing from the network.
+    #[arg(long, requires = "gateway")]
+    pub(crate) gateway_local: bool,
+    /// Which peers that are no Talkoo nodes get what is public.
+    #[arg(long, value_enum, default_value_t = Serve::Near, value_name = "WHOM")]
+    pub(crate) serve_strangers: Serve,
+    /// HTTP gateways to ask for blocks that no peer has, as https://example.org.
+    #[arg(long, value_name = "URL")]
+    pub(crate) ask_gateway: Vec<String>,
+}

@@ -1,0 +1,83 @@
+//! Arguments of a call: `?arg=…&name=value`.
+
+use crate::gateway::form_pairs;
+use crate::limits::ARGUMENTS_MAX;
+use percent_encoding::percent_decode_str;
+use std::str::FromStr as _;
+use talkoo_base::{Cid, Refusal, RefusalCode};
+
+/// What was asked, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Args(Vec<(String, String)>);
+
+impl Args {
+    pub(crate) fn parse(query: &str) -> Result<Self, Refusal> {
+        let pairs = form_pairs(query)?;
+        if pairs.len() > ARGUMENTS_MAX {
+            let no = Refusal::new(RefusalCode::TooLarge, "too many arguments in one call", "ask in several calls");
+            return Err(no.with(ARGUMENTS_MAX, pairs.len()));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// All values of `arg`.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str())
+    }
+
+    /// The one `arg`.
+    pub(crate) fn one(&self) -> Result<&str, Refusal> {
+        let hint = "name it with ?arg=";
+        self.all().next().ok_or_else(|| Refusal::new(RefusalCode::Malformed, "the argument is missing", hint))
+    }
+
+    /// A named value.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A yes or no; with no value it is a yes.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true" | "1" | "") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(wrong(name, other, "true or false")),
+        }
+    }
+
+    /// A number.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        self.get(name).map(|text| text.parse().map_err(|_| wrong(name, text, "a number, not negative"))).transpose()
+    }
+}
+
+/// A value that a parameter cannot have.
+pub(crate) fn wrong(name: &str, value: &str, hint: &str) -> Refusal {
+    let value: String = value.chars().take(80).collect();
+    Refusal::new(RefusalCode::Malformed, format!("`{name}` cannot be `{value}`"), hint)
+}
+
+/// Reads `/ipfs/<cid>/<path>`, `ipfs://<cid>/<path>`, or `<cid>/<path>`.
+pub(crate) fn path(text: &str) -> Result<(Cid, Vec<String>), Refusal> {
+    if text.starts_with("/ipns/") {
+        return Err(Refusal::new(RefusalCode::UnsupportedParameter, "there is no IPNS here", "write /ipfs/<cid>"));
+    }
+    let bare = ["/ipfs/", "ipfs://", "/ipld/"].iter().find_map(|start| text.strip_prefix(start)).unwrap_or(text);
+    let mut parts = bare.split('/').filter(|part| !part.is_empty());
+    let root = parts.next().unwrap_or_default();
+    let root = Cid::from_str(root).map_err(|_| wrong("arg", text, "write /ipfs/<cid>/<path>"))?;
+    let decode = |part: &str| {
+        let text = percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
+        text.map_err(|_| wrong("arg", part, "write the path in UTF-8"))
+    };
+    Ok((root, parts.map(decode).collect::<Result<_, _>>()?))
+}
+
+/// Reads a CID, alone or as a path of nothing else.
+pub(crate) fn cid(text: &str) -> Result<Cid, Refusal> {
+    match path(text)? {
+        (cid, rest) if rest.is_empty() => Ok(cid),
+        _ => Err(wrong("arg", text, "a CID without a path")),
+    }
+}

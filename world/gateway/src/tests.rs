@@ -1,0 +1,117 @@
+//! What the tests of all faces share: a store in a folder, and a network where nobody is.
+
+use crate::network::{Connected, Identity, Network, Provider, Session};
+use crate::source::Store;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use axum::{Extension, Router};
+use futures::StreamExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+use talkoo_api::Caller;
+use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_disk::{Blocks, BlocksConfig};
+use talkoo_store::Block;
+use tower::ServiceExt as _;
+
+/// A network without peers: it knows nothing, and says so.
+struct Nobody;
+
+fn nobody() -> Refusal {
+    Refusal::new(RefusalCode::Silent, "nobody has it", "connect to somebody")
+}
+
+impl Session for Nobody {
+    fn get(&mut self, _: &Cid) -> Result<Block, Refusal> {
+        Err(nobody())
+    }
+}
+
+impl Network for Nobody {
+    fn session(&self, _: &Cid) -> Box<dyn Session> {
+        Box::new(Nobody)
+    }
+
+    fn fetch(&self, _: &Cid) -> Result<(), Refusal> {
+        Err(nobody())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { id: "16Uiu2HAm".into(), addrs: vec!["/ip4/127.0.0.1/tcp/1".into()], ..Identity::default() }
+    }
+
+    fn connected(&self) -> Vec<Connected> {
+        Vec::new()
+    }
+
+    fn connect(&self, _: &str) -> Result<(), Refusal> {
+        Err(nobody())
+    }
+
+    fn disconnect(&self, _: &str) -> Result<(), Refusal> {
+        Err(nobody())
+    }
+
+    fn ping(&self, _: &str) -> Result<Duration, Refusal> {
+        Err(nobody())
+    }
+
+    fn providers(&self, _: &Cid) -> Vec<Provider> {
+        Vec::new()
+    }
+
+    fn addresses(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn provide(&self, _: &Cid) {}
+}
+
+/// A store of its own; it goes with the folder.
+pub(crate) fn store() -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = Arc::new(Blocks::open(folder.path(), BlocksConfig { quota_bytes: 1 << 30 }).unwrap());
+    (Store { blocks, network: Arc::new(Nobody), denied: Arc::new(|_, path| path.contains("denied")) }, folder)
+}
+
+/// The answer to a request, whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.text()))
+    }
+}
+
+/// Asks a router, as `caller`.
+pub(crate) async fn ask(router: &Router, caller: Caller, request: Request<Body>) -> Answer {
+    let router = router.clone().layer(Extension(caller));
+    let response: Response<Body> = router.oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let mut pieces = body.into_data_stream();
+    let mut body = Vec::new();
+    // A body may end with a break, which says that it is not whole.
+    while let Some(Ok(piece)) = pieces.next().await {
+        body.extend(piece);
+    }
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+/// A request without a body.
+pub(crate) fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let builder = Request::builder().method(method).uri(uri);
+    let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+    builder.body(Body::empty()).unwrap()
+}
