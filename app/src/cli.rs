@@ -1,5 +1,6 @@
 //! The command line. Every flag has its one home here.
 
+mod data;
 mod demo;
 mod dispute;
 mod engine;
@@ -10,6 +11,7 @@ mod sampling;
 mod store;
 mod wishes;
 
+pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
@@ -98,6 +100,9 @@ pub(crate) enum Command {
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Sealed data: add, sell, buy, read.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Look at disputes: what became of workers that our engine refuted.
     #[command(subcommand)]
     Dispute(DisputeCommand),
