@@ -33,6 +33,7 @@ pub(super) struct Around<'a> {
 pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router> {
     let Around { dir, key, blocks, denylists, net, tasks, stop } = around;
     let network = Arc::new(Others { net, runtime: Handle::current() });
+    provide_again(tasks, &blocks, &network.net, stop.clone());
     let store = Store { blocks, network, denied: Arc::new(move |cid, path| denylists.denies(cid, path).is_some()) };
     let (kept, folder) = (store.clone(), dir.join("hub"));
     // Addresses of uploads are good over a restart, and nobody else can make them.
@@ -55,6 +56,24 @@ pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router>
         tasks.spawn(async move { served.await.unwrap_or_else(|why| warn!(%why, "the gateway ended")) });
     }
     Ok(faces)
+}
+
+/// Announces at the start what is public; while the node runs, the DHT's own timer renews it.
+fn provide_again(tasks: &TaskTracker, blocks: &Arc<Blocks>, net: &Arc<Net>, stop: CancellationToken) {
+    let (blocks, net) = (blocks.clone(), net.clone());
+    tasks.spawn(async move {
+        let roots = tokio::task::spawn_blocking(move || blocks.public_roots()).await;
+        let roots = match roots {
+            Ok(Ok(roots)) => roots,
+            other => return warn!(?other, "what is public cannot be announced"),
+        };
+        for root in roots {
+            tokio::select! {
+                () = net.provide(root) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    });
 }
 
 /// The network for the faces, whose calls block a thread.
@@ -157,8 +176,8 @@ impl Network for Others {
     }
 
     fn providers(&self, cid: &Cid) -> Vec<Provider> {
-        let found = self.runtime.block_on(self.net.find_providers(*cid));
-        let ids = found.iter().filter_map(talkoo_net::peer_id_of).map(|peer| peer.to_string());
+        let found = self.runtime.block_on(self.net.providers(*cid));
+        let ids = found.iter().map(ToString::to_string);
         ids.map(|id| Provider { addrs: self.addresses(&id), id }).collect()
     }
 
