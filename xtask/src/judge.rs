@@ -99,6 +99,12 @@ const JUDGES: &[Judge] = &[
         quick: false,
         run: || ipfs("kubo"),
     },
+    Judge {
+        name: "kubo-dht",
+        what: "kubo 0.22 as the DHT: nodes that know only it find one another's files, and its own",
+        quick: false,
+        run: kubo_dht,
+    },
     Judge { name: "helia", what: "Helia 7.1.15 does the same", quick: false, run: || ipfs("helia") },
     Judge {
         name: "tokenizer",
@@ -250,6 +256,19 @@ fn ipfs(kind: &str) -> Outcome {
         Ok(arguments) => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             script("python3", &[], &[&["xtask/judges/ipfs/judge.py", kind], &arguments[..]].concat())
+        }
+        Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
+    }
+}
+
+fn kubo_dht() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    match crate::bench::bitswap::prepare() {
+        Ok(peers) => {
+            script("python3", &[], &["xtask/judges/ipfs/dht.py", &format!("{target}/release/talkoo"), &peers[1]])
         }
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }

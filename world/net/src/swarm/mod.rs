@@ -6,6 +6,7 @@ mod dial;
 mod discovery;
 mod reaching;
 mod records;
+mod search;
 
 pub(crate) use build::build;
 pub(crate) use dial::DialReply;
@@ -26,6 +27,7 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, autonat, connection_limits, dcutr, identify, kad, ping, relay, upnp};
 use reaching::{Reaching, is_own_public};
 use records::Records;
+use search::Searches;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use talkoo_base::Cid;
@@ -72,7 +74,8 @@ pub(crate) enum Command {
 
 enum Lookup {
     Provide(oneshot::Sender<()>),
-    Providers(oneshot::Sender<BTreeSet<PeerId>>, BTreeSet<PeerId>, kad::RecordKey),
+    /// The search with this number.
+    Providers(u64),
     /// Where this peer is.
     Peer(PeerId),
 }
@@ -89,6 +92,7 @@ pub(crate) struct Task {
     pending: VecDeque<NetEvent>,
     reaching: Reaching,
     records: Records,
+    searches: Searches,
 }
 
 /// What woke the task.
@@ -104,8 +108,9 @@ impl Task {
     pub(crate) fn new(swarm: Swarm<Behaviour>, shared: Arc<Shared>, bootstrap: Vec<Multiaddr>) -> Self {
         let discovery = Discovery::new(bootstrap);
         let (dials, lookups, answered) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
-        let (pending, reaching, records) = (VecDeque::new(), Reaching::default(), Records::default());
-        Self { swarm, shared, discovery, dials, lookups, answered, pending, reaching, records }
+        let (pending, searches) = (VecDeque::new(), Searches::default());
+        let (reaching, records) = (Reaching::default(), Records::default());
+        Self { swarm, shared, discovery, dials, lookups, answered, pending, reaching, records, searches }
     }
 
     /// Polls the swarm until every listener has an address.
@@ -185,11 +190,7 @@ impl Task {
                 self.provide_in_ipfs(&root);
             }
             Command::FindProviders { root, reply } => {
-                if self.lookups.len() < LOOKUPS_MAX {
-                    let id = self.swarm.behaviour_mut().kad.get_providers(record_key(&root));
-                    self.lookups.insert(id, Lookup::Providers(reply, BTreeSet::new(), record_key(&root)));
-                }
-                self.find_in_ipfs(&root);
+                self.search(&root, reply);
             }
             Command::Disconnect(peer) => {
                 // An error means that it is gone already.
@@ -218,6 +219,9 @@ impl Task {
                 // Who relays has to name an address of the internet; who listens at one needs nobody to tell.
                 if is_own_public(&address) {
                     self.named(address.clone());
+                } else if self.is_in_lan_dht() {
+                    // There, providers without an address are not kept, and every address is a near one.
+                    self.swarm.add_external_address(address.clone());
                 }
                 let Ok(address) = address.with_p2p(self.shared.local) else { return };
                 self.shared.add_address(address.clone());
@@ -330,10 +334,9 @@ impl Task {
                 _ => self.meet(found.peers),
             },
             kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
-                if let Some(Lookup::Providers(_, found, _)) = self.lookups.get_mut(&id) {
-                    found.extend(&providers);
+                if let Some(Lookup::Providers(search)) = self.lookups.get(&id) {
+                    self.found(*search, providers);
                 }
-                providers.into_iter().for_each(|peer| self.connect(peer, Vec::new()));
             }
             _ => {}
         }
@@ -342,7 +345,7 @@ impl Task {
         }
         match self.lookups.remove(&id) {
             Some(Lookup::Provide(reply)) => _ = reply.send(()),
-            Some(Lookup::Providers(reply, found, _)) => _ = reply.send(found),
+            Some(Lookup::Providers(search)) => self.searched(search),
             Some(Lookup::Peer(_)) => {}
             None => {}
         }

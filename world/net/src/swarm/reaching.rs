@@ -6,8 +6,8 @@
 //!    └──tried in vain──► Private ──relay found──► reached through it: server of our own DHT
 //! ```
 
-use super::{Lookup, Task, record_key};
-use crate::limits::{ADDRESSES_PER_PEER, LOOKUPS_MAX, REFUSED_MAX, RELAYS_USED, UNPUNCHED_MAX};
+use super::{Task, record_key};
+use crate::limits::{ADDRESSES_PER_PEER, REFUSED_MAX, RELAYS_USED, UNPUNCHED_MAX};
 use crate::reach::{Mapping, Nat, Reservation};
 use crate::shared::is_relayed;
 use libp2p::core::transport::ListenerId;
@@ -31,6 +31,12 @@ impl Task {
     pub(super) fn named(&mut self, address: Multiaddr) {
         self.swarm.add_external_address(address.clone());
         self.reached_at(address);
+    }
+
+    /// Whether we are in the DHT of IPFS for local networks.
+    pub(super) fn is_in_lan_dht(&self) -> bool {
+        let ipfs = self.swarm.behaviour().ipfs.as_ref();
+        ipfs.is_some_and(|ipfs| ipfs.protocol_names().iter().any(|name| name.as_ref().contains("/lan/")))
     }
 
     /// An address leads to us.
@@ -82,10 +88,10 @@ impl Task {
         let own = if reach.nat == Nat::Private && !is_held { kad::Mode::Client } else { kad::Mode::Server };
         let has_public = reach.confirmed.iter().any(|addr| !is_relayed(addr) && is_public(addr));
         drop(reach);
+        let serves = has_public || self.is_in_lan_dht();
         let behaviour = self.swarm.behaviour_mut();
         behaviour.kad.set_mode(Some(own));
         if let Some(ipfs) = behaviour.ipfs.as_mut() {
-            let serves = has_public || ipfs.protocol_names().iter().any(|name| name.as_ref().contains("/lan/"));
             ipfs.set_mode(Some(if serves { kad::Mode::Server } else { kad::Mode::Client }));
             self.shared.reach().serves_public_dht = Some(serves);
         }
@@ -187,29 +193,6 @@ impl Task {
             && let Err(why) = ipfs.start_providing(record_key(root))
         {
             tracing::debug!(%root, ?why, "not announced in the DHT of IPFS");
-        }
-    }
-
-    /// Asks the DHT of IPFS, too, who has a root; those found are connected, and so join the download.
-    pub(super) fn find_in_ipfs(&mut self, root: &Cid) {
-        if self.lookups.len() < LOOKUPS_MAX
-            && let Some(ipfs) = self.swarm.behaviour_mut().ipfs.as_mut()
-        {
-            ipfs.get_providers(record_key(root));
-        }
-    }
-
-    pub(super) fn on_ipfs_lookup(&mut self, _: kad::QueryId, result: kad::QueryResult, _: bool) {
-        if let kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { key, providers })) = result {
-            // The same root may be looked for in our own DHT: whoever waits hears of these, too.
-            for lookup in self.lookups.values_mut() {
-                if let Lookup::Providers(_, found, wanted) = lookup
-                    && *wanted == key
-                {
-                    found.extend(&providers);
-                }
-            }
-            providers.into_iter().for_each(|peer| self.connect(peer, Vec::new()));
         }
     }
 }
