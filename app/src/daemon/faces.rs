@@ -2,14 +2,17 @@
 
 use super::Config;
 use super::denylists::Denylists;
+use crate::models::{Held, Shelf};
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use talkoo_api::axum::Router;
 use talkoo_base::{Cid, Refusal, RefusalCode, sha256};
 use talkoo_disk::Blocks;
-use talkoo_gateway::{Connected, Gateway, Hub, Identity, Network, Pinning, Provider, Reach, Session, Store, rpc};
+use talkoo_gateway::{
+    Connected, Gateway, Hub, Identity, Model, Models, Network, Pinning, Provider, Reach, Session, Store, rpc,
+};
 use talkoo_net::{DialError, Direction, FetchError, FetchOptions, Multiaddr, Net, PeerId};
 use talkoo_store::Block;
 use tokio::net::TcpListener;
@@ -36,9 +39,10 @@ pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router>
     provide_again(tasks, &blocks, &network.net, stop.clone());
     let store = Store { blocks, network, denied: Arc::new(move |cid, path| denylists.denies(cid, path).is_some()) };
     let (kept, folder) = (store.clone(), dir.join("hub"));
+    let models = models_of(dir.to_owned());
     // Addresses of uploads are good over a restart, and nobody else can make them.
     let secret = sha256(&[b"talkoo/hub/secret/1", key]).0;
-    let hub = tokio::task::spawn_blocking(move || Hub::open(kept, folder, secret)).await?;
+    let hub = tokio::task::spawn_blocking(move || Hub::open(kept, models, folder, secret)).await?;
     let hub = hub.map_err(crate::commands::Failure::from)?;
     let pinning = Pinning::new(store.clone());
     pinning.resume();
@@ -56,6 +60,18 @@ pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router>
         tasks.spawn(async move { served.await.unwrap_or_else(|why| warn!(%why, "the gateway ended")) });
     }
     Ok(faces)
+}
+
+/// What the shelf holds now, for the hub.
+fn models_of(dir: PathBuf) -> Models {
+    Arc::new(move || {
+        let shelf = Shelf::open(&dir).ok();
+        let held = shelf.iter().flat_map(Shelf::all);
+        let model = |held: &Held| {
+            Some(Model { name: held.name.replace(':', "-"), file: held.file.clone(), cid: held.cid.parse().ok()? })
+        };
+        held.filter_map(model).collect()
+    })
 }
 
 /// Announces at the start what is public; while the node runs, the DHT's own timer renews it.
