@@ -44,9 +44,14 @@ pub(super) fn repository(hub: &Hub, asked: &Asked, what: &str, body: &[u8]) -> R
     };
     let name = if name.contains('/') { name } else { format!("me/{name}") };
     let id = Id::new(kind, &name)?;
-    if name.starts_with("ipfs/") {
+    if name.starts_with("ipfs/") || name.starts_with("talkoo/") {
         let hint = "choose another namespace";
-        return Err(Refusal::new(RefusalCode::Malformed, "`ipfs/` stands for folders of the network", hint).into());
+        return Err(Refusal::new(
+            RefusalCode::Malformed,
+            "`ipfs/` stands for folders of the network, `talkoo/` for models of the node",
+            hint,
+        )
+        .into());
     }
     if what == "delete" {
         let gone = hub.shelf.change(&id, |repo| Ok(repo.take()))?;

@@ -374,3 +374,6 @@ async fn list(
     });
     Ok(axum::Json(said.await?))
 }
+
+#[cfg(test)]
+mod tests;
