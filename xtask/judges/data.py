@@ -12,8 +12,8 @@ processes, lines = {}, {}
 
 def start(name, *arguments):
     """A node: the first one begins the chain, the others follow it."""
-    genesis = [] if name == "owner" else ["--genesis", f"{root}/owner/chain/genesis.json"]
-    peers = [word for line in lines.values() for word in ("--bootstrap", line["listen"][0])]
+    genesis = [] if name == "chain" else ["--genesis", f"{root}/chain/chain/genesis.json"]
+    peers = [word for other, line in lines.items() if other != name for word in ("--bootstrap", line["listen"][0])]
     command = [talkoo, "--data-dir", f"{root}/{name}", "-o", "json", "up", "--network", "judge", "--api", "127.0.0.1:0", "--listen",
                "/ip4/127.0.0.1/tcp/0", "--ledger", "own", "--ledger-rpc", "127.0.0.1:0", *genesis, *peers, *arguments]
     with open(f"{root}/{name}.log", "a") as log:
@@ -78,6 +78,7 @@ def published(path, *words, price="0.5", name="owner"):
     return sealed, call(name, "data", "publish", sealed, "--yes", *price, *words)
 
 
+start("chain")
 start("owner")
 start("buyer")
 until("credit", lambda: wallet("owner") and wallet("buyer"))
@@ -124,7 +125,7 @@ until("granted", lambda: said("owner", "key released") and said("buyer", "key re
 
 # What was fetched through the grant is private at the buyer, and other nodes get it from nobody.
 start("third")
-until("peers", lambda: len(call("third", "peers")["peers"]) >= 2)
+until("peers", lambda: len(call("third", "peers")["peers"]) >= 3)
 code, _, _ = run("third", "store", "get", shown["says"]["sealed"], "--to", str(root / "stolen"))
 if code == 0:
     fail("a node without a grant got the sealed blocks")
@@ -169,3 +170,65 @@ if call("owner", "data", "income", three["version"])["came"] != "250000" or wall
     fail("the parent did not get what is due")
 
 print("given, revoked, sealed anew, and the parent has its share")
+
+# Only named code reads, at the owner's; no key leaves.
+code, other = three["public"]["cid"], one["public"]["cid"]
+_, compute = published(file, "--name", "compute", "--compute", code)
+waiting = subprocess.Popen([talkoo, "--data-dir", f"{root}/buyer", "data", "buy", compute["version"]], stderr=subprocess.DEVNULL)
+until("no key is told", lambda: any("no key is delivered" in (row["said"] or "") for row in held("buyer", compute["version"])))
+grant = str(held("buyer", compute["version"])[0]["grant"])
+waiting.kill()
+if call("owner", "data", "check", grant, code)["bytes"] != len(secret):
+    fail("the code reads something else")
+refused("owner", "data", "check", grant, other, why="does not name this code")
+refused("owner", "data", "check", "999", code, why="no such grant")
+refused("buyer", "data", "check", grant, code, why="another node")
+call("owner", "data", "revoke", grant)
+refused("owner", "data", "check", grant, code, why="revoked")
+refused("buyer", "data", "get", f"#{grant}", "--to", str(root / "x"), why="revoked")
+
+# Expiry, and a price that comes back.
+_, brief = published(file, "--name", "brief", "--expires", "8")
+call("buyer", "data", "buy", brief["version"])
+call("buyer", "data", "get", brief["version"], "--to", str(root / "brief"))
+until("expired", lambda: "expired" in run("buyer", "data", "get", brief["version"], "--to", str(root / "late"))[2])
+
+# kill -9: the owner is dead when it is paid, the buyer dies before the key comes. Both go on.
+_, slow = published(file, "--name", "slow")
+_, never = published(file, "--name", "never", "--deliver", "6")
+for one in (slow, never):
+    call("buyer", "data", "show", one["version"])
+kill("owner")
+before = wallet("buyer")
+for one in (slow, never):
+    buying = subprocess.Popen([talkoo, "--data-dir", f"{root}/buyer", "data", "buy", one["version"]], stderr=subprocess.DEVNULL)
+    until("paid", lambda: held("buyer", one["version"]))
+    buying.kill()
+if before - wallet("buyer") != 1_000_000:
+    fail("the price is not what was paid")
+kill("buyer")
+start("buyer")
+until("refunded", lambda: any(row["over"] for row in held("buyer", never["version"])))
+if before - wallet("buyer") != 500_000:
+    fail("the price did not come back")
+refused("buyer", "data", "get", never["version"], "--to", str(root / "x"), why="asked whether it was given")
+start("owner")
+until("delivered", lambda: held("buyer", slow["version"])[0]["here"])
+call("buyer", "data", "get", slow["version"], "--to", str(root / "slow"))
+if (root / "slow").read_bytes() != secret:
+    fail("what came after the kills is something else")
+if [row["state"] for row in call("owner", "data", "requests")["grants"] if row["version"].endswith(never["version"])] != ["refunded"]:
+    fail("the owner does not know of the refund")
+
+# Logs tell all of it, and changes of them are found out.
+for name in ("owner", "buyer"):
+    if not call(name, "data", "audit", "--verify")["whole"]:
+        fail(f"the log of {name} is broken")
+log = root / "buyer/data/audit"
+log.write_text(log.read_text().replace('"what":"paid"', '"what":"given"', 1))
+refused("buyer", "data", "audit", "--verify", why="is not what was written")
+for process in processes.values():
+    process.terminate()
+for process in processes.values():
+    process.wait()
+print("computed, expired, refunded, killed: all held")

@@ -52,6 +52,12 @@ const JUDGES: &[Judge] = &[
         run: validators,
     },
     Judge {
+        name: "data",
+        what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
+        quick: false,
+        run: data,
+    },
+    Judge {
         name: "cids",
         what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
         quick: false,
@@ -229,11 +235,20 @@ fn ethereum() -> Outcome {
 }
 
 fn validators() -> Outcome {
+    processes("xtask/judges/validators.py")
+}
+
+fn data() -> Outcome {
+    processes("xtask/judges/data.py")
+}
+
+/// Runs a script with the path of our program.
+fn processes(script: &str) -> Outcome {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
         return Outcome::Failed(format!("{why:#}"));
     }
-    match Command::new("python3").arg("xtask/judges/validators.py").arg(format!("{target}/release/talkoo")).status() {
+    match Command::new("python3").arg(script).arg(format!("{target}/release/talkoo")).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
         Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),

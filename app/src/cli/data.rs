@@ -12,7 +12,7 @@ pub(crate) enum DataCommand {
         path: PathBuf,
     },
     /// Tell everybody of sealed data, and offer it if there is a price. Shows first what becomes public.
-    Publish(PublishArgs),
+    Publish(Box<PublishArgs>),
     /// Ask another price; the offers before are closed.
     Price {
         /// Of one's own data.

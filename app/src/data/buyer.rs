@@ -1,6 +1,6 @@
 //! The buyer's side: find, pay, ask for the key, fetch what is sealed, read.
 
-use super::chain::{Grant, State, Version, digest};
+use super::chain::{State, Version, digest};
 use super::files::Bought;
 use super::manifest::Manifest;
 use super::object::{self, Plain};
@@ -67,7 +67,7 @@ impl Desks {
             self.bought.all().into_iter().filter(|b| b.grant > 0 && b.over.is_none() && b.version == digest(version.id))
         {
             let grant = self.desk.grant(bought.grant)?;
-            if grant.state == State::Paid || self.may_use(&grant).is_ok() {
+            if grant.state == State::Paid || self.desk.good(&grant).is_ok() {
                 let hint = "talkoo data get; or wait until it is over";
                 return Err(no(RefusalCode::AlreadyUsed, format!("grant {} for it is still good", grant.id), hint));
             }
@@ -91,6 +91,9 @@ impl Desks {
         if self.bought.get(&bought.name()).is_some() {
             return Ok(());
         }
+        // What is said of it stays, though its owner may be away and we killed.
+        self.blocks.pin(&format!("data/{manifest}"), &manifest).map_err(broken)?;
+        self.blocks.flush().map_err(broken)?;
         self.bought.put(&bought.name(), &bought).map_err(broken)
     }
 
@@ -204,19 +207,6 @@ impl Desks {
         Ok(())
     }
 
-    /// Whether our program may use a grant now. An honest one: the key is here.
-    fn may_use(&self, grant: &Grant) -> Answer<()> {
-        let denied = |why: &str| Err(no(RefusalCode::Denied, why, "buy it again: talkoo data buy"));
-        match grant.state {
-            State::Granted if self.desk.time()? >= grant.end => denied("the grant has expired"),
-            State::Granted if grant.uses_most > 0 && grant.uses >= grant.uses_most => denied("the grant is used up"),
-            State::Granted => Ok(()),
-            State::Revoked => denied("the owner revoked the grant"),
-            State::Paid => denied("the owner has not delivered yet"),
-            State::None | State::Refunded => denied("the grant came to nothing: the price is back"),
-        }
-    }
-
     /// What we have of a version, by its name or by the number of its grant (`#7`).
     fn held(&self, id: &str) -> Answer<Bought> {
         let wanted = match id.strip_prefix('#').map(str::parse::<u64>) {
@@ -258,7 +248,7 @@ impl Desks {
         }
         let wait = |why: &str| no(RefusalCode::Busy, why, "talkoo data ls says how it stands");
         let grant = (bought.grant > 0).then(|| self.desk.grant(bought.grant)).transpose()?;
-        grant.iter().try_for_each(|grant| self.may_use(grant))?;
+        grant.iter().try_for_each(|grant| self.desk.good(grant))?;
         let wrap = bought.wrap.as_ref().ok_or_else(|| wait("the owner has not delivered the key yet"))?;
         if std::fs::symlink_metadata(to).is_ok() {
             let why = format!("{} is there already", to.display());

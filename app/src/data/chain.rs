@@ -279,6 +279,20 @@ impl Desk {
         })
     }
 
+    /// Whether a grant is good now.
+    pub(super) fn good(&self, grant: &Grant) -> Answer<()> {
+        let denied = |why: &str| Err(Refusal::new(RefusalCode::Denied, why, "talkoo data buy"));
+        match grant.state {
+            State::Granted if self.time()? >= grant.end => denied("the grant has expired"),
+            State::Granted if grant.uses_most > 0 && grant.uses >= grant.uses_most => denied("the grant is used up"),
+            State::Granted => Ok(()),
+            State::Paid => denied("the owner has not delivered yet"),
+            State::Revoked => denied("the grant was revoked"),
+            State::Refunded => denied("the grant was paid back"),
+            State::None => denied("there is no such grant"),
+        }
+    }
+
     /// Grants that were bought of an offer, or by us.
     pub(super) fn bought(&self, offer: Option<u64>) -> Answer<Vec<u64>> {
         let by = offer.is_none().then(|| self.owner.into_word());

@@ -160,7 +160,7 @@ pub(crate) mod tests {
         let good = manifest();
         let block = good.block();
         assert_eq!(Manifest::read(&block).unwrap(), good);
-        assert_eq!(block.cid().to_string(), "");
+        assert_eq!(block.cid().to_string(), "bafyreibuowh7vqhps4646jz72padqwr4omgbcvazkhosjlosfjunkads4a");
         type Change = fn(&mut Manifest);
         let bad: [(&str, Change); 6] = [
             ("version", |m| m.version = 2),

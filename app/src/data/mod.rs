@@ -15,6 +15,7 @@ mod files;
 mod manifest;
 mod object;
 mod owner;
+mod release;
 mod talk;
 mod wrap;
 
@@ -291,7 +292,7 @@ impl Desks {
         let from = from.iter().filter_map(talkoo_net::peer_id_of).collect();
         let options = FetchOptions { scope: Scope::Block, from, deadline: Some(BLOCK_WAIT), ..FetchOptions::default() };
         let fetched = self.runtime.block_on(self.net.fetch(*cid, options, |_| ()));
-        fetched.map_err(|why| no(RefusalCode::Silent, why.to_string(), "connect to the owner's node: talkoo join"))?;
+        fetched.map_err(|why| no(RefusalCode::Silent, why.to_string(), "talkoo join CODE, of the owner's node"))?;
         let block = self.blocks.get(cid).map_err(broken)?;
         block.ok_or_else(|| no(RefusalCode::Silent, "the block came and is not here", "try again"))
     }

@@ -1,16 +1,14 @@
 //! The owner's side: seal, publish, price, give, release keys, take back.
 
-use super::chain::{Grant, State, digest};
-use super::files::{Given, Own, Published};
-use super::manifest::{Kind, Manifest, Parent, is_name, purpose_hash};
-use super::object::{self, Plain};
-use super::wrap::Purpose;
+use super::chain::{Grant, digest};
+use super::files::{Own, Published};
+use super::manifest::{Manifest, Parent, is_name, purpose_hash};
+use super::object;
 use super::{Answer, Desks, SEALED, broken, no, random};
-use alloy_primitives::{B256, U256, aliases::U40};
+use alloy_primitives::{U256, aliases::U40};
 use serde_json::{Value, json};
 use std::path::Path;
-use talkoo_base::wire::Sealed;
-use talkoo_base::{Address, Cid, Delegation, Digest, NodeId, RefusalCode, sha256};
+use talkoo_base::{Address, Cid, Digest, NodeId, RefusalCode};
 use talkoo_disk::blocks::Sync;
 use talkoo_ledger::bindings::Terms;
 use talkoo_store::Visibility;
@@ -85,7 +83,7 @@ impl Desks {
         own.ok_or_else(|| no(RefusalCode::UnknownId, format!("{id} is no data of this node"), "see `talkoo data ls`"))
     }
 
-    fn by_version(&self, version: &Digest) -> Option<Own> {
+    pub(super) fn by_version(&self, version: &Digest) -> Option<Own> {
         self.own.all().into_iter().find(|own| own.published.is_some_and(|p| p.version == *version))
     }
 
@@ -232,134 +230,6 @@ impl Desks {
         self.audit.note("revoked", json!({"grant": grant, "version": there.version.to_string()}));
         let hint = "who has the key may have kept what it read: only later versions are closed to it";
         Ok(json!({"grant": grant, "state": "revoked", "hint": hint}))
-    }
-
-    /// Whether a grant is good now, for this account.
-    fn active(&self, grant: &Grant) -> Answer<()> {
-        let denied = |why: &str| Err(no(RefusalCode::Denied, why, "buy it again"));
-        match grant.state {
-            State::Granted if self.desk.time()? >= grant.end => denied("the grant has expired"),
-            State::Granted if grant.uses_most > 0 && grant.uses >= grant.uses_most => denied("the grant is used up"),
-            State::Granted => Ok(()),
-            State::Paid => denied("the grant is not delivered yet"),
-            State::Revoked => denied("the grant was revoked"),
-            State::Refunded => denied("the grant was paid back"),
-            State::None => denied("there is no such grant"),
-        }
-    }
-
-    /// The wrapped key for a node that asks, if the chain says that it is paid, or it is a gift.
-    pub(super) fn release(
-        &self,
-        to: NodeId,
-        version: Digest,
-        grant: u64,
-        asks: &Sealed<Delegation>,
-    ) -> Answer<Vec<u8>> {
-        let denied = |why: &str| no(RefusalCode::Denied, why, "see docs/DATA.md");
-        let own = self.by_version(&version).ok_or_else(|| denied("this node does not deliver that version"))?;
-        if grant == 0 {
-            if !own.gifts.contains(&to) {
-                return Err(denied("it was not given to this node"));
-            }
-            return self.hand_over(&own, to, Purpose { version: version.0.into(), grant, part: 0 }, None);
-        }
-        let signer = asks.signer(&self.network).map_err(|_| denied("the delegation's signature is bad"))?;
-        let Delegation { owner, node, expiry, .. } = asks.body;
-        if signer != owner || node != to.address() || expiry.0 < crate::ledger::unix() {
-            return Err(denied("the delegation is not this node's"));
-        }
-        let there = self.desk.grant(grant)?;
-        if there.grantee != alloy_primitives::Address::from(owner.0) || there.version != B256::from(version.0) {
-            return Err(denied("this grant is somebody else's, or of another version"));
-        }
-        let purpose = Purpose { version: there.version, grant, part: 0 };
-        let (_, manifest) = self.manifest(&self.desk.version(there.version)?)?;
-        if there.state == State::Paid {
-            if self.desk.time()? > there.end {
-                return Err(denied("it is too late to deliver: the price goes back"));
-            }
-            if !manifest.compute.is_empty() {
-                self.desk.deliver(grant, B256::ZERO)?;
-                self.audit.note("granted", json!({"grant": grant, "node": to.to_string(), "for": "compute"}));
-                return Err(denied("only named code reads this, at the owner's: no key is delivered"));
-            }
-            return self.hand_over(&own, to, purpose, Some(there));
-        }
-        self.active(&there)?;
-        if !manifest.compute.is_empty() {
-            return Err(denied("only named code reads this, at the owner's: no key is delivered"));
-        }
-        self.hand_over(&own, to, purpose, Some(there))
-    }
-
-    /// Wraps the key for a node, once for each grant, and lets the node fetch what is sealed. A kill after the wrap is kept delivers
-    /// the same one.
-    fn hand_over(&self, own: &Own, to: NodeId, purpose: Purpose, grant: Option<Grant>) -> Answer<Vec<u8>> {
-        let name = match grant {
-            Some(grant) => grant.id.to_string(),
-            None => format!("{}-{to}", digest(purpose.version)),
-        };
-        let given = match self.given.get(&name) {
-            Some(given) if given.node != to => {
-                return Err(no(
-                    RefusalCode::Denied,
-                    "this grant's key went to another node of its owner",
-                    "ask from that",
-                ));
-            }
-            Some(given) => given,
-            None => {
-                let lost =
-                    || no(RefusalCode::Other, "the content key does not open with this node's key", "restore it");
-                let key = self.keyring.open(own).ok_or_else(lost)?;
-                let wrap = purpose.wrap(&to, key.expose()).map_err(broken)?;
-                let given = Given { node: to, wrap: wrap.into() };
-                self.given.put(&name, &given).map_err(broken)?;
-                given
-            }
-        };
-        if let Some(grant) = grant.filter(|grant| grant.state == State::Paid) {
-            self.desk.deliver(grant.id, sha256(&[&given.wrap]).0.into())?;
-        }
-        let until = grant.map(|grant| self.desk.grant(grant.id)).transpose()?.map(|grant| grant.end);
-        self.blocks.grant(&own.sealed, &to, until).map_err(broken)?;
-        let about = json!({"version": purpose.version.to_string(), "grant": purpose.grant, "node": to.to_string(), "until": until});
-        self.audit.note("key released", about.clone());
-        self.tell("data.released", about);
-        Ok(given.wrap.into_vec())
-    }
-
-    /// The plaintext for code that a grant names, inside this process and nowhere else: what a sandbox calls.
-    ///
-    /// # Errors
-    /// The grant is not active, or the version does not name the code.
-    pub(crate) fn open_for(&self, grant: u64, code: &Cid) -> Answer<(Plain, Kind)> {
-        let opened = self.may_open(grant, code);
-        let about = json!({"grant": grant, "code": code.to_string()});
-        self.audit.note(if opened.is_ok() { "opened for code" } else { "refused code" }, about);
-        opened
-    }
-
-    /// Whether code may read under a grant, and how much there is.
-    pub(crate) fn check(&self, grant: u64, code: &Cid) -> Answer<Value> {
-        let (plain, kind) = self.open_for(grant, code)?;
-        Ok(json!({"grant": grant, "bytes": plain.content_bytes(), "kind": kind.name()}))
-    }
-
-    fn may_open(&self, grant: u64, code: &Cid) -> Answer<(Plain, Kind)> {
-        let there = self.desk.grant(grant)?;
-        self.active(&there)?;
-        let unknown = || no(RefusalCode::UnknownId, "this grant is for data of another node", "ask there");
-        let own = self.by_version(&digest(there.version)).ok_or_else(unknown)?;
-        let (_, manifest) = self.manifest(&self.desk.version(there.version)?)?;
-        if !manifest.compute.contains(code) {
-            return Err(no(RefusalCode::Denied, "the offer does not name this code", "see the manifest's `compute`"));
-        }
-        let key =
-            self.keyring.open(&own).ok_or_else(|| broken("the content key does not open with this node's key"))?;
-        let plain = Plain::open(self.blocks.clone(), own.sealed, &key).map_err(broken)?;
-        Ok((plain, own.kind))
     }
 
     /// What came of a version's income, and of those that were made from it.

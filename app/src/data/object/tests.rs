@@ -25,7 +25,7 @@ fn plain(place: &Place, root: Cid) -> Plain {
 fn a_file_comes_back_from_any_place() {
     let place = place();
     let path = place.dir.path().join("file");
-    for len in [0, 1, 5_000, 1 << 20, (3 << 20) + 77] {
+    for len in [0_usize, 1, 5_000, 1 << 20, (3 << 20) + 77] {
         let data: Vec<u8> = (0..len).map(|i| (i / 256 + i) as u8).collect();
         fs::write(&path, &data).unwrap();
         let sealed = seal(&place.blocks, &key(), [1; 19], &path).unwrap();
