@@ -157,7 +157,7 @@ async fn content(gateway: Gateway, asked: Asked) -> Result<Response, Refusal> {
         let hint = "ask for raw or car";
         return Err(Refusal::new(RefusalCode::UnsupportedParameter, "there are no IPNS records here", hint));
     }
-    let (found, asked) = blocking(move || Ok((find(&gateway, &asked)?, asked))).await?;
+    let (found, asked) = blocking(Caller::Stranger, move || Ok((find(&gateway, &asked)?, asked))).await?;
     // A stored answer is right for ever: what it is made of has its name in the ETag.
     let tag = answer::etag(&asked, &found.resolved.cid, found.block.cid().codec());
     if asked.if_none_match.as_deref().is_some_and(|known| answer::matches(known, &tag)) {
