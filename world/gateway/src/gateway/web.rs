@@ -1,6 +1,6 @@
 //! For people: files with their type and ranges, folders with their page, tape archives.
 
-use super::answer::{GENERATED, begin, disposition, end};
+use super::answer::{GENERATED, begin, disposition, end, matches, not_modified};
 use super::asked::{Asked, Format};
 use super::{FilePart, Found, moved, page, read_error, send_file};
 use crate::archive;
@@ -166,6 +166,9 @@ async fn folder(found: Found, asked: Asked, tag: &str) -> Result<Response, Refus
     .await?;
     if let Some((index, bytes)) = index {
         let tag = format!("\"{index}\"");
+        if asked.if_none_match.as_deref().is_some_and(|known| matches(known, &tag)) {
+            return Ok(not_modified(tag));
+        }
         return file(source, index, bytes, Some("index.html".into()), &roots, &asked, &tag).await;
     }
     let (head, media) = (asked.head, "text/html; charset=utf-8");
