@@ -151,6 +151,10 @@ pub const RELAY_BYTES: u64 = 16 << 20;
 pub const RELAY_DURATION: Duration = Duration::from_secs(600);
 /// Relays that we ask to be reached through: one may go.
 pub const RELAYS_USED: usize = 2;
+/// Relays remembered.
+pub const RELAYS_KNOWN: usize = 64;
+/// A relay that said no is asked again after this long.
+pub const RELAY_RETRY: Duration = Duration::from_secs(60);
 /// Addresses of ours that others tried in vain, remembered.
 pub const REFUSED_MAX: usize = 32;
 /// Peers with whom hole punching failed, remembered.

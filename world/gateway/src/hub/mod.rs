@@ -155,11 +155,11 @@ async fn answer(hub: Hub, caller: Caller, request: Request) -> Result<Response, 
         ["api", "repos", what @ ("create" | "delete")] => {
             asked.owner()?;
             let (what, body) = ((*what).to_owned(), whole(body).await?);
-            Ok(blocking_no(move || write::repository(&hub, &asked, &what, &body)).await?)
+            Ok(blocking_no(asked.caller, move || write::repository(&hub, &asked, &what, &body)).await?)
         }
         ["api", kind] if Kind::parse(kind).is_some() => {
             let kind = Kind::parse(kind).expect("just parsed");
-            Ok(blocking_no(move || read::list(&hub, &asked, kind)).await?)
+            Ok(blocking_no(asked.caller, move || read::list(&hub, &asked, kind)).await?)
         }
         ["api", kind, rest @ ..] if Kind::parse(kind).is_some() => {
             let (id, verb) = of_api(Kind::parse(kind).expect("just parsed"), rest)?;
@@ -189,8 +189,11 @@ fn json_of(value: &Value) -> Response {
 }
 
 /// Runs work that refuses in the hub's words.
-async fn blocking_no<T: Send + 'static>(work: impl FnOnce() -> Result<T, No> + Send + 'static) -> Result<T, No> {
-    blocking(move || Ok(work())).await?
+async fn blocking_no<T: Send + 'static>(
+    caller: Caller,
+    work: impl FnOnce() -> Result<T, No> + Send + 'static,
+) -> Result<T, No> {
+    blocking(caller, move || Ok(work())).await?
 }
 
 async fn whole(body: Body) -> Result<bytes::Bytes, Refusal> {
@@ -227,15 +230,15 @@ async fn api(hub: Hub, asked: Asked, id: Id, verb: Vec<String>, body: Body) -> R
     let words: Vec<&str> = verb.iter().map(String::as_str).collect();
     let is_get = asked.method == Method::GET || asked.method == Method::HEAD;
     match words.as_slice() {
-        _ if is_get => Ok(blocking_no(move || read::api(&hub, &asked, &id, &verb)).await?),
+        _ if is_get => Ok(blocking_no(asked.caller, move || read::api(&hub, &asked, &id, &verb)).await?),
         ["paths-info", _] => {
             let body = whole(body).await?;
-            Ok(blocking_no(move || read::paths_info(&hub, &asked, &id, &verb[1], &body)).await?)
+            Ok(blocking_no(asked.caller, move || read::paths_info(&hub, &asked, &id, &verb[1], &body)).await?)
         }
         _ => {
             asked.owner()?;
             let body = whole(body).await?;
-            Ok(blocking_no(move || write::api(&hub, &asked, &id, &verb, &body)).await?)
+            Ok(blocking_no(asked.caller, move || write::api(&hub, &asked, &id, &verb, &body)).await?)
         }
     }
 }

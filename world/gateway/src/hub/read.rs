@@ -55,11 +55,18 @@ fn of_model(hub: &Hub, id: &Id) -> Result<Option<Repo>, Refusal> {
         return Ok(None);
     };
     let block = hub.store.open(&model.cid, Caller::Owner, Reach::Local).need(&model.cid)?;
-    let mut import = Import::new(Some(&hub.store.blocks), ImportOptions { profile: Profile::V1_2025 });
-    import.link(&model.file, model.cid, unixfs_bytes(&block))?;
-    let finished = import.finish(true)?;
-    let root = finished.roots[0].cid;
-    hub.store.blocks.set_class(&root, Visibility::Public).map_err(broken)?;
+    let made = |blocks| -> Result<Cid, Refusal> {
+        let mut import = Import::new(blocks, ImportOptions { profile: Profile::V1_2025 });
+        import.link(&model.file, model.cid, unixfs_bytes(&block))?;
+        Ok(import.finish(true)?.roots[0].cid)
+    };
+    // Named first: what is there already is not written again at every question.
+    let root = made(None)?;
+    let known = hub.store.blocks.info(&root).map_err(broken)?;
+    if known.is_none_or(|known| known.visibility != Visibility::Public) {
+        made(Some(&hub.store.blocks))?;
+        hub.store.blocks.set_class(&root, Visibility::Public).map_err(broken)?;
+    }
     let commit_of = commit_id(&[&root.to_bytes()]);
     let commit = Commit { id: commit_of, root, title: "a model of this node".into(), message: String::new(), at: 0 };
     let (tags, blobs) = (BTreeMap::new(), BTreeMap::new());
@@ -275,7 +282,7 @@ pub(super) async fn resolve(
     let (id, revision) = (id.clone(), revision.to_owned());
     let words: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
     let again = Asked { method: asked.method.clone(), parts: Vec::new(), query, caller, base: asked.base.clone() };
-    let (view, cid, bytes) = blocking_no(move || {
+    let (view, cid, bytes) = blocking_no(asked.caller, move || {
         let mut view = view(&hub, &again, &id, &revision)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match entry(&mut view, &words)? {

@@ -96,6 +96,7 @@ impl Task {
     /// Does what is due.
     pub(super) fn discover(&mut self) {
         self.discovery.redial(&mut self.swarm);
+        self.use_relays();
         if self.discovery.due > at_once() {
             return;
         }

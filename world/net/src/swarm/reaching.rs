@@ -7,7 +7,7 @@
 //! ```
 
 use super::{Task, record_key};
-use crate::limits::{ADDRESSES_PER_PEER, REFUSED_MAX, RELAYS_USED, UNPUNCHED_MAX};
+use crate::limits::{ADDRESSES_PER_PEER, REFUSED_MAX, RELAY_RETRY, RELAYS_KNOWN, RELAYS_USED, UNPUNCHED_MAX};
 use crate::reach::{Mapping, Nat, Reservation};
 use crate::shared::is_relayed;
 use libp2p::core::transport::ListenerId;
@@ -16,12 +16,15 @@ use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, kad, relay, upnp};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use talkoo_base::Cid;
+use tokio::time::Instant;
 
 /// What the swarm's task remembers of it.
 #[derive(Default)]
 pub(super) struct Reaching {
     /// Peers that relay, with an address at which they answered us.
     relays: BTreeMap<PeerId, Multiaddr>,
+    /// When a relay said no or went, for it is not asked again at once.
+    refused: BTreeMap<PeerId, Instant>,
     /// Our listeners at relays.
     listeners: BTreeMap<String, PeerId>,
 }
@@ -102,13 +105,15 @@ impl Task {
         if info.protocols.contains(&relay::HOP_PROTOCOL_NAME)
             && let Some(addr) = self.answered.get(&peer).filter(|addr| !is_relayed(addr))
         {
-            self.reaching.relays.insert(peer, addr.clone());
+            if self.reaching.relays.len() < RELAYS_KNOWN {
+                self.reaching.relays.insert(peer, addr.clone());
+            }
             self.use_relays();
         }
     }
 
     /// Asks relays to be reached through, if we cannot be dialled.
-    fn use_relays(&mut self) {
+    pub(super) fn use_relays(&mut self) {
         let mut reach = self.shared.reach();
         if reach.nat != Nat::Private {
             return;
@@ -117,7 +122,8 @@ impl Task {
             if reach.relays.len() >= RELAYS_USED {
                 break;
             }
-            if reach.relays.contains_key(peer) {
+            let was_refused = self.reaching.refused.get(peer).is_some_and(|at| at.elapsed() < RELAY_RETRY);
+            if was_refused || reach.relays.contains_key(peer) {
                 continue;
             }
             let bare: Multiaddr = addr.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
@@ -144,7 +150,7 @@ impl Task {
         let Some(peer) = self.reaching.listeners.remove(&format!("{listener:?}")) else { return };
         tracing::info!(%peer, "a relay serves us no more");
         self.shared.reach().relays.remove(&peer);
-        self.reaching.relays.remove(&peer);
+        self.reaching.refused.insert(peer, Instant::now());
         self.set_modes();
         self.use_relays();
     }
