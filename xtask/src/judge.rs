@@ -52,6 +52,12 @@ const JUDGES: &[Judge] = &[
         run: validators,
     },
     Judge {
+        name: "data",
+        what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
+        quick: false,
+        run: data,
+    },
+    Judge {
         name: "cids",
         what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
         quick: false,
@@ -248,11 +254,23 @@ fn ethereum() -> Outcome {
 }
 
 fn validators() -> Outcome {
-    let node = match talkoo() {
-        Ok(node) => node,
-        Err(why) => return why,
-    };
-    python(&["xtask/judges/validators.py", &node])
+    processes("xtask/judges/validators.py")
+}
+
+fn data() -> Outcome {
+    processes("xtask/judges/data.py")
+}
+
+fn nat() -> Outcome {
+    processes("xtask/judges/netlab/judge.py")
+}
+
+/// Runs a script with the path of our program.
+fn processes(script: &str) -> Outcome {
+    match talkoo() {
+        Ok(node) => python(&[script, &node]),
+        Err(why) => why,
+    }
 }
 
 fn outside() -> Outcome {
@@ -285,14 +303,6 @@ fn kubo_dht() -> Outcome {
         Ok(peers) => script("python3", &[], &["xtask/judges/ipfs/dht.py", &node, &peers[1]]),
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }
-}
-
-fn nat() -> Outcome {
-    let node = match talkoo() {
-        Ok(node) => node,
-        Err(why) => return why,
-    };
-    python(&["xtask/judges/netlab/judge.py", &node])
 }
 
 /// The store's faces; the script installs what it needs.

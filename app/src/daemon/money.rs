@@ -2,6 +2,7 @@
 
 use super::executor::Lender;
 use super::{Daemon, Event};
+use crate::data::{self, Data};
 use crate::disputes::{self, Disputes};
 use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
-use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
+use talkoo_disk::{Blocks, DataDir, Owner, OwnerError, OwnerFiles};
 use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::{Hello, Input};
@@ -68,6 +69,7 @@ pub(super) struct Money {
     own: Option<Ledger>,
     treasury: Option<Treasury>,
     pub(super) disputes: Option<Disputes>,
+    pub(super) data: Option<Data>,
     /// Where the ledger is.
     pub(super) url: Option<Url>,
     /// Ends the RPC: after the treasury, whose last claims go through it.
@@ -77,6 +79,7 @@ pub(super) struct Money {
 /// What the start of the ledger needs of the rest.
 pub(super) struct Around<'a> {
     pub(super) net: Arc<Net>,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) dir: &'a DataDir,
     pub(super) network: &'a Network,
     /// The ledger, if it is not our own.
@@ -127,13 +130,34 @@ impl Money {
         let (channels, network) = (around.dir.path().join("channels"), network.clone());
         let (owner, owner_key) = (owner.address(), owner.key().ok());
         let disputes = disputes(&around, &place, node.clone(), owner, owner_key.as_ref().map(again))?;
+        let tell = around.events.clone();
+        let data = Data::start(data::Setup {
+            dir: around.dir.path(),
+            place: &place,
+            network: network.clone(),
+            node: node.clone(),
+            owner,
+            owner_key: owner_key.as_ref().map(again),
+            delegation: delegation.clone(),
+            blocks: around.blocks.clone(),
+            net: around.net.clone(),
+            // No receiver is no error: nobody watches.
+            tell: Arc::new(move |event| drop(tell.send(event.to_string().into()))),
+        })?;
         let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
             inbox.blocking_send(Event::Money(news)).ok();
         };
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
-        Ok(Self { own, treasury: Some(treasury), disputes: Some(disputes), url: Some(url), rpc: stop })
+        Ok(Self {
+            own,
+            treasury: Some(treasury),
+            disputes: Some(disputes),
+            data: Some(data),
+            url: Some(url),
+            rpc: stop,
+        })
     }
 
     /// Claims what was earned, then closes the chain. Blocks.
@@ -141,6 +165,7 @@ impl Money {
         self.treasury.iter_mut().for_each(Treasury::end);
         // Last, for it may be in a long run: what it does is on disk.
         self.disputes.iter_mut().for_each(Disputes::end);
+        self.data.iter_mut().for_each(Data::end);
         self.rpc.cancel();
         self.own.iter_mut().for_each(Ledger::end);
     }
@@ -238,6 +263,13 @@ impl Daemon {
     /// A peer's message about a dispute; without a ledger it is nothing to us.
     pub(super) fn dispute_message(&mut self, peer: NodeId, bytes: &[u8]) {
         if let Some(Err(why)) = self.money.disputes.as_ref().map(|disputes| disputes.hear(peer, bytes)) {
+            self.refuse(peer, &why);
+        }
+    }
+
+    /// A peer's message about data; without a ledger it is nothing to us.
+    pub(super) fn data_message(&mut self, peer: NodeId, bytes: &[u8]) {
+        if let Some(Err(why)) = self.money.data.as_ref().map(|data| data.hear(peer, bytes)) {
             self.refuse(peer, &why);
         }
     }

@@ -1,6 +1,9 @@
 //! The calls and events of our contracts that the node speaks: the same on the embedded chain and on any other.
 
+mod data;
 mod records;
+
+pub use data::*;
 
 use alloy_sol_types::sol;
 

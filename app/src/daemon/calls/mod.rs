@@ -1,5 +1,6 @@
 //! What each call of the API does.
 
+mod data;
 mod doctor;
 mod jobs;
 mod post;
@@ -79,6 +80,7 @@ impl Daemon {
             "unlock" => return self.unlock(&args, reply),
             "close" => return self.close_channels(reply),
             "accounts" => Ok(self.accounts()),
+            name if name.starts_with("data") => return self.data(name, args, reply),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
