@@ -190,6 +190,25 @@ fn script(program: &str, setup: &[&str], args: &[&str]) -> Outcome {
     }
 }
 
+/// The node to be judged, as it is released.
+fn talkoo() -> Result<String, Outcome> {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    match cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        Ok(()) => Ok(format!("{target}/release/talkoo")),
+        Err(why) => Err(Outcome::Failed(format!("{why:#}"))),
+    }
+}
+
+/// A script whose words are the point, so they are shown; 77 says that it cannot be run here, its words say why.
+fn python(args: &[&str]) -> Outcome {
+    match Command::new("python3").args(args).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.code() == Some(77) => Outcome::Skipped("see above".into()),
+        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+    }
+}
+
 fn last_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned()
 }
@@ -206,10 +225,10 @@ fn x402() -> Outcome {
 }
 
 fn ethereum() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     let folder = "xtask/judges/ethereum";
     let npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder];
     // Their packages do not agree on versions.
@@ -225,7 +244,7 @@ fn ethereum() -> Outcome {
             return Outcome::Skipped(why);
         }
     }
-    let (judge, node) = (format!("{folder}/judge.mjs"), format!("{target}/release/talkoo"));
+    let judge = format!("{folder}/judge.mjs");
     // Its tables are the point, so they are shown.
     match Command::new("node").args([judge, node, web3.1, eels.1]).status() {
         Ok(status) if status.success() => Outcome::Passed,
@@ -242,28 +261,27 @@ fn data() -> Outcome {
     processes("xtask/judges/data.py")
 }
 
+fn nat() -> Outcome {
+    processes("xtask/judges/netlab/judge.py")
+}
+
 /// Runs a script with the path of our program.
 fn processes(script: &str) -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    match Command::new("python3").arg(script).arg(format!("{target}/release/talkoo")).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+    match talkoo() {
+        Ok(node) => python(&[script, &node]),
+        Err(why) => why,
     }
 }
 
 fn outside() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge"];
     let setup = [&npm[..], &["@foundry-rs/anvil-linux-amd64@1.7.1"]].concat();
     let anvil = "target/judge/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
-    script("python3", &setup, &["xtask/judges/outside.py", &format!("{target}/release/talkoo"), anvil])
+    script("python3", &setup, &["xtask/judges/outside.py", &node, anvil])
 }
 
 fn ipfs(kind: &str) -> Outcome {
@@ -277,45 +295,23 @@ fn ipfs(kind: &str) -> Outcome {
 }
 
 fn kubo_dht() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     match crate::bench::bitswap::prepare() {
-        Ok(peers) => {
-            script("python3", &[], &["xtask/judges/ipfs/dht.py", &format!("{target}/release/talkoo"), &peers[1]])
-        }
+        Ok(peers) => script("python3", &[], &["xtask/judges/ipfs/dht.py", &node, &peers[1]]),
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }
 }
 
-/// Says with 77 that there are no namespaces here.
-fn nat() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    match Command::new("python3").arg("xtask/judges/netlab/judge.py").arg(format!("{target}/release/talkoo")).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) if status.code() == Some(77) => Outcome::Skipped("it needs root, ip and nftables".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
-    }
-}
-
-/// The store's faces; the script installs what it needs, and says with 77 that it could not.
+/// The store's faces; the script installs what it needs.
 fn gateway(which: &str) -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    let (node, packages) = (format!("{target}/release/talkoo"), format!("target/judge/{which}"));
-    match Command::new("python3").args(["xtask/judges/gateway/judge.py", which, &node, &packages]).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) if status.code() == Some(77) => Outcome::Skipped("its packages could not be installed".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    python(&["xtask/judges/gateway/judge.py", which, &node, &format!("target/judge/{which}")])
 }
 
 fn cids() -> Outcome {
