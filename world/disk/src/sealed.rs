@@ -2,7 +2,6 @@
 
 use crate::Blocks;
 use crate::blocks::BlocksError;
-use bytes::Bytes;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
@@ -70,9 +69,11 @@ impl Plain {
         let bytes = FileNode::of(&need(&blocks, &root)?)?.bytes();
         let last = bytes.checked_sub(1).ok_or(PlainError::Layout)? / LEAF_BYTES as u64;
         let mut branch = None;
-        let first = sealed(&blocks, &root, &mut branch, 0)?;
-        let opened = Opened::new(key, bytes, &first, &sealed(&blocks, &root, &mut branch, last)?)?;
-        Ok(Self { blocks, root, opened, branch, bytes: Vec::new(), leaf: None, at: 0 })
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        sealed(&blocks, &root, &mut branch, 0, &mut start)?;
+        sealed(&blocks, &root, &mut branch, last, &mut end)?;
+        let opened = Opened::new(key, bytes, &start, &end)?;
+        Ok(Self { blocks, root, opened, branch, bytes: start, leaf: None, at: 0 })
     }
 
     /// Bytes of the plaintext.
@@ -88,9 +89,8 @@ impl Plain {
             return Ok(());
         }
         self.leaf = None;
-        let sealed = sealed(&self.blocks, &self.root, &mut self.branch, index)?;
-        // Opened where it was read. Erasing each leaf's plaintext would cost as much as the cipher.
-        self.bytes = sealed.into();
+        // Opened where it is read, over the plaintext before.
+        sealed(&self.blocks, &self.root, &mut self.branch, index, &mut self.bytes)?;
         let (start, place) = self.opened.open(index, &mut self.bytes)?;
         self.leaf = Some(Leaf { index, start, place });
         Ok(())
@@ -101,8 +101,14 @@ fn need(blocks: &Blocks, cid: &Cid) -> Result<Block, PlainError> {
     blocks.get(cid)?.ok_or(PlainError::Missing(*cid))
 }
 
-/// The bytes of a leaf. Its tag is checked later, which is as good as its hash: that is not computed again.
-fn sealed(blocks: &Blocks, root: &Cid, branch: &mut Option<Branch>, index: u64) -> Result<Bytes, PlainError> {
+/// Reads a leaf. Its tag is checked later, which is as good as its hash: that is not computed again.
+fn sealed(
+    blocks: &Blocks,
+    root: &Cid,
+    branch: &mut Option<Branch>,
+    index: u64,
+    into: &mut Vec<u8>,
+) -> Result<(), PlainError> {
     let at = index * LEAF_BYTES as u64;
     if branch.as_ref().is_none_or(|branch| !branch.range.contains(&at)) {
         *branch = find(blocks, root, at)?;
@@ -114,7 +120,7 @@ fn sealed(blocks: &Blocks, root: &Cid, branch: &mut Option<Branch>, index: u64) 
             _ => return Err(PlainError::Layout),
         },
     };
-    blocks.read_unchecked(&cid)?.ok_or(PlainError::Missing(cid))
+    if blocks.read_into(&cid, into)? { Ok(()) } else { Err(PlainError::Missing(cid)) }
 }
 
 /// The child that has a byte of the file, and where it begins.
