@@ -14,7 +14,7 @@ use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
 use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
-use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
+use talkoo_ledger::contracts::{BEACON_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::{Hello, Input};
 use talkoo_proof::dispute::Case;
@@ -191,6 +191,7 @@ fn own(
         window_s,
         answer_s,
         epoch_s: EPOCH_S,
+        beacon_s: BEACON_S,
     };
     let path: &Path = &folder.join("genesis.json");
     let genesis = GenesisFile::take(path, given, begin)?;

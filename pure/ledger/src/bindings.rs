@@ -1,6 +1,9 @@
 //! The calls and events of our contracts that the node speaks: the same on the embedded chain and on any other.
 
+mod deals;
 mod records;
+
+pub use deals::*;
 
 use alloy_sol_types::sol;
 
