@@ -18,7 +18,7 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
-pub(crate) use store::{AddArgs, Class, OpenArgs, Profile, Serve, StoreCommand};
+pub(crate) use store::{AddArgs, Class, DealArgs, OpenArgs, Profile, Serve, StoreCommand};
 use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod commands;
 mod daemon;
+mod deals;
 mod demo;
 mod disputes;
 mod ledger;

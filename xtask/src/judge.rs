@@ -52,6 +52,12 @@ const JUDGES: &[Judge] = &[
         run: validators,
     },
     Judge {
+        name: "deals",
+        what: "a client and four providers as processes: one killed for ever, one without its blocks, a replica mended, the object back, money to the last unit",
+        quick: true,
+        run: || node_script("xtask/judges/deals.py"),
+    },
+    Judge {
         name: "cids",
         what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
         quick: false,
@@ -217,11 +223,16 @@ fn ethereum() -> Outcome {
 }
 
 fn validators() -> Outcome {
+    node_script("xtask/judges/validators.py")
+}
+
+/// A script that starts nodes itself; what it prints is shown.
+fn node_script(path: &str) -> Outcome {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
         return Outcome::Failed(format!("{why:#}"));
     }
-    match Command::new("python3").arg("xtask/judges/validators.py").arg(format!("{target}/release/talkoo")).status() {
+    match Command::new("python3").arg(path).arg(format!("{target}/release/talkoo")).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
         Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),

@@ -25,6 +25,7 @@ mod vault;
 pub(crate) use config::Config;
 pub(crate) use start::run;
 
+use crate::deals::is_of_deals;
 use crate::disputes::is_of_dispute;
 use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
@@ -294,6 +295,7 @@ impl Daemon {
             }
             NetEvent::Message { peer, bytes } if is_of_chain(&bytes) => self.chain_message(peer, &bytes),
             NetEvent::Message { peer, bytes } if is_of_dispute(&bytes) => self.dispute_message(peer, &bytes),
+            NetEvent::Message { peer, bytes } if is_of_deals(&bytes) => self.deals_message(peer, &bytes),
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
                 Ok(message) => {
                     if let Message::Hello(hello) = &message {
@@ -341,6 +343,7 @@ impl Daemon {
             Event::Posted(posted) => self.posted(posted),
             Event::Money(news) => self.money(news),
             Event::Unlocked(key) => {
+                self.money.deals.iter().for_each(|deals| deals.unlock(money::again(&key)));
                 if let Some(disputes) = &self.money.disputes {
                     disputes.unlock(key);
                 }

@@ -2,6 +2,7 @@
 
 use super::executor::Lender;
 use super::{Daemon, Event};
+use crate::deals::{self, Deals};
 use crate::disputes::{self, Disputes};
 use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
-use talkoo_disk::{DataDir, Owner, OwnerError, OwnerFiles};
+use talkoo_disk::{Blocks, DataDir, Owner, OwnerError, OwnerFiles};
 use talkoo_ledger::contracts::{BEACON_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::{Hello, Input};
@@ -68,6 +69,7 @@ pub(super) struct Money {
     own: Option<Ledger>,
     treasury: Option<Treasury>,
     pub(super) disputes: Option<Disputes>,
+    pub(super) deals: Option<Deals>,
     /// Where the ledger is.
     pub(super) url: Option<Url>,
     /// Ends the RPC: after the treasury, whose last claims go through it.
@@ -77,6 +79,7 @@ pub(super) struct Money {
 /// What the start of the ledger needs of the rest.
 pub(super) struct Around<'a> {
     pub(super) net: Arc<Net>,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) dir: &'a DataDir,
     pub(super) network: &'a Network,
     /// The ledger, if it is not our own.
@@ -127,17 +130,28 @@ impl Money {
         let (channels, network) = (around.dir.path().join("channels"), network.clone());
         let (owner, owner_key) = (owner.address(), owner.key().ok());
         let disputes = disputes(&around, &place, node.clone(), owner, owner_key.as_ref().map(again))?;
+        let deals = deals::Setup {
+            dir: around.dir.path(),
+            place: &place,
+            node: node.clone(),
+            owner,
+            owner_key: owner_key.as_ref().map(again),
+            blocks: around.blocks.clone(),
+            net: around.net.clone(),
+        };
+        let deals = Some(Deals::start(deals).context("cannot start the deals")?);
         let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
             inbox.blocking_send(Event::Money(news)).ok();
         };
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
-        Ok(Self { own, treasury: Some(treasury), disputes: Some(disputes), url: Some(url), rpc: stop })
+        Ok(Self { own, treasury: Some(treasury), disputes: Some(disputes), deals, url: Some(url), rpc: stop })
     }
 
     /// Claims what was earned, then closes the chain. Blocks.
     pub(super) fn end(&mut self) {
+        self.deals.iter_mut().for_each(Deals::end);
         self.treasury.iter_mut().for_each(Treasury::end);
         // Last, for it may be in a long run: what it does is on disk.
         self.disputes.iter_mut().for_each(Disputes::end);
@@ -147,7 +161,7 @@ impl Money {
 }
 
 /// The same key for somebody else of this process.
-fn again(key: &SecretKey) -> SecretKey {
+pub(super) fn again(key: &SecretKey) -> SecretKey {
     SecretKey::from_bytes(&key.expose()).expect("the bytes of a key")
 }
 
@@ -240,6 +254,27 @@ impl Daemon {
     pub(super) fn dispute_message(&mut self, peer: NodeId, bytes: &[u8]) {
         if let Some(Err(why)) = self.money.disputes.as_ref().map(|disputes| disputes.hear(peer, bytes)) {
             self.refuse(peer, &why);
+        }
+    }
+
+    /// A peer's message about storage; without a ledger it is nothing to us.
+    pub(super) fn deals_message(&mut self, peer: NodeId, bytes: &[u8]) {
+        if let Some(Err(why)) = self.money.deals.as_ref().map(|deals| deals.hear(peer, bytes)) {
+            self.refuse(peer, &why);
+        }
+    }
+
+    /// The deals about storage, for people who ask.
+    pub(super) fn deals(&self) -> Result<&Deals, Refusal> {
+        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
+        self.money.deals.as_ref().ok_or_else(none)
+    }
+
+    /// Answers a question about them in its own time.
+    pub(super) fn ask_deals(&self, name: &str, args: &Value, reply: oneshot::Sender<Result<Value, Refusal>>) {
+        match self.deals() {
+            Ok(deals) => deals.ask(name, args, reply),
+            Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 

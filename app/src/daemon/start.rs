@@ -130,6 +130,7 @@ pub(crate) async fn run(
     let keys = Keys { node: key, owner, delegation };
     let around = Around {
         net: net.clone(),
+        blocks: blocks.clone(),
         dir: &dir,
         network: &network,
         place,

@@ -50,6 +50,11 @@ pub const ROUTES: &[Route] = &[
     route("unlock", Verb::Post, "/api/v1/unlock"),
     route("close", Verb::Post, "/api/v1/close"),
     route("accounts", Verb::Get, "/api/v1/accounts"),
+    route("deals", Verb::Get, "/api/v1/deals"),
+    route("deal", Verb::Post, "/api/v1/deals"),
+    route("deal_quote", Verb::Post, "/api/v1/deals/quote"),
+    route("deal_provide", Verb::Post, "/api/v1/deals/provide"),
+    route("deal_restore", Verb::Post, "/api/v1/deals/restore"),
     route("disputes", Verb::Get, "/api/v1/disputes"),
     route("dispute", Verb::Get, "/api/v1/disputes/{id}"),
 ];
