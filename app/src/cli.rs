@@ -18,7 +18,7 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
-pub(crate) use store::{AddArgs, Class, DealArgs, OpenArgs, Profile, Serve, StoreCommand};
+pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
 use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Status,
     /// List connected peers and what we think of them.
     Peers,
+    /// Say how others reach this node, and what to do about what is amiss.
+    Doctor,
     /// Print a code with which others join this network.
     Invite,
     /// Connect to the network of an invite code or a multiaddress.

@@ -88,6 +88,12 @@ const JUDGES: &[Judge] = &[
         run: || gateway("pins"),
     },
     Judge {
+        name: "nat",
+        what: "nodes behind routers of two kinds meet by a relay, punch holes, and say why if they cannot (network namespaces)",
+        quick: false,
+        run: nat,
+    },
+    Judge {
         name: "vectors",
         what: "a second implementation of docs/EXACT.md, in Python, gives all of docs/vectors.jsonl",
         quick: true,
@@ -98,6 +104,12 @@ const JUDGES: &[Judge] = &[
         what: "kubo 0.22 exchanges files and a sharded directory with us, both ways, and again after coming back empty",
         quick: false,
         run: || ipfs("kubo"),
+    },
+    Judge {
+        name: "kubo-dht",
+        what: "kubo 0.22 as the DHT: nodes that know only it find one another's files, and its own",
+        quick: false,
+        run: kubo_dht,
     },
     Judge { name: "helia", what: "Helia 7.1.15 does the same", quick: false, run: || ipfs("helia") },
     Judge {
@@ -257,6 +269,33 @@ fn ipfs(kind: &str) -> Outcome {
             script("python3", &[], &[&["xtask/judges/ipfs/judge.py", kind], &arguments[..]].concat())
         }
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
+    }
+}
+
+fn kubo_dht() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    match crate::bench::bitswap::prepare() {
+        Ok(peers) => {
+            script("python3", &[], &["xtask/judges/ipfs/dht.py", &format!("{target}/release/talkoo"), &peers[1]])
+        }
+        Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
+    }
+}
+
+/// Says with 77 that there are no namespaces here.
+fn nat() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        return Outcome::Failed(format!("{why:#}"));
+    }
+    match Command::new("python3").arg("xtask/judges/netlab/judge.py").arg(format!("{target}/release/talkoo")).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.code() == Some(77) => Outcome::Skipped("it needs root, ip and nftables".into()),
+        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
     }
 }
 

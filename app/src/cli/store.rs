@@ -176,6 +176,15 @@ pub(crate) struct AddArgs {
     pub(crate) name: String,
 }
 
+/// Which DHT of IPFS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dht {
+    /// That of the internet (Amino).
+    Public,
+    /// That of the local network.
+    Lan,
+}
+
 /// Which peers that are no nodes of our network are given public blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Serve {
@@ -187,9 +196,24 @@ pub(crate) enum Serve {
     Everybody,
 }
 
-/// Flags of `up`: what others get of the store.
+/// Flags of `up`: what others get of the store, and how they reach it.
 #[derive(Args, Clone)]
 pub(crate) struct OpenArgs {
+    /// An address at which this node is reached from outside, such as a forwarded port of the router (a multiaddress).
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
+    pub(crate) external: Vec<String>,
+    /// Relay for nodes that cannot be dialled, within limits; needs an address of the internet.
+    #[arg(long)]
+    pub(crate) relay: bool,
+    /// Do not ask the router at home for a port.
+    #[arg(long)]
+    pub(crate) no_upnp: bool,
+    /// Join a DHT of IPFS, to find and be found there: that of the internet, or that of the local network.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "public")]
+    pub(crate) ipfs: Option<Dht>,
+    /// Nodes of that DHT to begin with, instead of the usual ones (multiaddresses with PeerIds).
+    #[arg(long, value_name = "ADDR", value_parser = super::address, requires = "ipfs")]
+    pub(crate) ipfs_bootstrap: Vec<String>,
     /// Have an IPFS gateway, which shows what is public to everybody who reaches it; at 127.0.0.1:8421 unless told otherwise.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = GATEWAY_DEFAULT)]
     pub(crate) gateway: Option<SocketAddr>,

@@ -69,6 +69,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Down => simple::down(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,
+        Command::Doctor => simple::doctor(&data_dir, show)?,
         Command::Invite => simple::invite(&data_dir, show)?,
         Command::Join { code } => simple::join(&data_dir, &code, show)?,
         Command::Pull { model } => simple::pull(&data_dir, &model, show)?,

@@ -35,6 +35,29 @@ pub(super) fn down(data_dir: &Path, show: &Show) -> Result<()> {
     Ok(())
 }
 
+/// What is so has a tick, what is amiss its remedy.
+pub(super) fn doctor(data_dir: &Path, show: &Show) -> Result<()> {
+    let value = Client::of(data_dir)?.get("/doctor")?;
+    if show.json() {
+        show.value(&value);
+        return Ok(());
+    }
+    for finding in value["findings"].as_array().into_iter().flatten() {
+        let sign = if finding["good"] == true { "ok " } else { "!! " };
+        print(&format!("{sign} {}", finding["what"].as_str().unwrap_or_default()));
+        if let Some(fix) = finding["fix"].as_str() {
+            print(&format!("    {fix}"));
+        }
+    }
+    for peer in value["peers"].as_array().into_iter().flatten() {
+        let text = |key: &str| peer[key].as_str().unwrap_or_default();
+        let way = if peer["relayed"] == true { "relayed" } else { "direct" };
+        let rtt = peer["rtt_us"].as_u64().map_or_else(|| "-".to_owned(), |us| format!("{:.1} ms", us as f64 / 1_000.0));
+        print(&format!("{}  {}  {way}  {rtt}  {}", text("peer"), text("transport"), text("agent")));
+    }
+    Ok(())
+}
+
 pub(super) fn invite(data_dir: &Path, show: &Show) -> Result<()> {
     let value = Client::of(data_dir)?.get("/invite")?;
     if show.json() {

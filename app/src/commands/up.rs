@@ -1,7 +1,7 @@
 //! `up`: a node in the foreground.
 
 use super::{Failure, Show, passphrase, say};
-use crate::cli::{Serve, UpArgs};
+use crate::cli::{Dht, Serve, UpArgs};
 use crate::daemon::config::{LISTEN_DEFAULT, MEMORY_SHARE, PRICE_DEFAULT, price_of};
 use crate::daemon::executor::{Allowance, memory_bytes};
 use crate::daemon::rim::Rim;
@@ -58,6 +58,10 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
             Serve::Everybody => Strangers::Everybody,
         },
         ask_gateways: args.open.ask_gateway,
+        external: args.open.external,
+        relay: args.open.relay,
+        upnp: !args.open.no_upnp,
+        ipfs: args.open.ipfs.map(|dht| dht_of(dht, args.open.ipfs_bootstrap)),
         pull: wanted(args.pull, &data_dir)?,
         sources: args.sources,
         provide: args.provide,
@@ -71,6 +75,21 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
 }
 
 /// Keeps the API to this machine unless the owner says otherwise.
+/// Where nodes of IPFS begin (kubo's list).
+const IPFS_BOOTSTRAP: [&str; 5] = [
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmcZf59bWwK5XFi76CZX8cbJ4BhTzzA3gU1ZjYZcYW3dwt",
+    "/dnsaddr/va1.bootstrap.libp2p.io/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8",
+];
+
+fn dht_of(dht: Dht, bootstrap: Vec<String>) -> (bool, Vec<String>) {
+    let is_public = dht == Dht::Public;
+    let usual = || IPFS_BOOTSTRAP.iter().map(|addr| (*addr).to_owned()).collect();
+    (is_public, if bootstrap.is_empty() && is_public { usual() } else { bootstrap })
+}
+
 fn check_api(api: SocketAddr, is_public: bool, data_dir: &Path) -> Result<(), Failure> {
     if is_public || api.ip().is_loopback() {
         return Ok(());

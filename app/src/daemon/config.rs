@@ -27,6 +27,14 @@ pub(crate) struct Config {
     pub(crate) gateway_local: bool,
     /// Which strangers are given public blocks.
     pub(crate) strangers: talkoo_net::Strangers,
+    /// Addresses at which it is reached from outside.
+    pub(crate) external: Vec<String>,
+    /// Whether it relays for others.
+    pub(crate) relay: bool,
+    /// Whether the router may be asked for a port.
+    pub(crate) upnp: bool,
+    /// Which DHT of IPFS it joins: whether that of the internet, and where it begins.
+    pub(crate) ipfs: Option<(bool, Vec<String>)>,
     /// HTTP gateways to ask for blocks that no peer has.
     pub(crate) ask_gateways: Vec<String>,
     /// Models to pull at the start.

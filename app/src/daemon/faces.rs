@@ -2,14 +2,17 @@
 
 use super::Config;
 use super::denylists::Denylists;
+use crate::models::{Held, Shelf};
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use talkoo_api::axum::Router;
 use talkoo_base::{Cid, Refusal, RefusalCode, sha256};
 use talkoo_disk::Blocks;
-use talkoo_gateway::{Connected, Gateway, Hub, Identity, Network, Pinning, Provider, Reach, Session, Store, rpc};
+use talkoo_gateway::{
+    Connected, Gateway, Hub, Identity, Model, Models, Network, Pinning, Provider, Reach, Session, Store, rpc,
+};
 use talkoo_net::{DialError, Direction, FetchError, FetchOptions, Multiaddr, Net, PeerId};
 use talkoo_store::Block;
 use tokio::net::TcpListener;
@@ -33,11 +36,13 @@ pub(super) struct Around<'a> {
 pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router> {
     let Around { dir, key, blocks, denylists, net, tasks, stop } = around;
     let network = Arc::new(Others { net, runtime: Handle::current() });
+    provide_again(tasks, &blocks, &network.net, stop.clone());
     let store = Store { blocks, network, denied: Arc::new(move |cid, path| denylists.denies(cid, path).is_some()) };
     let (kept, folder) = (store.clone(), dir.join("hub"));
+    let models = models_of(dir.to_owned());
     // Addresses of uploads are good over a restart, and nobody else can make them.
     let secret = sha256(&[b"talkoo/hub/secret/1", key]).0;
-    let hub = tokio::task::spawn_blocking(move || Hub::open(kept, folder, secret)).await?;
+    let hub = tokio::task::spawn_blocking(move || Hub::open(kept, models, folder, secret)).await?;
     let hub = hub.map_err(crate::commands::Failure::from)?;
     let pinning = Pinning::new(store.clone());
     pinning.resume();
@@ -55,6 +60,36 @@ pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router>
         tasks.spawn(async move { served.await.unwrap_or_else(|why| warn!(%why, "the gateway ended")) });
     }
     Ok(faces)
+}
+
+/// What the shelf holds now, for the hub.
+fn models_of(dir: PathBuf) -> Models {
+    Arc::new(move || {
+        let shelf = Shelf::open(&dir).ok();
+        let held = shelf.iter().flat_map(Shelf::all);
+        let model = |held: &Held| {
+            Some(Model { name: held.name.replace(':', "-"), file: held.file.clone(), cid: held.cid.parse().ok()? })
+        };
+        held.filter_map(model).collect()
+    })
+}
+
+/// Announces at the start what is public; while the node runs, the DHT's own timer renews it.
+fn provide_again(tasks: &TaskTracker, blocks: &Arc<Blocks>, net: &Arc<Net>, stop: CancellationToken) {
+    let (blocks, net) = (blocks.clone(), net.clone());
+    tasks.spawn(async move {
+        let roots = tokio::task::spawn_blocking(move || blocks.public_roots()).await;
+        let roots = match roots {
+            Ok(Ok(roots)) => roots,
+            other => return warn!(?other, "what is public cannot be announced"),
+        };
+        for root in roots {
+            tokio::select! {
+                () = net.provide(root) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    });
 }
 
 /// The network for the faces, whose calls block a thread.
@@ -157,8 +192,8 @@ impl Network for Others {
     }
 
     fn providers(&self, cid: &Cid) -> Vec<Provider> {
-        let found = self.runtime.block_on(self.net.find_providers(*cid));
-        let ids = found.iter().filter_map(talkoo_net::peer_id_of).map(|peer| peer.to_string());
+        let found = self.runtime.block_on(self.net.providers(*cid));
+        let ids = found.iter().map(ToString::to_string);
         ids.map(|id| Provider { addrs: self.addresses(&id), id }).collect()
     }
 

@@ -80,6 +80,10 @@ pub(crate) async fn run(
         agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
         serve: talkoo_net::Serve { strangers: config.strangers, ..talkoo_net::Serve::default() },
         gateways: config.ask_gateways.clone(),
+        external: parse_all(&config.external)?,
+        relay: config.relay.then(talkoo_net::RelayFor::default),
+        upnp: config.upnp,
+        ipfs: ipfs(&config)?,
         ..NetConfig::loopback(key.expose(), &config.network)
     };
     let denylists = Arc::new(Denylists::open(dir.path())?);
@@ -270,6 +274,12 @@ async fn same_ledger(path: PathBuf, url: Option<Url>, has_dealt: bool) -> Result
             Err(Failure::new(RefusalCode::Malformed, why, hint).into())
         }
     }
+}
+
+/// The DHT of IPFS that is to be joined.
+fn ipfs(config: &Config) -> Result<Option<talkoo_net::Ipfs>> {
+    let Some((is_public, bootstrap)) = &config.ipfs else { return Ok(None) };
+    Ok(Some(talkoo_net::Ipfs { is_public: *is_public, bootstrap: parse_all(bootstrap)? }))
 }
 
 fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {

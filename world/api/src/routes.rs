@@ -32,6 +32,7 @@ pub const ROUTES: &[Route] = &[
     route("stop", Verb::Post, "/api/v1/stop"),
     route("peers", Verb::Get, "/api/v1/peers"),
     route("dial", Verb::Post, "/api/v1/peers"),
+    route("doctor", Verb::Get, "/api/v1/doctor"),
     route("invite", Verb::Get, "/api/v1/invite"),
     route("models", Verb::Get, "/api/v1/models"),
     route("pull", Verb::Post, "/api/v1/models"),

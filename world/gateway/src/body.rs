@@ -5,21 +5,27 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
+use talkoo_api::Caller;
 use talkoo_base::{Refusal, RefusalCode};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::limits::{PIECES_QUEUED, WORKER_WAIT, WORKERS_MAX};
+use crate::limits::{PIECES_QUEUED, READER_WAIT, WORKER_WAIT, WORKERS_MAX};
 
-/// Threads for blocking work of all faces together.
-fn workers() -> Arc<Semaphore> {
-    static WORKERS: OnceLock<Arc<Semaphore>> = OnceLock::new();
-    WORKERS.get_or_init(|| Arc::new(Semaphore::new(WORKERS_MAX))).clone()
+/// Threads for blocking work; the owner has some that no stranger takes.
+fn workers(caller: Caller) -> Arc<Semaphore> {
+    static OWNER: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WORKERS_MAX)));
+    static STRANGERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WORKERS_MAX)));
+    match caller {
+        Caller::Owner => OWNER.clone(),
+        Caller::Stranger => STRANGERS.clone(),
+    }
 }
 
-async fn worker() -> Result<OwnedSemaphorePermit, Refusal> {
-    match timeout(WORKER_WAIT, workers().acquire_owned()).await {
+async fn worker(caller: Caller) -> Result<OwnedSemaphorePermit, Refusal> {
+    match timeout(WORKER_WAIT, workers(caller).acquire_owned()).await {
         Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
         Err(_) => {
             let message = format!("{WORKERS_MAX} other requests kept every worker busy for {WORKER_WAIT:?}");
@@ -30,9 +36,10 @@ async fn worker() -> Result<OwnedSemaphorePermit, Refusal> {
 
 /// Runs blocking work on a thread.
 pub(crate) async fn blocking<T: Send + 'static>(
+    caller: Caller,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let permit = worker().await?;
+    let permit = worker(caller).await?;
     let done = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         work()
@@ -61,7 +68,7 @@ impl From<Gone> for Refusal {
 }
 
 impl Pipe {
-    /// Sends bytes; waits while the reader is slow.
+    /// Sends bytes; waits while the reader is slow, but not for one that takes nothing at all.
     pub(crate) fn send(&mut self, bytes: impl Into<Bytes>) -> Result<(), Gone> {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -70,7 +77,8 @@ impl Pipe {
         if let Some(first) = self.first.take() {
             first.send(None).map_err(|_| Gone)?;
         }
-        self.out.blocking_send(Ok(bytes)).map_err(|_| Gone)
+        let sent = Handle::current().block_on(timeout(READER_WAIT, self.out.send(Ok(bytes))));
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
 }
 
@@ -100,16 +108,18 @@ impl io::Write for Pipe {
 /// A body that `work` writes on a thread. An error in the middle breaks the connection, so that no client takes a
 /// part for the whole.
 pub(crate) async fn streamed(
+    caller: Caller,
     work: impl FnOnce(&mut Pipe) -> Result<(), Refusal> + Send + 'static,
 ) -> Result<Body, Refusal> {
-    let permit = worker().await?;
+    let permit = worker(caller).await?;
     let (out, pieces) = mpsc::channel(PIECES_QUEUED);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let mut pipe = Pipe { out, first: None };
         if let Err(why) = work(&mut pipe) {
             tracing::debug!(message = why.message, "a body ended early");
-            pipe.out.blocking_send(Err(io::Error::other(why.message))).ok();
+            // Who takes nothing any more is not told: the connection just ends.
+            pipe.out.try_send(Err(io::Error::other(why.message))).ok();
         }
     });
     let pieces = stream::unfold(pieces, |mut pieces| async { pieces.recv().await.map(|piece| (piece, pieces)) });

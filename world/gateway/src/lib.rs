@@ -27,7 +27,7 @@ mod tests;
 mod time;
 
 pub use gateway::Gateway;
-pub use hub::Hub;
+pub use hub::{Hub, Model, Models};
 pub use import::{Added, Finished, Import, ImportOptions};
 pub use network::{Connected, Identity, Network, Provider, Session};
 pub use pinning::Pinning;

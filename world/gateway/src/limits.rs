@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Requests that read or write blocks at once, all faces together: each holds a thread and some MiB.
+/// Requests that read or write blocks at once, the owner's and others' each: each holds a thread and some MiB.
 pub(crate) const WORKERS_MAX: usize = 128;
 /// How long a request waits for a worker.
 pub(crate) const WORKER_WAIT: Duration = Duration::from_secs(20);
@@ -30,3 +30,5 @@ pub(crate) const PROVIDERS_MAX: usize = 100;
 pub(crate) const PINNING_AT_ONCE: usize = 4;
 /// Indirect pins told in one answer: names of 64 bytes in memory.
 pub(crate) const INDIRECT_LISTED_MAX: usize = 1 << 20;
+/// A reader that takes nothing for this long is gone, and so is a client whose upload brings nothing.
+pub(crate) const READER_WAIT: Duration = Duration::from_secs(60);

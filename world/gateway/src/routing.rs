@@ -14,6 +14,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::str::FromStr as _;
+use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_store::Visibility;
 
@@ -36,7 +37,7 @@ async fn providers(State(store): State<Store>, Path(cid): Path<String>, headers:
         return json_refusal(&no);
     };
     let here = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
-    let found = blocking(move || {
+    let found = blocking(Caller::Stranger, move || {
         store.allow(&cid, "")?;
         let ours = store.blocks.info(&cid).map_err(broken)?.is_some_and(|info| info.visibility == Visibility::Public);
         let me = ours.then(|| ourselves(&store, here));
@@ -63,7 +64,7 @@ async fn peers(State(store): State<Store>, Path(peer): Path<String>, headers: He
     // A PeerId comes also as a CID with the codec of keys.
     let id = Cid::from_str(&peer).ok().filter(|cid| cid.codec() == 0x72).map(|cid| multibase(cid.hash().to_bytes()));
     let id = id.unwrap_or(peer);
-    let found = blocking(move || {
+    let found = blocking(Caller::Stranger, move || {
         let addrs = store.network.addresses(&id);
         Ok(if addrs.is_empty() { Vec::new() } else { vec![Provider { id, addrs }] })
     });

@@ -61,6 +61,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Who reads.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller
+    }
+
     /// A block.
     ///
     /// # Errors
@@ -81,16 +86,6 @@ impl Source {
         }
         let (network, root) = (&self.store.network, &self.root);
         self.session.get_or_insert_with(|| network.session(root)).get(cid).map(Some)
-    }
-
-    /// Length of a block that is here and may be read.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn held_bytes(&self, cid: &Cid) -> Result<Option<u64>, Refusal> {
-        let info = self.store.blocks.info(cid).map_err(broken)?;
-        let may = |visibility| self.caller == Caller::Owner || visibility == Visibility::Public;
-        Ok(info.filter(|info| may(info.visibility)).map(|info| info.bytes))
     }
 
     /// A block, for callers that have no use for "not here" apart from an error.

@@ -1,6 +1,8 @@
 //! What the network is told, what it tells, and what it needs from outside.
 
-use crate::limits::{STRANGER_BYTES_PER_HOUR, STRANGERS_BYTES_PER_HOUR};
+use crate::limits::{
+    RELAY_BYTES, RELAY_CIRCUITS, RELAY_RESERVATIONS, STRANGER_BYTES_PER_HOUR, STRANGERS_BYTES_PER_HOUR,
+};
 use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use std::fmt;
@@ -26,6 +28,40 @@ pub struct NetConfig {
     pub serve: Serve,
     /// HTTP gateways (`https://host`) to ask for blocks that no peer gives.
     pub gateways: Vec<String>,
+    /// Addresses at which we are known to be reached from outside.
+    pub external: Vec<Multiaddr>,
+    /// Relay for others.
+    pub relay: Option<RelayFor>,
+    /// Ask the router at home for a port, when we listen beyond loopback.
+    pub upnp: bool,
+    /// Join a DHT of IPFS.
+    pub ipfs: Option<Ipfs>,
+}
+
+/// What a relay gives. It sees who talks to whom, and only ciphertext of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayFor {
+    /// Peers that may be reached through us at once.
+    pub reservations: usize,
+    /// Connections through us at once.
+    pub circuits: usize,
+    /// Bytes of one connection each way; what hole punching needs is a few kilobytes.
+    pub bytes: u64,
+}
+
+impl Default for RelayFor {
+    fn default() -> Self {
+        Self { reservations: RELAY_RESERVATIONS, circuits: RELAY_CIRCUITS, bytes: RELAY_BYTES }
+    }
+}
+
+/// Which DHT of IPFS to join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ipfs {
+    /// That of the internet, `/ipfs/kad/1.0.0`, or that of the local network, `/ipfs/lan/kad/1.0.0`.
+    pub is_public: bool,
+    /// Nodes to begin with.
+    pub bootstrap: Vec<Multiaddr>,
 }
 
 /// Which strangers, peers that are no nodes of our network, are given public blocks.
@@ -73,6 +109,10 @@ impl NetConfig {
             agent: concat!("talkoo/", env!("CARGO_PKG_VERSION")).to_owned(),
             serve: Serve::default(),
             gateways: Vec::new(),
+            external: Vec::new(),
+            relay: None,
+            upnp: true,
+            ipfs: None,
         }
     }
 }
@@ -152,6 +192,8 @@ pub struct SwarmPeer {
     pub node: Option<NodeId>,
     /// Where.
     pub addr: Multiaddr,
+    /// Whether this connection goes through a relay.
+    pub is_relayed: bool,
     /// Who dialled.
     pub direction: Direction,
     /// Program and version, as it says.
@@ -202,6 +244,8 @@ pub struct Counters {
     pub strangers_refused: u64,
     /// Peers thrown out because they broke a protocol.
     pub misbehaved: u64,
+    /// Records that others wanted to write into our part of a DHT and we did not keep.
+    pub records_refused: u64,
 }
 
 /// How to download.

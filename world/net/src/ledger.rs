@@ -79,6 +79,7 @@ pub(crate) struct Counts {
     pub(crate) budget_refused: AtomicU64,
     pub(crate) strangers_refused: AtomicU64,
     pub(crate) misbehaved: AtomicU64,
+    pub(crate) records_refused: AtomicU64,
 }
 
 /// All ledgers, and what strangers may have together.
@@ -152,6 +153,7 @@ impl Ledgers {
             budget_refused: read(&self.counts.budget_refused),
             strangers_refused: read(&self.counts.strangers_refused),
             misbehaved: read(&self.counts.misbehaved),
+            records_refused: read(&self.counts.records_refused),
         }
     }
 }

@@ -21,6 +21,7 @@ mod ident;
 mod ledger;
 pub mod limits;
 mod net;
+mod reach;
 mod router;
 mod session;
 mod shared;
@@ -29,12 +30,13 @@ mod swarm;
 
 pub use error::{DialError, FetchError, NetError, PingError, SendError};
 pub use events::{
-    BlockStore, Counters, Direction, FetchOptions, FetchProgress, Fetched, LedgerEntry, NetConfig, NetEvent, PeerInfo,
-    Search, Serve, Strangers, SwarmPeer, Tried,
+    BlockStore, Counters, Direction, FetchOptions, FetchProgress, Fetched, Ipfs, LedgerEntry, NetConfig, NetEvent,
+    PeerInfo, RelayFor, Search, Serve, Strangers, SwarmPeer, Tried,
 };
 pub use ident::{node_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::Net;
+pub use reach::{Mapping, Nat, Reach, Reservation};
 pub use session::Session;
 pub use talkoo_store::fetch::Scope;
 

@@ -140,3 +140,30 @@ pub const STORE_QUEUE_BYTES: usize = 32 << 20;
 pub const LOOKS_PER_STEP: usize = 1024;
 /// Progress is told this often.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Peers that a relay keeps a place for.
+pub const RELAY_RESERVATIONS: usize = 128;
+/// Connections through a relay at once.
+pub const RELAY_CIRCUITS: usize = 32;
+/// Bytes of one relayed connection: room for a chat, too little for files.
+pub const RELAY_BYTES: u64 = 16 << 20;
+/// How long a relayed connection lasts.
+pub const RELAY_DURATION: Duration = Duration::from_secs(600);
+/// Relays that we ask to be reached through: one may go.
+pub const RELAYS_USED: usize = 2;
+/// Relays remembered.
+pub const RELAYS_KNOWN: usize = 64;
+/// A relay that said no is asked again after this long.
+pub const RELAY_RETRY: Duration = Duration::from_secs(60);
+/// Addresses of ours that others tried in vain, remembered.
+pub const REFUSED_MAX: usize = 32;
+/// Peers with whom hole punching failed, remembered.
+pub const UNPUNCHED_MAX: usize = 64;
+/// Provider records of others that are taken in a window; each has some hundred bytes.
+pub const PROVIDER_RECORDS_MAX: usize = 1 << 16;
+/// Of these, of one peer.
+pub const PROVIDER_RECORDS_PER_PEER: usize = 1 << 12;
+/// After this long, as long as a record lives, counting begins anew.
+pub const RECORDS_WINDOW: Duration = Duration::from_secs(48 * 3600);
+/// Roots that we announce.
+pub const PROVIDED_MAX: usize = 1 << 16;

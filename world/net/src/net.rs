@@ -9,6 +9,7 @@ use crate::ident::{node_of, peer_id_of};
 use crate::limits::{
     CLOSE_DEADLINE, COMMANDS_QUEUED, DIAL_DEADLINE, DRAIN_DEADLINE, LOOKUP_DEADLINE, PING_ATTEMPTS, PING_DEADLINE,
 };
+use crate::reach::Reach;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::swarm::{self, Command, DialReply};
@@ -182,6 +183,12 @@ impl Net {
         self.shared.addresses()
     }
 
+    /// How others reach us, as far as is known.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.shared.reach().clone()
+    }
+
     /// Downloads a DAG from several peers at once. Blocks that are here are not asked for, so a download that
     /// failed or was dropped is resumed by calling this again. `progress` is called about ten times
     /// a second and at the end.
@@ -219,6 +226,12 @@ impl Net {
         if timeout(LOOKUP_DEADLINE, provide).await.is_err() {
             tracing::debug!(%root, "providing took too long");
         }
+    }
+
+    /// Everybody who announced a root, ourselves excepted; connects to them.
+    pub async fn providers(&self, root: Cid) -> Vec<PeerId> {
+        let found = fetch::find_providers(&self.commands, root).await;
+        found.into_iter().filter(|peer| *peer != self.shared.local).collect()
     }
 
     /// The nodes that announced a file, ourselves excepted; connects to them.

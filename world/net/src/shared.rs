@@ -5,8 +5,10 @@ use crate::events::{BlockStore, Direction, NetEvent, PeerInfo, SwarmPeer};
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, Ledgers};
 use crate::limits::{BAN, BANNED_MAX};
+use crate::reach::Reach;
 use crate::router::Router;
 use crate::streams::{Ping, WorkSender};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) node: Option<NodeId>,
     pub(crate) addr: Multiaddr,
     pub(crate) direction: Direction,
+    /// It goes through a relay: slower, and bounded.
+    pub(crate) is_relayed: bool,
     pub(crate) work: WorkSender,
     pub(crate) wants: mpsc::Sender<Message>,
     pub(crate) pings: mpsc::Sender<Ping>,
@@ -63,6 +67,17 @@ pub(crate) struct Shared {
     pub(crate) changes: watch::Sender<u64>,
     peers: Mutex<Peers>,
     addresses: Mutex<Vec<Multiaddr>>,
+    reach: Mutex<Reach>,
+}
+
+/// The oldest direct connection; a relayed one only if there is no other.
+fn best<'a>(links: impl Iterator<Item = &'a Link>) -> Option<&'a Link> {
+    links.min_by_key(|link| link.is_relayed)
+}
+
+/// Whether an address leads through a relay.
+pub(crate) fn is_relayed(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 impl Shared {
@@ -85,11 +100,17 @@ impl Shared {
             changes: watch::Sender::new(0),
             peers: Mutex::default(),
             addresses: Mutex::default(),
+            reach: Mutex::default(),
         })
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of our reachability.
+    pub(crate) fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {
@@ -150,7 +171,7 @@ impl Shared {
     /// A connection to send work over.
     pub(crate) fn work_link(&self, peer: &PeerId) -> Option<WorkSender> {
         let peers = self.peers();
-        peers.links.get(peer)?.iter().find(|link| link.is_ready).map(|link| link.work.clone())
+        best(peers.links.get(peer)?.iter().filter(|link| link.is_ready)).map(|link| link.work.clone())
     }
 
     pub(crate) fn work_links(&self) -> Vec<WorkSender> {
@@ -159,11 +180,11 @@ impl Shared {
 
     /// A connection to send wants over.
     pub(crate) fn wants_link(&self, peer: &PeerId) -> Option<mpsc::Sender<Message>> {
-        self.peers().links.get(peer)?.iter().find(|link| !link.wants.is_closed()).map(|link| link.wants.clone())
+        best(self.peers().links.get(peer)?.iter().filter(|link| !link.wants.is_closed())).map(|link| link.wants.clone())
     }
 
     pub(crate) fn link_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
-        Some(self.peers().links.get(peer)?.first()?.addr.clone())
+        Some(best(self.peers().links.get(peer)?.iter())?.addr.clone())
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -218,6 +239,7 @@ impl Shared {
                 peer,
                 node: link.node.filter(|_| link.is_ready),
                 addr: link.addr.clone(),
+                is_relayed: link.is_relayed,
                 direction: link.direction,
                 agent: identity.map(|identity| identity.agent.clone()),
                 protocols: identity.map_or_else(Vec::new, |identity| identity.protocols.clone()),
@@ -288,6 +310,7 @@ mod tests {
             node: Some(NodeId::pretended(1)),
             addr: Multiaddr::empty(),
             direction: Direction::Inbound,
+            is_relayed: false,
             work: crate::streams::work_queue().0,
             wants: mpsc::channel(1).0,
             pings: mpsc::channel(1).0,
@@ -297,6 +320,16 @@ mod tests {
             is_ready: false,
         };
         (link, announced)
+    }
+
+    #[test]
+    fn a_direct_connection_is_better_than_an_older_relayed_one() {
+        let ((mut relayed, _one), (direct, _other)) = (link(1), link(2));
+        relayed.is_relayed = true;
+        let chosen = |links: &[Link]| best(links.iter()).map(|link| link.connection);
+        assert_eq!(chosen(std::slice::from_ref(&relayed)), Some(relayed.connection));
+        assert_eq!(chosen(&[relayed, direct.clone(), link(3).0]), Some(direct.connection));
+        assert_eq!(chosen(&[]), None);
     }
 
     #[test]

@@ -128,6 +128,14 @@ try:
 except ImportError:
     print("datasets: not installed, left out")
 
+try:
+    from transformers import AutoConfig
+
+    api.upload_file(repo_id="me/small", path_or_fileobj=b'{"model_type": "llama", "hidden_size": 64}', path_in_repo="config.json")
+    check("transformers", AutoConfig.from_pretrained("me/small").hidden_size == 64)
+except ImportError:
+    print("transformers: not installed, left out")
+
 # No.
 fails(RepositoryNotFoundError, lambda: HfApi(token=False).model_info("me/private-one"))
 fails(RepositoryNotFoundError, lambda: api.model_info("me/nothing"))

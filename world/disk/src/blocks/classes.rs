@@ -87,6 +87,24 @@ impl Blocks {
         Ok(was_there)
     }
 
+    /// The roots that are public, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`BlocksError::Index`].
+    pub fn public_roots(&self) -> Result<Vec<Cid>, BlocksError> {
+        let read = self.index.database.begin_read()?;
+        let (roots, classes) = (read.open_table(ROOTS)?, read.open_table(CLASSES)?);
+        let mut out = Vec::new();
+        for row in roots.iter()? {
+            let (root, number) = row?;
+            let class = classes.get(number.value())?.map(|row| unpack(row.value()));
+            if class == Some(Visibility::Public) {
+                out.extend(Cid::try_from(root.value()).ok());
+            }
+        }
+        Ok(out)
+    }
+
     /// Who may read the DAG below `root`, and until which unix second.
     ///
     /// # Errors

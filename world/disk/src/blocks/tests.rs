@@ -311,6 +311,7 @@ fn a_dag_is_as_open_as_its_class() {
     assert_eq!(blocks.info(a.cid()).unwrap().unwrap().visibility, Visibility::Granted);
     // A public DAG keeps what it shares with one that is taken back.
     blocks.set_class(two.cid(), Visibility::Public).unwrap();
+    assert_eq!(blocks.public_roots().unwrap(), [*two.cid()]);
     assert_eq!(open(&bob), [true, false, true]);
     assert!(blocks.revoke(one.cid(), &alice).unwrap() && !blocks.revoke(one.cid(), &alice).unwrap());
     assert_eq!(open(&alice), [true, false, true]);

@@ -78,6 +78,11 @@ pub(super) fn matches(header: &str, tag: &str) -> bool {
     header.trim() == "*" || header.split(',').any(|known| bare(known) == bare(tag))
 }
 
+/// The client has it already.
+pub(super) fn not_modified(tag: String) -> Response {
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
+}
+
 /// Begins an answer: what it is, and what it may be kept as.
 pub(super) fn begin(asked: &Asked, tag: &str, media: &str, roots: &[Cid]) -> response::Builder {
     let path = asked.segments.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());

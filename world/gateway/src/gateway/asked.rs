@@ -106,6 +106,10 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<R
     let query: BTreeMap<String, String> = form_pairs(uri.query().unwrap_or_default())?.into_iter().collect();
     let (root, path, prefix) = match subdomain(host)? {
         Some(root) => (root, uri.path().to_owned(), String::new()),
+        None if headers.get("service-worker").is_some() => {
+            let hint = "load the page from the DAG's own origin, <cid>.ipfs.localhost";
+            return Err(bad("a service worker of one DAG would rule over all of this origin", hint));
+        }
         None => {
             let rest = content_path(uri.path())?;
             let (name, path) =

@@ -157,11 +157,21 @@ async fn content(gateway: Gateway, asked: Asked) -> Result<Response, Refusal> {
         let hint = "ask for raw or car";
         return Err(Refusal::new(RefusalCode::UnsupportedParameter, "there are no IPNS records here", hint));
     }
-    let (found, asked) = blocking(move || Ok((find(&gateway, &asked)?, asked))).await?;
+    let only_if_cached = asked.only_if_cached;
+    let found = blocking(Caller::Stranger, move || Ok((find(&gateway, &asked)?, asked))).await;
+    let (found, asked) = match found {
+        // RFC 9111 §5.2.1.7 has 504; the gateway's specification wants 412, for 504 is somebody else's silence.
+        Err(no) if only_if_cached && no.code == RefusalCode::UnknownId => {
+            let mut response = refused(&no);
+            *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+            return Ok(response);
+        }
+        found => found?,
+    };
     // A stored answer is right for ever: what it is made of has its name in the ETag.
     let tag = answer::etag(&asked, &found.resolved.cid, found.block.cid().codec());
     if asked.if_none_match.as_deref().is_some_and(|known| answer::matches(known, &tag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+        return Ok(answer::not_modified(tag));
     }
     match asked.format {
         Format::Raw | Format::Car | Format::DagJson | Format::DagCbor | Format::Json | Format::Cbor => {

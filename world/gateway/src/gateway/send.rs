@@ -49,7 +49,7 @@ pub(crate) async fn send_file(
 
 /// Bytes `from..to` of a file.
 async fn stream(mut source: Source, root: Cid, from: u64, to: u64) -> Result<Body, Refusal> {
-    streamed(move |pipe| {
+    streamed(source.caller(), move |pipe| {
         let mut reader = Reader::range(root, from..to);
         while let Some(bytes) = reader.next(&mut |cid| source.get(cid)).map_err(read_error)? {
             pipe.send(bytes)?;

@@ -107,6 +107,8 @@ async fn folders_have_a_page_or_their_index() {
     let index = world.get("/ipfs/ROOT/sub/page/", &[]).await;
     assert_eq!(index.header("content-type"), "text/html; charset=utf-8");
     assert!(index.text().contains("<title>page"));
+    let known = [("if-none-match", index.header("etag"))];
+    assert_eq!(world.get("/ipfs/ROOT/sub/page/", &known).await.status.as_u16(), 304);
     let link = world.get("/ipfs/ROOT/link", &[]).await;
     assert_eq!((link.header("content-type"), link.text().as_str()), ("inode/symlink", "hello.txt"));
     let tar = world.get("/ipfs/ROOT/sub?format=tar", &[]).await;
@@ -210,7 +212,9 @@ async fn what_is_wrong_private_denied_or_absent_is_said() {
         assert!(answer.text().len() > 20, "{path} says why");
     }
     let cached = world.get(absent, &[("cache-control", "only-if-cached")]).await;
-    assert_eq!(cached.status.as_u16(), 404);
+    assert_eq!(cached.status.as_u16(), 412);
+    let worker = world.get("/ipfs/ROOT/hello.txt", &[("service-worker", "script")]).await;
+    assert_eq!(worker.status.as_u16(), 400);
     let written = ask(&world.router, Caller::Stranger, request("PUT", "/ipfs/x", &[])).await;
     assert_eq!((written.status.as_u16(), written.header("allow")), (405, "GET, HEAD, OPTIONS"));
     // Not even the owner's token opens what is private here.

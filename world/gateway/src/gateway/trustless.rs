@@ -8,6 +8,7 @@ use crate::body::streamed;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use talkoo_api::Caller;
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_store::{car, dag, ipld};
 
@@ -71,7 +72,7 @@ async fn car_of(found: Found, asked: &Asked) -> Result<Body, Refusal> {
     let Found { mut source, resolved, .. } = found;
     let dups = if asked.dups { dag::Dups::Keep } else { dag::Dups::Skip };
     let options = dag::Options { scope: asked.scope, bytes: asked.entity, dups };
-    streamed(move |pipe| {
+    streamed(Caller::Stranger, move |pipe| {
         pipe.send(car::header(&[resolved.cid]))?;
         let mut walk = dag::Walk::new(&resolved, options);
         while let Some(block) = walk.next(&mut |cid| source.get(cid)).map_err(read_error)? {

@@ -1,6 +1,6 @@
 //! For people: files with their type and ranges, folders with their page, tape archives.
 
-use super::answer::{GENERATED, begin, disposition, end};
+use super::answer::{GENERATED, begin, disposition, end, matches, not_modified};
 use super::asked::{Asked, Format};
 use super::{FilePart, Found, moved, page, read_error, send_file};
 use crate::archive;
@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_store::unixfs::{self, Entry, Reader};
 use talkoo_store::{DAG_CBOR, DAG_JSON, DAG_PB, RAW};
@@ -101,7 +102,7 @@ async fn media_of(mut source: Source, root: Cid, name: Option<&str>, bytes: u64)
         let charset = if kind.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
         return Ok((format!("{kind}{charset}"), source));
     }
-    blocking(move || {
+    blocking(Caller::Stranger, move || {
         let mut reader = Reader::range(root, 0..bytes.min(512));
         let first = reader.next(&mut |cid| source.get(cid)).map_err(read_error)?.unwrap_or_default();
         Ok((sniffed(&first).to_owned(), source))
@@ -138,7 +139,7 @@ async fn tar(found: Found, asked: &Asked, tag: &str) -> Result<Response, Refusal
     if asked.head {
         return Ok(end(builder, asked, Body::empty()));
     }
-    let body = streamed(move |pipe| archive::write(&mut source, &resolved.cid, &name, pipe)).await?;
+    let body = streamed(Caller::Stranger, move |pipe| archive::write(&mut source, &resolved.cid, &name, pipe)).await?;
     Ok(end(builder, asked, body))
 }
 
@@ -150,7 +151,7 @@ async fn folder(found: Found, asked: Asked, tag: &str) -> Result<Response, Refus
         return Ok(moved(&format!("{}{}/", asked.prefix, path.collect::<String>())));
     }
     let cid = resolved.cid;
-    let (index, source) = blocking(move || {
+    let (index, source) = blocking(Caller::Stranger, move || {
         let index = unixfs::lookup(&cid, "index.html", &mut |cid| source.get(cid)).map_err(read_error)?;
         let index = index.map(|link| -> Result<_, Refusal> {
             let block = source.need(&link.cid)?;
@@ -165,6 +166,9 @@ async fn folder(found: Found, asked: Asked, tag: &str) -> Result<Response, Refus
     .await?;
     if let Some((index, bytes)) = index {
         let tag = format!("\"{index}\"");
+        if asked.if_none_match.as_deref().is_some_and(|known| matches(known, &tag)) {
+            return Ok(not_modified(tag));
+        }
         return file(source, index, bytes, Some("index.html".into()), &roots, &asked, &tag).await;
     }
     let (head, media) = (asked.head, "text/html; charset=utf-8");
@@ -179,6 +183,6 @@ async fn folder(found: Found, asked: Asked, tag: &str) -> Result<Response, Refus
     }
     let mut source = source;
     let page = asked.clone();
-    let body = streamed(move |pipe| page::write(&mut source, &cid, &page, pipe)).await?;
+    let body = streamed(Caller::Stranger, move |pipe| page::write(&mut source, &cid, &page, pipe)).await?;
     Ok(end(builder, &asked, body))
 }

@@ -1,6 +1,6 @@
 //! The protocol of the Hugging Face hub, `/hf`: with `HF_ENDPOINT` set to it, `huggingface_hub`, `transformers` and
 //! `datasets` treat the network as a hub. A repository is a name for folders in the store; `ipfs/<cid>` is any folder
-//! of the network.
+//! of the network, `talkoo/<name>` a model of the node.
 //!
 //! Public repositories are read by anybody who reaches the API, private ones and all writing need its token
 //! (`HF_TOKEN`). Absent: pull requests, branches besides `main`, discussions, spaces that run, git itself.
@@ -23,13 +23,28 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use talkoo_api::Caller;
-use talkoo_base::{Refusal, RefusalCode};
+use talkoo_base::{Cid, Refusal, RefusalCode};
+
+/// A model of the node, offered as the repository `talkoo/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// What its file is called.
+    pub file: String,
+    /// The file.
+    pub cid: Cid,
+}
+
+/// The models that the node has now.
+pub type Models = Arc<dyn Fn() -> Vec<Model> + Send + Sync>;
 
 /// The hub of a node.
 #[derive(Clone)]
 pub struct Hub {
     store: Store,
     shelf: Shelf,
+    models: Models,
     /// Uploads have addresses that only we can have made; this makes them.
     secret: Arc<[u8; 32]>,
 }
@@ -99,8 +114,8 @@ impl Hub {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(store: Store, folder: PathBuf, secret: [u8; 32]) -> Result<Self, Refusal> {
-        Ok(Self { store, shelf: Shelf::open(folder)?, secret: Arc::new(secret) })
+    pub fn open(store: Store, models: Models, folder: PathBuf, secret: [u8; 32]) -> Result<Self, Refusal> {
+        Ok(Self { store, shelf: Shelf::open(folder)?, models, secret: Arc::new(secret) })
     }
 
     /// The routes below `/hf`. Whoever puts them up says with an [`Extension`] who asks ([`Caller`]).
@@ -140,11 +155,11 @@ async fn answer(hub: Hub, caller: Caller, request: Request) -> Result<Response, 
         ["api", "repos", what @ ("create" | "delete")] => {
             asked.owner()?;
             let (what, body) = ((*what).to_owned(), whole(body).await?);
-            Ok(blocking_no(move || write::repository(&hub, &asked, &what, &body)).await?)
+            Ok(blocking_no(asked.caller, move || write::repository(&hub, &asked, &what, &body)).await?)
         }
         ["api", kind] if Kind::parse(kind).is_some() => {
             let kind = Kind::parse(kind).expect("just parsed");
-            Ok(blocking_no(move || read::list(&hub, &asked, kind)).await?)
+            Ok(blocking_no(asked.caller, move || read::list(&hub, &asked, kind)).await?)
         }
         ["api", kind, rest @ ..] if Kind::parse(kind).is_some() => {
             let (id, verb) = of_api(Kind::parse(kind).expect("just parsed"), rest)?;
@@ -174,8 +189,11 @@ fn json_of(value: &Value) -> Response {
 }
 
 /// Runs work that refuses in the hub's words.
-async fn blocking_no<T: Send + 'static>(work: impl FnOnce() -> Result<T, No> + Send + 'static) -> Result<T, No> {
-    blocking(move || Ok(work())).await?
+async fn blocking_no<T: Send + 'static>(
+    caller: Caller,
+    work: impl FnOnce() -> Result<T, No> + Send + 'static,
+) -> Result<T, No> {
+    blocking(caller, move || Ok(work())).await?
 }
 
 async fn whole(body: Body) -> Result<bytes::Bytes, Refusal> {
@@ -212,15 +230,15 @@ async fn api(hub: Hub, asked: Asked, id: Id, verb: Vec<String>, body: Body) -> R
     let words: Vec<&str> = verb.iter().map(String::as_str).collect();
     let is_get = asked.method == Method::GET || asked.method == Method::HEAD;
     match words.as_slice() {
-        _ if is_get => Ok(blocking_no(move || read::api(&hub, &asked, &id, &verb)).await?),
+        _ if is_get => Ok(blocking_no(asked.caller, move || read::api(&hub, &asked, &id, &verb)).await?),
         ["paths-info", _] => {
             let body = whole(body).await?;
-            Ok(blocking_no(move || read::paths_info(&hub, &asked, &id, &verb[1], &body)).await?)
+            Ok(blocking_no(asked.caller, move || read::paths_info(&hub, &asked, &id, &verb[1], &body)).await?)
         }
         _ => {
             asked.owner()?;
             let body = whole(body).await?;
-            Ok(blocking_no(move || write::api(&hub, &asked, &id, &verb, &body)).await?)
+            Ok(blocking_no(asked.caller, move || write::api(&hub, &asked, &id, &verb, &body)).await?)
         }
     }
 }
@@ -252,3 +270,6 @@ async fn file(
     let range = range.and_then(|range| range.to_str().ok());
     read::resolve(&hub, asked, &id, revision, path, range).await
 }
+
+#[cfg(test)]
+mod tests;

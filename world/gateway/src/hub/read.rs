@@ -4,7 +4,8 @@ use super::repo::{Blob, Commit, Id, Kind, Repo, commit_id};
 use super::tree::{self, Item};
 use super::{Asked, Hub, No, Wrong, blocking_no, json_of, no};
 use crate::gateway::{self, FilePart};
-use crate::source::{Reach, Source};
+use crate::import::{Import, ImportOptions};
+use crate::source::{Reach, Source, broken};
 use crate::time::rfc3339;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +14,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
-use talkoo_store::unixfs::{self, Entry};
+use talkoo_store::unixfs::{self, Entry, Profile};
+use talkoo_store::{Block, DAG_PB, Visibility, dagpb};
 
 /// Git's "large" begins here for us: what is larger is named by its SHA-256.
 pub(super) const LARGE_BYTES: u64 = 1 << 20;
@@ -36,11 +38,46 @@ pub(super) fn repo(hub: &Hub, asked: &Asked, id: &Id) -> Result<Repo, No> {
         let (tags, blobs) = (BTreeMap::new(), BTreeMap::new());
         return Ok(Repo { name: id.name.clone(), kind: id.kind, private: false, commits: vec![commit], tags, blobs });
     }
+    if let Some(repo) = of_model(hub, id)? {
+        return Ok(repo);
+    }
     let found = hub.shelf.get(id)?.filter(|repo| !repo.private || asked.caller == Caller::Owner);
     found.ok_or_else(|| {
         let hint = "names are as in `hf download`; private ones need HF_TOKEN; ipfs/<cid> is any folder of the network";
         no(Wrong::NoRepo, format!("there is no repository {} here", id.name), hint)
     })
+}
+
+/// A model of the node as a repository of one file.
+fn of_model(hub: &Hub, id: &Id) -> Result<Option<Repo>, Refusal> {
+    let name = id.name.strip_prefix("talkoo/").filter(|_| id.kind == Kind::Model);
+    let Some(model) = name.and_then(|name| (hub.models)().into_iter().find(|model| model.name == name)) else {
+        return Ok(None);
+    };
+    let block = hub.store.open(&model.cid, Caller::Owner, Reach::Local).need(&model.cid)?;
+    let made = |blocks| -> Result<Cid, Refusal> {
+        let mut import = Import::new(blocks, ImportOptions { profile: Profile::V1_2025 });
+        import.link(&model.file, model.cid, unixfs_bytes(&block))?;
+        Ok(import.finish(true)?.roots[0].cid)
+    };
+    // Named first: what is there already is not written again at every question.
+    let root = made(None)?;
+    let known = hub.store.blocks.info(&root).map_err(broken)?;
+    if known.is_none_or(|known| known.visibility != Visibility::Public) {
+        made(Some(&hub.store.blocks))?;
+        hub.store.blocks.set_class(&root, Visibility::Public).map_err(broken)?;
+    }
+    let commit_of = commit_id(&[&root.to_bytes()]);
+    let commit = Commit { id: commit_of, root, title: "a model of this node".into(), message: String::new(), at: 0 };
+    let (tags, blobs) = (BTreeMap::new(), BTreeMap::new());
+    Ok(Some(Repo { name: id.name.clone(), kind: id.kind, private: false, commits: vec![commit], tags, blobs }))
+}
+
+/// Bytes of all blocks of a file, as its root says.
+fn unixfs_bytes(root: &Block) -> u64 {
+    let node = dagpb::Node::decode(root.bytes()).ok().filter(|_| root.cid().codec() == DAG_PB);
+    let below: u64 = node.iter().flat_map(|node| &node.links).map(|link| link.total_bytes).sum();
+    below + root.bytes().len() as u64
 }
 
 pub(super) fn view(hub: &Hub, asked: &Asked, id: &Id, revision: &str) -> Result<View, No> {
@@ -61,6 +98,11 @@ pub(super) fn list(hub: &Hub, asked: &Asked, kind: Kind) -> Result<Response, No>
         let is_author = author.is_none_or(|author| repo.name.split('/').next() == Some(author));
         (!repo.private || asked.caller == Caller::Owner) && is_author && repo.name.to_lowercase().contains(&word)
     });
+    let models = if kind == Kind::Model { (hub.models)() } else { Vec::new() };
+    let models = models.into_iter().map(|model| format!("talkoo/{}", model.name));
+    let models = models.filter(|name| name.contains(&word) && author.is_none_or(|author| author == "talkoo"));
+    let models = models.map(|name| of_model(hub, &Id::new(kind, &name)?)).collect::<Result<Vec<_>, _>>()?;
+    let repos = repos.chain(models.into_iter().flatten());
     let repos: Vec<Value> = repos.take(limit).map(|repo| summary(&repo, repo.commits.last())).collect();
     Ok(json_of(&repos.into()))
 }
@@ -240,7 +282,7 @@ pub(super) async fn resolve(
     let (id, revision) = (id.clone(), revision.to_owned());
     let words: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
     let again = Asked { method: asked.method.clone(), parts: Vec::new(), query, caller, base: asked.base.clone() };
-    let (view, cid, bytes) = blocking_no(move || {
+    let (view, cid, bytes) = blocking_no(asked.caller, move || {
         let mut view = view(&hub, &again, &id, &revision)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match entry(&mut view, &words)? {

@@ -5,6 +5,7 @@ use crate::source::Source;
 use std::ops::ControlFlow;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_store::RAW;
+use talkoo_store::dagpb::Link;
 use talkoo_store::unixfs::{self, Entry};
 
 /// Entries of a repository: what one answer can list.
@@ -46,8 +47,9 @@ pub(super) fn list(source: &mut Source, root: &Cid, prefix: &str, deep: bool) ->
         }
         let from = waiting.len();
         for link in links {
+            let found = described(source, &link)?;
             let path = if prefix.is_empty() { link.name } else { format!("{prefix}/{}", link.name) };
-            let (bytes, is_folder) = match described(source, &link.cid)? {
+            let (bytes, is_folder) = match found {
                 Some(bytes) => (bytes, false),
                 None => (0, true),
             };
@@ -61,12 +63,11 @@ pub(super) fn list(source: &mut Source, root: &Cid, prefix: &str, deep: bool) ->
     Ok(items)
 }
 
-/// Length of a file; nothing for a folder.
-fn described(source: &mut Source, cid: &Cid) -> Result<Option<u64>, Refusal> {
-    if cid.codec() == RAW
-        && let Some(bytes) = source.held_bytes(cid)?
-    {
-        return Ok(Some(bytes));
+/// Length of a file; nothing for a folder. That of a single leaf is what the folder says, so that lists fetch no files.
+fn described(source: &mut Source, link: &Link) -> Result<Option<u64>, Refusal> {
+    let cid = &link.cid;
+    if cid.codec() == RAW {
+        return Ok(Some(link.total_bytes));
     }
     let block = source.need(cid)?;
     let entry = Entry::of(&block).map_err(|why| {

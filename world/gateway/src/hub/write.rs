@@ -15,6 +15,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode, sha256};
 use talkoo_store::Visibility;
 use talkoo_store::unixfs::Profile;
@@ -44,9 +45,14 @@ pub(super) fn repository(hub: &Hub, asked: &Asked, what: &str, body: &[u8]) -> R
     };
     let name = if name.contains('/') { name } else { format!("me/{name}") };
     let id = Id::new(kind, &name)?;
-    if name.starts_with("ipfs/") {
+    if name.starts_with("ipfs/") || name.starts_with("talkoo/") {
         let hint = "choose another namespace";
-        return Err(Refusal::new(RefusalCode::Malformed, "`ipfs/` stands for folders of the network", hint).into());
+        return Err(Refusal::new(
+            RefusalCode::Malformed,
+            "`ipfs/` stands for folders of the network, `talkoo/` for models of the node",
+            hint,
+        )
+        .into());
     }
     if what == "delete" {
         let gone = hub.shelf.change(&id, |repo| Ok(repo.take()))?;
@@ -175,7 +181,7 @@ pub(super) async fn put(hub: &Hub, asked: &Asked, given: &str, oid: &str, body: 
     }
     let (pieces, mut rest) = mpsc::channel(crate::limits::PIECES_QUEUED);
     let (hub, oid) = (hub.clone(), oid.to_owned());
-    let work = blocking_no(move || {
+    let work = blocking_no(Caller::Owner, move || {
         let mut import = Import::new(Some(&hub.store.blocks), OPTIONS);
         import.begin("file")?;
         let (mut hasher, mut bytes, mut ended) = (Sha256::new(), 0, false);

@@ -5,7 +5,7 @@ use crate::gateway::form_pairs;
 use crate::limits::PINS_LISTED_MAX;
 use crate::time::parse_rfc3339;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use talkoo_base::Cid;
 use talkoo_disk::blocks::Pin;
@@ -30,6 +30,10 @@ enum Match {
     PartialIgnoreCase,
 }
 
+fn has_twice<T: Ord>(items: &[T]) -> bool {
+    items.iter().collect::<BTreeSet<_>>().len() < items.len()
+}
+
 impl Filter {
     pub(super) fn parse(query: &str) -> Result<Self, No> {
         let query: BTreeMap<String, String> = form_pairs(query)?.into_iter().collect();
@@ -41,6 +45,9 @@ impl Filter {
             return Err(bad("`cid` takes one to ten CIDs"));
         }
         let statuses: Vec<String> = list("status").collect();
+        if has_twice(&cids) || has_twice(&statuses) {
+            return Err(bad("a CID or a status comes twice"));
+        }
         let is_status = |status: &String| matches!(status.as_str(), "queued" | "pinning" | "pinned" | "failed");
         if !statuses.iter().all(is_status) {
             return Err(bad("`status` is of queued, pinning, pinned and failed"));

@@ -107,7 +107,7 @@ impl Pinning {
         let this = self.clone();
         tokio::spawn(async move {
             let found = this.clone();
-            let pins = blocking(move || found.all()).await.unwrap_or_default();
+            let pins = blocking(Caller::Owner, move || found.all()).await.unwrap_or_default();
             for pin in pins {
                 this.start(pin);
             }
@@ -163,7 +163,7 @@ impl Pinning {
         tokio::spawn(async move {
             let Ok(_turn) = this.turns.clone().acquire_owned().await else { return };
             let (work, id) = (this.clone(), pin.id.clone());
-            let done = blocking(move || {
+            let done = blocking(Caller::Owner, move || {
                 // It may have been taken back while it waited.
                 if work.kept(&pin.id)?.is_none() {
                     return Ok(None);
@@ -315,7 +315,7 @@ async fn show(
 ) -> Result<axum::Json<Value>, No> {
     owner(caller)?;
     let pin = this.find(&kept(&id)?).await?;
-    Ok(axum::Json(blocking(move || Ok(this.told(&pin))).await?))
+    Ok(axum::Json(blocking(Caller::Owner, move || Ok(this.told(&pin))).await?))
 }
 
 async fn remove(
@@ -327,21 +327,21 @@ async fn remove(
     let id = kept(&id)?;
     this.find(&id).await?;
     this.forget(&id);
-    blocking(move || this.store.blocks.pin_remove(&id).map_err(broken)).await?;
+    blocking(Caller::Owner, move || this.store.blocks.pin_remove(&id).map_err(broken)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 impl Pinning {
     async fn find(&self, id: &str) -> Result<Pin, No> {
         let (this, key) = (self.clone(), id.to_owned());
-        let found = blocking(move || this.kept(&key)).await?;
+        let found = blocking(Caller::Owner, move || this.kept(&key)).await?;
         found.ok_or_else(|| missing(&id[PREFIX.len()..]))
     }
 
     /// Writes a pin, begins to fetch it, and lets go of the one that it replaces.
     async fn keep(&self, pin: Pin, instead_of: Option<String>) -> Result<Value, No> {
         let (this, new) = (self.clone(), pin.clone());
-        blocking(move || {
+        blocking(Caller::Owner, move || {
             this.store.allow(&new.root, "")?;
             this.store.blocks.pin_add(&new).map_err(broken)
         })
@@ -350,10 +350,10 @@ impl Pinning {
         if let Some(old) = instead_of {
             let this = self.clone();
             self.forget(&old);
-            blocking(move || this.store.blocks.pin_remove(&old).map_err(broken)).await?;
+            blocking(Caller::Owner, move || this.store.blocks.pin_remove(&old).map_err(broken)).await?;
         }
         let this = self.clone();
-        Ok(blocking(move || Ok(this.told(&pin))).await?)
+        Ok(blocking(Caller::Owner, move || Ok(this.told(&pin))).await?)
     }
 }
 
@@ -364,7 +364,7 @@ async fn list(
 ) -> Result<axum::Json<Value>, No> {
     owner(caller)?;
     let filter = Filter::parse(&query.unwrap_or_default())?;
-    let said = blocking(move || {
+    let said = blocking(Caller::Owner, move || {
         let mut pins = this.all()?;
         pins.retain(|pin| filter.takes(pin, &this.status(&pin.id)));
         // The newest first.
@@ -374,3 +374,6 @@ async fn list(
     });
     Ok(axum::Json(said.await?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,11 +63,18 @@ pub(crate) fn path(text: &str) -> Result<(Cid, Vec<String>), Refusal> {
     if text.starts_with("/ipns/") {
         return Err(Refusal::new(RefusalCode::UnsupportedParameter, "there is no IPNS here", "write /ipfs/<cid>"));
     }
-    let bare = ["/ipfs/", "ipfs://", "/ipld/"].iter().find_map(|start| text.strip_prefix(start)).unwrap_or(text);
+    let (is_uri, bare) = match text.strip_prefix("ipfs://") {
+        Some(bare) => (true, bare),
+        None => (false, ["/ipfs/", "/ipld/"].iter().find_map(|start| text.strip_prefix(start)).unwrap_or(text)),
+    };
     let mut parts = bare.split('/').filter(|part| !part.is_empty());
     let root = parts.next().unwrap_or_default();
     let root = Cid::from_str(root).map_err(|_| wrong("arg", text, "write /ipfs/<cid>/<path>"))?;
+    // Paths are names as they are; only in a URI they are encoded.
     let decode = |part: &str| {
+        if !is_uri {
+            return Ok(part.to_owned());
+        }
         let text = percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
         text.map_err(|_| wrong("arg", part, "write the path in UTF-8"))
     };
@@ -79,5 +86,30 @@ pub(crate) fn cid(text: &str) -> Result<Cid, Refusal> {
     match path(text)? {
         (cid, rest) if rest.is_empty() => Ok(cid),
         _ => Err(wrong("arg", text, "a CID without a path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_as_they_are_and_uris_decoded() {
+        let cid = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
+        let cases = [
+            (format!("{cid}/100%25/a b"), vec!["100%25", "a b"]),
+            (format!("/ipfs/{cid}/x//y/"), vec!["x", "y"]),
+            (format!("ipfs://{cid}/100%25/a%20b"), vec!["100%", "a b"]),
+            (cid.to_owned(), vec![]),
+        ];
+        for (text, names) in cases {
+            assert_eq!(
+                path(&text).map(|(root, names)| (root.to_string(), names)),
+                Ok((cid.to_owned(), names.into_iter().map(str::to_owned).collect()))
+            );
+        }
+        for wrong in ["", "/", "nonsense", "/ipns/x", &format!("ipfs://{cid}/%ff")] {
+            assert!(path(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -125,7 +125,9 @@ async fn answer(store: Store, name: &str, request: Request) -> Result<Response, 
     let missing = |why: &str| Refusal::new(RefusalCode::UnknownId, format!("`{name}` is not served: {why}"), hint);
     match command(name).ok_or_else(|| missing("there is no such call"))? {
         Command::Absent(why) => Err(missing(why)),
-        Command::Json(run) => Ok(axum::Json(blocking(move || run(&store, &args)).await?).into_response()),
+        Command::Json(run) => {
+            Ok(axum::Json(blocking(Caller::Owner, move || run(&store, &args)).await?).into_response())
+        }
         Command::Stream(media, run) => {
             let body = first_or_refused(store, args, media, run).await?;
             let chunked = HeaderName::from_static(if media == LINES { "x-chunked-output" } else { "x-stream-output" });
@@ -152,7 +154,7 @@ async fn first_or_refused(
     run: fn(&Store, &Args, &mut Pipe) -> Result<(), Refusal>,
 ) -> Result<axum::body::Body, Refusal> {
     let (early, first) = tokio::sync::oneshot::channel();
-    let body = streamed(move |pipe| {
+    let body = streamed(Caller::Owner, move |pipe| {
         pipe.announce(early);
         run(&store, &args, pipe).map_err(|no| refuse(pipe, no, media))
     })

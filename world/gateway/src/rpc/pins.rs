@@ -4,7 +4,6 @@ use super::args::{path, wrong};
 use super::read::find;
 use super::{Args, line};
 use crate::body::Pipe;
-use crate::gateway::read_error;
 use crate::keep::pin_rpc;
 use crate::limits::{INDIRECT_LISTED_MAX, PINS_LISTED_MAX};
 use crate::source::{Reach, Store, broken};
@@ -13,7 +12,7 @@ use std::collections::BTreeSet;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_disk::blocks::{Pin, PinMode, Pinned};
-use talkoo_store::{dag, unixfs};
+use talkoo_store::{dag, ipld, unixfs};
 
 fn name(kind: PinMode) -> &'static str {
     match kind {
@@ -44,19 +43,23 @@ pub(super) fn add(store: &Store, args: &Args) -> Result<Value, Refusal> {
     Ok(json!({"Pins": pinned}))
 }
 
-/// Whether every block of a DAG is in the store.
+/// Whether every block of a DAG is in the store. Leaves are not read.
 pub(crate) fn is_whole(store: &Store, root: &Cid) -> Result<bool, Refusal> {
-    let mut source = store.open(root, Caller::Owner, Reach::Local);
-    let whole = unixfs::Resolved { cid: *root, parents: Vec::new(), rest: Vec::new() };
-    let mut walk = dag::Walk::new(&whole, dag::Options::default());
-    loop {
-        match walk.next(&mut |cid| source.get(cid)).map_err(read_error) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(true),
-            Err(no) if no.code == RefusalCode::UnknownId => return Ok(false),
-            Err(no) => return Err(no),
+    let (mut waiting, mut seen) = (vec![*root], BTreeSet::new());
+    while let Some(cid) = waiting.pop() {
+        if !ipld::may_link(cid.codec()) {
+            if !store.blocks.has(&cid).map_err(broken)? {
+                return Ok(false);
+            }
+            continue;
         }
+        let Some(block) = store.blocks.get(&cid).map_err(broken)? else { return Ok(false) };
+        let links = ipld::links(&block);
+        let links =
+            links.map_err(|why| Refusal::new(RefusalCode::RunFailed, format!("{cid}: {why}"), "see block/get"))?;
+        waiting.extend(links.into_iter().filter(|link| seen.insert(*link)));
     }
+    Ok(true)
 }
 
 /// The pins that kubo's users see: the node's own (models, jobs) have names of ours and are not theirs to remove.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_store::dagpb::Link;
 use talkoo_store::unixfs::{self, Entry, Reader};
 use talkoo_store::{Block, DAG_PB, RAW, dagpb, ipld};
 
@@ -104,7 +105,7 @@ pub(super) fn ls(store: &Store, args: &Args, pipe: &mut Pipe) -> Result<(), Refu
                 }
                 for link in found {
                     let (kind, size, target) = match resolve {
-                        true => described(&mut source, &link.cid)?,
+                        true => described(&mut source, &link)?,
                         false => (0, link.total_bytes, String::new()),
                     };
                     links.push(json!({"Name": link.name, "Hash": link.cid.to_string(), "Size": size, "Type": kind, "Target": target}));
@@ -122,12 +123,12 @@ pub(super) fn ls(store: &Store, args: &Args, pipe: &mut Pipe) -> Result<(), Refu
     Ok(())
 }
 
-/// Kind, bytes and target of an entry; of a raw leaf that is here, without reading it.
-fn described(source: &mut Source, cid: &Cid) -> Result<(u8, u64, String), Refusal> {
-    let block = source.need(cid)?;
-    if cid.codec() == RAW {
-        return Ok((2, block.bytes().len() as u64, String::new()));
+/// Kind, bytes and target of an entry; of a single leaf as the folder says, so that lists fetch no files.
+fn described(source: &mut Source, link: &Link) -> Result<(u8, u64, String), Refusal> {
+    if link.cid.codec() == RAW {
+        return Ok((2, link.total_bytes, String::new()));
     }
+    let block = source.need(&link.cid)?;
     Ok(Entry::of(&block).map_or((0, 0, String::new()), |entry| kind(&entry)))
 }
 

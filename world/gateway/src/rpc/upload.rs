@@ -7,10 +7,12 @@ use axum::body::Body;
 use axum::extract::Multipart;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use talkoo_api::Caller;
 use talkoo_base::{Refusal, RefusalCode};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::limits::PIECES_QUEUED;
+use crate::limits::{PIECES_QUEUED, READER_WAIT};
+use tokio::time::timeout;
 
 /// What takes an upload.
 pub(super) type Take = fn(&Store, &Args, &mut Parts, &mut Pipe) -> Result<(), Refusal>;
@@ -96,7 +98,7 @@ fn broken(why: &str) -> Refusal {
 pub(super) async fn run(store: Store, args: Args, form: Multipart, take: Take) -> Result<Body, Refusal> {
     let (pieces, parts) = mpsc::channel(PIECES_QUEUED);
     let (early, first) = oneshot::channel();
-    let body = streamed(move |pipe| {
+    let body = streamed(Caller::Owner, move |pipe| {
         pipe.announce(early);
         take(&store, &args, &mut Parts(parts), pipe).map_err(|no| super::refuse(pipe, no, super::LINES))
     })
@@ -116,12 +118,17 @@ async fn read(mut form: Multipart, pieces: mpsc::Sender<Piece>) {
     };
     pieces.send(end).await.ok();
     // Read to the end also when nobody wants it any more, so that the client gets to hear why.
-    while let Ok(Some(_)) = form.next_field().await {}
+    while let Ok(Ok(Some(_))) = timeout(READER_WAIT, form.next_field()).await {}
+}
+
+/// What comes while the client still sends.
+async fn within<T>(next: impl Future<Output = T>) -> Result<T, String> {
+    timeout(READER_WAIT, next).await.map_err(|_| format!("nothing came for {READER_WAIT:?}"))
 }
 
 async fn parts(form: &mut Multipart, pieces: &mpsc::Sender<Piece>) -> Result<(), String> {
     let gone = |_| "nobody takes it any more".to_owned();
-    while let Some(mut part) = form.next_field().await.map_err(|why| why.body_text())? {
+    while let Some(mut part) = within(form.next_field()).await?.map_err(|why| why.body_text())? {
         let kind = match part.content_type() {
             Some("application/x-directory") => Kind::Folder,
             Some("application/symlink") => Kind::Symlink,
@@ -130,7 +137,7 @@ async fn parts(form: &mut Multipart, pieces: &mpsc::Sender<Piece>) -> Result<(),
         let path = part.file_name().unwrap_or_default();
         let path = percent_decode_str(path).decode_utf8().map_err(|_| "a path is not UTF-8")?.into_owned();
         pieces.send(Piece::Head(Head { kind, path })).await.map_err(gone)?;
-        while let Some(bytes) = part.chunk().await.map_err(|why| why.body_text())? {
+        while let Some(bytes) = within(part.chunk()).await?.map_err(|why| why.body_text())? {
             if !bytes.is_empty() {
                 pieces.send(Piece::Bytes(bytes)).await.map_err(gone)?;
             }

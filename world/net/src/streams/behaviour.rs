@@ -7,7 +7,7 @@ use super::{Connection, work};
 use crate::events::Direction;
 use crate::ident::node_of;
 use crate::limits::{ANSWER_STREAMS, ANSWERS_QUEUED, LARGE_FRAMES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
-use crate::shared::{Link, Shared};
+use crate::shared::{Link, Shared, is_relayed};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
@@ -68,7 +68,7 @@ impl StreamsBehaviour {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        (addr, direction): (&Multiaddr, Direction),
+        (addr, direction, is_relayed): (&Multiaddr, Direction, bool),
     ) -> Result<Handler, ConnectionDenied> {
         if self.shared.is_banned(&peer) {
             return Err(ConnectionDenied::new(Banned));
@@ -84,6 +84,7 @@ impl StreamsBehaviour {
             node,
             addr: addr.clone(),
             direction,
+            is_relayed,
             work: work_sender,
             wants: wants_sender,
             pings: pings_sender,
@@ -121,10 +122,11 @@ impl NetworkBehaviour for StreamsBehaviour {
         &mut self,
         connection_id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local_addr: &Multiaddr,
         remote_addr: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handler(connection_id, peer, (remote_addr, Direction::Inbound))
+        // Through a relay, only our own end says so.
+        self.handler(connection_id, peer, (remote_addr, Direction::Inbound, is_relayed(local_addr)))
     }
 
     fn handle_established_outbound_connection(
@@ -135,7 +137,7 @@ impl NetworkBehaviour for StreamsBehaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handler(connection_id, peer, (addr, Direction::Outbound))
+        self.handler(connection_id, peer, (addr, Direction::Outbound, is_relayed(addr)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

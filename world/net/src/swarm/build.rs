@@ -1,23 +1,25 @@
 //! Puts a swarm together.
 
+use super::discovery::is_loopback;
 use super::{Behaviour, Task};
 use crate::error::NetError;
-use crate::events::{BlockStore, NetConfig, NetEvent};
+use crate::events::{BlockStore, Ipfs, NetConfig, NetEvent, RelayFor};
 use crate::gateway::Gateway;
 use crate::ident::{keypair_of, node_of};
 use crate::ledger::Ledgers;
 use crate::limits::{
     CONNECTIONS_PER_PEER, GATEWAYS_MAX, IDLE_CONNECTION, INBOUND_CONNECTIONS, LISTEN_DEADLINE, LOOKUP_DEADLINE,
-    PENDING_CONNECTIONS, PING_INTERVAL, STREAMS_NEGOTIATING, YAMUX_STREAMS,
+    PENDING_CONNECTIONS, PING_INTERVAL, PROVIDED_MAX, RELAY_DURATION, STREAMS_NEGOTIATING, YAMUX_STREAMS,
 };
+use crate::reach::Mapping;
 use crate::shared::Shared;
 use crate::streams::StreamsBehaviour;
 use libp2p::core::transport::TransportError;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, swarm, tcp,
-    yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, autonat, connection_limits, dcutr, identify, kad, noise,
+    ping, relay, swarm, tcp, upnp, yamux,
 };
 use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -53,6 +55,7 @@ pub(crate) async fn build(
         swarm.listen_on(addr.clone()).map_err(|error| NetError::Listen { addr: addr.clone(), source: io_of(error) })?;
     }
     let mut task = Task::new(swarm, Arc::clone(&shared), config.bootstrap);
+    config.external.into_iter().for_each(|addr| task.named(addr));
     let up = timeout(LISTEN_DEADLINE, task.listen(listen.len())).await;
     up.map_err(|_| NetError::ListenTimeout { waited: LISTEN_DEADLINE })?;
     Ok((task, shared))
@@ -115,8 +118,11 @@ fn swarm_of(
         .map_err(|error| transport(&error))?
         .with_quic()
         .with_dns()
+        .map_err(|error| transport(&error))?
+        .with_relay_client(noise::Config::new, muxer)
         .map_err(|error| transport(&error))?;
-    let builder = builder.with_behaviour(|key| behaviour(key, config, shared)).map_err(|error| transport(&error))?;
+    let builder = builder.with_behaviour(|key, relay_client| behaviour(key, config, shared, relay_client));
+    let builder = builder.map_err(|error| transport(&error))?;
     // Our own executor, so that the tasks of connections can be waited for at shutdown.
     let spawn = move |task| {
         tracker.spawn(task);
@@ -129,7 +135,18 @@ fn swarm_of(
     Ok(swarm.build())
 }
 
-fn behaviour(key: &Keypair, config: &NetConfig, shared: Arc<Shared>) -> Behaviour {
+fn behaviour(
+    key: &Keypair,
+    config: &NetConfig,
+    shared: Arc<Shared>,
+    relay_client: relay::client::Behaviour,
+) -> Behaviour {
+    // On loopback there is nobody to be hidden from.
+    let is_open = config.listen.iter().any(|addr| !is_loopback(addr));
+    let mut reach = shared.reach();
+    reach.is_relay = config.relay.is_some();
+    reach.mapping = if is_open && config.upnp { Mapping::Asked } else { Mapping::NotAsked };
+    drop(reach);
     let local = key.public().to_peer_id();
     let network = &config.network;
     let limits = connection_limits::ConnectionLimits::default()
@@ -145,15 +162,55 @@ fn behaviour(key: &Keypair, config: &NetConfig, shared: Arc<Shared>) -> Behaviou
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
         identify: identify::Behaviour::new(identify),
         kad: dht(local, protocol(network, "kad")),
+        ipfs: config.ipfs.as_ref().map(|ipfs| public_dht(local, ipfs)).into(),
+        relay_client,
+        relay: config.relay.map(|relay| relay::Behaviour::new(local, relay_config(relay))).into(),
+        dcutr: dcutr::Behaviour::new(local),
+        probe: is_open.then(autonat::v2::client::Behaviour::default).into(),
+        probe_others: is_open.then(autonat::v2::server::Behaviour::default).into(),
+        upnp: (is_open && config.upnp).then(upnp::tokio::Behaviour::default).into(),
         streams: StreamsBehaviour::new(shared, protocol(network, "work")),
     }
+}
+
+fn relay_config(given: RelayFor) -> relay::Config {
+    let RelayFor { reservations, circuits, bytes } = given;
+    relay::Config {
+        max_reservations: reservations,
+        max_circuits: circuits,
+        max_circuit_bytes: bytes,
+        max_circuit_duration: RELAY_DURATION,
+        ..relay::Config::default()
+    }
+}
+
+/// What a DHT keeps: the roots that we announce, and what `records` lets in.
+fn provided(local: PeerId) -> kad::store::MemoryStore {
+    let limits = kad::store::MemoryStoreConfig { max_provided_keys: PROVIDED_MAX, ..Default::default() };
+    kad::store::MemoryStore::with_config(local, limits)
+}
+
+/// The DHT of IPFS; a client of it until somebody reached us.
+fn public_dht(local: PeerId, ipfs: &Ipfs) -> kad::Behaviour<kad::store::MemoryStore> {
+    let name = StreamProtocol::new(if ipfs.is_public { "/ipfs/kad/1.0.0" } else { "/ipfs/lan/kad/1.0.0" });
+    let mut config = kad::Config::new(name);
+    config.set_query_timeout(LOOKUP_DEADLINE).set_record_filtering(kad::StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(local, provided(local), config);
+    kad.set_mode(Some(if ipfs.is_public { kad::Mode::Client } else { kad::Mode::Server }));
+    for addr in &ipfs.bootstrap {
+        if let Some(Protocol::P2p(peer)) = addr.iter().last() {
+            kad.add_address(&peer, addr.clone());
+        }
+    }
+    kad
 }
 
 fn dht(local: PeerId, name: StreamProtocol) -> kad::Behaviour<kad::store::MemoryStore> {
     let mut config = kad::Config::new(name);
     // We ask by our own timetable, see `discovery`.
     config.set_periodic_bootstrap_interval(None).set_query_timeout(LOOKUP_DEADLINE);
-    let mut kad = kad::Behaviour::with_config(local, kad::store::MemoryStore::new(local), config);
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(local, provided(local), config);
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }

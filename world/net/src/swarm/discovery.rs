@@ -96,6 +96,7 @@ impl Task {
     /// Does what is due.
     pub(super) fn discover(&mut self) {
         self.discovery.redial(&mut self.swarm);
+        self.use_relays();
         if self.discovery.due > at_once() {
             return;
         }
@@ -124,6 +125,8 @@ impl Task {
         let agent = info.agent_version.chars().filter(|letter| !letter.is_control()).take(AGENT_CHARS).collect();
         let protocols = info.protocols.iter().take(PROTOCOLS_PER_PEER).map(ToString::to_string).collect();
         self.shared.set_identity(peer, Identity { agent, protocols });
+        self.consider_relay(peer, &info);
+        self.consider_ipfs(peer, &info);
         let ours = self.swarm.behaviour().kad.protocol_names().first().cloned();
         if !ours.is_some_and(|name| info.protocols.contains(&name)) {
             return;
@@ -148,7 +151,7 @@ impl Task {
     }
 }
 
-fn is_loopback(addr: &Multiaddr) -> bool {
+pub(super) fn is_loopback(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| match part {
         Protocol::Ip4(ip) => ip.is_loopback(),
         Protocol::Ip6(ip) => ip.is_loopback(),

@@ -4,6 +4,9 @@
 mod build;
 mod dial;
 mod discovery;
+mod reaching;
+mod records;
+mod search;
 
 pub(crate) use build::build;
 pub(crate) use dial::DialReply;
@@ -18,9 +21,13 @@ use dial::Dial;
 use discovery::Discovery;
 use futures::StreamExt;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, connection_limits, identify, kad, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat, connection_limits, dcutr, identify, kad, ping, relay, upnp};
+use reaching::{Reaching, is_own_public};
+use records::Records;
+use search::Searches;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use talkoo_base::Cid;
@@ -35,6 +42,14 @@ pub(crate) struct Behaviour {
     ping: ping::Behaviour,
     identify: identify::Behaviour,
     kad: kad::Behaviour<kad::store::MemoryStore>,
+    /// The DHT of IPFS, if we joined it.
+    ipfs: Toggle<kad::Behaviour<kad::store::MemoryStore>>,
+    relay_client: relay::client::Behaviour,
+    relay: Toggle<relay::Behaviour>,
+    dcutr: dcutr::Behaviour,
+    probe: Toggle<autonat::v2::client::Behaviour>,
+    probe_others: Toggle<autonat::v2::server::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
     streams: StreamsBehaviour,
 }
 
@@ -59,7 +74,8 @@ pub(crate) enum Command {
 
 enum Lookup {
     Provide(oneshot::Sender<()>),
-    Providers(oneshot::Sender<BTreeSet<PeerId>>, BTreeSet<PeerId>),
+    /// The search with this number.
+    Providers(u64),
     /// Where this peer is.
     Peer(PeerId),
 }
@@ -74,6 +90,9 @@ pub(crate) struct Task {
     answered: BTreeMap<PeerId, Multiaddr>,
     /// Events that the node has not taken yet.
     pending: VecDeque<NetEvent>,
+    reaching: Reaching,
+    records: Records,
+    searches: Searches,
 }
 
 /// What woke the task.
@@ -89,7 +108,9 @@ impl Task {
     pub(crate) fn new(swarm: Swarm<Behaviour>, shared: Arc<Shared>, bootstrap: Vec<Multiaddr>) -> Self {
         let discovery = Discovery::new(bootstrap);
         let (dials, lookups, answered) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
-        Self { swarm, shared, discovery, dials, lookups, answered, pending: VecDeque::new() }
+        let (pending, searches) = (VecDeque::new(), Searches::default());
+        let (reaching, records) = (Reaching::default(), Records::default());
+        Self { swarm, shared, discovery, dials, lookups, answered, pending, reaching, records, searches }
     }
 
     /// Polls the swarm until every listener has an address.
@@ -166,12 +187,10 @@ impl Task {
                 {
                     self.lookups.insert(id, Lookup::Provide(reply));
                 }
+                self.provide_in_ipfs(&root);
             }
             Command::FindProviders { root, reply } => {
-                if self.lookups.len() < LOOKUPS_MAX {
-                    let id = self.swarm.behaviour_mut().kad.get_providers(record_key(&root));
-                    self.lookups.insert(id, Lookup::Providers(reply, BTreeSet::new()));
-                }
+                self.search(&root, reply);
             }
             Command::Disconnect(peer) => {
                 // An error means that it is gone already.
@@ -197,6 +216,13 @@ impl Task {
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
+                // Who relays has to name an address of the internet; who listens at one needs nobody to tell.
+                if is_own_public(&address) {
+                    self.named(address.clone());
+                } else if self.is_in_lan_dht() {
+                    // There, providers without an address are not kept, and every address is a near one.
+                    self.swarm.add_external_address(address.clone());
+                }
                 let Ok(address) = address.with_p2p(self.shared.local) else { return };
                 self.shared.add_address(address.clone());
                 self.pending.push_back(NetEvent::Listening(address));
@@ -206,6 +232,9 @@ impl Task {
                     self.shared.remove_address(&address);
                 }
             }
+            SwarmEvent::ListenerClosed { listener_id, .. } => self.relay_lost(listener_id),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.reached_at(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.reach_lost(&address),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.discovery.connected(connection_id, peer_id);
                 self.connected(connection_id, peer_id);
@@ -252,7 +281,17 @@ impl Task {
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
                 self.on_lookup(id, result, step.last);
             }
+            BehaviourEvent::Kad(kad::Event::InboundRequest { request }) => self.on_written(request, false),
+            BehaviourEvent::Ipfs(kad::Event::InboundRequest { request }) => self.on_written(request, true),
             BehaviourEvent::Kad(_) => {}
+            BehaviourEvent::Ipfs(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                self.on_ipfs_lookup(id, result, step.last);
+            }
+            BehaviourEvent::Ipfs(_) | BehaviourEvent::Relay(_) | BehaviourEvent::ProbeOthers(_) => {}
+            BehaviourEvent::RelayClient(event) => self.on_relay(event),
+            BehaviourEvent::Dcutr(event) => self.on_punched(event),
+            BehaviourEvent::Probe(event) => self.on_probe(event),
+            BehaviourEvent::Upnp(event) => self.on_router(event),
             BehaviourEvent::Streams(StreamsEvent::Ready { peer, connection }) => {
                 let Some(node) = node_of(&peer) else { return };
                 if let Some(addr) = self.shared.set_ready(&peer, connection) {
@@ -295,10 +334,9 @@ impl Task {
                 _ => self.meet(found.peers),
             },
             kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
-                if let Some(Lookup::Providers(_, found)) = self.lookups.get_mut(&id) {
-                    found.extend(&providers);
+                if let Some(Lookup::Providers(search)) = self.lookups.get(&id) {
+                    self.found(*search, providers);
                 }
-                providers.into_iter().for_each(|peer| self.connect(peer, Vec::new()));
             }
             _ => {}
         }
@@ -307,7 +345,7 @@ impl Task {
         }
         match self.lookups.remove(&id) {
             Some(Lookup::Provide(reply)) => _ = reply.send(()),
-            Some(Lookup::Providers(reply, found)) => _ = reply.send(found),
+            Some(Lookup::Providers(search)) => self.searched(search),
             Some(Lookup::Peer(_)) => {}
             None => {}
         }
