@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 /// How long providers have to answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How often a replica that is missing is tried to be placed anew.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How often a replica that is missing is tried to be placed anew: twice an epoch, within these.
+const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(600)];
 /// Seconds that a provider may fetch a replica.
 const FETCH_S: u64 = 24 * 3_600;
 /// Fetches in a row that may fail.
@@ -112,7 +112,8 @@ impl Client {
         let missing = object.wanted as usize
             - object.replicas.iter().filter(|one| one.counts()).count().min(object.wanted as usize);
         let epochs = u32::try_from(object.until.saturating_sub(unix()).div_ceil(object.epoch_s))?;
-        let is_soon = self.tried.get(&object.cid).is_some_and(|at| at.elapsed() < AGAIN);
+        let again = Duration::from_secs(object.epoch_s / 2).clamp(AGAIN[0], AGAIN[1]);
+        let is_soon = self.tried.get(&object.cid).is_some_and(|at| at.elapsed() < again);
         if missing == 0 || epochs == 0 || is_soon {
             return Ok(());
         }
@@ -130,14 +131,17 @@ impl Client {
         object: &mut Object,
         (missing, epochs): (usize, u32),
     ) -> Result<()> {
-        let _hold = shared.blocks.hold();
-        shared.restore(object)?;
-        let bytes = replica::measure(&shared.blocks, &object.cid)?;
+        let bytes = match object.replicas.first() {
+            Some(one) => one.bytes,
+            None => replica::measure(&shared.blocks, &object.cid)?,
+        };
         let wanted = Wanted { bytes, epochs, epoch_s: object.epoch_s, rate_max: object.rate_max };
         let mut offers = self.offers(shared, inbox, wanted);
         offers.retain(|offer| object.replicas.iter().all(|one| one.owner != offer.owner));
-        for offer in offers.iter().take(missing) {
-            shared.make(object, offer, epochs)?;
+        if !offers.is_empty() {
+            let _hold = shared.blocks.hold();
+            shared.restore(object)?;
+            offers.iter().take(missing).try_for_each(|offer| shared.make(object, offer, epochs))?;
         }
         ensure!(offers.len() >= missing, "{missing} more providers are needed, {} offer to", offers.len());
         Ok(())
@@ -256,7 +260,8 @@ impl Shared {
         let mut last = anyhow::anyhow!("no replica of {} is kept anywhere", object.cid);
         for one in object.replicas.iter().filter(|one| matches!(one.fate, Fate::Active | Fate::Done)) {
             let name = Name { key: &self.key, object: &object.cid, number: one.number };
-            let opened = self.fetch(&one.cid, &one.node).and_then(|()| replica::open(&self.blocks, name, &one.cid));
+            let opened =
+                self.fetch(&one.cid, &one.node, one.bytes).and_then(|()| replica::open(&self.blocks, name, &one.cid));
             replica::remove(&self.blocks, &one.cid)?;
             match opened {
                 Ok(()) => {

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use talk::Said;
 use talkoo_base::{Address, Cid, NodeId, Refusal, RefusalCode, SecretKey};
 use talkoo_disk::Blocks;
-use talkoo_net::{FetchOptions, Net, peer_id_of};
+use talkoo_net::{FetchOptions, FetchProgress, Net, peer_id_of};
 use talkoo_store::unixfs::FileNode;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -249,14 +249,22 @@ impl Shared {
         self.offerings.get(OFFER).filter(|offering| offering.space > 0)
     }
 
-    /// Downloads what a node has.
-    fn fetch(&self, root: &Cid, from: &NodeId) -> Result<()> {
+    /// Downloads a replica of so many bytes from a node.
+    fn fetch(&self, root: &Cid, from: &NodeId, bytes: u64) -> Result<()> {
+        // Nodes above the leaves have some bytes for each of these.
+        let (most, over) = (bytes + bytes / 64 + (1 << 20), CancellationToken::new());
+        let progress = |now: FetchProgress| {
+            if now.bytes + now.held_bytes > most {
+                over.cancel();
+            }
+        };
         let from = vec![peer_id_of(from).context("the node has no name in the network")?];
         let (net, root, options) = (self.net.clone(), *root, FetchOptions { from, ..FetchOptions::default() });
         self.runtime.block_on(async {
             tokio::select! {
                 () = self.stop.cancelled() => bail!("the node is stopping"),
-                done = net.fetch(root, options, |_| ()) => Ok(done.map(drop)?),
+                () = over.cancelled() => bail!("it has more than the {bytes} bytes that were said"),
+                done = net.fetch(root, options, progress) => Ok(done.map(drop)?),
             }
         })
     }

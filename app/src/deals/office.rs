@@ -15,6 +15,8 @@ use thiserror::Error;
 
 /// Seconds that an authorization to take money is good for.
 const AUTHORIZATION_S: u64 = 600;
+/// Blocks in which what became of epochs is counted.
+const COUNTED_BLOCKS: u64 = 20_000;
 /// Epochs that a poke decides at most.
 const POKED_MAX: u64 = 64;
 
@@ -143,9 +145,10 @@ impl Office {
         Ok(told.into_iter().map(|told| told.event).collect())
     }
 
-    /// How many epochs of a deal were proven, missed, and void: of a chain of ours, for all its blocks are looked through.
+    /// How many epochs of a deal were proven, missed, and void: in the last blocks of a chain of ours.
     pub(super) fn told_of(&self, id: &Digest) -> Result<[u64; 3], OfficeError> {
-        let (range, topics) = ((0, self.block()?), [Some(id.0.into())]);
+        let last = self.block()?;
+        let (range, topics) = ((last.saturating_sub(COUNTED_BLOCKS), last), [Some(id.0.into())]);
         let proven = self.rpc.events::<IDeals::Proven>(self.at.deals, range, &topics)?.len();
         let missed = self.rpc.events::<IDeals::Missed>(self.at.deals, range, &topics)?.len();
         let void = self.rpc.events::<IDeals::Void>(self.at.deals, range, &topics)?.len();

@@ -45,14 +45,17 @@ impl Shared {
         ensure!(bytes <= room, "there is room for {room} bytes, not for {bytes}");
         let usage = self.blocks.usage()?;
         let free = usage.quota_bytes.saturating_sub(usage.used_bytes);
-        ensure!(bytes <= free, "the store has {free} bytes left, not {bytes}: up --store-max");
+        ensure!(bytes <= free, "the store has {free} bytes left, not {bytes}: up --quota");
         Ok(())
     }
 
     /// Shows what the beacon drew of a replica, or lets go of one whose deal is over.
     pub(super) fn show(&self, kept: &Kept) -> Result<()> {
         let Some(drawn) = self.office.challenge(&kept.deal)? else {
-            if is_over(self.office.deal(&kept.deal)?.state) {
+            let deal = self.office.deal(&kept.deal)?;
+            if deal.state == DealState::Proposed && self.office.time()? >= deal.acceptBy.to::<u64>() {
+                self.office.poke(&kept.deal)?;
+            } else if is_over(deal.state) {
                 info!(deal = %kept.deal.short(), "a deal is over: its replica is not kept any more");
                 self.forget(kept)?;
             }
@@ -74,8 +77,8 @@ impl Shared {
     }
 
     fn forget(&self, kept: &Kept) -> Result<()> {
+        // The next collection removes it, unless it is something of our own that a client named.
         self.blocks.unpin(&pin_of(&kept.deal))?;
-        replica::remove(&self.blocks, &kept.cid)?;
         let name = kept.deal.to_string();
         std::fs::remove_file(self.kept.tree(&name)).ok();
         self.kept.remove(&name);
@@ -144,7 +147,7 @@ fn take(shared: &Shared, deal: &Digest, proposed: &IDeals::Proposed, client: Opt
     shared.kept.keep(&deal.to_string(), &kept)?;
     let taken = (|| {
         shared.blocks.pin(&pin_of(deal), &cid)?;
-        shared.fetch(&cid, &client)?;
+        shared.fetch(&cid, &client, size)?;
         let tree = replica::commitment(&shared.blocks, &cid)?;
         let is_it = tree.bytes() == size && tree.root().0 == terms.root.0;
         ensure!(is_it, "the replica is not what the deal commits to");
