@@ -1,7 +1,7 @@
 //! The provider's side: keeps what is proposed on its terms, and shows leaves of it.
 
 use super::office::{OfficeError, collateral, is_over};
-use super::record::{Kept, price_of};
+use super::record::{Kept, price_of, write};
 use super::talk::Said;
 use super::{Shared, replica};
 use crate::ledger::unix;
@@ -151,7 +151,9 @@ fn take(shared: &Shared, deal: &Digest, proposed: &IDeals::Proposed, client: Opt
         let tree = replica::commitment(&shared.blocks, &cid)?;
         let is_it = tree.bytes() == size && tree.root().0 == terms.root.0;
         ensure!(is_it, "the replica is not what the deal commits to");
-        std::fs::write(shared.kept.tree(&deal.to_string()), tree.to_bytes())?;
+        // Who accepts has it, whatever happens.
+        shared.blocks.flush()?;
+        write(&shared.kept.tree(&deal.to_string()), &tree.to_bytes())?;
         let until = shared.office.deal(deal)?.acceptBy.to::<u64>();
         ensure!(unix() < until, "it took too long to fetch");
         Ok(shared.office.accept(deal, terms.collateral)?)

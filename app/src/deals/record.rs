@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fs::File;
+use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use talkoo_base::{Address, Cid, Digest, NodeId};
@@ -101,16 +103,8 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
 
     /// Writes one, whole or not at all.
     pub(super) fn keep(&self, name: &str, record: &T) -> Result<()> {
-        let path = self.dir.join(name);
-        let part = path.with_extension("part");
         let bytes = serde_ipld_dagcbor::to_vec(record).expect("a record holds no floats and only string keys");
-        let write = || {
-            let mut file = std::fs::File::create(&part)?;
-            std::io::Write::write_all(&mut file, &bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        write(&self.dir.join(name), &bytes)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<T> {
@@ -134,6 +128,19 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         paths.sort();
         paths.iter().filter_map(|path| read(path)).collect()
     }
+}
+
+/// Writes a file, whole or not at all, that survives a power cut.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)?;
+        File::open(path.parent().expect("it is in a folder"))?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
