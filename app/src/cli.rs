@@ -1,8 +1,10 @@
 //! The command line. Every flag has its one home here.
 
+mod data;
 mod demo;
 mod dispute;
 mod engine;
+mod job;
 mod kv;
 mod ledger;
 mod owner;
@@ -10,9 +12,11 @@ mod sampling;
 mod store;
 mod wishes;
 
+pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
+pub(crate) use job::JobCommand;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
@@ -100,6 +104,9 @@ pub(crate) enum Command {
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Sealed data: add, sell, buy, read.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Look at disputes: what became of workers that our engine refuted.
     #[command(subcommand)]
     Dispute(DisputeCommand),
@@ -261,55 +268,6 @@ pub(crate) struct BatchArgs {
     /// Only say how long it would take, what it would cost at most, and why nodes would not work for it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-/// `job …`.
-#[derive(Subcommand)]
-pub(crate) enum JobCommand {
-    /// List jobs.
-    Ls,
-    /// Show one job, step by step, as it stands.
-    Show {
-        /// Id, or its first digits.
-        id: String,
-        /// First show its progress until it is over.
-        #[arg(long)]
-        follow: bool,
-    },
-    /// Say which nodes work for a job, and why the others do not.
-    Explain {
-        /// Id, or its first digits.
-        id: String,
-    },
-    /// Write a finished job's results to stdout, or to `-o FILE`.
-    Output {
-        /// Id, or its first digits.
-        id: String,
-    },
-    /// Cancel a job.
-    Cancel {
-        /// Id, or its first digits.
-        id: String,
-    },
-    /// Forget a job that is over: its prompts and answers are deleted, its receipts stay.
-    Rm {
-        /// Id, or its first digits.
-        id: String,
-    },
-}
-
-impl JobCommand {
-    /// The job that it is about.
-    pub(crate) fn id(&self) -> Option<&str> {
-        match self {
-            Self::Ls => None,
-            Self::Show { id, .. }
-            | Self::Explain { id }
-            | Self::Output { id }
-            | Self::Cancel { id }
-            | Self::Rm { id } => Some(id),
-        }
-    }
 }
 
 /// `provide …`.

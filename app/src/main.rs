@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod commands;
 mod daemon;
+mod data;
 mod deals;
 mod demo;
 mod disputes;

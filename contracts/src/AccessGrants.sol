@@ -66,9 +66,12 @@ contract AccessGrants is Credits, DepositGate {
     uint256 public grantCount;
     mapping(uint256 id => Offer) public offers;
     mapping(uint256 id => Grant) public grants;
+    /// Who may deliver for an offer, beside the asset's owner who said so.
+    mapping(uint256 offer => mapping(address owner => mapping(address account => bool))) public delivers;
 
     event Offered(uint256 indexed offer, bytes32 indexed version, bytes32 purpose, uint128 price);
     event OfferClosed(uint256 indexed offer);
+    event DelivererSet(uint256 indexed offer, address indexed owner, address indexed account, bool may);
     event Bought(uint256 indexed grant, uint256 indexed offer, address indexed grantee);
     event Delivered(uint256 indexed grant, bytes32 sealedKey, uint40 until);
     event Used(uint256 indexed grant, uint32 uses);
@@ -105,6 +108,13 @@ contract AccessGrants is Credits, DepositGate {
         emit OfferClosed(id);
     }
 
+    /// @notice Lets an account deliver for an offer of the caller's asset, or not any more. It ends when the asset is sold.
+    function setDeliverer(uint256 id, address account, bool may) external {
+        _onlyOwnerOf(offers[id].version);
+        delivers[id][msg.sender][account] = may;
+        emit DelivererSet(id, msg.sender, account, may);
+    }
+
     /// @notice Pays the price, held until the owner delivers.
     function buy(uint256 offerId) external nonReentrant depositsOpen returns (uint256 id) {
         Offer storage terms = offers[offerId];
@@ -116,11 +126,12 @@ contract AccessGrants is Credits, DepositGate {
         _take(msg.sender, terms.price);
     }
 
-    /// @notice The owner delivers: access begins, the price goes to the version's income.
+    /// @notice The owner, or whom it let, delivers: access begins, the price goes to the version's income.
     function deliver(uint256 id, bytes32 sealedKey) external nonReentrant {
         Grant storage grant = _in(id, State.Paid);
         Offer storage terms = offers[grant.offer];
-        _onlyOwnerOf(terms.version);
+        address owner = registry.ownerOf(registry.versionOf(terms.version).asset);
+        require(msg.sender == owner || delivers[grant.offer][owner][msg.sender], NotOwner(msg.sender));
         require(block.timestamp <= grant.end, TooLate(grant.end));
         (grant.state, grant.sealedKey, grant.end) = (State.Granted, sealedKey, uint40(block.timestamp) + terms.accessS);
         emit Delivered(id, sealedKey, grant.end);

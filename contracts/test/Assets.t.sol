@@ -186,6 +186,45 @@ contract AssetsTest is Assets {
         vm.assertEq(token.balanceOf(dave), FUNDS);
     }
 
+    function test_whom_the_owner_let_may_deliver() public {
+        (uint256 id,) = offered(0);
+        (uint256 other,) = offered(0);
+        uint256 grant = buy(id);
+        vm.expectPartialRevert(AccessGrants.NotOwner.selector);
+        vm.prank(alice);
+        access.setDeliverer(id, alice, true);
+        vm.startPrank(carol);
+        access.setDeliverer(other, alice, true);
+        vm.stopPrank();
+        vm.prank(alice);
+        vm.expectPartialRevert(AccessGrants.NotOwner.selector);
+        access.deliver(grant, "sealed");
+        vm.prank(carol);
+        access.setDeliverer(id, alice, true);
+        vm.startPrank(alice);
+        access.deliver(grant, "sealed");
+        vm.expectPartialRevert(AccessGrants.NotOwner.selector);
+        access.revoke(grant);
+        vm.stopPrank();
+        vm.assertTrue(access.isActive(grant, dave));
+        // Who buys the asset did not choose them, and a word that was taken back counts no more.
+        (uint256 second, uint256 third) = (buy(id), buy(other));
+        vm.startPrank(carol);
+        access.setDeliverer(other, alice, false);
+        registry.transferFrom(carol, bob, registry.versionOf(offerVersion(id)).asset);
+        vm.stopPrank();
+        vm.startPrank(alice);
+        vm.expectPartialRevert(AccessGrants.NotOwner.selector);
+        access.deliver(second, "sealed");
+        vm.expectPartialRevert(AccessGrants.NotOwner.selector);
+        access.deliver(third, "sealed");
+        vm.stopPrank();
+    }
+
+    function offerVersion(uint256 id) private view returns (bytes32 version) {
+        (version,,,,,,) = access.offers(id);
+    }
+
     function test_refused_access() public {
         (uint256 id, bytes32 tuned) = offered(0);
         uint256 grant = buy(id);

@@ -55,7 +55,13 @@ const JUDGES: &[Judge] = &[
         name: "deals",
         what: "a client and four providers as processes: one killed for ever, one without its blocks, a replica mended, the object back, money to the last unit",
         quick: true,
-        run: || node_script("xtask/judges/deals.py"),
+        run: || processes("xtask/judges/deals.py"),
+    },
+    Judge {
+        name: "data",
+        what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
+        quick: false,
+        run: data,
     },
     Judge {
         name: "cids",
@@ -190,6 +196,25 @@ fn script(program: &str, setup: &[&str], args: &[&str]) -> Outcome {
     }
 }
 
+/// The node to be judged, as it is released.
+fn talkoo() -> Result<String, Outcome> {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    match cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
+        Ok(()) => Ok(format!("{target}/release/talkoo")),
+        Err(why) => Err(Outcome::Failed(format!("{why:#}"))),
+    }
+}
+
+/// A script whose words are the point, so they are shown; 77 says that it cannot be run here, its words say why.
+fn python(args: &[&str]) -> Outcome {
+    match Command::new("python3").args(args).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.code() == Some(77) => Outcome::Skipped("see above".into()),
+        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+    }
+}
+
 fn last_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned()
 }
@@ -206,10 +231,10 @@ fn x402() -> Outcome {
 }
 
 fn ethereum() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     let folder = "xtask/judges/ethereum";
     let npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder];
     // Their packages do not agree on versions.
@@ -225,7 +250,7 @@ fn ethereum() -> Outcome {
             return Outcome::Skipped(why);
         }
     }
-    let (judge, node) = (format!("{folder}/judge.mjs"), format!("{target}/release/talkoo"));
+    let judge = format!("{folder}/judge.mjs");
     // Its tables are the point, so they are shown.
     match Command::new("node").args([judge, node, web3.1, eels.1]).status() {
         Ok(status) if status.success() => Outcome::Passed,
@@ -235,31 +260,34 @@ fn ethereum() -> Outcome {
 }
 
 fn validators() -> Outcome {
-    node_script("xtask/judges/validators.py")
+    processes("xtask/judges/validators.py")
 }
 
-/// A script that starts nodes itself; what it prints is shown.
-fn node_script(path: &str) -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    match Command::new("python3").arg(path).arg(format!("{target}/release/talkoo")).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+fn data() -> Outcome {
+    processes("xtask/judges/data.py")
+}
+
+fn nat() -> Outcome {
+    processes("xtask/judges/netlab/judge.py")
+}
+
+/// Runs a script with the path of our program.
+fn processes(script: &str) -> Outcome {
+    match talkoo() {
+        Ok(node) => python(&[script, &node]),
+        Err(why) => why,
     }
 }
 
 fn outside() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge"];
     let setup = [&npm[..], &["@foundry-rs/anvil-linux-amd64@1.7.1"]].concat();
     let anvil = "target/judge/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
-    script("python3", &setup, &["xtask/judges/outside.py", &format!("{target}/release/talkoo"), anvil])
+    script("python3", &setup, &["xtask/judges/outside.py", &node, anvil])
 }
 
 fn ipfs(kind: &str) -> Outcome {
@@ -273,45 +301,23 @@ fn ipfs(kind: &str) -> Outcome {
 }
 
 fn kubo_dht() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
     match crate::bench::bitswap::prepare() {
-        Ok(peers) => {
-            script("python3", &[], &["xtask/judges/ipfs/dht.py", &format!("{target}/release/talkoo"), &peers[1]])
-        }
+        Ok(peers) => script("python3", &[], &["xtask/judges/ipfs/dht.py", &node, &peers[1]]),
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }
 }
 
-/// Says with 77 that there are no namespaces here.
-fn nat() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    match Command::new("python3").arg("xtask/judges/netlab/judge.py").arg(format!("{target}/release/talkoo")).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) if status.code() == Some(77) => Outcome::Skipped("it needs root, ip and nftables".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
-    }
-}
-
-/// The store's faces; the script installs what it needs, and says with 77 that it could not.
+/// The store's faces; the script installs what it needs.
 fn gateway(which: &str) -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        return Outcome::Failed(format!("{why:#}"));
-    }
-    let (node, packages) = (format!("{target}/release/talkoo"), format!("target/judge/{which}"));
-    match Command::new("python3").args(["xtask/judges/gateway/judge.py", which, &node, &packages]).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) if status.code() == Some(77) => Outcome::Skipped("its packages could not be installed".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
-    }
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    python(&["xtask/judges/gateway/judge.py", which, &node, &format!("target/judge/{which}")])
 }
 
 fn cids() -> Outcome {

@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod chat;
+mod data;
 mod dispute;
 mod embed;
 mod failure;
@@ -27,7 +28,7 @@ pub(crate) use follow::{Watch, bar};
 pub(crate) use passphrase::Passphrase;
 pub(crate) use receipt::{check as check_receipt, read as read_receipt};
 pub(crate) use show::Show;
-pub(crate) use store::Form;
+pub(crate) use store::{Form, imported};
 pub(crate) use up::{config_of, serve};
 
 use crate::cli::{Cli, Command, JobCommand};
@@ -61,6 +62,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
+        Command::Data(command) => data::run(&data_dir, &command, show)?,
         Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use talkoo_base::RefusalCode;
-use talkoo_gateway::{Import, ImportOptions};
+use talkoo_gateway::{Added, Import, ImportOptions};
 use talkoo_store::unixfs;
 
 /// Folders in folders that are followed.
@@ -149,12 +149,32 @@ fn told(show: &Show, cid: &str, path: &str) {
 }
 
 fn only_hash(args: &AddArgs, show: &Show) -> Result<()> {
+    let root = named(args)?;
+    told(show, &root.cid.to_string(), &root.path);
+    Ok(())
+}
+
+fn named(args: &AddArgs) -> Result<Added> {
     let profile = match args.profile {
         Profile::V1 => unixfs::Profile::V1_2025,
         Profile::V0 => unixfs::Profile::V0_2015,
     };
-    let mut import = Import::new(None, ImportOptions { profile });
-    for found in walk(&args.path)? {
+    let import = imported(&args.path, Import::new(None, ImportOptions { profile }))?;
+    let finished = import.finish(args.wrap).map_err(Failure::from)?;
+    finished.roots.into_iter().next_back().context("there is nothing to name")
+}
+
+/// Adds a file or folder, or with `only_hash` names it; its CID.
+pub(super) fn cid_of(client: &Client, args: &AddArgs) -> Result<String> {
+    if args.only_hash {
+        return Ok(named(args)?.cid.to_string());
+    }
+    Ok(added(client, args)?["Hash"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Imports a file or a folder with all that is in it.
+pub(crate) fn imported<'a>(path: &Path, mut import: Import<'a>) -> Result<Import<'a>> {
+    for found in walk(path)? {
         match found {
             Found::Folder(name) => import.folder(&name).map_err(Failure::from)?,
             Found::Link(name, target) => import.symlink(&name, &target).map(drop).map_err(Failure::from)?,
@@ -172,13 +192,10 @@ fn only_hash(args: &AddArgs, show: &Show) -> Result<()> {
             }
         }
     }
-    let finished = import.finish(args.wrap).map_err(Failure::from)?;
-    let root = finished.roots.last().context("there is nothing to name")?;
-    told(show, &root.cid.to_string(), &root.path);
-    Ok(())
+    Ok(import)
 }
 
-fn add(client: &Client, args: &AddArgs, show: &Show) -> Result<()> {
+fn added(client: &Client, args: &AddArgs) -> Result<Value> {
     let parts = walk(&args.path)?.into_iter().map(|found| match found {
         Found::Folder(name) => Part { head: head("dir", &name, "application/x-directory"), file: None, text: None },
         Found::Link(name, target) => {
@@ -201,7 +218,11 @@ fn add(client: &Client, args: &AddArgs, show: &Show) -> Result<()> {
         ("pin-name", &args.name),
     ];
     let answer = lines(client.upload("add", &query, Form::new(parts))?)?;
-    let root = answer.last().context("the node added nothing")?;
+    answer.into_iter().next_back().context("the node added nothing")
+}
+
+fn add(client: &Client, args: &AddArgs, show: &Show) -> Result<()> {
+    let root = added(client, args)?;
     told(show, root["Hash"].as_str().unwrap_or_default(), root["Name"].as_str().unwrap_or_default());
     if args.class == crate::cli::Class::Private {
         say("only this node's owner can read it; `store class CID public` opens it to everybody");

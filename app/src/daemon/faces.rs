@@ -56,7 +56,7 @@ pub(super) async fn start(config: &Config, around: Around<'_>) -> Result<Router>
         let addr = listener.local_addr().with_context(listen)?;
         std::fs::write(dir.join("gateway.addr"), addr.to_string())?;
         info!(%addr, "the gateway listens");
-        let served = talkoo_api::axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        let served = talkoo_api::serve(listener, router, stop);
         tasks.spawn(async move { served.await.unwrap_or_else(|why| warn!(%why, "the gateway ended")) });
     }
     Ok(faces)

@@ -2,6 +2,7 @@
 
 use super::executor::Lender;
 use super::{Daemon, Event};
+use crate::data::{self, Data};
 use crate::deals::{self, Deals};
 use crate::disputes::{self, Disputes};
 use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
@@ -17,8 +18,7 @@ use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, 
 use talkoo_disk::{Blocks, DataDir, Owner, OwnerError, OwnerFiles};
 use talkoo_ledger::contracts::{BEACON_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
-use talkoo_node::{Hello, Input};
-use talkoo_proof::dispute::Case;
+use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,7 @@ pub(super) struct Money {
     own: Option<Ledger>,
     treasury: Option<Treasury>,
     pub(super) disputes: Option<Disputes>,
+    pub(super) data: Option<Data>,
     pub(super) deals: Option<Deals>,
     /// Where the ledger is.
     pub(super) url: Option<Url>,
@@ -130,6 +131,20 @@ impl Money {
         let (channels, network) = (around.dir.path().join("channels"), network.clone());
         let (owner, owner_key) = (owner.address(), owner.key().ok());
         let disputes = disputes(&around, &place, node.clone(), owner, owner_key.as_ref().map(again))?;
+        let tell = around.events.clone();
+        let data = Data::start(data::Setup {
+            dir: around.dir.path(),
+            place: &place,
+            network: network.clone(),
+            node: node.clone(),
+            owner,
+            owner_key: owner_key.as_ref().map(again),
+            delegation: delegation.clone(),
+            blocks: around.blocks.clone(),
+            net: around.net.clone(),
+            // No receiver is no error: nobody watches.
+            tell: Arc::new(move |event| drop(tell.send(event.to_string().into()))),
+        })?;
         let deals = deals::Setup {
             dir: around.dir.path(),
             place: &place,
@@ -146,7 +161,15 @@ impl Money {
             inbox.blocking_send(Event::Money(news)).ok();
         };
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
-        Ok(Self { own, treasury: Some(treasury), disputes: Some(disputes), deals, url: Some(url), rpc: stop })
+        Ok(Self {
+            own,
+            treasury: Some(treasury),
+            disputes: Some(disputes),
+            data: Some(data),
+            deals,
+            url: Some(url),
+            rpc: stop,
+        })
     }
 
     /// Claims what was earned, then closes the chain. Blocks.
@@ -155,6 +178,7 @@ impl Money {
         self.treasury.iter_mut().for_each(Treasury::end);
         // Last, for it may be in a long run: what it does is on disk.
         self.disputes.iter_mut().for_each(Disputes::end);
+        self.data.iter_mut().for_each(Data::end);
         self.rpc.cancel();
         self.own.iter_mut().for_each(Ledger::end);
     }
@@ -240,53 +264,6 @@ impl Daemon {
         if let Some(Some(Err(why))) = self.money.own.as_ref().map(|ledger| ledger.hear(peer, bytes)) {
             self.refuse(peer, &why);
         }
-    }
-
-    /// Our engine refuted a worker.
-    pub(super) fn dispute(&self, worker: NodeId, case: Case) {
-        match &self.money.disputes {
-            Some(disputes) => disputes.begin(worker, case),
-            None => debug!(?worker, "nothing is at stake without a ledger: the evidence is kept, and no more"),
-        }
-    }
-
-    /// A peer's message about a dispute; without a ledger it is nothing to us.
-    pub(super) fn dispute_message(&mut self, peer: NodeId, bytes: &[u8]) {
-        if let Some(Err(why)) = self.money.disputes.as_ref().map(|disputes| disputes.hear(peer, bytes)) {
-            self.refuse(peer, &why);
-        }
-    }
-
-    /// A peer's message about storage; without a ledger it is nothing to us.
-    pub(super) fn deals_message(&mut self, peer: NodeId, bytes: &[u8]) {
-        if let Some(Err(why)) = self.money.deals.as_ref().map(|deals| deals.hear(peer, bytes)) {
-            self.refuse(peer, &why);
-        }
-    }
-
-    /// The deals about storage, for people who ask.
-    pub(super) fn deals(&self) -> Result<&Deals, Refusal> {
-        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
-        self.money.deals.as_ref().ok_or_else(none)
-    }
-
-    /// Answers a question about them in its own time.
-    pub(super) fn ask_deals(&self, name: &str, args: &Value, reply: oneshot::Sender<Result<Value, Refusal>>) {
-        match self.deals() {
-            Ok(deals) => deals.ask(name, args, reply),
-            Err(refusal) => drop(reply.send(Err(refusal))),
-        }
-    }
-
-    /// A peer shows its card and who owns it.
-    pub(super) fn owned(&mut self, peer: NodeId, hello: &Hello) {
-        self.money.disputes.iter_mut().for_each(|disputes| disputes.owned(peer, &hello.delegation));
-    }
-
-    /// The disputes, for people who ask.
-    pub(super) fn disputes(&self) -> Result<&Disputes, Refusal> {
-        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
-        self.money.disputes.as_ref().ok_or_else(none)
     }
 
     /// A channel is in use.

@@ -41,12 +41,12 @@ impl BlockStore for PublicBlocks {
         logged(self.blocks.get(cid))
     }
 
-    fn put(&self, blocks: &[Block]) -> Result<(), String> {
+    fn put(&self, blocks: &[Block], visibility: Visibility) -> Result<(), String> {
         for cid in blocks.iter().map(Block::cid) {
             if let Some(rule) = self.denylists.denies(cid, "") {
                 return Err(format!("{cid} is denied by {rule}"));
             }
         }
-        self.blocks.put(blocks, Visibility::Public, Sync::Later).map_err(|why| why.to_string())
+        self.blocks.put(blocks, visibility, Sync::Later).map_err(|why| why.to_string())
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::{Digest, SecretKey, Signer, sha256};
 use talkoo_ledger::Deployment;
 use talkoo_ledger::bindings::IDeals::{self, IDealsErrors};
-use talkoo_ledger::bindings::{Deal, DealState, IBeacon, IToken, Terms, authorization};
+use talkoo_ledger::bindings::{Deal, DealState, DealTerms, IBeacon, IToken, authorization};
 use talkoo_store::possession::Proof;
 use thiserror::Error;
 
@@ -91,7 +91,7 @@ impl Office {
     }
 
     /// The name that a deal on these terms will have.
-    pub(super) fn id_of(&self, terms: &Terms) -> Digest {
+    pub(super) fn id_of(&self, terms: &DealTerms) -> Digest {
         Digest(keccak256((self.at.deals, terms.clone(), self.me()).abi_encode()).0)
     }
 
@@ -109,7 +109,7 @@ impl Office {
     }
 
     /// Locks the price of a deal.
-    pub(super) fn propose(&self, terms: Terms, name: Vec<u8>) -> Result<(), OfficeError> {
+    pub(super) fn propose(&self, terms: DealTerms, name: Vec<u8>) -> Result<(), OfficeError> {
         let amount = terms.price.saturating_mul(terms.epochs.into());
         let id = self.id_of(&terms);
         let (until, signature) = self.authorize(self.at.deals, amount, id.0.into())?;
@@ -235,8 +235,8 @@ impl BeaconClock {
 }
 
 /// Terms of a deal, from what a client knows.
-pub(super) fn terms(owner: Address, object: &super::record::Object, replica: &super::record::Replica) -> Terms {
-    Terms {
+pub(super) fn terms(owner: Address, object: &super::record::Object, replica: &super::record::Replica) -> DealTerms {
+    DealTerms {
         client: owner,
         provider: replica.owner.0.into(),
         root: replica.root.0.into(),

@@ -58,6 +58,12 @@ impl NodeId {
         &self.0
     }
 
+    /// The same point uncompressed (SEC 1, 65 bytes); nothing for a pretended name.
+    #[must_use]
+    pub fn point(&self) -> Option<[u8; 65]> {
+        PublicKey::from_slice(&self.0).ok().map(|key| key.serialize_uncompressed())
+    }
+
     /// The Ethereum address of the same key: last 20 bytes of Keccak-256 of the point (x ‖ y).
     /// A pretended name has the address made of its last 20 bytes.
     #[must_use]

@@ -13,6 +13,7 @@
 pub mod eth;
 mod limits;
 mod routes;
+mod serve;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use axum;
 pub use limits::BODY_BYTES_MAX;
 pub use routes::{ROUTES, Route, Verb};
+pub use serve::serve;
 
 /// A request on its way to the node's loop.
 #[derive(Debug)]
@@ -150,8 +152,7 @@ impl Api {
     /// # Errors
     /// What the socket says when it breaks.
     pub async fn serve(self) -> std::io::Result<()> {
-        let stop = self.stop.clone();
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
+        serve::serve(self.listener, self.router, self.stop).await
     }
 }
 

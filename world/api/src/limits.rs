@@ -1,5 +1,7 @@
 //! Limits of the HTTP interface.
 
+use std::time::Duration;
+
 /// Largest body in bytes: a batch file of OpenAI may have 200 MB; ours travels as a JSON string.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the node's loop has to answer a call, in milliseconds. Long work answers at once and
@@ -56,3 +58,10 @@ pub(crate) const SOCKET_MS_MAX: u64 = 10_000;
 pub(crate) const SEND_MS: u64 = 2_000;
 /// The most of it.
 pub(crate) const SEND_MS_MAX: u64 = 60_000;
+
+/// Connections of one listener at once.
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
+/// A request's head has to come within this time; so an idle connection lasts no longer.
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// After a stop, answers that have begun go on for this long.
+pub(crate) const STOP_WAIT: Duration = Duration::from_secs(3);

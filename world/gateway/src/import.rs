@@ -37,24 +37,31 @@ enum Node {
 }
 
 /// An import that goes on. Blocks are private until somebody says otherwise, and are not collected meanwhile.
-pub struct Import {
+pub struct Import<'a> {
     options: ImportOptions,
-    keep: Keep,
+    keep: Keep<'a>,
     root: BTreeMap<String, Node>,
     entries: usize,
     file: Option<(Vec<String>, Importer)>,
     added: Vec<Added>,
 }
 
-/// Where blocks go.
-struct Keep {
+/// Takes the blocks of an import that the store shall not have.
+pub type Sink<'a> = Box<dyn FnMut(Block) -> Result<(), Refusal> + Send + 'a>;
+
+/// Where blocks go: into a store, to somebody else, or nowhere.
+struct Keep<'a> {
     blocks: Option<Arc<Blocks>>,
+    sink: Option<Sink<'a>>,
     batch: Vec<Block>,
     _hold: Option<Hold>,
 }
 
-impl Keep {
+impl Keep<'_> {
     fn take(&mut self, block: Block) -> Result<(), Refusal> {
+        if let Some(sink) = &mut self.sink {
+            return sink(block);
+        }
         if self.blocks.is_some() {
             self.batch.push(block);
             if self.batch.len() >= IMPORT_BATCH {
@@ -72,13 +79,22 @@ impl Keep {
     }
 }
 
-impl Import {
+impl<'a> Import<'a> {
     /// Begins; without a store, things are named and not kept.
     #[must_use]
     pub fn new(blocks: Option<&Arc<Blocks>>, options: ImportOptions) -> Self {
         let blocks = blocks.cloned();
         let hold = blocks.as_ref().map(|blocks| blocks.hold());
-        let keep = Keep { blocks, batch: Vec::new(), _hold: hold };
+        Self::with(Keep { blocks, sink: None, batch: Vec::new(), _hold: hold }, options)
+    }
+
+    /// Begins one whose blocks go to `sink`, children before parents.
+    #[must_use]
+    pub fn into_sink(sink: Sink<'a>, options: ImportOptions) -> Self {
+        Self::with(Keep { blocks: None, sink: Some(sink), batch: Vec::new(), _hold: None }, options)
+    }
+
+    fn with(keep: Keep<'a>, options: ImportOptions) -> Self {
         Self { options, keep, root: BTreeMap::new(), entries: 0, file: None, added: Vec::new() }
     }
 

@@ -28,7 +28,7 @@ mod time;
 
 pub use gateway::Gateway;
 pub use hub::{Hub, Model, Models};
-pub use import::{Added, Finished, Import, ImportOptions};
+pub use import::{Added, Finished, Import, ImportOptions, Sink};
 pub use network::{Connected, Identity, Network, Provider, Session};
 pub use pinning::Pinning;
 pub use source::{Denied, Reach, Source, Store};

@@ -8,8 +8,8 @@ use libp2p::{Multiaddr, PeerId};
 use std::fmt;
 use std::time::Duration;
 use talkoo_base::{Cid, NodeId};
-use talkoo_store::Block;
 use talkoo_store::fetch::Scope;
+use talkoo_store::{Block, Visibility};
 
 /// Settings of a node's network.
 #[derive(Clone, Debug)]
@@ -249,7 +249,7 @@ pub struct Counters {
 }
 
 /// How to download.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FetchOptions {
     /// How much.
     pub scope: Scope,
@@ -257,6 +257,14 @@ pub struct FetchOptions {
     pub from: Vec<PeerId>,
     /// When to give up though blocks still arrive.
     pub deadline: Option<Duration>,
+    /// Who may be given what comes: private for what was granted to us, so that a grantee shows it to nobody.
+    pub visibility: Visibility,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { scope: Scope::default(), from: Vec::new(), deadline: None, visibility: Visibility::Public }
+    }
 }
 
 /// What the DHT said.
@@ -344,5 +352,5 @@ pub trait BlockStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// A sentence for the user: the quota, the disk.
-    fn put(&self, blocks: &[Block]) -> Result<(), String>;
+    fn put(&self, blocks: &[Block], visibility: Visibility) -> Result<(), String>;
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use talkoo_base::{Cid, Mono};
 use talkoo_store::bitswap::{Message, Want};
 use talkoo_store::fetch::{Fetch, FetchFailure, Held, Input, Output, PeerFault, PeerRef, Progress};
-use talkoo_store::{Block, ipld};
+use talkoo_store::{Block, Visibility, ipld};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     options: FetchOptions,
     progress: impl Fn(FetchProgress),
 ) -> Result<Fetched, FetchError> {
-    let FetchOptions { scope, from, deadline } = options;
+    let FetchOptions { scope, from, deadline, visibility } = options;
     let mut crowd = Crowd::new(shared, commands, root, from, Purpose::Fetch).await?;
     crowd.search().await?;
     if !crowd.has_peers() {
@@ -52,6 +52,7 @@ pub(crate) async fn run(
     let driver = Driver {
         crowd,
         root,
+        visibility,
         started,
         last_block: started,
         machine,
@@ -70,6 +71,7 @@ pub(crate) async fn run(
 struct Driver {
     crowd: Crowd,
     root: Cid,
+    visibility: Visibility,
     started: Instant,
     last_block: Instant,
     machine: Fetch,
@@ -251,8 +253,8 @@ impl Driver {
         }
         if self.storing.is_none() && !self.stores.is_empty() {
             let blocks = std::mem::take(&mut self.stores);
-            let shared = Arc::clone(self.crowd.shared());
-            self.storing = Some(tokio::task::spawn_blocking(move || shared.blocks.put(&blocks)));
+            let (shared, visibility) = (Arc::clone(self.crowd.shared()), self.visibility);
+            self.storing = Some(tokio::task::spawn_blocking(move || shared.blocks.put(&blocks, visibility)));
         }
     }
 }

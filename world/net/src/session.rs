@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Cid, Mono};
-use talkoo_store::Block;
 use talkoo_store::bitswap::{Message, Want};
 use talkoo_store::fetch::PeerRef;
 use talkoo_store::session::{Input, Output, Session as Machine};
+use talkoo_store::{Block, Visibility};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,9 @@ impl Session {
         self.gets.send(Get { cid, deadline, reply }).await.map_err(|_| FetchError::Closed)?;
         let block = answer.await.map_err(|_| FetchError::Closed)??;
         let (shared, kept) = (Arc::clone(&self.shared), block.clone());
-        let stored = tokio::task::spawn_blocking(move || shared.blocks.put(&[kept])).await.map_err(panicked)?;
+        let stored = tokio::task::spawn_blocking(move || shared.blocks.put(&[kept], Visibility::Public))
+            .await
+            .map_err(panicked)?;
         if let Err(why) = stored {
             // The caller has its block; only the next one will ask a peer again.
             tracing::debug!(%cid, why, "a block of a session is not kept");

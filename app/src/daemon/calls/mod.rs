@@ -1,5 +1,6 @@
 //! What each call of the API does.
 
+mod data;
 mod doctor;
 mod jobs;
 mod post;
@@ -81,6 +82,7 @@ impl Daemon {
             "accounts" => Ok(self.accounts()),
             "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
             "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
+            name if name.starts_with("data") => return self.data(name, args, reply),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),

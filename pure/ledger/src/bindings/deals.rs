@@ -4,7 +4,7 @@ use alloy_sol_types::sol;
 
 sol! {
     #[derive(Debug, Default)]
-    struct Terms {
+    struct DealTerms {
         address client; address provider; bytes32 root; uint64 size; uint40 epochS; uint32 epochs; uint128 price;
         uint128 collateral; bytes32 salt;
     }
@@ -43,7 +43,7 @@ sol! {
     /// Of deals about storage.
     #[derive(Debug)]
     interface IDeals {
-        function propose(Terms calldata terms, bytes calldata name, uint256 validBefore, bytes calldata signature) external
+        function propose(DealTerms calldata terms, bytes calldata name, uint256 validBefore, bytes calldata signature) external
             returns (bytes32 id);
         function accept(bytes32 id, uint256 validBefore, bytes calldata signature) external;
         function prove(bytes32 id, bytes[2] calldata leaves, bytes32[][2] calldata siblings) external;
@@ -51,11 +51,11 @@ sol! {
         function cancel(bytes32 id) external;
         function challenge(bytes32 id) external view returns (uint32 epoch, Draw draw, uint256[2] memory leaves, uint256 until);
         function dealOf(bytes32 id) external view returns (Deal memory);
-        function idOf(Terms calldata terms, address agent) external view returns (bytes32);
+        function idOf(DealTerms calldata terms, address agent) external view returns (bytes32);
         function active() external view returns (uint256);
         function credit(address account) external view returns (uint256);
         function withdraw(address account) external;
-        event Proposed(bytes32 indexed id, address indexed provider, address indexed agent, Terms terms, bytes name);
+        event Proposed(bytes32 indexed id, address indexed provider, address indexed agent, DealTerms terms, bytes name);
         event Proven(bytes32 indexed id, uint32 epoch);
         event Missed(bytes32 indexed id, uint32 epoch, uint128 cut);
         event Void(bytes32 indexed id, uint32 epoch);

@@ -130,7 +130,7 @@ fn deal(replica: &dyn Opens) -> [u64; 4] {
         assert!(gas(&mut chain, 0, FAUCET_AT, &give, 0).is_some());
     }
     let (epochs, price, collateral) = (3, 1_000, 900_000);
-    let terms = Terms {
+    let terms = DealTerms {
         client: address(CLIENT),
         provider: address(PROVIDER),
         root: replica.root().0.into(),

@@ -97,8 +97,7 @@ impl Rpc {
     /// What the socket says when it breaks.
     pub async fn serve(self) -> std::io::Result<()> {
         let Self { listener, server, .. } = self;
-        let stop = server.stop.clone().cancelled_owned();
-        axum::serve(listener, router(server.clone())).with_graceful_shutdown(stop).await?;
+        crate::serve(listener, router(server.clone()), server.stop.clone()).await?;
         // WebSockets end by the same word; each holds one of these until it did.
         server.sockets.acquire_many(SOCKETS_MAX as u32).await.map(drop).map_err(std::io::Error::other)
     }

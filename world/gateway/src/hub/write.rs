@@ -225,7 +225,7 @@ pub(super) async fn put(hub: &Hub, asked: &Asked, given: &str, oid: &str, body: 
 /// What a commit makes of the folder.
 struct Change {
     files: BTreeMap<String, (Cid, u64)>,
-    import: Import,
+    import: Import<'static>,
     blobs: BTreeMap<String, Blob>,
     uploads: Vec<String>,
     title: String,

@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 use store::Memory;
 use talkoo_base::Cid;
 use talkoo_net::{BlockStore, FetchOptions, Multiaddr, Net, NetConfig, NetEvent, PeerId, SendError, Serve, node_of};
-use talkoo_store::Block;
 use talkoo_store::unixfs::{Importer, Profile, Reader};
+use talkoo_store::{Block, Visibility};
 use tokio::sync::mpsc;
 
 type Answer = Result<String, Box<dyn Error>>;
@@ -136,7 +136,8 @@ impl Peer {
     }
 
     fn add(&self, file: &str) -> Answer {
-        let (mut importer, mut keep) = (Importer::new(Profile::default()), |block: Block| self.store.put(&[block]));
+        let (mut importer, mut keep) =
+            (Importer::new(Profile::default()), |block: Block| self.store.put(&[block], Visibility::Public));
         importer.push(&std::fs::read(file)?, &mut keep)?;
         Ok(format!("{{\"cid\": \"{}\"}}", importer.finish(&mut keep)?.cid))
     }

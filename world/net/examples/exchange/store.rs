@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use talkoo_base::{Cid, NodeId};
 use talkoo_net::BlockStore;
 use talkoo_store::unixfs::{Importer, Profile};
-use talkoo_store::{Block, DAG_PB};
+use talkoo_store::{Block, DAG_PB, Visibility};
 
 const LEAF_BYTES: usize = 1 << 20;
 
@@ -79,7 +79,7 @@ impl BlockStore for Memory {
         self.state().blocks.get(cid).cloned()
     }
 
-    fn put(&self, blocks: &[Block]) -> Result<(), String> {
+    fn put(&self, blocks: &[Block], _: Visibility) -> Result<(), String> {
         let mut state = self.state();
         let forgets = state.forgets;
         let kept = blocks.iter().filter(|block| !forgets || block.cid().codec() == DAG_PB);

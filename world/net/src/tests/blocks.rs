@@ -46,6 +46,20 @@ async fn a_file_comes_from_three_peers_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_as_private_is_given_to_nobody() {
+    let (memory, root) = Memory::with_file(&pattern(3 << 20, 7));
+    let owner = Node::start(memory, &[]).await;
+    let (grantee, other) = (Node::start(Memory::new(), &[]).await, Node::start(Memory::new(), &[]).await);
+    grantee.net.dial(owner.tcp()).await.unwrap();
+    other.net.dial(grantee.tcp()).await.unwrap();
+    let private = FetchOptions { visibility: Visibility::Private, ..options(vec![owner.net.id()]) };
+    timeout(DEADLINE, grantee.net.fetch(root, private, |_| {})).await.unwrap().unwrap();
+    let missing = fetch(&other, root, vec![grantee.net.id()]).await;
+    assert!(matches!(missing, Err(FetchError::Missing { cid, .. }) if cid == root), "{missing:?}");
+    assert_eq!(grantee.store.served.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_dies_in_the_middle_costs_nothing_but_time() {
     let data = pattern(FILE_BYTES, 2);
     let (stuck, gate) = (Arc::new(Notify::new()), Arc::new((Mutex::new(false), Condvar::new())));

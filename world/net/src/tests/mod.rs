@@ -98,13 +98,13 @@ impl BlockStore for Memory {
         Some(self.blocks.lock().unwrap().get(cid)?.0.clone())
     }
 
-    fn put(&self, blocks: &[Block]) -> Result<(), String> {
+    fn put(&self, blocks: &[Block], visibility: Visibility) -> Result<(), String> {
         let mut map = self.blocks.lock().unwrap();
         for block in blocks {
             if map.len() as u64 >= self.quota {
                 return Err("the quota is full".to_owned());
             }
-            map.insert(*block.cid(), (block.clone(), Visibility::Public));
+            map.insert(*block.cid(), (block.clone(), visibility));
         }
         drop(map);
         self.stored.send_modify(|count| *count += blocks.len() as u64);

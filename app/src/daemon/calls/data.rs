@@ -1,0 +1,108 @@
+//! Calls about data. They wait for blocks and disks, so each has a thread of its own.
+
+use super::{Answer, Daemon, bad, optional, required, text, yes_or_no};
+use crate::data::{Desks, Price, Terms};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use talkoo_base::{Cid, NodeId, Refusal, RefusalCode};
+use tokio::sync::oneshot;
+
+impl Daemon {
+    pub(super) fn data(&self, name: &'static str, args: Value, reply: oneshot::Sender<Answer>) {
+        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
+        match self.money.data.as_ref().and_then(crate::data::Data::desks) {
+            Some(desks) => drop(self.tasks.spawn_blocking(move || {
+                // Who asked may have gone.
+                reply.send(done(&desks, name, &args)).ok();
+            })),
+            None => drop(reply.send(Err(none()))),
+        }
+    }
+}
+
+fn done(desks: &Arc<Desks>, name: &str, args: &Value) -> Answer {
+    let id = || required(args, "id");
+    match name {
+        "data" => desks.list(),
+        "data_add" => desks.add(absolute(args)?),
+        "data_audit" => desks.audit(text(args, "verify") == Some("true")),
+        "data_requests" => desks.requests(),
+        "data_revoke" => {
+            desks.revoke(number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))?)
+        }
+        "data_check" => {
+            let code = required(args, "code")?.parse().map_err(|_| bad("`code` is no CID", "see docs/DATA.md"))?;
+            desks.check(number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))?, &code)
+        }
+        "data_show" => desks.show(id()?),
+        "data_publish" => desks.publish(id()?, &terms(args)?),
+        "data_price" => desks.price(id()?, price(args)?.ok_or_else(|| bad("`price` is missing", "see docs/DATA.md"))?),
+        "data_give" => desks.give(id()?, node(args)?),
+        "data_buy" => desks.buy(id()?),
+        "data_get" => desks.get(id()?, absolute(args)?),
+        "data_collect" => desks.collect(id()?),
+        other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
+    }
+}
+
+/// The path is the node's: relative ones would be of the folder where somebody started it.
+fn absolute(args: &Value) -> Result<&Path, Refusal> {
+    let path = Path::new(required(args, "path")?);
+    if path.is_absolute() { Ok(path) } else { Err(bad("`path` is not absolute", "write it from the root on")) }
+}
+
+fn node(args: &Value) -> Result<NodeId, Refusal> {
+    let node = hex::decode(required(args, "node")?).ok().and_then(|bytes| NodeId::from_bytes(&bytes).ok());
+    node.ok_or_else(|| bad("`node` is no node's id", "66 hexadecimal digits, as `talkoo status` prints them"))
+}
+
+fn number(args: &Value, key: &str) -> Result<Option<u64>, Refusal> {
+    optional(args, key, |value| value.as_u64().ok_or("a whole number"))
+}
+
+fn words(args: &Value, key: &str) -> Result<Vec<String>, Refusal> {
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    let list = |value: &Value| value.as_array().and_then(|all| all.iter().map(word).collect()).ok_or("a list of texts");
+    Ok(optional(args, key, list)?.unwrap_or_default())
+}
+
+/// Price in micro-units, as text, for JSON's numbers are too small; seconds; uses.
+fn price(args: &Value) -> Result<Option<Price>, Refusal> {
+    let micro =
+        optional(args, "price", |value| value.as_str().and_then(|t| t.parse().ok()).ok_or("micro-units as text"))?;
+    let Some(micro) = micro else { return Ok(None) };
+    let seconds = |key, default| number(args, key).map(|given| given.unwrap_or(default));
+    let uses =
+        u32::try_from(number(args, "uses")?.unwrap_or(0)).map_err(|_| bad("`uses` is too many", "0: any number"))?;
+    Ok(Some(Price {
+        micro,
+        access_s: seconds("access_s", 365 * 86_400)?,
+        deliver_s: seconds("deliver_s", 86_400)?,
+        uses,
+    }))
+}
+
+fn terms(args: &Value) -> Result<Terms, Refusal> {
+    let said = |key| text(args, key).unwrap_or_default().to_owned();
+    let parent = |text: &String| {
+        let (version, bps) = text.rsplit_once(':')?;
+        Some((version.to_owned(), bps.parse().ok()?))
+    };
+    let parents = words(args, "parents")?.iter().map(parent).collect::<Option<_>>();
+    let compute = words(args, "compute")?.iter().map(|cid| cid.parse::<Cid>().ok()).collect::<Option<_>>();
+    Ok(Terms {
+        name: said("name"),
+        title: said("title"),
+        description: said("description"),
+        licence: said("licence"),
+        purposes: words(args, "purposes")?,
+        parents: parents
+            .ok_or_else(|| bad("a parent is not ID:BPS", "ten-thousandths of the income behind the colon"))?,
+        preview: text(args, "preview").map(str::to_owned),
+        compute: compute.ok_or_else(|| bad("`compute` is no list of CIDs", "see docs/DATA.md"))?,
+        asset: number(args, "asset")?,
+        price: price(args)?,
+        dry: optional(args, "dry", yes_or_no)?.unwrap_or(false),
+    })
+}

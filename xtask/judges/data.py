@@ -1,0 +1,234 @@
+"""Sealed data sold from one node to another, as processes on real sockets, disks and an embedded chain: published, paid, delivered,
+fetched, read, used up, revoked, refunded; folders, gifts, parents' shares, kill -9 of either side; and what has to be refused.
+
+Usage: data.py TALKOO. Nothing but the standard library; exit code 0 if everything held.
+"""
+import json, os, pathlib, subprocess, sys, tempfile, time
+
+talkoo = sys.argv[1]
+root = pathlib.Path(tempfile.mkdtemp(prefix="talkoo-data-"))
+processes, lines = {}, {}
+
+
+def start(name, *arguments):
+    """A node: the first one begins the chain, the others follow it."""
+    genesis = [] if name == "chain" else ["--genesis", f"{root}/chain/chain/genesis.json"]
+    peers = [word for other, line in lines.items() if other != name for word in ("--bootstrap", line["listen"][0])]
+    command = [talkoo, "--data-dir", f"{root}/{name}", "-o", "json", "up", "--network", "judge", "--api", "127.0.0.1:0", "--listen",
+               "/ip4/127.0.0.1/tcp/0", "--ledger", "own", "--ledger-rpc", "127.0.0.1:0", *genesis, *peers, *arguments]
+    with open(f"{root}/{name}.log", "a") as log:
+        processes[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    line = processes[name].stdout.readline()
+    if not line:
+        fail(f"{name} did not start")
+    lines[name] = json.loads(line)
+
+
+def kill(name):
+    processes[name].kill()
+    processes[name].wait()
+
+
+def fail(why):
+    raise SystemExit(f"{why}; logs in {root}")
+
+
+def run(name, *words):
+    done = subprocess.run([talkoo, "--data-dir", f"{root}/{name}", "-o", "json", *words], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def call(name, *words):
+    code, out, err = run(name, *words)
+    if code:
+        fail(f"{name}: {' '.join(words)}: {err or out}")
+    return json.loads(out)
+
+
+def refused(name, *words, why):
+    code, out, err = run(name, *words)
+    if code == 0 or why not in out + err:
+        fail(f"{name}: {' '.join(words)} should be refused for `{why}`, and: {code} {out} {err}")
+
+
+def until(what, holds, within=60):
+    begin = time.time()
+    while time.time() < begin + within:
+        if found := holds():
+            return found
+        time.sleep(0.1)
+    fail(f"not {what} after {within} s")
+
+
+def said(name, what):
+    return [line["about"] for line in call(name, "data", "audit")["lines"] if line["what"] == what]
+
+
+def wallet(name):
+    return int(call(name, "wallet", "show")["available"])
+
+
+def held(name, version):
+    return [row for row in call(name, "data", "ls")["bought"] if row["version"] == version]
+
+
+def published(path, *words, price="0.5", name="owner"):
+    sealed = call(name, "data", "add", str(path))["id"]
+    price = ["--price", price] if price else []
+    return sealed, call(name, "data", "publish", sealed, "--yes", *price, *words)
+
+
+start("chain")
+start("owner")
+start("buyer")
+until("credit", lambda: wallet("owner") and wallet("buyer"))
+secret = os.urandom(3_000_000)
+file = root / "corpus.bin"
+file.write_bytes(secret)
+
+# Nothing is public without a yes, and the store gives nothing away.
+sealed = call("owner", "data", "add", str(file))["id"]
+refused("owner", "data", "publish", sealed, "--price", "0.5", why="nobody is there to say yes")
+refused("owner", "data", "publish", sealed, "--yes", "--name", "../x", why="cannot be a name")
+blocks = b"".join(path.read_bytes() for path in (root / "owner/blocks").rglob("*") if path.is_file())
+if secret[1000:1064] in blocks or secret[-64:] in blocks:
+    fail("plaintext is in the store")
+
+preview = root / "preview.txt"
+preview.write_text("the first line")
+one = call("owner", "data", "publish", sealed, "--yes", "--name", "corpus", "--title", "A corpus", "--licence", "CC-BY-4.0", "--purpose",
+           "research", "--price", "0.5", "--uses", "2", "--preview", str(preview))
+version, asset = one["version"], str(one["asset"])
+owner = call("owner", "status")["owner"]
+for way in (asset, version, one["public"]["cid"], f"{owner}/corpus"):
+    shown = call("buyer", "data", "show", way)
+    if shown["version"] != version or shown["says"]["title"] != "A corpus" or shown["offers"][0]["price"] != "500000":
+        fail(f"{way} shows {shown}")
+refused("buyer", "data", "show", f"{owner}/nothing", why="unknown_id")
+if run("buyer", "store", "cat", shown["says"]["preview"])[1] != "the first line":
+    fail("the preview is not public")
+
+# Bought, delivered, read; counted, used up.
+before = wallet("buyer")
+grant = call("buyer", "data", "buy", asset)["grant"]
+if before - wallet("buyer") != 500_000:
+    fail("the price is not what was paid")
+refused("buyer", "data", "buy", asset, why="already_used")
+out = root / "out.bin"
+call("buyer", "data", "get", asset, "--to", str(out))
+if out.read_bytes() != secret:
+    fail("what was read is not what was sealed")
+refused("buyer", "data", "get", asset, "--to", str(out), why="there already")
+call("buyer", "data", "get", f"#{grant}", "--to", str(root / "again.bin"))
+refused("buyer", "data", "get", asset, "--to", str(root / "third.bin"), why="used up")
+until("granted", lambda: said("owner", "key released") and said("buyer", "key received") and said("buyer", "read"))
+
+# What was fetched through the grant is private at the buyer, and other nodes get it from nobody.
+start("third")
+until("peers", lambda: len(call("third", "peers")["peers"]) >= 3)
+code, _, _ = run("third", "store", "get", shown["says"]["sealed"], "--to", str(root / "stolen"))
+if code == 0:
+    fail("a node without a grant got the sealed blocks")
+refused("third", "data", "get", f"#{grant}", "--to", str(root / "x"), why="unknown_id")
+print("sold, read, counted, and shown to nobody else")
+
+# A gift to a node; revoked grants; the next version has another key, which the old grant does not open.
+third = call("third", "status")["node"]
+call("owner", "data", "grant", sealed, third)
+run("third", "data", "get", version, "--to", str(root / "gift"))
+until("given", lambda: held("third", version) and held("third", version)[0]["here"])
+call("third", "data", "get", version, "--to", str(root / "gift"))
+if (root / "gift").read_bytes() != secret:
+    fail("the gift is something else")
+folder = root / "folder"
+(folder / "deep" / "deeper").mkdir(parents=True)
+(folder / "empty").mkdir()
+(folder / "deep" / "a.txt").write_text("a")
+(folder / "deep" / "deeper" / "big").write_bytes(os.urandom(2_500_000))
+(folder / "link").symlink_to("deep/a.txt")
+_, two = published(folder, "--name", "corpus", "--asset", asset, "--purpose", "research")
+grant = call("buyer", "data", "buy", asset)["grant"]
+call("buyer", "data", "get", asset, "--to", str(root / "unpacked"))
+if subprocess.run(["diff", "-r", "--no-dereference", str(folder), str(root / "unpacked")]).returncode:
+    fail("the folder is another one")
+call("owner", "data", "revoke", str(grant))
+refused("buyer", "data", "get", f"#{grant}", "--to", str(root / "revoked"), why="revoked")
+refused("owner", "data", "revoke", str(grant), why="WrongState")
+refused("third", "data", "revoke", str(grant), why="")
+_, three = published(file, "--name", "corpus", "--asset", asset)
+if three["public"]["manifest"]["sealed"] in (sealed, two["public"]["manifest"]["sealed"]):
+    fail("the same file sealed again has the same key")
+refused("third", "data", "get", three["version"], "--to", str(root / "later"), why="asked whether it was given")
+until("refused", lambda: any("not given" in (row["said"] or "") for row in held("third", three["version"])))
+
+# Parents get their share.
+_, child = published(preview, "--name", "child", "--parent", f"{asset}:2500", price="1", name="third")
+call("buyer", "data", "buy", str(child["asset"]))
+call("third", "data", "income", str(child["asset"]))
+before = wallet("owner")
+if call("owner", "data", "income", three["version"])["came"] != "250000" or wallet("owner") - before != 250_000:
+    fail("the parent did not get what is due")
+
+print("given, revoked, sealed anew, and the parent has its share")
+
+# Only named code reads, at the owner's; no key leaves.
+code, other = three["public"]["cid"], one["public"]["cid"]
+_, compute = published(file, "--name", "compute", "--compute", code)
+waiting = subprocess.Popen([talkoo, "--data-dir", f"{root}/buyer", "data", "buy", compute["version"]], stderr=subprocess.DEVNULL)
+until("no key is told", lambda: any("no key is delivered" in (row["said"] or "") for row in held("buyer", compute["version"])))
+grant = str(held("buyer", compute["version"])[0]["grant"])
+waiting.kill()
+if call("owner", "data", "check", grant, code)["bytes"] != len(secret):
+    fail("the code reads something else")
+refused("owner", "data", "check", grant, other, why="does not name this code")
+refused("owner", "data", "check", "999", code, why="no such grant")
+refused("buyer", "data", "check", grant, code, why="another node")
+call("owner", "data", "revoke", grant)
+refused("owner", "data", "check", grant, code, why="revoked")
+refused("buyer", "data", "get", f"#{grant}", "--to", str(root / "x"), why="revoked")
+
+# Expiry, and a price that comes back.
+_, brief = published(file, "--name", "brief", "--expires", "8")
+call("buyer", "data", "buy", brief["version"])
+call("buyer", "data", "get", brief["version"], "--to", str(root / "brief"))
+until("expired", lambda: "expired" in run("buyer", "data", "get", brief["version"], "--to", str(root / "late"))[2])
+
+# kill -9: the owner is dead when it is paid, the buyer dies before the key comes. Both go on.
+_, slow = published(file, "--name", "slow")
+_, never = published(file, "--name", "never", "--deliver", "6")
+for one in (slow, never):
+    call("buyer", "data", "show", one["version"])
+kill("owner")
+before = wallet("buyer")
+for one in (slow, never):
+    buying = subprocess.Popen([talkoo, "--data-dir", f"{root}/buyer", "data", "buy", one["version"]], stderr=subprocess.DEVNULL)
+    until("paid", lambda: held("buyer", one["version"]))
+    buying.kill()
+if before - wallet("buyer") != 1_000_000:
+    fail("the price is not what was paid")
+kill("buyer")
+start("buyer")
+until("refunded", lambda: any(row["over"] for row in held("buyer", never["version"])))
+if before - wallet("buyer") != 500_000:
+    fail("the price did not come back")
+refused("buyer", "data", "get", never["version"], "--to", str(root / "x"), why="asked whether it was given")
+start("owner")
+until("delivered", lambda: held("buyer", slow["version"])[0]["here"])
+call("buyer", "data", "get", slow["version"], "--to", str(root / "slow"))
+if (root / "slow").read_bytes() != secret:
+    fail("what came after the kills is something else")
+if [row["state"] for row in call("owner", "data", "requests")["grants"] if row["version"].endswith(never["version"])] != ["refunded"]:
+    fail("the owner does not know of the refund")
+
+# Logs tell all of it, and changes of them are found out.
+for name in ("owner", "buyer"):
+    if not call(name, "data", "audit", "--verify")["whole"]:
+        fail(f"the log of {name} is broken")
+log = root / "buyer/data/audit"
+log.write_text(log.read_text().replace('"what":"paid"', '"what":"given"', 1))
+refused("buyer", "data", "audit", "--verify", why="is not what was written")
+for process in processes.values():
+    process.terminate()
+for process in processes.values():
+    process.wait()
+print("computed, expired, refunded, killed: all held")
