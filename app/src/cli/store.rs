@@ -44,7 +44,7 @@ pub(crate) enum StoreCommand {
     Add(AddArgs),
     /// Write a file or a folder from the store, or from the network, to the disk.
     Get {
-        /// A CID, or /ipfs/<cid>/<path>.
+        /// A CID, or `/ipfs/CID/PATH`.
         path: String,
         /// Where to; the last name of the path unless told otherwise.
         #[arg(long, value_name = "PATH")]
@@ -52,17 +52,17 @@ pub(crate) enum StoreCommand {
     },
     /// Print a file.
     Cat {
-        /// A CID, or /ipfs/<cid>/<path>.
+        /// A CID, or `/ipfs/CID/PATH`.
         path: String,
     },
     /// List a folder.
     Ls {
-        /// A CID, or /ipfs/<cid>/<path>.
+        /// A CID, or `/ipfs/CID/PATH`.
         path: String,
     },
     /// Fetch something and keep it.
     Pin {
-        /// A CID, or /ipfs/<cid>/<path>.
+        /// A CID, or `/ipfs/CID/PATH`.
         path: String,
         /// What to call it.
         #[arg(long, default_value = "")]
@@ -223,7 +223,7 @@ pub(crate) struct OpenArgs {
     /// Which peers that are no Talkoo nodes get what is public.
     #[arg(long, value_enum, default_value_t = Serve::Near, value_name = "WHOM")]
     pub(crate) serve_strangers: Serve,
-    /// HTTP gateways to ask for blocks that no peer has, as https://example.org.
+    /// HTTP gateways to ask for blocks that no peer has, such as `https://example.org`.
     #[arg(long, value_name = "URL")]
     pub(crate) ask_gateway: Vec<String>,
 }

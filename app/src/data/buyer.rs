@@ -3,14 +3,15 @@
 use super::chain::{State, Version, digest};
 use super::files::Bought;
 use super::manifest::Manifest;
-use super::object::{self, Plain};
+use super::object;
 use super::owner::{grant_json, told};
 use super::talk::Said;
 use super::wrap::Purpose;
-use super::{Answer, Desks, SEALED, Told, broken, lock, no};
+use super::{Answer, Desks, REFUSED_WAIT, SEALED, Told, broken, lock, no};
 use serde_json::{Value, json};
 use std::path::Path;
 use talkoo_base::{Digest, NodeId, RefusalCode, sha256};
+use talkoo_disk::Plain;
 use talkoo_net::FetchOptions;
 use talkoo_store::seal::stream::ContentKey;
 
@@ -52,7 +53,7 @@ impl Desks {
                 "key": bought.wrap.is_some(),
                 "here": bought.is_here,
                 "over": bought.over,
-                "said": said.get(&bought.name()),
+                "said": said.get(&bought.name()).map(|(said, _)| said),
             })
         });
         Ok(json!({"own": self.own_rows(), "bought": rows.collect::<Vec<_>>()}))
@@ -88,8 +89,14 @@ impl Desks {
 
     fn remember(&self, version: Digest, grant: u64, manifest: talkoo_base::Cid) -> Answer<()> {
         let bought = Bought { version, grant, manifest, wrap: None, is_here: false, over: None };
-        if self.bought.get(&bought.name()).is_some() {
-            return Ok(());
+        if let Some(there) = self.bought.get(&bought.name()) {
+            // Asked for again.
+            lock(&self.said).remove(&there.name());
+            return if there.over.is_some() && grant == 0 {
+                self.bought.put(&there.name(), &bought).map_err(broken)
+            } else {
+                Ok(())
+            };
         }
         // What is said of it stays, though its owner may be away and we killed.
         self.blocks.pin(&format!("data/{manifest}"), &manifest).map_err(broken)?;
@@ -112,7 +119,7 @@ impl Desks {
     }
 
     /// The manifest of something bought.
-    fn manifest_of_bought(&self, bought: &Bought) -> Answer<Manifest> {
+    pub(super) fn manifest_of_bought(&self, bought: &Bought) -> Answer<Manifest> {
         let version = self.desk.version(bought.version.0.into())?;
         Ok(self.manifest(&version)?.1)
     }
@@ -134,6 +141,9 @@ impl Desks {
             if let Some(why) = over {
                 return self.end_of(bought, why);
             }
+        }
+        if lock(&self.said).get(&bought.name()).is_some_and(|(_, at)| at.elapsed() < REFUSED_WAIT) {
+            return Ok(());
         }
         let manifest = self.manifest_of_bought(bought)?;
         let ask = Said::Ask { version: bought.version, grant: bought.grant, delegation: (&self.delegation).into() };

@@ -29,7 +29,7 @@ use chain::{Desk, Version};
 use files::{Bought, Given, Keyring, Own, Shelf};
 use manifest::Manifest;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +50,10 @@ const QUEUED_MAX: usize = 256;
 /// How often a key that was not delivered is asked for, and a chain of ours looked at; another's.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_OUTSIDE: Duration = Duration::from_secs(10);
+/// How long an owner that said no is left alone.
+const REFUSED_WAIT: Duration = Duration::from_secs(30);
+/// Refusals of ours that are remembered.
+const REFUSED_MAX: usize = 1_024;
 /// How long one block is looked for in the network.
 const BLOCK_WAIT: Duration = Duration::from_secs(15);
 
@@ -100,7 +104,9 @@ pub(crate) struct Desks {
     /// Held while something is bought: nothing is paid twice.
     buying: Mutex<()>,
     /// What the other side said last, by record.
-    said: Mutex<BTreeMap<String, String>>,
+    said: Mutex<BTreeMap<String, (String, Instant)>>,
+    /// Refusals that the log has: a peer that asks again and again does not fill the disk.
+    refused: Mutex<BTreeSet<(NodeId, Digest, u64, String)>>,
 }
 
 /// The handle.
@@ -151,6 +157,7 @@ impl Data {
             changing: Mutex::default(),
             buying: Mutex::default(),
             said: Mutex::default(),
+            refused: Mutex::default(),
         });
         let (stop, stopped) = sync_channel(1);
         let thread = Turns { desks: desks.clone(), inbox, stopped, fetching: BTreeMap::new(), trouble: None };
@@ -256,7 +263,7 @@ impl Turns {
                 }
             }
             Err(why) => {
-                lock(&self.desks.said).insert(name.to_owned(), why);
+                lock(&self.desks.said).insert(name.to_owned(), (why, Instant::now()));
                 self.fetching.insert(name.to_owned(), Some(Instant::now() + BLOCK_WAIT));
             }
         }
@@ -348,7 +355,7 @@ impl Desks {
                 let answer = match self.release(from, version, grant, &delegation) {
                     Ok(wrap) => Said::Tell { version, grant, wrap: wrap.into() },
                     Err(why) => {
-                        self.audit.note("refused", json!({"node": from.to_string(), "version": version.to_string(), "grant": grant, "why": why.message}));
+                        self.note_refusal(from, version, grant, &why.message);
                         Said::Refuse { version, grant, reason: why.message }
                     }
                 };
@@ -357,9 +364,26 @@ impl Desks {
             }
             Said::Tell { version, grant, wrap } => self.delivered(from, version, grant, &wrap),
             Said::Refuse { version, grant, reason } => {
-                lock(&self.said).insert(format!("{version}-{grant}"), reason);
-                Ok(())
+                let name = format!("{version}-{grant}");
+                let Some(bought) = self.bought.get(&name).filter(|bought| bought.wrap.is_none()) else { return Ok(()) };
+                if !self.manifest_of_bought(&bought)?.nodes.contains(&from) {
+                    return Ok(());
+                }
+                lock(&self.said).insert(name.clone(), (reason.clone(), Instant::now()));
+                // What is paid may still come; what is not given is asked for again when somebody wants it.
+                if grant == 0 { self.change(&self.bought, &name, |bought| bought.over = Some(reason)) } else { Ok(()) }
             }
+        }
+    }
+
+    fn note_refusal(&self, node: NodeId, version: Digest, grant: u64, why: &str) {
+        let mut refused = lock(&self.refused);
+        if refused.len() >= REFUSED_MAX {
+            return;
+        }
+        if refused.insert((node, version, grant, why.to_owned())) {
+            let about = json!({"node": node.to_string(), "version": version.to_string(), "grant": grant, "why": why});
+            self.audit.note("refused", about);
         }
     }
 

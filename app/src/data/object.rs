@@ -2,21 +2,20 @@
 
 use super::manifest::Kind;
 use crate::commands::imported;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Component, Path};
-use std::sync::Arc;
 use talkoo_base::Cid;
-use talkoo_disk::Blocks;
 use talkoo_disk::blocks::{Hold, Sync};
+use talkoo_disk::{Blocks, Plain};
 use talkoo_gateway::{Import, ImportOptions};
 use talkoo_store::car::{self, Item};
 use talkoo_store::limits::{DAG_BLOCKS_MAX, DAG_DEPTH_MAX};
-use talkoo_store::seal::stream::{ContentKey, LEAF_BYTES, Opened, Sealer};
-use talkoo_store::unixfs::{self, Child, Entry, FileNode, Importer, Profile};
+use talkoo_store::seal::stream::{ContentKey, LEAF_BYTES, Sealer};
+use talkoo_store::unixfs::{self, Entry, Importer, Profile};
 use talkoo_store::{Block, Visibility};
 
 /// Leaves that are written at once.
@@ -107,134 +106,6 @@ pub(crate) fn seal(blocks: &Blocks, key: &ContentKey, prefix: [u8; 19], path: &P
     }
     let (root, bytes) = writing.finish()?;
     Ok(SealedObject { root: root.cid, sealed_bytes: root.bytes, bytes, kind, hold })
-}
-
-/// The plaintext of a sealed object, from any place. Holds one leaf and one branch of the tree.
-pub(crate) struct Plain {
-    blocks: Arc<Blocks>,
-    root: Cid,
-    opened: Opened,
-    /// The branch that was used last, and where it begins in the file.
-    branch: Option<(u64, u64, Vec<Child>)>,
-    leaf: Vec<u8>,
-    /// Which leaf is open, where its content begins, and where that lies in `leaf`.
-    at_leaf: Option<(u64, u64, std::ops::Range<usize>)>,
-    at: u64,
-}
-
-impl Plain {
-    /// Opens an object that lies in the store.
-    pub(crate) fn open(blocks: Arc<Blocks>, root: Cid, key: &ContentKey) -> Result<Self> {
-        let bytes = match FileNode::of(&need(&blocks, &root)?)? {
-            FileNode::Leaf(leaf) => leaf.len() as u64,
-            FileNode::Branch { bytes, .. } => bytes,
-        };
-        ensure!(bytes > 0, "the sealed object is empty");
-        let mut branch = None;
-        let first = leaf(&blocks, &root, &mut branch, 0)?;
-        let last = leaf(&blocks, &root, &mut branch, (bytes - 1) / LEAF_BYTES as u64)?;
-        let opened = Opened::new(key, bytes, &first, &last)?;
-        Ok(Self { blocks, root, opened, branch, leaf: Vec::new(), at_leaf: None, at: 0 })
-    }
-
-    /// Bytes of the plaintext.
-    pub(crate) fn content_bytes(&self) -> u64 {
-        self.opened.bytes()
-    }
-
-    fn load(&mut self) -> Result<()> {
-        let index = self.opened.leaf_of(self.at);
-        if self.at_leaf.as_ref().is_some_and(|(open, ..)| *open == index) {
-            return Ok(());
-        }
-        self.at_leaf = None;
-        let sealed = leaf(&self.blocks, &self.root, &mut self.branch, index)?;
-        self.leaf.clear();
-        self.leaf.extend_from_slice(&sealed);
-        let (start, range) = self.opened.open(index, &mut self.leaf)?;
-        self.at_leaf = Some((index, start, range));
-        Ok(())
-    }
-}
-
-fn need(blocks: &Blocks, cid: &Cid) -> Result<Block> {
-    blocks.get(cid)?.with_context(|| format!("block {cid} of the sealed object is not here: get it again"))
-}
-
-/// The bytes of a leaf. Its tag is checked, which is as good as its hash: so that is not computed again.
-fn leaf(blocks: &Blocks, root: &Cid, branch: &mut Option<(u64, u64, Vec<Child>)>, index: u64) -> Result<bytes::Bytes> {
-    let at = index * LEAF_BYTES as u64;
-    let inside = |(start, end, _): &&(u64, u64, Vec<Child>)| (*start..*end).contains(&at);
-    if branch.as_ref().filter(inside).is_none() {
-        *branch = find(blocks, root, at)?;
-    }
-    let Some((start, _, children)) = branch else {
-        return blocks.read_unchecked(root)?.context("the sealed object is not here");
-    };
-    let mut begin = *start;
-    let child = children.iter().find(|child| {
-        begin += child.bytes;
-        begin > at
-    });
-    let child = child.context("the sealed object ends too early")?;
-    ensure!(begin - child.bytes == at, "the sealed object is not cut into leaves of 1 MiB");
-    let bytes = blocks.read_unchecked(&child.cid)?;
-    bytes.with_context(|| format!("block {} of the sealed object is not here: get it again", child.cid))
-}
-
-/// The lowest branch that has a byte of the file; none if the file is one leaf.
-fn find(blocks: &Blocks, root: &Cid, at: u64) -> Result<Option<(u64, u64, Vec<Child>)>> {
-    let (mut cid, mut start, mut found) = (*root, 0, None);
-    for _ in 0..DAG_DEPTH_MAX {
-        if cid.codec() == talkoo_store::RAW {
-            return Ok(found);
-        }
-        let FileNode::Branch { children, bytes } = FileNode::of(&need(blocks, &cid)?)? else {
-            bail!("the sealed object has another layout than ours");
-        };
-        let mut begin = start;
-        let next = children.iter().find(|child| {
-            begin += child.bytes;
-            begin > at
-        });
-        let next = *next.context("the sealed object ends too early")?;
-        found = Some((start, start + bytes, children));
-        (cid, start) = (next.cid, begin - next.bytes);
-    }
-    bail!("the sealed object is too deep")
-}
-
-impl Read for Plain {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if out.is_empty() || self.at >= self.opened.bytes() {
-            return Ok(0);
-        }
-        self.load().map_err(io::Error::other)?;
-        let Some((_, start, range)) = &self.at_leaf else { return Ok(0) };
-        let from = range.start + usize::try_from(self.at - start).map_err(io::Error::other)?;
-        let count = out.len().min(range.end.saturating_sub(from));
-        out[..count].copy_from_slice(&self.leaf[from..from + count]);
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Plain {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.opened.bytes().checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = place.ok_or_else(|| io::Error::other("before the beginning"))?;
-        Ok(self.at)
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.leaf);
-    }
 }
 
 /// Writes the plaintext to a path where nothing is; aside first, so that what broke off does not look whole.

@@ -3,13 +3,13 @@
 use super::chain::{Grant, State, digest};
 use super::files::{Given, Own};
 use super::manifest::Kind;
-use super::object::Plain;
 use super::wrap::Purpose;
 use super::{Answer, Desks, broken, no};
 use alloy_primitives::B256;
 use serde_json::{Value, json};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Cid, Delegation, Digest, NodeId, RefusalCode, sha256};
+use talkoo_disk::Plain;
 
 impl Desks {
     /// The wrapped key for a node that asks, if the chain says that it is paid, or it is a gift.

@@ -14,6 +14,7 @@ pub mod journal;
 mod ledger;
 pub mod limits;
 mod owner;
+mod sealed;
 
 pub use blocks::{Blocks, BlocksConfig};
 pub use data_dir::{DataDir, DataDirError};
@@ -21,6 +22,7 @@ pub use import::import;
 pub use journal::{Journal, JournalError, Recovered};
 pub use ledger::{Ledger, LedgerError, Snapshot};
 pub use owner::{Owner, OwnerError, OwnerFiles, export};
+pub use sealed::{Plain, PlainError};
 
 /// A directory's entries are durable only after the directory itself was synced.
 fn sync_dir(dir: &std::path::Path) -> std::io::Result<()> {

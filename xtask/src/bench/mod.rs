@@ -16,7 +16,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all = ["bitswap", "chain", "embed", "engine", "float", "gc", "import", "ledger", "llama", "path", "sim"];
+    let all =
+        ["bitswap", "chain", "embed", "engine", "float", "gc", "import", "ledger", "llama", "path", "sealed", "sim"];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
             "path" => path::run()?,
+            "sealed" => cargo(&["run", "--release", "--quiet", "-p", "talkoo-disk", "--example", "sealed"])?,
             "sim" => {
                 cargo(&["run", "--release", "--quiet", "-p", "talkoo-sim", "--example", "replay", "--", "0..2000"])?;
             }

@@ -1,4 +1,5 @@
 use super::*;
+use std::sync::Arc;
 use talkoo_disk::BlocksConfig;
 use talkoo_store::unixfs::{DirBuilder, symlink};
 

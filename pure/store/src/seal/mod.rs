@@ -85,7 +85,7 @@ pub fn seal_with_nonce(key: &JobKey, nonce: &[u8; 24], label: &[u8], plain: &[u8
     }
     let cipher = XChaCha20Poly1305::new((&key.0).into());
     let payload = Payload { msg: plain, aad: label };
-    let sealed = cipher.encrypt(XNonce::from_slice(nonce), payload);
+    let sealed = cipher.encrypt(&XNonce::from(*nonce), payload);
     let sealed = sealed.expect("encryption fails only beyond 256 GiB");
     Ok([nonce.as_slice(), &sealed].concat())
 }
@@ -98,10 +98,10 @@ pub fn open(key: &JobKey, label: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealEr
     if sealed.len() > SEALED_BYTES_MAX + OVERHEAD_BYTES {
         return Err(SealError::TooLarge { bytes: sealed.len() });
     }
-    let (nonce, body) = sealed.split_at_checked(NONCE_BYTES).ok_or(SealError::DoesNotOpen)?;
+    let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::DoesNotOpen)?;
     let cipher = XChaCha20Poly1305::new((&key.0).into());
     let payload = Payload { msg: body, aad: label };
-    cipher.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| SealError::DoesNotOpen)
+    cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::DoesNotOpen)
 }
 
 /// SHA-256(domain ‖ key ‖ len(label) ‖ label ‖ plain), cut to 24 bytes. The key makes it

@@ -14,7 +14,7 @@
 //! ciphertext opens under one key. The length is padded by Padmé (Nikitin et al. 2019): by at most 12 %.
 
 use crate::limits::CHUNK_BYTES;
-use chacha20poly1305::aead::AeadInPlace;
+use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -216,7 +216,7 @@ impl Sealer {
     fn seal<E>(&mut self, is_last: bool, sink: &mut impl FnMut(Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let begin = if self.index == 0 { HEADER_BYTES } else { 0 };
         let nonce = nonce(&self.prefix, self.index, is_last);
-        let tag = self.cipher.encrypt_in_place_detached(&nonce, b"", &mut self.leaf[begin..]);
+        let tag = self.cipher.encrypt_inout_detached(&nonce, b"", (&mut self.leaf[begin..]).into());
         self.leaf.extend_from_slice(&tag.expect("a segment is far below 256 GiB"));
         self.index += 1;
         sink(std::mem::replace(&mut self.leaf, Vec::with_capacity(LEAF_BYTES)))
@@ -302,7 +302,8 @@ impl Opened {
         let end = end.filter(|_| index < self.leaves).ok_or(damaged)?;
         let (sealed, tag) = leaf.split_at_mut(end);
         let nonce = nonce(&self.prefix, index, is_last);
-        let opened = self.cipher.decrypt_in_place_detached(&nonce, b"", &mut sealed[begin..], Tag::from_slice(tag));
+        let tag = Tag::try_from(&*tag).expect("16 bytes");
+        let opened = self.cipher.decrypt_inout_detached(&nonce, b"", (&mut sealed[begin..]).into(), &tag);
         opened.map_err(|_| damaged)?;
         Ok(begin..end)
     }

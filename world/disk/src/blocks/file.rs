@@ -52,15 +52,21 @@ impl Files {
 
     /// Reads at most `len` bytes; a file of another length counts as absent, it cannot be the block.
     pub(super) fn read(&self, cid: &Cid, len: u64) -> Result<Option<Bytes>, BlocksError> {
+        let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1);
+        Ok(self.read_into(cid, len, &mut content)?.then(|| content.into()))
+    }
+
+    /// As [`Files::read`], into a buffer that is used again.
+    pub(super) fn read_into(&self, cid: &Cid, len: u64, content: &mut Vec<u8>) -> Result<bool, BlocksError> {
         let path = self.path(cid);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(BlocksError::io(&path)(error)),
         };
-        let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1);
-        file.take(len + 1).read_to_end(&mut content).map_err(BlocksError::io(&path))?;
-        Ok((content.len() as u64 == len).then(|| content.into()))
+        content.clear();
+        file.take(len + 1).read_to_end(content).map_err(BlocksError::io(&path))?;
+        Ok(content.len() as u64 == len)
     }
 
     pub(super) fn remove(&self, cid: &Cid) -> Result<(), BlocksError> {

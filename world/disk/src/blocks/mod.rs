@@ -238,6 +238,23 @@ impl Blocks {
         if self.index.row(cid)?.is_none() { Ok(None) } else { Err(self.forget_damaged(cid)?) }
     }
 
+    /// As [`Blocks::read_unchecked`], into a buffer that is used again. Answers whether the block is here.
+    ///
+    /// # Errors
+    /// As [`Blocks::read_unchecked`].
+    pub(crate) fn read_into(&self, cid: &Cid, bytes: &mut Vec<u8>) -> Result<bool, BlocksError> {
+        if let Some(row) = self.index.row(cid)?
+            && !row.is_inline
+            && self.files.read_into(cid, row.bytes, bytes)?
+        {
+            return Ok(true);
+        }
+        let Some(content) = self.read_unchecked(cid)? else { return Ok(false) };
+        bytes.clear();
+        bytes.extend_from_slice(&content);
+        Ok(true)
+    }
+
     /// What is known of a block; `None` if it is not here.
     ///
     /// # Errors
