@@ -12,6 +12,7 @@ mod audit;
 mod buyer;
 mod chain;
 mod files;
+mod find;
 mod manifest;
 mod object;
 mod owner;
@@ -25,9 +26,8 @@ pub(crate) use talk::is_of_data;
 use crate::ledger::Place;
 use anyhow::Context as _;
 use audit::Audit;
-use chain::{Desk, Version};
+use chain::Desk;
 use files::{Bought, Given, Keyring, Own, Shelf};
-use manifest::Manifest;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -37,11 +37,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use talk::Said;
 use talkoo_base::wire::Signed;
-use talkoo_base::{Address, Cid, Delegation, Digest, Network, NodeId, Refusal, RefusalCode, SecretKey};
+use talkoo_base::{Address, Delegation, Digest, Network, NodeId, Refusal, RefusalCode, SecretKey};
 use talkoo_disk::Blocks;
-use talkoo_net::Scope;
-use talkoo_net::{FetchOptions, Net};
-use talkoo_store::{Block, Visibility};
+use talkoo_net::Net;
+use talkoo_store::Visibility;
 use tokio::runtime::Handle;
 use tracing::warn;
 
@@ -289,57 +288,6 @@ impl Desks {
         let mut record = shelf.get(name).ok_or_else(gone)?;
         change(&mut record);
         shelf.put(name, &record).map_err(broken)
-    }
-
-    /// A public block, from here or from the network.
-    fn public_block(&self, cid: &Cid, from: &[NodeId]) -> Answer<Block> {
-        if let Some(block) = self.blocks.get(cid).map_err(broken)? {
-            return Ok(block);
-        }
-        let from = from.iter().filter_map(talkoo_net::peer_id_of).collect();
-        let options = FetchOptions { scope: Scope::Block, from, deadline: Some(BLOCK_WAIT), ..FetchOptions::default() };
-        let fetched = self.runtime.block_on(self.net.fetch(*cid, options, |_| ()));
-        fetched.map_err(|why| no(RefusalCode::Silent, why.to_string(), "talkoo join CODE, of the owner's node"))?;
-        let block = self.blocks.get(cid).map_err(broken)?;
-        block.ok_or_else(|| no(RefusalCode::Silent, "the block came and is not here", "try again"))
-    }
-
-    /// The manifest of a published version, as its owner made it.
-    fn manifest(&self, version: &Version) -> Answer<(Cid, Manifest)> {
-        let cid = manifest::cid_of_digest(&version.of.manifest.0);
-        let block = self.public_block(&cid, &[])?;
-        let bad = |why: String| no(RefusalCode::Malformed, format!("its manifest is bad: {why}"), "tell its owner");
-        let manifest = Manifest::read(&block).map_err(|why| bad(why.to_string()))?;
-        if manifest.sealed.hash().digest() != version.of.cid.0 {
-            return Err(bad("it names another object than the chain".into()));
-        }
-        Ok((cid, manifest))
-    }
-
-    /// A published version by what people call it: number of the asset, id, CID of the manifest, or OWNER/NAME.
-    fn find(&self, name: &str) -> Answer<Version> {
-        if let Ok(asset) = name.parse::<u64>() {
-            return self.desk.newest(asset);
-        }
-        if let Some(id) = Digest::from_hex(name) {
-            return self.desk.version(id.0.into());
-        }
-        let unknown = || no(RefusalCode::UnknownId, format!("nothing is published as {name}"), "see docs/DATA.md");
-        let ids = self.desk.published()?;
-        if let Ok(cid) = name.parse::<Cid>() {
-            let found = ids.into_iter().map(|id| self.desk.version(id));
-            let found = found.filter_map(Result::ok).find(|version| version.of.manifest.0 == cid.hash().digest());
-            return found.ok_or_else(unknown);
-        }
-        let (owner, called) = name.split_once('/').ok_or_else(unknown)?;
-        let owner: alloy_primitives::Address = owner.parse().map_err(|_| unknown())?;
-        for id in ids.into_iter().rev() {
-            let version = self.desk.version(id)?;
-            if version.owner == owner && version.of.state != 3 && self.manifest(&version)?.1.name == called {
-                return Ok(version);
-            }
-        }
-        Err(unknown())
     }
 
     fn tell(&self, kind: &str, about: Value) {
