@@ -22,7 +22,7 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
-pub(crate) use store::{AddArgs, Class, Dht, OpenArgs, Profile, Serve, StoreCommand};
+pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
 use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};

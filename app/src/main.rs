@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod daemon;
 mod data;
+mod deals;
 mod demo;
 mod disputes;
 mod ledger;

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Credits} from "./Credits.sol";
 import {DepositGate, IDepositStop} from "./DepositGate.sol";
+import {PaymentToken} from "./PaymentToken.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 /// @title Public randomness: commit with a bond, then reveal
@@ -31,6 +32,8 @@ contract Beacon is Credits, DepositGate {
 
     mapping(uint256 round => Round) public rounds;
     mapping(uint256 round => mapping(address account => bytes32)) public commitOf;
+    /// Whose the bond is, if not the account's own.
+    mapping(uint256 round => mapping(address account => address)) private payerOf;
 
     event Committed(uint256 indexed round, address indexed account, bytes32 commit);
     event Revealed(uint256 indexed round, address indexed account, bytes32 secret);
@@ -60,13 +63,31 @@ contract Beacon is Credits, DepositGate {
 
     /// @notice Commits to a secret in the current round; `hash` is {hashOf} it, and not zero.
     function commit(bytes32 hash) external nonReentrant depositsOpen {
+        _commit(hash);
+        _take(msg.sender, BOND);
+    }
+
+    /// @notice As {commit}, with a bond of `payer`'s: its ERC-3009 authorization has the nonce keccak256(abi.encode(hash,
+    /// caller)). It gets the bond back.
+    function commitFor(address payer, bytes32 hash, uint256 validBefore, bytes calldata signature)
+        external
+        nonReentrant
+        depositsOpen
+    {
+        _commit(hash);
+        payerOf[currentRound()][msg.sender] = payer;
+        bytes32 nonce = keccak256(abi.encode(hash, msg.sender));
+        PaymentToken(address(token))
+            .receiveWithAuthorization(payer, address(this), BOND, 0, validBefore, nonce, signature);
+    }
+
+    function _commit(bytes32 hash) private {
         uint256 round = currentRound();
         require(block.timestamp < _commitEnd(round) && hash != 0, WrongPhase(round));
         require(commitOf[round][msg.sender] == 0, AlreadyCommitted(round));
         commitOf[round][msg.sender] = hash;
         rounds[round].commits++;
         emit Committed(round, msg.sender, hash);
-        _take(msg.sender, BOND);
     }
 
     /// @notice Reveals the secret of the current round and gets the bond back.
@@ -77,7 +98,8 @@ contract Beacon is Credits, DepositGate {
         delete commitOf[round][msg.sender];
         rounds[round].reveals++;
         rounds[round].mix ^= keccak256(abi.encode(msg.sender, secret));
-        credit[msg.sender] += BOND;
+        address payer = payerOf[round][msg.sender];
+        credit[payer == address(0) ? msg.sender : payer] += BOND;
         emit Revealed(round, msg.sender, secret);
     }
 

@@ -82,6 +82,29 @@ contract BeaconTest is Beacons {
         beacon.random(round);
     }
 
+    /// Carol's node key is Dave: she authorizes his commit, and gets the bond back.
+    function test_a_bond_of_somebody_elses() public {
+        bytes32 hash = beacon.hashOf(round, dave, "d");
+        bytes32 typeHash = keccak256(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+        bytes32 nonce = keccak256(abi.encode(hash, dave));
+        uint256 end = START + 1;
+        bytes32 fields = keccak256(abi.encode(typeHash, carol, address(beacon), 10, 0, end, nonce));
+        bytes memory signature =
+            signed(CAROL_KEY, keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), fields)));
+        vm.expectRevert();
+        vm.prank(bob);
+        beacon.commitFor(carol, hash, end, signature);
+        vm.prank(dave);
+        beacon.commitFor(carol, hash, end, signature);
+        vm.assertEq(token.balanceOf(carol), FUNDS - 10);
+        skip(60);
+        reveal(dave, "d");
+        beacon.withdraw(carol);
+        vm.assertEq(token.balanceOf(carol), FUNDS);
+    }
+
     function test_too_few_reveals_give_none() public {
         commit(alice, "a");
         skip(60);

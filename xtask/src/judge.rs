@@ -52,6 +52,12 @@ const JUDGES: &[Judge] = &[
         run: validators,
     },
     Judge {
+        name: "deals",
+        what: "a client and four providers as processes: one killed for ever, one without its blocks, a replica mended, the object back, money to the last unit",
+        quick: true,
+        run: || processes("xtask/judges/deals.py"),
+    },
+    Judge {
         name: "data",
         what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
         quick: false,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use talkoo_base::Address;
-use talkoo_ledger::contracts::{ANSWER_S, EPOCH_S, Staker, WINDOW_S};
+use talkoo_ledger::contracts::{ANSWER_S, BEACON_S, EPOCH_S, Staker, WINDOW_S};
 
 /// Where the money is.
 #[derive(Args, Clone)]
@@ -276,6 +276,9 @@ pub(crate) enum LedgerCommand {
         /// Seconds of an epoch: the first block of each names those with the largest bonds as validators.
         #[arg(long, value_name = "S", default_value_t = EPOCH_S)]
         epoch: u64,
+        /// Seconds in which a round of the public randomness is committed to, and as many in which it is revealed.
+        #[arg(long, value_name = "S", default_value_t = BEACON_S)]
+        beacon: u64,
     },
     /// Measure how many transfers and claims this machine executes and writes in a second, on one thread.
     Bench {

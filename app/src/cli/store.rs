@@ -99,6 +99,59 @@ pub(crate) enum StoreCommand {
         /// The file.
         file: PathBuf,
     },
+    /// Pay others to keep something: replicas of it, each encrypted anew, against proofs in every epoch.
+    Deal(DealArgs),
+    /// List what others keep for us, and we for others, for pay.
+    Deals,
+    /// Keep others' things for pay, from now on.
+    Provide {
+        /// Room for all of it, as 20GiB; 0: nothing new.
+        #[arg(long, value_parser = bytes)]
+        space: u64,
+        /// What a GiB costs for 30 days, in tokens of money.
+        #[arg(long, value_name = "TOKENS")]
+        price: f64,
+    },
+}
+
+/// Flags of `store deal`.
+#[derive(Args)]
+pub(crate) struct DealArgs {
+    /// The CID of a file or folder, or of anything else in the store.
+    pub(crate) cid: String,
+    /// How many replicas, each with another owner's node.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) replicas: u32,
+    /// For how many epochs.
+    #[arg(long)]
+    pub(crate) epochs: u32,
+    /// Seconds of an epoch: in each, random parts of every replica are asked for, and paid.
+    #[arg(long, value_name = "S", default_value_t = 86_400)]
+    pub(crate) epoch: u32,
+    /// What a GiB may cost for 30 days, in tokens of money, for each replica.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) price_max: f64,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// A number of bytes, as 512, 100MiB, 20GiB, 1.5TiB.
+fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || "a number with KiB, MiB, GiB or TiB behind it, or of bytes".to_owned();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "" | "B" => 1_u64,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| bad())?;
+    let bytes = number * unit as f64;
+    if (0.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
 }
 
 /// Flags of `store add`.

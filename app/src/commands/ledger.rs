@@ -33,8 +33,8 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
             });
             return Ok(ExitCode::SUCCESS);
         }
-        LedgerCommand::Genesis { stakers, founder, challenge_window, dispute_clock, epoch } => {
-            print(&genesis(stakers, *founder, [*challenge_window, *dispute_clock, *epoch])?);
+        LedgerCommand::Genesis { stakers, founder, challenge_window, dispute_clock, epoch, beacon } => {
+            print(&genesis(stakers, *founder, [*challenge_window, *dispute_clock, *epoch, *beacon])?);
             return Ok(ExitCode::SUCCESS);
         }
         LedgerCommand::Deploy { rpc, key, token, challenge_window } => {
@@ -93,14 +93,14 @@ pub(super) fn run(data_dir: &Path, command: &LedgerCommand, show: &Show) -> Resu
 fn genesis(
     stakers: &[Staker],
     founder: Option<talkoo_base::Address>,
-    [window_s, answer_s, epoch_s]: [u64; 3],
+    [window_s, answer_s, epoch_s, beacon_s]: [u64; 4],
 ) -> Result<String> {
     let timestamp = crate::ledger::unix();
     let founder = founder.unwrap_or(stakers[0].operator).0.into();
     let (chain_id, mut stakers) = (Network::LOCAL_CHAIN_ID, stakers.to_vec());
     let share = FOUNDERS_POWER / stakers.len() as u64;
     stakers.iter_mut().filter(|staker| staker.validator.power == 0).for_each(|staker| staker.validator.power = share);
-    let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, answer_s, epoch_s };
+    let beginning = Beginning { chain_id, timestamp, stakers, founder, window_s, answer_s, epoch_s, beacon_s };
     let file = GenesisFile::checked(beginning).map_err(|why| {
         let hint = "name each validator once, with an operator of its own and power that bonds can pay";
         Failure::usage(why.to_string(), hint)

@@ -1,5 +1,7 @@
 //! `store`: files and folders in and out. A client of the node's `/api/v0`.
 
+mod deals;
+
 use super::{Failure, Show, print, say};
 use crate::cli::{AddArgs, Profile, StoreCommand};
 use crate::client::Client;
@@ -26,6 +28,9 @@ pub(super) fn run(data_dir: &Path, command: &StoreCommand, show: &Show) -> Resul
     let ask = |call: &str, args: &[(&str, &str)]| client.rpc(call, args);
     match command {
         StoreCommand::Add(args) => add(&client, args, show),
+        StoreCommand::Deal(args) => deals::deal(&client, args, show),
+        StoreCommand::Deals => deals::list(&client, show),
+        StoreCommand::Provide { space, price } => deals::provide(&client, *space, *price, show),
         StoreCommand::Get { path, to } => get(&client, path, to.as_deref(), show),
         StoreCommand::Cat { path } => {
             io::copy(&mut ask("cat", &[("arg", path)])?, &mut io::stdout().lock())?;
@@ -235,6 +240,7 @@ fn get(client: &Client, path: &str, to: Option<&Path>, show: &Show) -> Result<()
     // All of it aside first: what broke off does not look like what is whole.
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let aside = tempfile::Builder::new().prefix(".talkoo-get-").tempdir_in(parent)?;
+    deals::bring_back(client, path);
     let answer = client.rpc("get", &[("arg", path)])?;
     // The archive's entries cannot leave the folder: `unpack` refuses `..` and absolute names.
     tar::Archive::new(answer).unpack(aside.path()).context("the download broke off")?;

@@ -6,6 +6,7 @@
 
 mod calls;
 pub(crate) mod config;
+mod contracts;
 mod denylists;
 pub(crate) mod executor;
 mod faces;
@@ -26,6 +27,7 @@ pub(crate) use config::Config;
 pub(crate) use start::run;
 
 use crate::data::is_of_data;
+use crate::deals::is_of_deals;
 use crate::disputes::is_of_dispute;
 use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
@@ -296,6 +298,7 @@ impl Daemon {
             NetEvent::Message { peer, bytes } if is_of_chain(&bytes) => self.chain_message(peer, &bytes),
             NetEvent::Message { peer, bytes } if is_of_dispute(&bytes) => self.dispute_message(peer, &bytes),
             NetEvent::Message { peer, bytes } if is_of_data(&bytes) => self.data_message(peer, &bytes),
+            NetEvent::Message { peer, bytes } if is_of_deals(&bytes) => self.deals_message(peer, &bytes),
             NetEvent::Message { peer, bytes } => match Message::from_bytes(&bytes, &self.network) {
                 Ok(message) => {
                     if let Message::Hello(hello) = &message {
@@ -344,6 +347,7 @@ impl Daemon {
             Event::Money(news) => self.money(news),
             Event::Unlocked(key) => {
                 self.money.data.iter().for_each(|data| data.unlock(&key));
+                self.money.deals.iter().for_each(|deals| deals.unlock(money::again(&key)));
                 if let Some(disputes) = &self.money.disputes {
                     disputes.unlock(key);
                 }

@@ -3,6 +3,7 @@
 use super::executor::Lender;
 use super::{Daemon, Event};
 use crate::data::{self, Data};
+use crate::deals::{self, Deals};
 use crate::disputes::{self, Disputes};
 use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
@@ -15,10 +16,9 @@ use talkoo_api::eth::{Rpc, RpcAttach};
 use talkoo_base::wire::{Sealed, Signed};
 use talkoo_base::{Delegation, Network, NodeId, Refusal, RefusalCode, SecretKey, Signer, Voucher};
 use talkoo_disk::{Blocks, DataDir, Owner, OwnerError, OwnerFiles};
-use talkoo_ledger::contracts::{Beginning, EPOCH_S, Staker};
+use talkoo_ledger::contracts::{BEACON_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
-use talkoo_node::{Hello, Input};
-use talkoo_proof::dispute::Case;
+use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,7 @@ pub(super) struct Money {
     treasury: Option<Treasury>,
     pub(super) disputes: Option<Disputes>,
     pub(super) data: Option<Data>,
+    pub(super) deals: Option<Deals>,
     /// Where the ledger is.
     pub(super) url: Option<Url>,
     /// Ends the RPC: after the treasury, whose last claims go through it.
@@ -144,6 +145,16 @@ impl Money {
             // No receiver is no error: nobody watches.
             tell: Arc::new(move |event| drop(tell.send(event.to_string().into()))),
         })?;
+        let deals = deals::Setup {
+            dir: around.dir.path(),
+            place: &place,
+            node: node.clone(),
+            owner,
+            owner_key: owner_key.as_ref().map(again),
+            blocks: around.blocks.clone(),
+            net: around.net.clone(),
+        };
+        let deals = Some(Deals::start(deals).context("cannot start the deals")?);
         let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
@@ -155,6 +166,7 @@ impl Money {
             treasury: Some(treasury),
             disputes: Some(disputes),
             data: Some(data),
+            deals,
             url: Some(url),
             rpc: stop,
         })
@@ -162,6 +174,7 @@ impl Money {
 
     /// Claims what was earned, then closes the chain. Blocks.
     pub(super) fn end(&mut self) {
+        self.deals.iter_mut().for_each(Deals::end);
         self.treasury.iter_mut().for_each(Treasury::end);
         // Last, for it may be in a long run: what it does is on disk.
         self.disputes.iter_mut().for_each(Disputes::end);
@@ -172,7 +185,7 @@ impl Money {
 }
 
 /// The same key for somebody else of this process.
-fn again(key: &SecretKey) -> SecretKey {
+pub(super) fn again(key: &SecretKey) -> SecretKey {
     SecretKey::from_bytes(&key.expose()).expect("the bytes of a key")
 }
 
@@ -216,6 +229,7 @@ fn own(
         window_s,
         answer_s,
         epoch_s: EPOCH_S,
+        beacon_s: BEACON_S,
     };
     let path: &Path = &folder.join("genesis.json");
     let genesis = GenesisFile::take(path, given, begin)?;
@@ -250,39 +264,6 @@ impl Daemon {
         if let Some(Some(Err(why))) = self.money.own.as_ref().map(|ledger| ledger.hear(peer, bytes)) {
             self.refuse(peer, &why);
         }
-    }
-
-    /// Our engine refuted a worker.
-    pub(super) fn dispute(&self, worker: NodeId, case: Case) {
-        match &self.money.disputes {
-            Some(disputes) => disputes.begin(worker, case),
-            None => debug!(?worker, "nothing is at stake without a ledger: the evidence is kept, and no more"),
-        }
-    }
-
-    /// A peer's message about a dispute; without a ledger it is nothing to us.
-    pub(super) fn dispute_message(&mut self, peer: NodeId, bytes: &[u8]) {
-        if let Some(Err(why)) = self.money.disputes.as_ref().map(|disputes| disputes.hear(peer, bytes)) {
-            self.refuse(peer, &why);
-        }
-    }
-
-    /// A peer's message about data; without a ledger it is nothing to us.
-    pub(super) fn data_message(&mut self, peer: NodeId, bytes: &[u8]) {
-        if let Some(Err(why)) = self.money.data.as_ref().map(|data| data.hear(peer, bytes)) {
-            self.refuse(peer, &why);
-        }
-    }
-
-    /// A peer shows its card and who owns it.
-    pub(super) fn owned(&mut self, peer: NodeId, hello: &Hello) {
-        self.money.disputes.iter_mut().for_each(|disputes| disputes.owned(peer, &hello.delegation));
-    }
-
-    /// The disputes, for people who ask.
-    pub(super) fn disputes(&self) -> Result<&Disputes, Refusal> {
-        let none = || Refusal::new(RefusalCode::NotProviding, "this node has no ledger", "start it with --ledger");
-        self.money.disputes.as_ref().ok_or_else(none)
     }
 
     /// A channel is in use.

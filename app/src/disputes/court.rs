@@ -4,10 +4,11 @@
 use super::abi;
 use super::findings::Charge;
 use super::record::Sent;
+pub(super) use crate::ledger::Told;
 use crate::ledger::{Place, Rpc, RpcError};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall, SolEvent, SolInterface, SolValue};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::wire::{Sealed, Typed};
 use talkoo_base::{Delegation, Digest, Network, SecretKey, Signer};
@@ -23,8 +24,6 @@ use thiserror::Error;
 
 /// Seconds that an authorization to take the bond is good for.
 const AUTHORIZATION_S: u64 = 600;
-/// Blocks that one question for events covers.
-const LOG_BLOCKS: u64 = 1_000;
 /// The role of a node that works.
 const WORK: u8 = 1;
 /// Tranches of an operator that are looked at.
@@ -77,12 +76,6 @@ pub(super) struct Court {
     pub(super) owner_key: OwnerKey,
 }
 
-/// An event, and the block it stands in.
-pub(super) struct Told<E> {
-    pub(super) event: E,
-    pub(super) sent: B256,
-}
-
 impl Court {
     pub(super) fn new(place: &Place, network: Network, node: Arc<SecretKey>, owner: Address, key: OwnerKey) -> Self {
         Self { rpc: Arc::new(place.rpc()), at: place.at, network, node, owner, owner_key: key }
@@ -114,19 +107,7 @@ impl Court {
         (from, to): (u64, u64),
         topics: &[Option<B256>],
     ) -> Result<Vec<Told<E>>, CourtError> {
-        let mut all = vec![json!(E::SIGNATURE_HASH.to_string())];
-        all.extend(topics.iter().map(|topic| json!(topic.map(|topic| topic.to_string()))));
-        let mut told = Vec::new();
-        for from in (from..=to).step_by(LOG_BLOCKS as usize) {
-            let last = to.min(from + LOG_BLOCKS - 1);
-            let asked = json!([{
-                "fromBlock": format!("0x{from:x}"), "toBlock": format!("0x{last:x}"),
-                "address": self.at.disputes.to_string(), "topics": all,
-            }]);
-            let logs = self.rpc.ask("eth_getLogs", &asked)?;
-            told.extend(logs.as_array().into_iter().flatten().filter_map(event));
-        }
-        Ok(told)
+        Ok(self.rpc.events(self.at.disputes, (from, to), topics)?)
     }
 
     /// How long after a request's deadline a case about it can be open, in seconds.
@@ -294,13 +275,4 @@ impl Court {
     pub(super) fn id(&self, case: &Case) -> Digest {
         case.receipt.body.digest(&self.network)
     }
-}
-
-/// An event of a log.
-fn event<E: SolEvent>(log: &Value) -> Option<Told<E>> {
-    let word = |value: &Value| value.as_str()?.parse::<B256>().ok();
-    let topics: Vec<B256> = log["topics"].as_array()?.iter().filter_map(word).collect();
-    let data: Bytes = log["data"].as_str()?.parse().ok()?;
-    let event = E::decode_raw_log(topics, &data).ok()?;
-    Some(Told { event, sent: word(&log["transactionHash"])? })
 }

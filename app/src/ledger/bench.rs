@@ -18,7 +18,8 @@ use talkoo_base::{Amount, ChannelConfig, Digest, Network, SecretKey, Signed, Sig
 use talkoo_disk::Ledger as Store;
 use talkoo_ledger::bindings::{self, CreditAndGas, IFaucet, ISettlement, IToken, VoucherClaim, authorization};
 use talkoo_ledger::contracts::{
-    ANSWER_S, Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker, TOKEN_AT, WINDOW_S,
+    ANSWER_S, BEACON_S, Beginning, CREDIT_AT, EPOCH_S, ERC3009_COLLECTOR_AT, FAUCET_AT, SETTLEMENT_AT, Staker,
+    TOKEN_AT, WINDOW_S,
 };
 use talkoo_ledger::{Call, Head, Reader, Seal, SignedBy, State, Writes, decode_transaction, propose, store};
 
@@ -126,6 +127,7 @@ impl Bench {
             window_s: WINDOW_S,
             answer_s: ANSWER_S,
             epoch_s: EPOCH_S,
+            beacon_s: BEACON_S,
         };
         let mut genesis = beginning.genesis();
         let rich = U256::from(10u128.pow(21));

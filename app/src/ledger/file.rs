@@ -58,7 +58,7 @@ impl GenesisFile {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        let Beginning { chain_id, timestamp, stakers, founder, window_s, answer_s, epoch_s } = &self.0;
+        let Beginning { chain_id, timestamp, stakers, founder, window_s, answer_s, epoch_s, beacon_s } = &self.0;
         let one = |Staker { validator: Validator { address, power }, operator }: &Staker| json!({"address": address.to_string(), "power": power, "operator": operator.to_string()});
         let validators: Vec<Value> = stakers.iter().map(one).collect();
         let file = json!({
@@ -69,6 +69,7 @@ impl GenesisFile {
             "windowS": window_s,
             "answerS": answer_s,
             "epochS": epoch_s,
+            "beaconS": beacon_s,
         });
         serde_json::to_string_pretty(&file).expect("JSON of strings and numbers")
     }
@@ -96,12 +97,13 @@ impl GenesisFile {
             window_s: number(&file, "windowS")?,
             answer_s: number(&file, "answerS")?,
             epoch_s: number(&file, "epochS")?,
+            beacon_s: number(&file, "beaconS")?,
         })
     }
 
     /// Refuses what no chain can begin with.
     pub(crate) fn checked(beginning: Beginning) -> Result<Self> {
-        let Beginning { chain_id, timestamp, stakers, window_s, answer_s, epoch_s, .. } = &beginning;
+        let Beginning { chain_id, timestamp, stakers, window_s, answer_s, epoch_s, beacon_s, .. } = &beginning;
         ensure!(
             *chain_id == Network::LOCAL_CHAIN_ID,
             "chain id {chain_id}: this version signs for {}",
@@ -117,6 +119,7 @@ impl GenesisFile {
         let power = stakers.iter().fold(0u64, |sum, staker| sum.saturating_add(staker.validator.power));
         ensure!(power <= POWER_MAX, "the validators have a power of {power}: the token is enough for {POWER_MAX}");
         ensure!((1..1 << 40).contains(epoch_s), "an epoch has at least one second");
+        ensure!((1..=WINDOW_S_MAX).contains(beacon_s), "half a round of the beacon has 1 to {WINDOW_S_MAX} s");
         ensure!(*window_s <= WINDOW_S_MAX, "a challenge window has at most {WINDOW_S_MAX} s");
         ensure!((1..=WINDOW_S_MAX).contains(answer_s), "a move of a dispute has 1 to {WINDOW_S_MAX} s");
         ensure!(*timestamp < 1 << 40, "the chain would begin after the sun has gone");

@@ -3,7 +3,7 @@
 use super::unix;
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
-use alloy_sol_types::SolCall;
+use alloy_sol_types::{SolCall, SolEvent};
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(25);
 const TIP_MAX: u128 = 100_000_000_000;
 /// Held from a transaction's nonce to its sending.
 static SENDING: Mutex<()> = Mutex::new(());
+/// Blocks that one question for events covers.
+const LOG_BLOCKS: u64 = 1_000;
 /// Longest answer.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -62,6 +64,12 @@ pub(crate) struct Included {
     pub(crate) block: u64,
     pub(crate) gas_used: u64,
     pub(crate) success: bool,
+}
+
+/// An event, and the block it stands in.
+pub(crate) struct Told<E> {
+    pub(crate) event: E,
+    pub(crate) sent: B256,
 }
 
 /// The bytes of a transaction that `key` signed.
@@ -199,6 +207,28 @@ impl Rpc {
         Ok(code.as_str().is_some_and(|code| code.len() > 2))
     }
 
+    /// Events of a contract, with these topics after the signature, in blocks `from` to `to`.
+    pub(crate) fn events<E: SolEvent>(
+        &self,
+        at: Address,
+        (from, to): (u64, u64),
+        topics: &[Option<B256>],
+    ) -> Result<Vec<Told<E>>, RpcError> {
+        let mut all = vec![json!(E::SIGNATURE_HASH.to_string())];
+        all.extend(topics.iter().map(|topic| json!(topic.map(|topic| topic.to_string()))));
+        let mut told = Vec::new();
+        for from in (from..=to).step_by(LOG_BLOCKS as usize) {
+            let last = to.min(from + LOG_BLOCKS - 1);
+            let asked = json!([{
+                "fromBlock": format!("0x{from:x}"), "toBlock": format!("0x{last:x}"),
+                "address": at.to_string(), "topics": all,
+            }]);
+            let logs = self.ask("eth_getLogs", &asked)?;
+            told.extend(logs.as_array().into_iter().flatten().filter_map(event));
+        }
+        Ok(told)
+    }
+
     /// What became of a transaction, if it stands in a block.
     pub(crate) fn included(&self, hash: B256) -> Result<Option<Included>, RpcError> {
         let answer = self.ask("eth_getTransactionReceipt", &json!([hash.to_string()]))?;
@@ -225,4 +255,13 @@ impl Rpc {
         }
         Err(RpcError::Late(hash))
     }
+}
+
+/// An event of a log.
+fn event<E: SolEvent>(log: &Value) -> Option<Told<E>> {
+    let word = |value: &Value| value.as_str()?.parse::<B256>().ok();
+    let topics: Vec<B256> = log["topics"].as_array()?.iter().filter_map(word).collect();
+    let data: Bytes = log["data"].as_str()?.parse().ok()?;
+    let event = E::decode_raw_log(topics, &data).ok()?;
+    Some(Told { event, sent: word(&log["transactionHash"])? })
 }

@@ -6,7 +6,7 @@ use alloy_primitives::{Bytes, TxKind, U256};
 use alloy_sol_types::SolCall;
 use talkoo_base::Certificate;
 use talkoo_ledger::Call;
-use talkoo_ledger::contracts::{ANSWER_S, Beginning, EPOCH_S, Staker, WINDOW_S};
+use talkoo_ledger::contracts::{ANSWER_S, BEACON_S, Beginning, EPOCH_S, Staker, WINDOW_S};
 use talkoo_ledger::{Seal, decode_transaction, propose};
 
 fn key(n: u8) -> SecretKey {
@@ -24,6 +24,7 @@ fn genesis() -> GenesisFile {
         window_s: WINDOW_S,
         answer_s: ANSWER_S,
         epoch_s: EPOCH_S,
+        beacon_s: BEACON_S,
     })
     .unwrap()
 }

@@ -26,6 +26,7 @@ fn main() {
         window_s: number(&file["windowS"]),
         answer_s: number(&file["answerS"]),
         epoch_s: number(&file["epochS"]),
+        beacon_s: number(&file["beaconS"]),
     };
     let genesis = beginning.genesis();
     let (head, _, writes) = genesis.build().expect("a genesis of ours can be built");

@@ -1,9 +1,11 @@
 //! The calls and events of our contracts that the node speaks: the same on the embedded chain and on any other.
 
 mod data;
+mod deals;
 mod records;
 
 pub use data::*;
+pub use deals::*;
 
 use alloy_sol_types::sol;
 

@@ -53,6 +53,7 @@ artifacts! {
     REFEREE = "Referee";
     REVENUE = "RevenueSplit";
     STAKING = "Staking";
+    STORAGE_DEALS = "StorageDeals";
     TOKEN = "TalkooToken";
     CREDIT = "TestCredit";
     VAULT = "WorkerVault";
@@ -113,6 +114,8 @@ pub const ATTENTION_REFEREE_AT: Address = predeploy(0x11);
 pub const DISPUTE_QUESTIONS_AT: Address = predeploy(0x12);
 /// The judge's part that knows what convicts.
 pub const DISPUTE_FINDINGS_AT: Address = predeploy(0x13);
+/// Deals about storage.
+pub const STORAGE_DEALS_AT: Address = predeploy(0x14);
 /// Payment channels: x402's canonical address, which its SDKs know.
 pub const SETTLEMENT_AT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Collects deposits by ERC-3009, at x402's canonical address.
@@ -149,9 +152,11 @@ pub const EQUIVOCATION_BPS: u64 = 5_000;
 /// Seconds between a parameter's proposal and its effect.
 pub(crate) const PARAMETER_DELAY_S: u64 = 2 * 24 * 3_600;
 /// Seconds in which a round of the beacon is committed to, and as many in which it is revealed.
-pub(crate) const BEACON_S: u64 = 600;
-/// What not revealing costs, in micro-units of the token.
-pub(crate) const BEACON_BOND: u128 = 1_000_000;
+pub const BEACON_S: u64 = 600;
+/// What not revealing costs, in micro-units of what is paid with.
+pub const BEACON_BOND: u128 = 1_000_000;
+/// Seconds in which a provider can accept a deal: it has to fetch first.
+pub(crate) const DEAL_ACCEPT_S: u64 = 3_600;
 /// What an owner gets to pay with, once, in micro-units.
 pub const STARTER_CREDIT: u128 = 10_000_000;
 /// What an account, an invite and an epoch get of starter credit (micro-units) and of gas (wei), at most.
@@ -221,6 +226,8 @@ pub struct Beginning {
     pub answer_s: u64,
     /// Seconds of an epoch: [`EPOCH_S`] unless a test has no time.
     pub epoch_s: u64,
+    /// Seconds of half a round of the beacon: [`BEACON_S`] unless a test has no time.
+    pub beacon_s: u64,
 }
 
 impl Beginning {
@@ -259,6 +266,8 @@ impl Beginning {
             REVENUE_AT,
             ACCESS_AT,
             DISPUTES_AT,
+            BEACON_AT,
+            STORAGE_DEALS_AT,
         ];
         let pair = |n: usize| Pair { credit: FAUCET_CREDIT[n], gas: FAUCET_GAS[n] };
         let faucet = FaucetOptions {
@@ -285,7 +294,8 @@ impl Beginning {
         ];
         let initial = self.stakers.iter().map(InitialStake::from).collect();
         let bonds = Bonds { slashers: vec![EQUIVOCATION_AT], initial };
-        let clocks = Clocks { window_s: self.window_s, answer_s: self.answer_s, epoch_s: self.epoch_s };
+        let clocks =
+            Clocks { window_s: self.window_s, answer_s: self.answer_s, epoch_s: self.epoch_s, beacon_s: self.beacon_s };
         contracts.extend(at.ours(self.founder, clocks, bonds));
         contracts
     }

@@ -2,16 +2,16 @@
 
 use crate::contracts::{
     ACCESS, ALLOTMENTS, ASSETS, ATTENTION_REFEREE, BEACON, DELEGATIONS, DISPUTE_FINDINGS, DISPUTE_QUESTIONS, DISPUTES,
-    ERC3009_COLLECTOR, ESCROW, PARAMETERS, REFEREE, REVENUE, SETTLEMENT, STAKING, TOKEN, VAULT, made,
+    ERC3009_COLLECTOR, ESCROW, PARAMETERS, REFEREE, REVENUE, SETTLEMENT, STAKING, STORAGE_DEALS, TOKEN, VAULT, made,
 };
 use crate::contracts::{
     ACCESS_AT, ALLOTMENTS_AT, ASSETS_AT, ATTENTION_REFEREE_AT, BEACON_AT, CREDIT_AT, DELEGATIONS_AT,
     DISPUTE_FINDINGS_AT, DISPUTE_QUESTIONS_AT, DISPUTES_AT, ERC3009_COLLECTOR_AT, ESCROW_AT, PARAMETERS_AT, REFEREE_AT,
-    REVENUE_AT, SETTLEMENT_AT, STAKING_AT, TOKEN_AT, VAULT_AT,
+    REVENUE_AT, SETTLEMENT_AT, STAKING_AT, STORAGE_DEALS_AT, TOKEN_AT, VAULT_AT,
 };
 use crate::contracts::{
-    ANSWER_S, BEACON_BOND, BEACON_S, DISPUTE_BOND, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY, UNBOND_S,
-    VALIDATOR_BOND_MIN,
+    ANSWER_S, BEACON_BOND, BEACON_S, DEAL_ACCEPT_S, DISPUTE_BOND, EPOCH_S, JAIL_S, PARAMETER_DELAY_S, TOKEN_SUPPLY,
+    UNBOND_S, VALIDATOR_BOND_MIN,
 };
 use crate::genesis::Contract;
 use alloy_primitives::{Address, B256, U256, aliases::U40};
@@ -79,6 +79,8 @@ pub struct Deployment {
     pub dispute_questions: Address,
     /// Its part that knows what convicts.
     pub dispute_findings: Address,
+    /// Deals about storage.
+    pub deals: Address,
     /// Slow values, the brake on deposits, and, outside, the list of all these.
     pub parameters: Address,
 }
@@ -104,6 +106,7 @@ impl Deployment {
         disputes: DISPUTES_AT,
         dispute_questions: DISPUTE_QUESTIONS_AT,
         dispute_findings: DISPUTE_FINDINGS_AT,
+        deals: STORAGE_DEALS_AT,
         parameters: PARAMETERS_AT,
     };
 
@@ -116,7 +119,7 @@ impl Deployment {
 
     /// Every address but that of the list itself, by its name.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, Address); 18] {
+    pub fn entries(&self) -> [(&'static str, Address); 19] {
         [
             ("settlement", self.settlement),
             ("collector", self.collector),
@@ -136,6 +139,7 @@ impl Deployment {
             ("disputes", self.disputes),
             ("disputeQuestions", self.dispute_questions),
             ("disputeFindings", self.dispute_findings),
+            ("deals", self.deals),
         ]
     }
 
@@ -164,6 +168,7 @@ impl Deployment {
             disputes: at("disputes")?,
             dispute_questions: at("disputeQuestions")?,
             dispute_findings: at("disputeFindings")?,
+            deals: at("deals")?,
             parameters,
         })
     }
@@ -203,6 +208,7 @@ impl Deployment {
             dispute_questions: place(),
             dispute_findings: place(),
             disputes: place(),
+            deals: place(),
         };
         let list = at.entries().map(|(name, address)| {
             let value = U256::from_be_bytes(address.into_word().0);
@@ -216,7 +222,7 @@ impl Deployment {
         if there.token.is_none() {
             contracts.push(at.talkoo_token(Address::ZERO, deployer));
         }
-        let clocks = Clocks { window_s, answer_s: ANSWER_S, epoch_s: EPOCH_S };
+        let clocks = Clocks { window_s, answer_s: ANSWER_S, epoch_s: EPOCH_S, beacon_s: BEACON_S };
         contracts.extend(at.ours(deployer, clocks, Bonds::default()));
         (at, contracts)
     }
@@ -233,14 +239,14 @@ impl Deployment {
 
     /// What is the same on every chain but for addresses.
     pub(crate) fn ours(&self, founder: Address, clocks: Clocks, bonds: Bonds) -> Vec<Contract> {
-        let (Clocks { window_s, answer_s, epoch_s }, Bonds { mut slashers, initial }) = (clocks, bonds);
+        let (Clocks { window_s, answer_s, epoch_s, beacon_s }, Bonds { mut slashers, initial }) = (clocks, bonds);
         slashers.push(self.disputes);
         let gate = self.parameters;
         let beacon = BeaconOptions {
-            token: self.stake,
+            token: self.token,
             gate,
-            commitS: U40::from(BEACON_S),
-            revealS: U40::from(BEACON_S),
+            commitS: U40::from(beacon_s),
+            revealS: U40::from(beacon_s),
             bond: BEACON_BOND,
             revealsMin: 1,
             treasury: founder,
@@ -281,6 +287,9 @@ impl Deployment {
         };
         let asked = (self.settlement, self.attention_referee).abi_encode_params();
         let found = (self.settlement, self.referee).abi_encode_params();
+        // A provider has a whole round to prove what the one before drew.
+        let (accept_s, prove_s) = (U40::from(DEAL_ACCEPT_S), U40::from(2 * beacon_s));
+        let deals = (self.token, gate, self.beacon, accept_s, prove_s).abi_encode_params();
         vec![
             made(DELEGATIONS, self.delegations, &[]),
             made(STAKING, self.staking, &(staking,).abi_encode_params()),
@@ -296,6 +305,7 @@ impl Deployment {
             made(DISPUTE_QUESTIONS, self.dispute_questions, &asked),
             made(DISPUTE_FINDINGS, self.dispute_findings, &found),
             made(DISPUTES, self.disputes, &(disputes,).abi_encode_params()),
+            made(STORAGE_DEALS, self.deals, &deals),
         ]
     }
 }
@@ -306,6 +316,7 @@ pub(crate) struct Clocks {
     pub(crate) window_s: u64,
     pub(crate) answer_s: u64,
     pub(crate) epoch_s: u64,
+    pub(crate) beacon_s: u64,
 }
 
 /// What bonds are there from the beginning, and who may cut them besides the judge of exact work.

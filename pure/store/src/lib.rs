@@ -20,6 +20,8 @@ pub mod fetch;
 pub mod ipld;
 pub mod limits;
 mod pb;
+pub mod possession;
+pub mod replica;
 pub mod seal;
 pub mod session;
 pub mod unixfs;

@@ -64,6 +64,11 @@ pub const ROUTES: &[Route] = &[
     route("data_buy", Verb::Post, "/api/v1/data-buy"),
     route("data_get", Verb::Post, "/api/v1/data-get"),
     route("data_collect", Verb::Post, "/api/v1/data-collect"),
+    route("deals", Verb::Get, "/api/v1/deals"),
+    route("deal", Verb::Post, "/api/v1/deals"),
+    route("deal_quote", Verb::Post, "/api/v1/deals/quote"),
+    route("deal_provide", Verb::Post, "/api/v1/deals/provide"),
+    route("deal_restore", Verb::Post, "/api/v1/deals/restore"),
     route("disputes", Verb::Get, "/api/v1/disputes"),
     route("dispute", Verb::Get, "/api/v1/disputes/{id}"),
 ];

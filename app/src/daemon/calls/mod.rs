@@ -80,6 +80,8 @@ impl Daemon {
             "unlock" => return self.unlock(&args, reply),
             "close" => return self.close_channels(reply),
             "accounts" => Ok(self.accounts()),
+            "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
+            "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
             name if name.starts_with("data") => return self.data(name, args, reply),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),

@@ -41,6 +41,7 @@ pub(super) fn beginning() -> Beginning {
         window_s: WINDOW_S,
         answer_s: ANSWER_S,
         epoch_s: EPOCH_S,
+        beacon_s: BEACON_S,
     }
 }
 

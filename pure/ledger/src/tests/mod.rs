@@ -1,6 +1,7 @@
 //! The chain in memory, and its rules.
 
 mod contracts;
+mod deals;
 mod disputes;
 mod referee;
 mod traces;
