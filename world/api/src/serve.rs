@@ -98,7 +98,8 @@ mod tests {
         let mut slow = TcpStream::connect(addr).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         let mut said = Vec::new();
-        slow.read_to_end(&mut said).await.unwrap();
+        // It ends with a close or, if it wrote after that, with a reset.
+        slow.read_to_end(&mut said).await.ok();
         assert!(!String::from_utf8_lossy(&said).contains("here"));
         let mut good = TcpStream::connect(addr).await.unwrap();
         good.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -107,7 +108,7 @@ mod tests {
         assert!(String::from_utf8_lossy(&said).ends_with("here"));
         let mut idle = TcpStream::connect(addr).await.unwrap();
         stop.cancel();
-        idle.read_to_end(&mut said).await.unwrap();
+        idle.read_to_end(&mut said).await.ok();
         server.await.unwrap().unwrap();
     }
 }
