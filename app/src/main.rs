@@ -10,6 +10,7 @@ mod data;
 mod deals;
 mod demo;
 mod disputes;
+mod inference;
 mod ledger;
 mod models;
 

@@ -69,6 +69,9 @@ pub const ROUTES: &[Route] = &[
     route("deal_quote", Verb::Post, "/api/v1/deals/quote"),
     route("deal_provide", Verb::Post, "/api/v1/deals/provide"),
     route("deal_restore", Verb::Post, "/api/v1/deals/restore"),
+    route("keys", Verb::Get, "/api/v1/keys"),
+    route("key_create", Verb::Post, "/api/v1/keys"),
+    route("key_revoke", Verb::Delete, "/api/v1/keys/{id}"),
     route("disputes", Verb::Get, "/api/v1/disputes"),
     route("dispute", Verb::Get, "/api/v1/disputes/{id}"),
 ];
