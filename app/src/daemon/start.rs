@@ -124,7 +124,14 @@ pub(crate) async fn run(
         keys: keys.clone(),
         tasks: tasks.clone(),
     });
-    let faces = faces::start(&config, around).await?.merge(talkoo_inference::router(desk, keys.clone()));
+    let inference = talkoo_inference::router(talkoo_inference::Attach {
+        desk,
+        keys: keys.clone(),
+        folder: dir.path().join("responses"),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    });
+    let faces = faces::start(&config, around).await?.merge(inference.context("kept responses cannot be read")?);
     let (token, stopped) = (dir.token()?, stop.clone());
     let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
     let api = Api::bind(attach).await?;

@@ -67,7 +67,9 @@ impl Node {
     /// A model by name, with what was read of its file.
     fn find(&self, name: &str) -> Result<(Held, Arc<Known>), Refusal> {
         let shelf = self.shelf()?;
-        let Some(held) = shelf.find(name) else {
+        // Ollama's clients put a tag behind every name.
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        let Some(held) = shelf.find(name).or_else(|| shelf.find(bare)) else {
             return Err(models::not_here(name, &shelf));
         };
         Ok((held.clone(), self.known(&shelf, held)?))

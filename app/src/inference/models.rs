@@ -73,6 +73,7 @@ impl Node {
             if let Some(path) = in_cache(entry) {
                 all.push(Model {
                     name: entry.name.clone(),
+                    aliases: entry.aliases.clone(),
                     is_encoder: true,
                     created: made(&path),
                     context: entry.context,
@@ -91,6 +92,7 @@ impl Node {
         let known = self.known(shelf, held)?;
         Ok(Model {
             name: held.name.clone(),
+            aliases: catalog::find(&held.name).map(|entry| entry.aliases.clone()).unwrap_or_default(),
             is_encoder: false,
             created: made(&shelf.path(held)),
             context: held.context,

@@ -2,7 +2,7 @@
 
 use crate::collect::{Choice, Flow, Happening, Whole, fresh, one_or_all, unix};
 use crate::error::{Fault, json_of};
-use crate::fields::{CHAT, Fields};
+use crate::fields::{CHAT, Fields, malformed};
 use crate::keys::Who;
 use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Chat, ToolCall};
@@ -14,6 +14,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use talkoo_base::Refusal;
 
 pub(crate) async fn create(
     State(shared): State<Shared>,
@@ -24,6 +25,7 @@ pub(crate) async fn create(
     let of = |refusal| Fault::of(refusal, &body);
     let (streams, usage) = streaming(&Fields::of(&body, CHAT).map_err(of)?).map_err(of)?;
     let chat = Chat::read(&body).map_err(of)?;
+    named(&chat.model).map_err(of)?;
     let (tools, tier, choices) = (chat.tools.clone(), chat.wishes.tier, chat.choices);
     let answering = shared.desk.generate(order(chat, who)).await.map_err(of)?;
     let flow = Flow::new(fresh("chatcmpl-"), answering, &tools, choices);
@@ -36,6 +38,14 @@ pub(crate) async fn create(
     Ok(Json(completion(&id, tier, &whole)).into_response())
 }
 
+/// Refuses a request that names no model; only a batch's file may do that for its lines.
+pub(crate) fn named(model: &str) -> Result<(), Refusal> {
+    if model.is_empty() {
+        return Err(malformed("`model` is missing", "GET /v1/models has the list"));
+    }
+    Ok(())
+}
+
 /// A chat as an order.
 pub(crate) fn order(chat: Chat, who: Who) -> Order {
     let Chat { model, messages, tools, mut params, names_length, seed, choices, wishes } = chat;
@@ -46,11 +56,11 @@ pub(crate) fn order(chat: Chat, who: Who) -> Order {
 }
 
 /// `stream`, and whether its end tells the usage.
-pub(crate) fn streaming(fields: &Fields<'_>) -> Result<(bool, bool), talkoo_base::Refusal> {
+pub(crate) fn streaming(fields: &Fields<'_>) -> Result<(bool, bool), Refusal> {
     let streams = fields.flag("stream")?.unwrap_or(false);
     let options = fields.get("stream_options");
     if options.is_some_and(|options| !options.is_object() || !streams) {
-        return Err(crate::fields::malformed("`stream_options` is for `stream`", "add \"stream\": true"));
+        return Err(malformed("`stream_options` is for `stream`", "add \"stream\": true"));
     }
     Ok((streams, options.is_some_and(|options| options["include_usage"] == true)))
 }

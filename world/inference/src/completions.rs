@@ -1,6 +1,6 @@
 //! `POST /v1/completions`: the older protocol, text in and text out; measuring programs use it.
 
-use crate::chat::{fingerprint, streaming, usage};
+use crate::chat::{fingerprint, named, streaming, usage};
 use crate::collect::{Choice, Flow, Happening, fresh, one_or_all, unix};
 use crate::error::{Fault, json_of};
 use crate::fields::{Fields, malformed, unsupported};
@@ -90,6 +90,7 @@ fn read(body: &Value, who: Who) -> Result<(Vec<Order>, bool, bool), Refusal> {
         params.max_tokens = MAX_TOKENS_DEFAULT;
     }
     let model = fields.text("model")?.unwrap_or_default();
+    named(&model)?;
     let (seed, wishes) = (fields.seed()?, wishes_of(&fields)?);
     let order = |prompt| Order {
         model: model.clone(),

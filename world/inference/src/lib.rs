@@ -7,6 +7,7 @@
 //! A field that changes the answer and can't be honoured is refused by name, in the shape of its protocol; a client that
 //! goes away drops its [`Answering`], which ends the work.
 
+mod anthropic;
 mod chat;
 mod collect;
 mod completions;
@@ -17,6 +18,8 @@ mod keys;
 mod limits;
 mod message;
 mod models;
+mod ollama;
+mod responses;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -33,9 +36,12 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use futures::future::BoxFuture;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 use talkoo_base::{Finish, GenerateParams, Refusal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What a client wants to have continued.
 #[derive(Clone, Debug)]
@@ -143,6 +149,8 @@ pub enum Piece {
 pub struct Model {
     /// Its name.
     pub name: String,
+    /// Other names that it is found by.
+    pub aliases: Vec<String>,
     /// Whether it makes vectors, not text.
     pub is_encoder: bool,
     /// When it came here, in seconds since 1970.
@@ -159,6 +167,12 @@ pub struct Model {
     pub quantization: String,
     /// Who runs it, in OpenRouter's words (`GET /v1/models/{id}/endpoints`).
     pub endpoints: Vec<Value>,
+}
+
+impl Model {
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
 }
 
 /// Vectors of some texts.
@@ -198,15 +212,52 @@ pub trait Desk: Send + Sync + 'static {
 struct Shared {
     desk: Arc<dyn Desk>,
     keys: Arc<Keys>,
+    kept: Arc<responses::Kept>,
+    tasks: TaskTracker,
+}
+
+/// What the routes are put up with.
+pub struct Attach {
+    /// Who answers.
+    pub desk: Arc<dyn Desk>,
+    /// Who may ask.
+    pub keys: Arc<Keys>,
+    /// Where responses are kept that clients want to find again.
+    pub folder: PathBuf,
+    /// For answers that nobody waits for.
+    pub tasks: TaskTracker,
+    /// Ends those.
+    pub stop: CancellationToken,
 }
 
 /// The routes, for the API's port.
-pub fn router(desk: Arc<dyn Desk>, keys: Arc<Keys>) -> Router {
-    let shared = Shared { desk, keys };
+///
+/// # Errors
+/// If the folder can't be made or read.
+pub fn router(attach: Attach) -> std::io::Result<Router> {
+    let Attach { desk, keys, folder, tasks, stop } = attach;
+    let shared = Shared { desk, keys, kept: Arc::new(responses::Kept::open(folder, stop)?), tasks };
+    Ok(routes(shared))
+}
+
+fn routes(shared: Shared) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::one).delete(responses::remove))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/messages", post(anthropic::create))
+        .route("/v1/messages/count_tokens", post(anthropic::count))
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/generate", post(ollama::complete))
+        .route("/api/embed", post(ollama::embed))
+        .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::running))
+        .route("/api/show", post(ollama::show))
+        .route("/api/version", get(ollama::version))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/{*rest}", axum::routing::any(error::no_route))

@@ -18,3 +18,7 @@ pub(crate) const KEYS_MAX: usize = 1024;
 pub(crate) const MAX_TOKENS_DEFAULT: u32 = 2048;
 /// A tool call that does not end within so many bytes is text.
 pub(crate) const CALL_BYTES_MAX: usize = 1 << 20;
+/// Responses that are kept; the oldest go.
+pub(crate) const RESPONSES_MAX: usize = 4096;
+/// Items of one response's input, what came before included.
+pub(crate) const ITEMS_MAX: usize = 4096;

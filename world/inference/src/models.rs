@@ -34,7 +34,7 @@ pub(crate) async fn list(State(shared): State<Shared>) -> Result<Json<Value>, Fa
 /// A model, or with `/endpoints` behind its name, who runs it.
 pub(crate) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Fault> {
     let models = shared.desk.models().await?;
-    let find = |name: &str| models.iter().find(|model| model.name == name);
+    let find = |name: &str| models.iter().find(|model| model.is_called(name));
     if let Some(model) = find(&id) {
         return Ok(Json(shown(model)));
     }

@@ -94,8 +94,12 @@ impl Tools {
         };
         let call = |tool: &Value| {
             let function = &tool["function"];
-            let parameters = function["parameters"].as_object().cloned();
-            let parameters = parameters.map_or_else(|| json!({"type": "object"}), Value::Object);
+            let mut parameters = function["parameters"].as_object().cloned().unwrap_or_default();
+            // A small model fills an open object for ever.
+            parameters.entry("type").or_insert_with(|| json!("object"));
+            if parameters["type"] == "object" {
+                parameters.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
             json!({
                 "type": "object",
                 "properties": {"name": {"const": function["name"]}, "arguments": parameters},
@@ -104,11 +108,13 @@ impl Tools {
             })
         };
         let mut calls: Vec<Value> = self.list.iter().filter(wanted).map(call).collect();
-        let schema = match calls.len() {
+        let mut schema = match calls.len() {
             0 => return None,
             1 => calls.remove(0),
             _ => json!({"anyOf": calls}),
         };
+        // llguidance's own word: no blanks that nobody reads.
+        schema["x-guidance"] = json!({"whitespace_flexible": false});
         Some(Constraint { form: ConstraintForm::JsonSchema, source: schema.to_string() })
     }
 
