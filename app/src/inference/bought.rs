@@ -22,7 +22,7 @@ use tokio::time::timeout;
 /// How long nothing may come: finding workers, a prefill, a lease that lapses and goes to another one.
 const SILENCE: Duration = Duration::from_secs(180);
 /// How long a worker may take to be found; the market answers in seconds.
-const FIND_WAIT: Duration = Duration::from_secs(30);
+const FIND_WAIT: Duration = Duration::from_secs(10);
 /// How long the loop may take to take an order.
 const POST_WAIT: Duration = Duration::from_secs(10);
 

@@ -200,11 +200,18 @@ fn message(id: &str, model: &str, prompt_tokens: u32) -> Value {
         "content": [],
         "stop_reason": null,
         "stop_sequence": null,
+        "stop_details": null,
+        "container": null,
         "usage": {
             "input_tokens": prompt_tokens,
+            "cache_creation": null,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
+            "inference_geo": null,
             "output_tokens": 0,
+            "output_tokens_details": null,
+            "server_tool_use": null,
+            "service_tier": "standard",
         },
     })
 }
@@ -222,9 +229,13 @@ fn input_of(call: &ToolCall) -> Value {
     serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}))
 }
 
+fn tool_use(call: &ToolCall, input: Value) -> Value {
+    json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input, "caller": {"type": "direct"}})
+}
+
 fn content(choice: &Choice) -> Value {
     let text = (!choice.text.is_empty()).then(|| json!({"type": "text", "text": choice.text, "citations": null}));
-    let call = |call: &ToolCall| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input_of(call)});
+    let call = |call: &ToolCall| tool_use(call, input_of(call));
     text.into_iter().chain(choice.calls.iter().map(call)).collect()
 }
 
@@ -277,8 +288,7 @@ impl Teller for Events {
             }
             Happening::Call { call, .. } => {
                 let mut lines: Vec<String> = self.block.take().map(Self::end_block).into_iter().collect();
-                let block = json!({"type": "tool_use", "id": call.id, "name": call.name, "input": {}});
-                let (index, line) = self.begin_block(block);
+                let (index, line) = self.begin_block(tool_use(&call, json!({})));
                 lines.push(line);
                 let json = input_of(&call).to_string();
                 lines.push(Self::delta(index, json!({"type": "input_json_delta", "partial_json": json})));

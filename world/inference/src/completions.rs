@@ -85,7 +85,11 @@ fn read(body: &Value, who: Who) -> Result<(Vec<Order>, bool, bool), Refusal> {
     if streams && prompts.len() > 1 {
         return Err(unsupported("`stream` with several prompts is not supported", "ask for each by itself"));
     }
-    let mut params = fields.params()?;
+    // Here it is a number.
+    let mut others = body.clone();
+    let _ = others["logprobs"].take();
+    let mut params = Fields::of(&others, OWN)?.params()?;
+    params.top_logprobs = fields.whole("logprobs", 0..=5)?.map(|top| top as u32);
     if !fields.names_length() {
         params.max_tokens = MAX_TOKENS_DEFAULT;
     }

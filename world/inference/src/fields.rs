@@ -1,6 +1,6 @@
 //! The fields of a body that say how to sample, as OpenAI, vLLM and OpenRouter name them. `null` counts as left out.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
 use talkoo_base::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX, TOP_LOGPROBS_MAX};
@@ -61,6 +61,17 @@ pub(crate) fn unsupported(message: impl Into<String>, hint: &str) -> Refusal {
 
 /// The schema of any JSON object.
 pub const JSON_OBJECT: &str = r#"{"type":"object"}"#;
+
+/// A schema whose texts have no blanks but one behind commas and colons: small models fill them with blanks for ever. The words
+/// are llguidance's own, unless the schema has some.
+pub(crate) fn dense(schema: &Value) -> String {
+    let mut schema = schema.clone();
+    if let Some(fields) = schema.as_object_mut() {
+        let style = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
+        fields.entry("x-guidance").or_insert(style);
+    }
+    schema.to_string()
+}
 
 /// A body, read field by field.
 pub struct Fields<'a>(&'a Map<String, Value>);
@@ -146,11 +157,7 @@ impl<'a> Fields<'a> {
 
     /// How many log probabilities besides a token's own, if any are wanted.
     fn top_logprobs(&self) -> Result<Option<u32>, Refusal> {
-        let wanted = match self.get("logprobs") {
-            // The older completions say how many.
-            Some(Value::Number(_)) => return Ok(self.whole("logprobs", 0..=5)?.map(|top| top as u32)),
-            _ => self.flag("logprobs")?.unwrap_or(false),
-        };
+        let wanted = self.flag("logprobs")?.unwrap_or(false);
         match self.whole("top_logprobs", 0..=i64::from(TOP_LOGPROBS_MAX))? {
             Some(_) if !wanted => Err(malformed("`top_logprobs` needs `logprobs`", "add \"logprobs\": true")),
             top => Ok(wanted.then_some(top.map_or(0, |top| top as u32))),
@@ -193,8 +200,8 @@ impl<'a> Fields<'a> {
         let Some(format) = self.get("response_format") else { return Ok(None) };
         match (format["type"].as_str(), &format["json_schema"]["schema"]) {
             (Some("text"), _) => Ok(None),
-            (Some("json_object"), _) => Ok(Some(JSON_OBJECT.to_owned())),
-            (Some("json_schema"), schema) if schema.is_object() => Ok(Some(schema.to_string())),
+            (Some("json_object"), _) => Ok(Some(dense(&json!({"type": "object"})))),
+            (Some("json_schema"), schema) if schema.is_object() => Ok(Some(dense(schema))),
             _ => Err(malformed(
                 "`response_format` is no known format",
                 "its type is text, json_object, or json_schema with {\"json_schema\": {\"schema\": {…}}}",

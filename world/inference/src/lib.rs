@@ -246,6 +246,7 @@ fn routes(shared: Shared) -> Router {
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/compact", axum::routing::any(error::no_route))
         .route("/v1/responses/{id}", get(responses::one).delete(responses::remove))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))

@@ -3,7 +3,7 @@
 
 use crate::collect::{Flow, Happening, fresh, unix};
 use crate::error::{Fault, Tongue, json_of};
-use crate::fields::{Fields, JSON_OBJECT, malformed, unsupported};
+use crate::fields::{Fields, dense, malformed, unsupported};
 use crate::keys::Who;
 use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Message, ToolCall};
@@ -191,8 +191,8 @@ fn format_of(format: Option<&Value>) -> Result<Option<Constraint>, Refusal> {
     let source = match format {
         None => return Ok(None),
         Some(Value::String(word)) if word.is_empty() => return Ok(None),
-        Some(Value::String(word)) if word == "json" => JSON_OBJECT.to_owned(),
-        Some(schema @ Value::Object(_)) => schema.to_string(),
+        Some(Value::String(word)) if word == "json" => dense(&json!({"type": "object"})),
+        Some(schema @ Value::Object(_)) => dense(schema),
         Some(_) => return Err(malformed("`format` is neither \"json\" nor a JSON schema", "")),
     };
     Ok(Some(Constraint { form: ConstraintForm::JsonSchema, source }))

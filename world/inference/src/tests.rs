@@ -64,8 +64,10 @@ impl Desk for Parrot {
             let (sender, pieces) = mpsc::channel(64);
             for choice in 0..order.choices {
                 for text in self.says.iter().filter(|_| !self.is_silent) {
-                    let logprobs = order.params.top_logprobs.map(|_| json!({"token": text, "logprob": -0.5, "top_logprobs": []}));
-                    let piece = Piece::Text { choice, text: (*text).to_owned(), logprobs: logprobs.into_iter().collect() };
+                    let logprobs =
+                        order.params.top_logprobs.map(|_| json!({"token": text, "logprob": -0.5, "top_logprobs": []}));
+                    let piece =
+                        Piece::Text { choice, text: (*text).to_owned(), logprobs: logprobs.into_iter().collect() };
                     sender.send(piece).await.unwrap();
                 }
                 if self.fails {
@@ -163,7 +165,8 @@ fn weather() -> Value {
 #[tokio::test]
 async fn a_chat_is_answered_whole_and_in_events() {
     let bench = bench(Parrot::default());
-    let (status, answer) = bench.post("/v1/chat/completions", &chat(json!({"n": 2, "seed": 7, "service_tier": "flex"}))).await;
+    let (status, answer) =
+        bench.post("/v1/chat/completions", &chat(json!({"n": 2, "seed": 7, "service_tier": "flex"}))).await;
     assert_eq!((status, answer["object"].as_str()), (200, Some("chat.completion")));
     let message = json!({"role": "assistant", "content": "Hello", "refusal": null, "annotations": []});
     for index in 0..2 {
@@ -203,7 +206,8 @@ async fn a_chat_is_answered_whole_and_in_events() {
 
 #[tokio::test]
 async fn calls_are_found_in_every_protocol() {
-    let says = vec!["I look. <tool", "_call>\n{\"name\": \"weather\", \"arguments\": {\"at\"", ": \"Oulu\"}}\n</tool_call>"];
+    let says =
+        vec!["I look. <tool", "_call>\n{\"name\": \"weather\", \"arguments\": {\"at\"", ": \"Oulu\"}}\n</tool_call>"];
     let bench = bench(Parrot { says, ..Parrot::default() });
     let (_, answer) = bench.post("/v1/chat/completions", &chat(json!({"tools": weather()}))).await;
     let choice = &answer["choices"][0];
@@ -293,7 +297,9 @@ async fn a_failure_in_mid_stream_is_said_in_the_stream() {
 #[tokio::test]
 async fn a_client_that_goes_away_ends_the_work() {
     let bench = bench(Parrot { is_silent: true, ..Parrot::default() });
-    for (path, body) in [("/v1/chat/completions", chat(json!({"stream": true}))), ("/v1/chat/completions", chat(json!({})))] {
+    for (path, body) in
+        [("/v1/chat/completions", chat(json!({"stream": true}))), ("/v1/chat/completions", chat(json!({})))]
+    {
         let request = Request::builder().method("POST").uri(path).body(Body::from(body.to_string())).unwrap();
         let (router, waits) = (bench.router.clone(), body["stream"].is_null());
         let asked = tokio::spawn(async move {
@@ -305,7 +311,11 @@ async fn a_client_that_goes_away_ends_the_work() {
         }
         let sender = bench.parrot.open.lock().unwrap().pop().unwrap();
         assert!(!sender.is_closed());
-        if waits { asked.abort() } else { drop(asked.await.unwrap()) }
+        if waits {
+            asked.abort()
+        } else {
+            drop(asked.await.unwrap())
+        }
         sender.closed().await;
     }
 }
@@ -319,7 +329,10 @@ async fn responses_are_found_again_by_their_owner_only() {
         body
     };
     let (status, first) = bench.post("/v1/responses", &ask(json!({}))).await;
-    assert_eq!((status, &first["status"], &first["output"][0]["content"][0]["text"]), (200, &json!("completed"), &json!("Hello")));
+    assert_eq!(
+        (status, &first["status"], &first["output"][0]["content"][0]["text"]),
+        (200, &json!("completed"), &json!("Hello"))
+    );
     let id = first["id"].as_str().unwrap();
     let (_, second) = bench.post("/v1/responses", &ask(json!({"previous_response_id": id, "store": false}))).await;
     assert_eq!(second["previous_response_id"], id);
@@ -368,7 +381,11 @@ async fn the_first_key_closes_the_door() {
     let bench = bench(Parrot::default());
     let ask = async |headers: &[(&str, &str)]| bench.ask("GET", "/v1/models", headers, "").await.0.as_u16();
     assert_eq!(ask(&[]).await, 200);
-    assert_eq!(ask(&[("authorization", "Bearer anything")]).await, 200, "programs send the token of another service along");
+    assert_eq!(
+        ask(&[("authorization", "Bearer anything")]).await,
+        200,
+        "programs send the token of another service along"
+    );
     assert_eq!(ask(&[("origin", "https://evil.example")]).await, 403, "a page of another site");
     assert_eq!(ask(&[("origin", "http://127.0.0.1:8420")]).await, 200, "our own page");
     assert_eq!(ask(&[("authorization", "Bearer sk-talkoo-wrong")]).await, 401);

@@ -1,6 +1,6 @@
 //! Tools: what a model may call, how a template that does not know them is told, and the calls in what it says.
 
-use crate::fields::{Fields, malformed, unsupported};
+use crate::fields::{Fields, dense, malformed, unsupported};
 use crate::limits::{CALL_BYTES_MAX, TOOLS_MAX};
 use crate::message::Message;
 use serde_json::{Value, json};
@@ -108,14 +108,12 @@ impl Tools {
             })
         };
         let mut calls: Vec<Value> = self.list.iter().filter(wanted).map(call).collect();
-        let mut schema = match calls.len() {
+        let schema = match calls.len() {
             0 => return None,
             1 => calls.remove(0),
             _ => json!({"anyOf": calls}),
         };
-        // llguidance's own word: no blanks that nobody reads.
-        schema["x-guidance"] = json!({"whitespace_flexible": false});
-        Some(Constraint { form: ConstraintForm::JsonSchema, source: schema.to_string() })
+        Some(Constraint { form: ConstraintForm::JsonSchema, source: dense(&schema) })
     }
 
     /// Finds the calls in an answer.

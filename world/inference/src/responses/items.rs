@@ -2,12 +2,12 @@
 
 use super::{Draft, Kept, chat};
 use crate::collect::{fresh, unix};
-use crate::fields::{Fields, malformed, unsupported};
+use crate::fields::{Fields, dense, malformed, unsupported};
 use crate::keys::Who;
 use crate::limits::{ITEMS_MAX, MAX_TOKENS_DEFAULT};
 use crate::message::{Message, ToolCall, text_of, wishes_of};
 use crate::tools::{Choose, Tools};
-use crate::{JSON_OBJECT, Order, Prompt};
+use crate::{Order, Prompt};
 use serde_json::{Value, json};
 use talkoo_base::{Constraint, ConstraintForm, Refusal};
 
@@ -267,8 +267,8 @@ fn format_of(text: Option<&Value>) -> Result<Option<Constraint>, Refusal> {
     let format = &text["format"];
     let source = match (format["type"].as_str(), &format["schema"]) {
         (None | Some("text"), _) => return Ok(None),
-        (Some("json_object"), _) => JSON_OBJECT.to_owned(),
-        (Some("json_schema"), schema @ Value::Object(_)) => schema.to_string(),
+        (Some("json_object"), _) => dense(&json!({"type": "object"})),
+        (Some("json_schema"), schema @ Value::Object(_)) => dense(schema),
         _ => {
             return Err(malformed(
                 "`text` has a format that is unknown",
