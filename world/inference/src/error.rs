@@ -1,5 +1,6 @@
 //! What is wrong, in the shape of each protocol.
 
+use crate::limits::{DRAIN_BYTES_MAX, DRAIN_WAIT};
 use axum::Json;
 use axum::extract::Request;
 use axum::extract::rejection::BytesRejection;
@@ -133,11 +134,20 @@ pub(crate) fn json_of(body: Result<axum::body::Bytes, BytesRejection>) -> Result
     })
 }
 
+/// Reads a body that nobody wants, if it is small and comes soon: a connection with unread bytes can't be used again, and
+/// clients that use theirs again see it break.
+pub(crate) async fn drain(request: Request) {
+    let read = axum::body::to_bytes(request.into_body(), DRAIN_BYTES_MAX);
+    tokio::time::timeout(DRAIN_WAIT, read).await.ok();
+}
+
 /// The answer where no route is.
 pub(crate) async fn no_route(request: Request) -> Response {
     let message = format!("there is no {} {}", request.method(), request.uri().path());
     let fault = Fault::from(Refusal::new(RefusalCode::UnknownId, message, "docs/INFERENCE.md has the list"));
-    fault.response(Tongue::of(request.uri().path()))
+    let tongue = Tongue::of(request.uri().path());
+    drain(request).await;
+    fault.response(tongue)
 }
 
 /// The answer to a method that a route does not have.
@@ -145,5 +155,7 @@ pub(crate) async fn no_method(request: Request) -> Response {
     let message = format!("{} is no method of {}", request.method(), request.uri().path());
     let fault = Fault::from(Refusal::new(RefusalCode::Malformed, message, "the `Allow` header has the list"));
     let fault = Fault { status: StatusCode::METHOD_NOT_ALLOWED, ..fault };
-    fault.response(Tongue::of(request.uri().path()))
+    let tongue = Tongue::of(request.uri().path());
+    drain(request).await;
+    fault.response(tongue)
 }

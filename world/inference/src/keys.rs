@@ -3,7 +3,7 @@
 //! Before there is a first key, everybody on this machine may ask for what costs nothing, as with other programs that run
 //! models; the first key closes that door. Only the SHA-256 of a key is kept.
 
-use crate::error::{Fault, Tongue};
+use crate::error::{Fault, Tongue, drain};
 use crate::limits::KEYS_MAX;
 use crate::{Shared, collect};
 use axum::extract::{Request, State};
@@ -242,7 +242,10 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
             request.extensions_mut().insert(who);
             next.run(request).await
         }
-        Err(refusal) => Fault::from(refusal).response(tongue),
+        Err(refusal) => {
+            drain(request).await;
+            Fault::from(refusal).response(tongue)
+        }
     };
     let headers = response.headers_mut();
     let id = HeaderValue::from_str(&collect::fresh("req_")).expect("letters and digits");

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// Bytes of a body. A prompt of the longest context there is has less.
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a body that are read only to be thrown away, and how long that may take.
+pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
+/// The longest of it.
+pub(crate) const DRAIN_WAIT: Duration = Duration::from_secs(2);
 /// A comment line keeps a silent stream open.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Texts of one request for vectors, as OpenAI has it.

@@ -18,7 +18,7 @@ MODEL = "smollm2-135m-instruct"
 PIP = {
     "comply": {"comply": ["llm-comply==0.5.0"]},
     "clients": {
-        "two": ["openai==2.54.0", "anthropic==0.125.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0"],
+        "two": ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0"],
         "three": ["openai==3.51.0", "langchain-openai==1.7.3", "openai-agents==0.24.0", "llama-index-llms-openai-like==0.8.1"],
     },
 }
