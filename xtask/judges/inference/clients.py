@@ -185,7 +185,7 @@ def llamaindex_client():
     from llama_index.core.llms import ChatMessage
     from llama_index.llms.openai_like import OpenAILike
 
-    llm = OpenAILike(model=MODEL, api_base=f"{base}/v1", api_key=key, is_chat_model=True, max_tokens=20, context_window=8192)
+    llm = OpenAILike(model=MODEL, api_base=f"{base}/v1", api_key=key, is_chat_model=True, max_tokens=20, temperature=0)
     holds("Helsinki" in llm.chat([ChatMessage(role="user", content=ASK[0]["content"])]).message.content, "an answer")
 
 

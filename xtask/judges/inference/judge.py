@@ -19,14 +19,19 @@ PIP = {
     "comply": {"comply": ["llm-comply==0.5.0"]},
     "clients": {
         "two": ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0"],
-        "three": ["openai==3.51.0", "langchain-openai==1.7.3", "openai-agents==0.24.0", "llama-index-llms-openai-like==0.8.1"],
+        "three": ["openai==3.51.0", "langchain-openai==1.7.3", "openai-agents==0.24.0"],
+        "index": ["llama-index-llms-openai-like==0.8.1"],
     },
 }
 NPM = {
     "comply": ["compatcanary@0.2.2"],
     "clients": ["openai@6.49.0", "ai@6.0.326", "@ai-sdk/openai-compatible@2.0.87"],
 }
-CLIENTS = {"two": ["openai", "anthropic", "ollama", "litellm", "instructor"], "three": ["openai", "langchain", "llamaindex", "agents"]}
+CLIENTS = {
+    "two": ["openai", "anthropic", "ollama", "litellm", "instructor"],
+    "three": ["openai", "langchain", "agents"],
+    "index": ["llamaindex"],
+}
 
 
 def setup():
