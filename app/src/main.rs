@@ -12,6 +12,7 @@ mod demo;
 mod disputes;
 mod ledger;
 mod models;
+mod talk;
 
 use clap::Parser;
 use std::process::ExitCode;
