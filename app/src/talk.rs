@@ -39,6 +39,11 @@ pub(crate) fn check<T: PartialEq + std::fmt::Debug>(
         assert_eq!(&from(&bytes).unwrap(), said);
         assert!(from(&bytes[1..]).is_err() && from(&bytes[..bytes.len() - 1]).is_err(), "{said:?}");
         assert!(from(&[&bytes[..], &[0]].concat()).is_err(), "{said:?}, longer");
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 0x81;
+            assert!(from(&other).is_ok_and(|other| other != *said) || from(&other).is_err(), "{said:?}, byte {at}");
+        }
     }
     assert!(from(&[]).is_err() && from(&to(&good[0])[..1]).is_err());
     let long = from(&to(&refuse("a\n".repeat(1_000)))).unwrap();
