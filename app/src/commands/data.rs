@@ -118,7 +118,12 @@ fn buy(client: &Client, id: &str) -> Result<Value> {
             Some("data.here") => break,
             Some("data.over") => {
                 let why = event["why"].as_str().unwrap_or_default();
-                return Err(Failure::new(RefusalCode::Silent, why, "buy it again when its owner is there").into());
+                return Err(Failure::new(
+                    RefusalCode::Silent,
+                    why,
+                    "see `talkoo data ls`; if the price came back, buy it again when its owner is there",
+                )
+                .into());
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use super::object;
 use super::owner::{grant_json, told};
 use super::talk::Said;
 use super::wrap::Purpose;
-use super::{Answer, Desks, REFUSED_WAIT, SEALED, Told, broken, lock, no};
+use super::{Answer, Desks, Lost, REFUSED_WAIT, SEALED, Told, broken, lock, no};
 use serde_json::{Value, json};
 use std::path::Path;
 use talkoo_base::{Digest, NodeId, RefusalCode, sha256};
@@ -160,8 +160,9 @@ impl Desks {
 
     pub(super) fn end_of(&self, bought: &Bought, why: &str) -> Answer<()> {
         lock(&self.gatherings).remove(&bought.name());
+        self.change(&self.bought, &bought.name(), |bought| bought.over = Some(why.to_owned()))?;
         self.tell("data.over", json!({"grant": bought.grant, "version": bought.version.to_string(), "why": why}));
-        self.change(&self.bought, &bought.name(), |bought| bought.over = Some(why.to_owned()))
+        Ok(())
     }
 
     /// Takes a wrapped key, if it is what the chain says and opens.
@@ -227,11 +228,14 @@ impl Desks {
                 }
             };
             let how = tokio::select! {
-                how = net.fetch(root, options, watch) => how.map(drop).map_err(|why| why.to_string()),
-                () = over.cancelled() => Err("the sealed object is larger than its manifest says".to_owned()),
+                how = net.fetch(root, options, watch) => match how {
+                    Ok(fetched) if fetched.bytes > bytes_max => Err(Lost::TooLarge),
+                    how => how.map(drop).map_err(|why| Lost::Now(why.to_string())),
+                },
+                () = over.cancelled() => Err(Lost::TooLarge),
             };
             let told = tokio::task::spawn_blocking(move || {
-                let how = how.and_then(|()| blocks.pin(&pin, &root).map_err(|why| why.to_string()));
+                let how = how.and_then(|()| blocks.pin(&pin, &root).map_err(|why| Lost::Now(why.to_string())));
                 drop(hold);
                 // The thread may have ended.
                 to.send(Told::Fetched(name, how)).ok();

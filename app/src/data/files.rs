@@ -115,8 +115,17 @@ pub(super) struct Kept {
     pub(super) sealed_bytes: Option<u64>,
     /// Whether all its blocks are here.
     pub(super) is_here: bool,
+    /// Whether they are more than the manifest says: they are not wanted any more.
+    pub(super) is_too_large: bool,
     /// The share, sealed under the node's key.
     pub(super) share: ByteBuf,
+}
+
+impl Kept {
+    /// Whether its blocks are still to come.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.sealed_bytes.is_some() && !self.is_here && !self.is_too_large
+    }
 }
 
 /// What this node keeps for others, file `keep`.

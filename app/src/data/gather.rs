@@ -6,10 +6,10 @@ use super::keep::open_share;
 use super::manifest::{Keepers, Manifest};
 use super::talk::Said;
 use super::wrap::Purpose;
-use super::{Answer, DELIVER_WAIT, Desks, OWNER_SILENT, READY_WAIT, REFUSED_WAIT, Told, broken, lock, no};
+use super::{Answer, DELIVER_WAIT, Desks, READY_WAIT, REFUSED_WAIT, SILENT, Told, broken, lock, no};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use talkoo_base::{Digest, NodeId, RefusalCode};
 use talkoo_store::seal::shares::{self, Secret};
 
@@ -47,9 +47,9 @@ impl Gathering {
     }
 
     /// Who is to deliver, if enough are ready: each in turn, for one may have gone since.
-    fn next_deliverer(&mut self, keepers: &Keepers) -> Option<NodeId> {
+    fn next_deliverer(&mut self, keepers: &Keepers, wait: Duration) -> Option<NodeId> {
         self.ready.retain(|_, at| at.elapsed() < READY_WAIT);
-        if self.ready.len() < usize::from(keepers.k) || self.told.is_some_and(|at| at.elapsed() < DELIVER_WAIT) {
+        if self.ready.len() < usize::from(keepers.k) || self.told.is_some_and(|at| at.elapsed() < wait) {
             return None;
         }
         let node = self.ready.keys().nth(self.turn % self.ready.len()).copied();
@@ -59,6 +59,11 @@ impl Gathering {
 }
 
 impl Desks {
+    /// What our chain takes, or another.
+    fn patience(&self, [ours, outside]: [Duration; 2]) -> Duration {
+        if self.desk.is_outside() { outside } else { ours }
+    }
+
     /// Asks the keepers, if there are any and the owner was silent for long enough.
     pub(super) fn ask_keepers(&self, bought: &Bought, manifest: &Manifest, state: State) -> Answer<()> {
         let Some(keepers) = manifest.keepers.as_ref().filter(|_| bought.grant > 0) else { return Ok(()) };
@@ -69,10 +74,14 @@ impl Desks {
         let (ask, deliver) = {
             let mut gatherings = lock(&self.gatherings);
             let gathering = gatherings.entry(bought.name()).or_insert_with(Gathering::new);
-            if gathering.since.elapsed() < OWNER_SILENT {
+            if gathering.since.elapsed() < self.patience(SILENT) {
                 return Ok(());
             }
-            let deliver = if state == State::Paid { gathering.next_deliverer(keepers) } else { None };
+            let deliver = if state == State::Paid {
+                gathering.next_deliverer(keepers, self.patience(DELIVER_WAIT))
+            } else {
+                None
+            };
             (gathering.to_ask(keepers, bought, state), deliver)
         };
         let Bought { version, grant, .. } = *bought;
@@ -101,7 +110,7 @@ impl Desks {
         let deliver = lock(&self.gatherings).get_mut(&bought.name()).and_then(|gathering| {
             gathering.ready.insert(from, Instant::now());
             gathering.refused.remove(&from);
-            gathering.next_deliverer(&keepers)
+            gathering.next_deliverer(&keepers, self.patience(DELIVER_WAIT))
         });
         if let Some(node) = deliver {
             self.post(node, &Said::Deliver { version, grant, delegation: (&self.delegation).into() });
@@ -170,9 +179,10 @@ impl Desks {
     /// What a purchase waits for, for people.
     pub(super) fn waits_for(&self, bought: &Bought) -> Option<String> {
         let gatherings = lock(&self.gatherings);
-        let gathering = gatherings.get(&bought.name()).filter(|gathering| gathering.since.elapsed() >= OWNER_SILENT)?;
+        let gathering =
+            gatherings.get(&bought.name()).filter(|gathering| gathering.since.elapsed() >= self.patience(SILENT))?;
         let mut text = format!(
-            "the owner is silent; keepers: {} ready, {} shares here, {} refused for a wrong share",
+            "the owner is silent; keepers ready: {}, shares here: {}, wrong shares: {}",
             gathering.ready.len(),
             bought.shares.len(),
             gathering.liars.len()
@@ -206,14 +216,14 @@ mod tests {
         let mut gathering = Gathering::new();
         assert_eq!(gathering.to_ask(&keepers, &bought, State::Paid), [one, two, three]);
         gathering.ready.insert(one, Instant::now());
-        assert_eq!(gathering.next_deliverer(&keepers), None, "one of two");
+        assert_eq!(gathering.next_deliverer(&keepers, DELIVER_WAIT[0]), None, "one of two");
         gathering.ready.insert(two, Instant::now());
         gathering.refused.insert(three, ("no room".into(), Instant::now()));
         assert!(gathering.to_ask(&keepers, &bought, State::Paid).is_empty());
-        let first = gathering.next_deliverer(&keepers).unwrap();
-        assert_eq!(gathering.next_deliverer(&keepers), None, "it has its time");
+        let first = gathering.next_deliverer(&keepers, DELIVER_WAIT[0]).unwrap();
+        assert_eq!(gathering.next_deliverer(&keepers, DELIVER_WAIT[0]), None, "it has its time");
         gathering.told = None;
-        assert_ne!(gathering.next_deliverer(&keepers).unwrap(), first, "then it is the other's turn");
+        assert_ne!(gathering.next_deliverer(&keepers, DELIVER_WAIT[0]).unwrap(), first, "then it is the other's turn");
         // Delivered: shares are wanted of all who have said nothing against it.
         assert_eq!(gathering.to_ask(&keepers, &bought, State::Granted), [one, two]);
         bought.shares.push(Part { part: 1, wrap });

@@ -16,6 +16,8 @@ use talkoo_store::{Block, Visibility};
 /// Name of the record of [`Room`].
 const ROOM: &str = "keep";
 
+const TOO_LARGE: &str = "the sealed object is larger than its manifest says";
+
 fn denied(why: &str) -> Refusal {
     no(RefusalCode::Denied, why, "see docs/DATA.md")
 }
@@ -74,6 +76,9 @@ impl Desks {
         if old.is_none() {
             self.has_room(Address(there.owner.into()), &manifest)?;
         }
+        if old.as_ref().is_some_and(|old| old.is_too_large) {
+            return Err(denied(TOO_LARGE));
+        }
         let is_here = old.as_ref().is_some_and(|old| old.is_here);
         if old.is_none_or(|old| self.share_of(&old).is_none_or(|old| old != share)) {
             self.blocks.put(std::slice::from_ref(&block), Visibility::Public, Sync::Now).map_err(broken)?;
@@ -84,6 +89,7 @@ impl Desks {
                 sealed: manifest.sealed,
                 sealed_bytes: keepers.with_data.then_some(manifest.sealed_bytes),
                 is_here,
+                is_too_large: false,
                 share: self.keyring.seal(&version.0, &share),
             };
             self.kept.put(&name, &kept).map_err(broken)?;
@@ -113,6 +119,16 @@ impl Desks {
             return Err(full("this node has no room for the sealed blocks").with(need, left));
         }
         Ok(())
+    }
+
+    /// What was to be fetched is larger than its manifest says: nobody wants it.
+    pub(super) fn too_large(&self, name: &str) -> Answer<()> {
+        if let Some(bought) = self.bought.get(name) {
+            return self.end_of(&bought, TOO_LARGE);
+        }
+        lock(&self.wanted).remove(name);
+        self.audit.note("too large", json!({"version": name}));
+        self.change(&self.kept, name, |kept| kept.is_too_large = true)
     }
 
     fn share_of(&self, kept: &Kept) -> Option<Secret> {

@@ -62,11 +62,12 @@ const LOOK_OUTSIDE: Duration = Duration::from_secs(10);
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// Refusals of ours that are remembered.
 const REFUSED_MAX: usize = 1_024;
-/// How long an owner may be silent before its keepers are asked.
-const OWNER_SILENT: Duration = Duration::from_secs(5);
-/// How long a keeper's word counts that it would deliver, and how long one has to do it before the next is told.
+/// How long an owner may be silent before its keepers are asked, and a keeper has to deliver before the next is told: on a chain
+/// of ours, on another.
+const SILENT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+const DELIVER_WAIT: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(120)];
+/// How long a keeper's word counts that it would deliver.
 const READY_WAIT: Duration = Duration::from_secs(60);
-const DELIVER_WAIT: Duration = Duration::from_secs(20);
 /// When a share is sent again that is not kept yet, and how long publishing waits for the keepers.
 const HAND_AGAIN: Duration = Duration::from_secs(5);
 const HAND_WAIT: Duration = Duration::from_secs(20);
@@ -95,9 +96,16 @@ pub(crate) struct Setup<'a> {
 enum Told {
     Said(NodeId, Said),
     /// A download ended: the name of the record, and how.
-    Fetched(String, Result<(), String>),
+    Fetched(String, Result<(), Lost>),
     /// There is something new.
     Look,
+}
+
+/// Why a download came to nothing.
+enum Lost {
+    /// It is larger than its manifest says: it is not tried again.
+    TooLarge,
+    Now(String),
 }
 
 type Answer<T> = Result<T, Refusal>;
@@ -322,7 +330,7 @@ impl Turns {
         self.fetching.get(name).is_none_or(|until| until.is_some_and(|at| Instant::now() > at))
     }
 
-    fn fetched(&mut self, name: &str, how: Result<(), String>) -> Answer<()> {
+    fn fetched(&mut self, name: &str, how: Result<(), Lost>) -> Answer<()> {
         match how {
             Ok(()) => {
                 self.fetching.remove(name);
@@ -331,7 +339,11 @@ impl Turns {
                     None => self.desks.kept_data(name)?,
                 }
             }
-            Err(why) => {
+            Err(Lost::TooLarge) => {
+                self.fetching.remove(name);
+                self.desks.too_large(name)?;
+            }
+            Err(Lost::Now(why)) => {
                 lock(&self.desks.said).insert(name.to_owned(), (why, Instant::now()));
                 self.fetching.insert(name.to_owned(), Some(Instant::now() + BLOCK_WAIT));
             }
@@ -346,7 +358,7 @@ impl Desks {
         let undone =
             self.own.all().into_iter().filter(|own| own.keepers.as_ref().is_some_and(|handed| !handed.are_done()));
         lock(&self.handing).extend(undone.map(|own| (own.sealed.to_string(), Instant::now())));
-        let wanted = self.kept.all().into_iter().filter(|kept| kept.sealed_bytes.is_some() && !kept.is_here);
+        let wanted = self.kept.all().into_iter().filter(Kept::is_wanted);
         lock(&self.wanted).extend(wanted.map(|kept| kept.version.to_string()));
     }
 
