@@ -173,13 +173,14 @@ fn who_votes_twice_loses_half_the_bond_and_the_seat() {
         let (validator, signature) = (key(4).address(), key(4).sign(&vote.digest(&network)));
         let mut bytes = vec![crate::ledger::driver::CHAIN];
         bytes.extend(Message::Vote(SignedVote { vote, validator, signature }).to_bytes());
-        let slot = lock(&mesh.ledgers[0]);
-        slot.as_ref().unwrap().hear(key(2).node_id(), &bytes).unwrap().unwrap();
+        // The second shows it, from its own account: the first one's nonces are the payments'.
+        let slot = lock(&mesh.ledgers[1]);
+        slot.as_ref().unwrap().hear(key(3).node_id(), &bytes).unwrap().unwrap();
     }
-    while stake(&*mesh.chain(1), 4).jailedUntil.is_zero() {
-        one_more(&mesh, &[1], &mut paid);
+    while stake(&*mesh.chain(0), 4).jailedUntil.is_zero() {
+        one_more(&mesh, &[0], &mut paid);
     }
-    assert_eq!(stake(&*mesh.chain(1), 4).bonded, VALIDATOR_BOND_MIN / 2);
-    until_named(&mesh, 1, &mut paid, &[(1, 1), (2, 1), (3, 1)]);
-    one_more(&mesh, &[1, 0, 2], &mut paid);
+    assert_eq!(stake(&*mesh.chain(0), 4).bonded, VALIDATOR_BOND_MIN / 2);
+    until_named(&mesh, 0, &mut paid, &[(1, 1), (2, 1), (3, 1)]);
+    one_more(&mesh, &[0, 1, 2], &mut paid);
 }
