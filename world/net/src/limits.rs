@@ -159,11 +159,13 @@ pub const RELAY_RETRY: Duration = Duration::from_secs(60);
 pub const REFUSED_MAX: usize = 32;
 /// Peers with whom hole punching failed, remembered.
 pub const UNPUNCHED_MAX: usize = 64;
-/// Provider records of others that are taken in a window; each has some hundred bytes.
+/// Provider records of others that are kept; each has some hundred bytes, and with all addresses that it may have, 4 KiB.
 pub const PROVIDER_RECORDS_MAX: usize = 1 << 16;
 /// Of these, of one peer.
 pub const PROVIDER_RECORDS_PER_PEER: usize = 1 << 12;
-/// After this long, as long as a record lives, counting begins anew.
-pub const RECORDS_WINDOW: Duration = Duration::from_secs(48 * 3600);
+/// Bytes of the key of one: a multihash, of which the longest in use has 66.
+pub const KEY_BYTES_MAX: usize = 80;
+/// Bytes of one of its addresses; through a relay, with certificates of WebTransport, it has some 200.
+pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Roots that we announce.
 pub const PROVIDED_MAX: usize = 1 << 16;

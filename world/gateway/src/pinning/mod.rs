@@ -6,6 +6,7 @@
 mod filter;
 
 use crate::body::blocking;
+use crate::gateway::parse_cid;
 use crate::keep;
 use crate::limits::{BODY_BYTES_MAX, PINNING_AT_ONCE, PINS_LISTED_MAX};
 use crate::rpc::is_whole;
@@ -20,11 +21,10 @@ use axum::routing::get;
 use filter::Filter;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_api::Caller;
-use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_base::{Refusal, RefusalCode};
 use talkoo_disk::blocks::Pin;
 use tokio::sync::Semaphore;
 
@@ -218,7 +218,7 @@ fn pin_of(body: &[u8]) -> Result<Pin, No> {
     let value: Value = serde_json::from_slice(body).map_err(|why| bad(format!("the body is not JSON: {why}")))?;
     let fields = value.as_object().ok_or_else(|| bad("the body is not an object"))?;
     let cid = fields.get("cid").and_then(Value::as_str).ok_or_else(|| bad("`cid` is missing"))?;
-    let cid = Cid::from_str(cid).map_err(|_| bad("`cid` is not a CID"))?;
+    let cid = parse_cid(cid).ok_or_else(|| bad("`cid` is not a CID"))?;
     let name = match fields.get("name") {
         None => "",
         Some(name) => name.as_str().ok_or_else(|| bad("`name` is not a string"))?,

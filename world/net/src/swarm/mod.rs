@@ -4,12 +4,14 @@
 mod build;
 mod dial;
 mod discovery;
+mod near;
 mod reaching;
 mod records;
 mod search;
 
 pub(crate) use build::build;
 pub(crate) use dial::DialReply;
+pub(crate) use near::Near;
 
 use crate::error::{DialError, told_off};
 use crate::events::NetEvent;
@@ -216,6 +218,7 @@ impl Task {
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
+                self.shared.near.listens(&address);
                 // Who relays has to name an address of the internet; who listens at one needs nobody to tell.
                 if is_own_public(&address) {
                     self.named(address.clone());
