@@ -68,6 +68,8 @@ pub const DIALS_MAX: usize = 64;
 pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 /// Lookups at once; each is a query with its own state.
 pub const LOOKUPS_MAX: usize = 64;
+/// Of these, kept for downloads, announcements and meetings.
+pub const LOOKUPS_KEPT: usize = 16;
 /// Commands queued for the swarm's task.
 pub const COMMANDS_QUEUED: usize = 128;
 /// Events that wait for the node; then the swarm pauses.

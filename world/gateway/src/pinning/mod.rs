@@ -142,9 +142,11 @@ impl Pinning {
         Ok(page.into_iter().find(|pin| pin.id == id))
     }
 
-    /// Tells how far a pin is.
+    /// Tells how far a pin is, unless it was taken back meanwhile.
     fn tell(&self, id: &str, status: Status) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), status);
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
+            *known = status;
+        }
     }
 
     fn status(&self, id: &str) -> Status {
@@ -158,7 +160,7 @@ impl Pinning {
 
     /// Fetches what a pin names, when it is its turn.
     fn start(&self, pin: Pin) {
-        self.tell(&pin.id, Status::Queued);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pin.id.clone(), Status::Queued);
         let this = self.clone();
         tokio::spawn(async move {
             let Ok(_turn) = this.turns.clone().acquire_owned().await else { return };
