@@ -13,6 +13,7 @@ mod disputes;
 mod inference;
 mod ledger;
 mod models;
+mod talk;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -64,6 +64,12 @@ const JUDGES: &[Judge] = &[
         run: data,
     },
     Judge {
+        name: "keepers",
+        what: "data sold while its owner is dead, as processes: two of three keepers, one killed, one lying; refunds and income to the last unit",
+        quick: false,
+        run: || processes("xtask/judges/keepers.py"),
+    },
+    Judge {
         name: "cids",
         what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
         quick: false,

@@ -124,16 +124,29 @@ fn peer_of(peer: &str) -> Result<PeerId, Refusal> {
     peer.parse().map_err(|_| Refusal::new(RefusalCode::Malformed, "this is not a PeerId", hint))
 }
 
-impl Session for Blocking {
-    fn get(&mut self, cid: &Cid) -> Result<Block, Refusal> {
+impl Blocking {
+    fn run(
+        &mut self,
+        ask: impl AsyncFnOnce(&talkoo_net::Session) -> Result<Block, FetchError>,
+    ) -> Result<Block, Refusal> {
         let Self { net, runtime, root, session } = self;
         runtime.block_on(async {
             let session = match session {
                 Some(session) => session,
                 None => session.insert(net.session(*root, Vec::new()).await.map_err(|why| fetched(&why))?),
             };
-            session.get(*cid).await.map_err(|why| fetched(&why))
+            ask(session).await.map_err(|why| fetched(&why))
         })
+    }
+}
+
+impl Session for Blocking {
+    fn get(&mut self, cid: &Cid) -> Result<Block, Refusal> {
+        self.run(async |session| session.get(*cid).await)
+    }
+
+    fn get_elsewhere(&mut self, cid: &Cid) -> Result<Block, Refusal> {
+        self.run(async |session| session.get_elsewhere(*cid).await)
     }
 }
 

@@ -10,7 +10,7 @@
 //! Of the hash functions for double hashes only SHA-256 is known, as for blocks.
 
 use crate::block::{DAG_PB, SHA2_256};
-use crate::limits::{DENYLIST_HEADER_BYTES_MAX, DENYLIST_LINE_BYTES_MAX, DENYLIST_RULES_MAX};
+use crate::limits::{CID_CHARS_MAX, DENYLIST_HEADER_BYTES_MAX, DENYLIST_LINE_BYTES_MAX, DENYLIST_RULES_MAX};
 use cid::multibase::Base;
 use cid::{Cid, Version};
 use multihash::Multihash;
@@ -235,6 +235,10 @@ fn key(space: &str, root: &[u8]) -> Vec<u8> {
 
 /// The multihash of a CID of either version, or of a bare one in base58.
 fn multihash_of(text: &str) -> Option<Vec<u8>> {
+    // Longer texts would take time by the square of their length.
+    if text.len() > CID_CHARS_MAX {
+        return None;
+    }
     match text.parse::<Cid>() {
         Ok(cid) => Some(cid.hash().to_bytes()),
         Err(_) => {

@@ -4,7 +4,7 @@
 
 use crate::block::{Block, BlockError, DAG_CBOR, DAG_JSON, DAG_PB, RAW};
 use crate::dagpb::{Node, NodeError};
-use crate::limits::LINKS_READ_MAX;
+use crate::limits::{CID_CHARS_MAX, LINKS_READ_MAX};
 use bytes::Bytes;
 use cid::Cid;
 use ipld_core::codec::Links;
@@ -69,6 +69,9 @@ pub fn links_in(codec: u64, bytes: &Bytes) -> Result<Vec<Cid>, NodeError> {
             bounded(links)
         }
         DAG_JSON => {
+            if has_long_link(bytes) {
+                return Err(NodeError::Malformed { what: "(link of dag-json)" });
+            }
             let links = DagJsonCodec::links(bytes).map_err(|_| NodeError::Malformed { what: "(dag-json)" })?;
             bounded(links)
         }
@@ -119,9 +122,31 @@ fn decode(codec: u64, bytes: &[u8]) -> Result<Ipld, ConvertError> {
         RAW => Ok(Ipld::Bytes(bytes.to_vec())),
         DAG_PB => ipld_dagpb::to_ipld(bytes).map_err(|why| malformed("dag-pb", &why)),
         DAG_CBOR => serde_ipld_dagcbor::from_slice(bytes).map_err(|why| malformed("dag-cbor", &why)),
+        DAG_JSON if has_long_link(bytes) => Err(malformed("dag-json", &"a link is longer than any CID")),
         DAG_JSON => serde_ipld_dagjson::from_slice(bytes).map_err(|why| malformed("dag-json", &why)),
         _ => Err(ConvertError::UnknownCodec { codec }),
     }
+}
+
+/// Whether a link in DAG-JSON, `{"/": "…"}`, is longer than any CID. To read the bases 36 and 58 takes time by the square of
+/// the length: minutes for a block of theirs.
+fn has_long_link(json: &[u8]) -> bool {
+    let (mut rest, mut after_slash) = (json, false);
+    while let Some(at) = rest.iter().position(|byte| *byte == b'"') {
+        let is_link = after_slash && rest[..at].trim_ascii() == b":";
+        let text = &rest[at + 1..];
+        // Up to the next quotation mark that no backslash escapes; without one it is no JSON.
+        let mut end = 0;
+        while text.get(end).is_some_and(|byte| *byte != b'"') {
+            end += if text[end] == b'\\' { 2 } else { 1 };
+        }
+        if is_link && end > CID_CHARS_MAX {
+            return true;
+        }
+        after_slash = matches!(text.get(..end), Some(b"/" | b"\\/" | b"\\u002f" | b"\\u002F"));
+        rest = text.get(end + 1..).unwrap_or_default();
+    }
+    false
 }
 
 fn encode(codec: u64, content: &Ipld) -> Result<Vec<u8>, ConvertError> {

@@ -26,6 +26,8 @@ pub const DENYLIST_RULES_MAX: usize = 4 << 20;
 pub const CAR_HEADER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a CID in a CAR: more than any hash function that has a name needs.
 pub const CAR_CID_BYTES_MAX: usize = 128;
+/// Characters of a CID: one of 85 bytes, with a digest of 64, has 171 in base 16.
+pub const CID_CHARS_MAX: usize = 256;
 /// Links of one node that we read: v0 profiles use 174, ours 1,024, HAMT nodes 256.
 pub const LINKS_READ_MAX: usize = 16 * 1024;
 /// Levels of a DAG: 1,024 links and 1 MiB leaves reach 1 EiB in four.

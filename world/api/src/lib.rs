@@ -182,6 +182,11 @@ async fn tell_caller(State(shared): State<Shared>, mut request: Request, next: N
         return no;
     }
     let caller = if has_token(request.headers(), &shared) { Caller::Owner } else { Caller::Stranger };
+    if caller == Caller::Stranger && is_of_another_page(request.headers()) {
+        let hint = "open it yourself, or send the token";
+        let no = Refusal::new(RefusalCode::BadSignature, "a web page of another origin asks, without the token", hint);
+        return problem(StatusCode::FORBIDDEN, &no);
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
@@ -212,6 +217,13 @@ fn has_token(headers: &HeaderMap, shared: &Shared) -> bool {
     // Compared as digests, so that the time it takes says nothing of the token.
     let digest = |text: &str| talkoo_base::sha256(&[text.as_bytes()]);
     given.is_some_and(|given| digest(given) == digest(&shared.token))
+}
+
+/// Whether a browser asks for a page that is not ours (fetch.spec.whatwg.org, `Origin`; w3.org/TR/fetch-metadata). It could not read
+/// the answer, but to have the node fetch something can be all that it wants.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    headers.contains_key(header::ORIGIN) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 /// Lets only the owner's programs in.

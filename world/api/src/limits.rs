@@ -63,5 +63,7 @@ pub(crate) const SEND_MS_MAX: u64 = 60_000;
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// A request's head has to come within this time; so an idle connection lasts no longer.
 pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for this long is gone.
+pub(crate) const TAKE_WAIT: Duration = Duration::from_secs(60);
 /// After a stop, answers that have begun go on for this long.
 pub(crate) const STOP_WAIT: Duration = Duration::from_secs(3);

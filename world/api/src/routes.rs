@@ -63,6 +63,8 @@ pub const ROUTES: &[Route] = &[
     route("data_give", Verb::Post, "/api/v1/data-grant"),
     route("data_buy", Verb::Post, "/api/v1/data-buy"),
     route("data_get", Verb::Post, "/api/v1/data-get"),
+    route("data_keep", Verb::Post, "/api/v1/data-keep"),
+    route("data_drop", Verb::Post, "/api/v1/data-drop"),
     route("data_collect", Verb::Post, "/api/v1/data-collect"),
     route("deals", Verb::Get, "/api/v1/deals"),
     route("deal", Verb::Post, "/api/v1/deals"),

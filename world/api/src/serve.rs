@@ -1,16 +1,20 @@
-//! HTTP on a listener, so that nobody holds it: a request's head has to come in time, connections are bounded, and a stop
-//! lets answers that have begun go on for a moment only.
+//! HTTP on a listener, so that nobody holds it: a request's head has to come in time, an answer has to be taken,
+//! connections are bounded, and a stop lets answers that have begun go on for a moment only.
 
-use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT, STOP_WAIT};
+use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT, STOP_WAIT, TAKE_WAIT};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,16 +22,24 @@ use tokio_util::task::TaskTracker;
 ///
 /// # Errors
 /// What the socket says when it breaks.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    serve_with(listener, router, stop, HEAD_WAIT).await
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+    serve_with(listener, router, stop, Waits { head: HEAD_WAIT, take: TAKE_WAIT }).await
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) head: Duration,
+    /// Until it takes more of an answer.
+    pub(crate) take: Duration,
 }
 
 pub(crate) async fn serve_with(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
-    head_wait: Duration,
-) -> std::io::Result<()> {
+    waits: Waits,
+) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -46,14 +58,14 @@ pub(crate) async fn serve_with(
             // One caller went away, or there are no file handles for a moment; the listener is as good as before.
             Err(why) => {
                 tracing::debug!(%why, "a connection was not taken");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
             let _place = place;
-            connection(stream, router, stop, head_wait).await;
+            connection(stream, router, stop, waits).await;
         });
     }
     connections.close();
@@ -61,11 +73,12 @@ pub(crate) async fn serve_with(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, head_wait: Duration) {
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, waits: Waits) {
     // Small answers are not to wait for one another.
     stream.set_nodelay(true).ok();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_wait);
+    http.timer(TokioTimer::new()).header_read_timeout(waits.head);
+    let stream = Taken { stream, wait: waits.take, due: None };
     let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::pin!(served);
     let ended = tokio::select! {
@@ -83,6 +96,64 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
     }
 }
 
+/// A connection that breaks when the other side takes nothing of what is written for so long. Without this, whoever asks
+/// and does not read keeps the connection, and what is ready for it in memory.
+struct Taken {
+    stream: TcpStream,
+    wait: Duration,
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+impl Taken {
+    fn by_then<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.due = None;
+            return written;
+        }
+        let wait = self.wait;
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep(wait)));
+        due.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Taken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Taken {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.by_then(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.by_then(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +165,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let router = Router::new().route("/", get(|| async { "here" })).route("/ever", get(std::future::pending::<()>));
-        let server = tokio::spawn(serve_with(listener, router, stop.clone(), Duration::from_millis(100)));
+        let waits = Waits { head: Duration::from_millis(100), take: TAKE_WAIT };
+        let server = tokio::spawn(serve_with(listener, router, stop.clone(), waits));
         let mut slow = TcpStream::connect(addr).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         let mut said = Vec::new();
@@ -109,6 +181,41 @@ mod tests {
         let mut idle = TcpStream::connect(addr).await.unwrap();
         stop.cancel();
         idle.read_to_end(&mut said).await.ok();
+        server.await.unwrap().unwrap();
+    }
+
+    /// Says when it goes.
+    struct Ended(tokio::sync::mpsc::Sender<()>);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            self.0.try_send(()).ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_of_an_answer_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let (told, mut ended) = tokio::sync::mpsc::channel(1);
+        let endless = move || {
+            let ended = Ended(told.clone());
+            let pieces = futures::stream::repeat_with(move || {
+                let _ended = &ended;
+                Ok::<_, io::Error>(vec![0; 1 << 20])
+            });
+            async { axum::body::Body::from_stream(pieces) }
+        };
+        let waits = Waits { head: HEAD_WAIT, take: Duration::from_millis(100) };
+        let router = Router::new().route("/", get(endless));
+        let server = tokio::spawn(serve_with(listener, router, stop.clone(), waits));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut said = [0; 12];
+        client.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 200");
+        assert_eq!(ended.recv().await, Some(()), "the client is there and does not read");
+        stop.cancel();
         server.await.unwrap().unwrap();
     }
 }

@@ -15,7 +15,7 @@ async fn echo() -> (SocketAddr, broadcast::Sender<Arc<str>>, CancellationToken) 
         token: "secret".into(),
         calls,
         events: events.clone(),
-        faces: Router::new(),
+        faces: Router::new().route("/face", axum::routing::get(face)),
         stop: stop.clone(),
     };
     let api = Api::bind_with(attach, BODY_TEST).await.unwrap();
@@ -29,6 +29,10 @@ async fn echo() -> (SocketAddr, broadcast::Sender<Arc<str>>, CancellationToken) 
         }
     });
     (addr, events, stop)
+}
+
+async fn face(axum::Extension(caller): axum::Extension<Caller>) -> String {
+    format!("{caller:?}")
 }
 
 fn get(url: String, token: &'static str, host: Option<&'static str>) -> (u16, String) {
@@ -69,6 +73,26 @@ fn raw(addr: SocketAddr, request: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_face_hears_who_asks_and_no_page_of_others() {
+    let (addr, _, stop) = echo().await;
+    let cases = [
+        ("", 200, "Stranger"),
+        ("Authorization: Bearer secret\r\nOrigin: https://a.example\r\n", 200, "Owner"),
+        ("Authorization: Bearer wrong\r\n", 200, "Stranger"),
+        ("Sec-Fetch-Site: none\r\n", 200, "Stranger"),
+        ("Sec-Fetch-Site: cross-site\r\n", 403, "web page"),
+        ("Sec-Fetch-Site: same-site\r\n", 403, "web page"),
+        ("Origin: null\r\n", 403, "web page"),
+    ];
+    for (header, status, text) in cases {
+        let request = format!("GET /face HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\n");
+        let got = tokio::task::spawn_blocking(move || raw(addr, &request)).await.unwrap();
+        assert!(got.0 == status && got.1.contains(text), "{header}: {got:?}");
+    }
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]

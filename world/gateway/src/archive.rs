@@ -2,6 +2,7 @@
 
 use crate::body::{Gone, Pipe};
 use crate::gateway::read_error;
+use crate::limits::{NAMES_BYTES_MAX, PATH_BYTES_MAX};
 use crate::source::Source;
 use std::io;
 use std::ops::ControlFlow;
@@ -14,10 +15,11 @@ pub(crate) fn write(source: &mut Source, cid: &Cid, name: &str, pipe: &mut Pipe)
     let mut archive = tar::Builder::new(pipe);
     // Folders wait here until it is their turn: deep ones cost no stack.
     let mut waiting = vec![(*cid, name.to_owned(), 0_u8)];
+    let mut waiting_bytes = weight(name);
     while let Some((cid, path, depth)) = waiting.pop() {
+        waiting_bytes -= weight(&path);
         if depth > DAG_DEPTH_MAX {
-            let hint = "get a part of it by its path";
-            return Err(Refusal::new(RefusalCode::TooLarge, "folders deeper than an archive takes", hint));
+            return Err(too_large("folders deeper than an archive takes"));
         }
         let block = source.need(&cid)?;
         let entry = Entry::of(&block).map_err(|why| {
@@ -32,17 +34,44 @@ pub(crate) fn write(source: &mut Source, cid: &Cid, name: &str, pipe: &mut Pipe)
             Entry::Dir(_) | Entry::Shard(_) => {
                 let mut header = header_of(tar::EntryType::Directory, 0, 0o755);
                 archive.append_data(&mut header, format!("{path}/"), io::empty()).map_err(unwritable)?;
-                let from = waiting.len();
+                let (from, mut no) = (waiting.len(), None);
                 unixfs::list(&cid, &mut |cid| source.get(cid), &mut |link| {
-                    waiting.push((link.cid, format!("{path}/{}", link.name), depth + 1));
-                    ControlFlow::Continue(())
+                    match below(&path, &link.name, &mut waiting_bytes) {
+                        Ok(path) => waiting.push((link.cid, path, depth + 1)),
+                        Err(why) => no = Some(why),
+                    }
+                    if no.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 })
                 .map_err(read_error)?;
+                no.map_or(Ok(()), Err)?;
                 waiting[from..].reverse();
             }
         }
     }
     archive.finish().map_err(unwritable)
+}
+
+/// Bytes of memory of an entry that waits.
+fn weight(path: &str) -> usize {
+    path.len() + 128
+}
+
+/// The path of an entry below `folder`, counted into `bytes`: few blocks can unfold to names without end, or to one name
+/// again and again before others.
+pub(crate) fn below(folder: &str, name: &str, bytes: &mut usize) -> Result<String, Refusal> {
+    unixfs::check_name(name).map_err(|why| {
+        Refusal::new(RefusalCode::RunFailed, why.to_string(), "get it as a CAR, which has names as they are")
+    })?;
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    *bytes += weight(&path);
+    if path.len() > PATH_BYTES_MAX || *bytes > NAMES_BYTES_MAX {
+        return Err(too_large("more names, or longer paths, than are put together here"));
+    }
+    Ok(path)
+}
+
+fn too_large(message: &str) -> Refusal {
+    Refusal::new(RefusalCode::TooLarge, message, "get a part of it by its path, or all of it as a CAR")
 }
 
 fn header_of(kind: tar::EntryType, bytes: u64, mode: u32) -> tar::Header {

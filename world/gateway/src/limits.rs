@@ -18,6 +18,8 @@ pub(crate) const IMPORT_BATCH: usize = 32;
 pub(crate) const UPLOAD_ENTRIES_MAX: usize = 1 << 20;
 /// Bytes of the path of an entry.
 pub(crate) const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of names that wait for their turn in an archive, or that one list of a repository has: about 200,000 entries.
+pub(crate) const NAMES_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a JSON body.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Arguments of one call.

@@ -12,6 +12,12 @@ pub trait Session: Send {
     /// # Errors
     /// What was waited for, and how long.
     fn get(&mut self, cid: &Cid) -> Result<Block, Refusal>;
+
+    /// The same from others alone, also of what is here and not to be shown; it is not kept.
+    ///
+    /// # Errors
+    /// As [`Session::get`].
+    fn get_elsewhere(&mut self, cid: &Cid) -> Result<Block, Refusal>;
 }
 
 /// Where a peer can be reached.

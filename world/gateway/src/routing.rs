@@ -2,7 +2,7 @@
 //! ask the DHT.
 
 use crate::body::blocking;
-use crate::gateway::{json_refusal, shown};
+use crate::gateway::{json_refusal, parse_cid, shown};
 use crate::limits::PROVIDERS_MAX;
 use crate::network::{Identity, Provider};
 use crate::source::{Store, broken};
@@ -13,9 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::str::FromStr as _;
 use talkoo_api::Caller;
-use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_base::{Refusal, RefusalCode};
 use talkoo_store::Visibility;
 
 const LINES: &str = "application/x-ndjson";
@@ -31,9 +30,9 @@ pub(crate) fn router(store: Store) -> Router {
         .with_state(store)
 }
 
-async fn providers(State(store): State<Store>, Path(cid): Path<String>, headers: HeaderMap) -> Response {
-    let Ok(cid) = Cid::from_str(&cid) else {
-        let no = Refusal::new(RefusalCode::Malformed, format!("`{}` is not a CID", shown(&cid)), "write it in base32");
+async fn providers(State(store): State<Store>, Path(text): Path<String>, headers: HeaderMap) -> Response {
+    let Some(cid) = parse_cid(&text) else {
+        let no = Refusal::new(RefusalCode::Malformed, format!("`{}` is not a CID", shown(&text)), "write it in base32");
         return json_refusal(&no);
     };
     let here = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
@@ -62,7 +61,7 @@ fn ourselves(store: &Store, here: Option<SocketAddr>) -> Provider {
 
 async fn peers(State(store): State<Store>, Path(peer): Path<String>, headers: HeaderMap) -> Response {
     // A PeerId comes also as a CID with the codec of keys.
-    let id = Cid::from_str(&peer).ok().filter(|cid| cid.codec() == 0x72).map(|cid| multibase(cid.hash().to_bytes()));
+    let id = parse_cid(&peer).filter(|cid| cid.codec() == 0x72).map(|cid| multibase(cid.hash().to_bytes()));
     let id = id.unwrap_or(peer);
     let found = blocking(Caller::Stranger, move || {
         let addrs = store.network.addresses(&id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_disk::Blocks;
-use talkoo_disk::blocks::BlocksError;
+use talkoo_disk::blocks::{BlockInfo, BlocksError};
 use talkoo_store::{Block, Visibility};
 
 /// How far a face looks for a block.
@@ -72,20 +72,26 @@ impl Source {
     /// It is neither here nor, within the deadline, there; or it is not for this caller.
     pub fn get(&mut self, cid: &Cid) -> Result<Option<Block>, Refusal> {
         self.store.allow(cid, "")?;
+        if let Some(block) = Block::inlined(cid) {
+            return Ok(Some(block));
+        }
         let blocks = &self.store.blocks;
-        if let Some(info) = blocks.info(cid).map_err(broken)? {
-            if self.caller == Caller::Stranger && info.visibility != Visibility::Public {
-                return Err(absent(cid));
-            }
-            if let Some(block) = blocks.get(cid).map_err(broken)? {
-                return Ok(Some(block));
-            }
+        let info = blocks.info(cid).map_err(broken)?;
+        let is_hidden = |info: BlockInfo| self.caller == Caller::Stranger && info.visibility != Visibility::Public;
+        let is_hidden = info.is_some_and(is_hidden);
+        if info.is_some()
+            && !is_hidden
+            && let Some(block) = blocks.get(cid).map_err(broken)?
+        {
+            return Ok(Some(block));
         }
         if self.reach == Reach::Local {
             return Err(absent(cid));
         }
         let (network, root) = (&self.store.network, &self.root);
-        self.session.get_or_insert_with(|| network.session(root)).get(cid).map(Some)
+        let session = self.session.get_or_insert_with(|| network.session(root));
+        // Asked for as if it were not here: a quick "no" would tell that it is.
+        if is_hidden { session.get_elsewhere(cid) } else { session.get(cid) }.map(Some)
     }
 
     /// A block, for callers that have no use for "not here" apart from an error.
@@ -97,7 +103,7 @@ impl Source {
     }
 }
 
-/// The same words for a private block and for none at all: a stranger learns nothing.
+/// The same words for a private block and for none at all: a stranger learns nothing. See [`Source::get`] for the time.
 pub(crate) fn absent(cid: &Cid) -> Refusal {
     let hint = "ask a node that has it, or let this one look in the network";
     Refusal::new(RefusalCode::UnknownId, format!("block {cid} is not here"), hint)

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_disk::blocks::Sync;
 use talkoo_disk::{Blocks, BlocksConfig};
-use talkoo_store::Block;
+use talkoo_store::dagpb::{Link, Node};
+use talkoo_store::{Block, DAG_PB, Visibility};
 use tower::ServiceExt as _;
 
 /// A network without peers: it knows nothing, and says so.
@@ -24,6 +26,10 @@ fn nobody() -> Refusal {
 impl Session for Nobody {
     fn get(&mut self, _: &Cid) -> Result<Block, Refusal> {
         Err(nobody())
+    }
+
+    fn get_elsewhere(&mut self, cid: &Cid) -> Result<Block, Refusal> {
+        self.get(cid)
     }
 }
 
@@ -72,6 +78,30 @@ pub(crate) fn store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let blocks = Arc::new(Blocks::open(folder.path(), BlocksConfig { quota_bytes: 1 << 30 }).unwrap());
     (Store { blocks, network: Arc::new(Nobody), denied: Arc::new(|_, path| path.contains("denied")) }, folder)
+}
+
+/// A public node of a directory: `shard` fills each of so many slots with the same link, of 256.
+pub(crate) fn folder_of(store: &Store, name: &str, cid: Cid, shard: Option<u8>) -> Cid {
+    let link = |slot: Option<u8>| Link {
+        cid,
+        name: slot.map_or_else(String::new, |slot| format!("{slot:02X}")) + name,
+        total_bytes: 1,
+    };
+    // UnixFS messages: kind; of a shard also its bitfield, murmur3 and the number of slots.
+    let (links, data) = match shard {
+        None => (vec![link(None)], vec![8, 1]),
+        Some(last) => {
+            let (used, mut bits) = (usize::from(last) + 1, vec![0; 32]);
+            (0..used).for_each(|slot| bits[31 - slot / 8] |= 1_u8 << (slot % 8));
+            (
+                (0..=last).map(|slot| link(Some(slot))).collect(),
+                [&[8, 5, 18, 32], &*bits, &[40, 34, 48, 128, 2]].concat(),
+            )
+        }
+    };
+    let block = Block::of(DAG_PB, Node { links, data: data.into() }.encode().into()).unwrap();
+    store.blocks.put(std::slice::from_ref(&block), Visibility::Public, Sync::Later).unwrap();
+    *block.cid()
 }
 
 /// The answer to a request, whole.

@@ -3,10 +3,10 @@
 use crate::error::FetchError;
 use crate::events::{Search, Tried};
 use crate::gateway::Gateway;
-use crate::limits::{FETCH_EVENTS, FETCHES_MAX, SESSIONS_MAX};
+use crate::limits::FETCH_EVENTS;
 use crate::router::{Arrival, Registration};
 use crate::shared::Shared;
-use crate::swarm::Command;
+use crate::swarm::{Command, Share};
 use libp2p::PeerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,8 +37,8 @@ pub(crate) enum Heard {
     },
 }
 
-/// Limits of a kind of download.
-#[derive(Clone, Copy)]
+/// A kind of download: each has places of its own, for sessions are begun by strangers who ask a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Fetch,
     Session,
@@ -53,6 +53,7 @@ pub(crate) struct Crowd {
     arrivals: mpsc::Receiver<Arrival>,
     changes: watch::Receiver<u64>,
     root: Cid,
+    share: Share,
     only: Option<BTreeSet<PeerId>>,
     peers: BTreeMap<PeerId, PeerRef>,
     refs: BTreeMap<PeerRef, PeerId>,
@@ -75,11 +76,7 @@ impl Crowd {
         purpose: Purpose,
     ) -> Result<Self, FetchError> {
         let (sender, arrivals) = mpsc::channel(FETCH_EVENTS);
-        let routes_max = match purpose {
-            Purpose::Fetch => FETCHES_MAX,
-            Purpose::Session => FETCHES_MAX + SESSIONS_MAX,
-        };
-        let registration = shared.router.register(sender, routes_max).ok_or(FetchError::TooMany)?;
+        let registration = shared.router.register(sender, purpose).ok_or(FetchError::TooMany)?;
         let only: Option<BTreeSet<PeerId>> = (!from.is_empty()).then(|| from.into_iter().collect());
         if let Some(peers) = &only {
             let connect = Command::Connect(peers.iter().copied().collect());
@@ -92,6 +89,7 @@ impl Crowd {
             registration,
             arrivals,
             root,
+            share: if purpose == Purpose::Fetch { Share::All } else { Share::Most },
             only,
             peers: BTreeMap::new(),
             refs: BTreeMap::new(),
@@ -130,7 +128,7 @@ impl Crowd {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        let command = Command::FindProviders { root: self.root, reply };
+        let command = Command::FindProviders { root: self.root, share: self.share, reply };
         self.commands.send(command).await.map_err(|_| FetchError::Closed)?;
         (self.searching, self.search) = (Some(answer), Search::Unanswered);
         Ok(())

@@ -7,7 +7,7 @@ use crate::limits::{
     FETCH_EVENTS_PER_STEP, GATEWAYS_AFTER, LOOKS_PER_STEP, LOOKUP_DEADLINE, PROGRESS_INTERVAL, STORE_QUEUE_BYTES,
 };
 use crate::shared::Shared;
-use crate::swarm::Command;
+use crate::swarm::{Command, Share};
 use libp2p::PeerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ type Looked = Vec<(Cid, Option<Held>)>;
 pub(crate) async fn find_providers(commands: &mpsc::Sender<Command>, root: Cid) -> BTreeSet<PeerId> {
     let (reply, answer) = oneshot::channel();
     let find = async {
-        commands.send(Command::FindProviders { root, reply }).await.ok()?;
+        commands.send(Command::FindProviders { root, share: Share::Most, reply }).await.ok()?;
         answer.await.ok()
     };
     timeout(LOOKUP_DEADLINE, find).await.ok().flatten().unwrap_or_default()

@@ -68,6 +68,8 @@ pub const DIALS_MAX: usize = 64;
 pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 /// Lookups at once; each is a query with its own state.
 pub const LOOKUPS_MAX: usize = 64;
+/// Of these, kept for downloads, announcements and meetings.
+pub const LOOKUPS_KEPT: usize = 16;
 /// Commands queued for the swarm's task.
 pub const COMMANDS_QUEUED: usize = 128;
 /// Events that wait for the node; then the swarm pauses.
@@ -159,11 +161,13 @@ pub const RELAY_RETRY: Duration = Duration::from_secs(60);
 pub const REFUSED_MAX: usize = 32;
 /// Peers with whom hole punching failed, remembered.
 pub const UNPUNCHED_MAX: usize = 64;
-/// Provider records of others that are taken in a window; each has some hundred bytes.
+/// Provider records of others that are kept; each has some hundred bytes, and with all addresses that it may have, 4 KiB.
 pub const PROVIDER_RECORDS_MAX: usize = 1 << 16;
 /// Of these, of one peer.
 pub const PROVIDER_RECORDS_PER_PEER: usize = 1 << 12;
-/// After this long, as long as a record lives, counting begins anew.
-pub const RECORDS_WINDOW: Duration = Duration::from_secs(48 * 3600);
+/// Bytes of the key of one: a multihash, of which the longest in use has 66.
+pub const KEY_BYTES_MAX: usize = 80;
+/// Bytes of one of its addresses; through a relay, with certificates of WebTransport, it has some 200.
+pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Roots that we announce.
 pub const PROVIDED_MAX: usize = 1 << 16;

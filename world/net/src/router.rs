@@ -1,6 +1,7 @@
 //! Brings what peers send to the download that waits for it.
 
-use crate::limits::{LATE_MAX, LATE_PER_FETCH};
+use crate::crowd::Purpose;
+use crate::limits::{FETCHES_MAX, LATE_MAX, LATE_PER_FETCH, SESSIONS_MAX};
 use libp2p::PeerId;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ pub(crate) enum Arrival {
 #[derive(Debug)]
 struct Route {
     id: u64,
+    purpose: Purpose,
     arrivals: mpsc::Sender<Arrival>,
     /// Every block it ever asked for, and whom it asks.
     asked: Arc<Mutex<Asked>>,
@@ -80,16 +82,20 @@ impl Drop for Registration {
 }
 
 impl Router {
-    /// `None` if there are `max` downloads already.
-    pub(crate) fn register(&self, arrivals: mpsc::Sender<Arrival>, max: usize) -> Option<Registration> {
+    /// `None` if there are too many of the kind already.
+    pub(crate) fn register(&self, arrivals: mpsc::Sender<Arrival>, purpose: Purpose) -> Option<Registration> {
         let mut routes = self.lock();
-        if routes.list.len() >= max {
+        let max = match purpose {
+            Purpose::Fetch => FETCHES_MAX,
+            Purpose::Session => SESSIONS_MAX,
+        };
+        if routes.list.iter().filter(|route| route.purpose == purpose).count() >= max {
             return None;
         }
         let asked = Arc::<Mutex<Asked>>::default();
         let id = routes.next;
         routes.next += 1;
-        routes.list.push(Route { id, arrivals, asked: Arc::clone(&asked) });
+        routes.list.push(Route { id, purpose, arrivals, asked: Arc::clone(&asked) });
         Some(Registration { id, router: self.clone(), asked })
     }
 
@@ -121,5 +127,21 @@ impl Router {
 
     fn lock(&self) -> MutexGuard<'_, Routes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_take_no_place_of_a_download() {
+        let router = Router::default();
+        let register = |purpose| router.register(mpsc::channel(1).0, purpose);
+        let sessions: Vec<_> = std::iter::from_fn(|| register(Purpose::Session)).collect();
+        let fetches: Vec<_> = std::iter::from_fn(|| register(Purpose::Fetch)).collect();
+        assert_eq!((sessions.len(), fetches.len()), (SESSIONS_MAX, FETCHES_MAX));
+        drop(sessions);
+        assert!(register(Purpose::Session).is_some() && register(Purpose::Fetch).is_none());
     }
 }

@@ -84,9 +84,7 @@ impl Session {
         if let Some(block) = held {
             return Ok(block);
         }
-        let (reply, answer) = oneshot::channel();
-        self.gets.send(Get { cid, deadline, reply }).await.map_err(|_| FetchError::Closed)?;
-        let block = answer.await.map_err(|_| FetchError::Closed)??;
+        let block = self.ask(cid, deadline).await?;
         let (shared, kept) = (Arc::clone(&self.shared), block.clone());
         let stored = tokio::task::spawn_blocking(move || shared.blocks.put(&[kept], Visibility::Public))
             .await
@@ -96,6 +94,20 @@ impl Session {
             tracing::debug!(%cid, why, "a block of a session is not kept");
         }
         Ok(block)
+    }
+
+    /// A block from a peer, whether or not it is in our store, and not kept there. Waits at most ten seconds.
+    ///
+    /// # Errors
+    /// [`FetchError::Missing`] says who was asked.
+    pub async fn get_elsewhere(&self, cid: Cid) -> Result<Block, FetchError> {
+        self.ask(cid, SESSION_DEADLINE).await
+    }
+
+    async fn ask(&self, cid: Cid, deadline: Duration) -> Result<Block, FetchError> {
+        let (reply, answer) = oneshot::channel();
+        self.gets.send(Get { cid, deadline, reply }).await.map_err(|_| FetchError::Closed)?;
+        answer.await.map_err(|_| FetchError::Closed)?
     }
 }
 

@@ -8,6 +8,7 @@ use crate::limits::{BAN, BANNED_MAX};
 use crate::reach::Reach;
 use crate::router::Router;
 use crate::streams::{Ping, WorkSender};
+use crate::swarm::Near;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) ledgers: Ledgers,
     pub(crate) gateways: Vec<Arc<Gateway>>,
+    /// Private networks that are dialled.
+    pub(crate) near: Near,
     /// Counts changes of the links, for those who wait for one.
     pub(crate) changes: watch::Sender<u64>,
     peers: Mutex<Peers>,
@@ -97,6 +100,7 @@ impl Shared {
             router: Router::default(),
             ledgers,
             gateways,
+            near: Near::default(),
             changes: watch::Sender::new(0),
             peers: Mutex::default(),
             addresses: Mutex::default(),

@@ -11,7 +11,7 @@ mod trustless;
 mod web;
 
 pub(crate) use answer::{attachment, refused_json as json_refusal, status};
-pub(crate) use asked::{form_pairs, shown};
+pub(crate) use asked::{form_pairs, parse_cid, shown};
 pub(crate) use send::{FilePart, send_file};
 
 use crate::body::blocking;

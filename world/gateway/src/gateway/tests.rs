@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::import::{Import, ImportOptions};
-use crate::tests::{Answer, ask, request, store};
+use crate::tests::{Answer, ask, folder_of, request, store};
 use talkoo_api::Caller;
+use talkoo_disk::blocks::Sync;
 use talkoo_store::unixfs::Profile;
 use talkoo_store::{Block, DAG_CBOR, Visibility};
 
@@ -168,7 +169,7 @@ async fn blocks_and_cars_can_be_checked() {
         assert_eq!(items.len(), 1 + blocks, "{path}");
     }
     let cbor = Block::of(DAG_CBOR, vec![0xa1, 0x61, b'a', 0x01].into()).unwrap();
-    world.store.blocks.put(std::slice::from_ref(&cbor), Visibility::Public, talkoo_disk::blocks::Sync::Now).unwrap();
+    world.store.blocks.put(std::slice::from_ref(&cbor), Visibility::Public, Sync::Now).unwrap();
     let json = world.get(&format!("/ipfs/{}?format=dag-json", cbor.cid()), &[]).await;
     assert_eq!((json.text().as_str(), json.header("content-type")), ("{\"a\":1}", "application/vnd.ipld.dag-json"));
     let whole = world.get(&format!("/ipfs/{}", cbor.cid()), &[]).await;
@@ -179,19 +180,44 @@ async fn blocks_and_cars_can_be_checked() {
 }
 
 #[tokio::test]
+async fn few_blocks_that_unfold_to_many_names_end_an_archive_early() {
+    let world = world();
+    let file = Block::of(talkoo_store::RAW, "x".into()).unwrap();
+    world.store.blocks.put(std::slice::from_ref(&file), Visibility::Public, Sync::Later).unwrap();
+    let file = *file.cid();
+    // 256 × 256 × 4 names of three blocks; a name before thousands; a name that leads out.
+    let (leaf, long) = (folder_of(&world.store, "n", file, Some(3)), "n".repeat(1 << 20));
+    let wide = (0..2).fold(leaf, |below, _| folder_of(&world.store, "", below, Some(255)));
+    let many = folder_of(&world.store, "m", file, Some(255));
+    let cases = [wide, folder_of(&world.store, &long, many, None), folder_of(&world.store, "..", file, None)];
+    for root in cases {
+        let tar = world.get(&format!("/ipfs/{root}?format=tar"), &[]).await;
+        assert!(tar.status.as_u16() == 200 && tar.body.len() <= 2048, "{} bytes", tar.body.len());
+    }
+    // Deep ones are no trouble as long as paths are short.
+    let deep = (0..20).fold(many, |below, _| folder_of(&world.store, "d", below, None));
+    let tar = world.get(&format!("/ipfs/{deep}?format=tar"), &[]).await;
+    assert_eq!(tar::Archive::new(tar.body.as_slice()).entries().unwrap().count(), 21 + 256);
+}
+
+#[tokio::test]
 async fn what_is_wrong_private_denied_or_absent_is_said() {
     let world = world();
     let private = format!("/ipfs/{}/secret.txt", world.private);
     let private_raw = format!("/ipfs/{}?format=raw", world.private);
+    let binary = format!("/ipfs/{}", world.root.to_string_of_base(cid::multibase::Base::Base2).unwrap());
     let absent = "/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+    // What is private looks like what nobody has, also by the time that the network is asked.
     let cases = [
-        (private.as_str(), 404),
-        (private_raw.as_str(), 404),
+        (private.as_str(), 504),
+        (private_raw.as_str(), 504),
         (absent, 504),
         ("/ipfs/ROOT/nowhere", 404),
         ("/ipfs/ROOT/hello.txt/below", 404),
         ("/ipfs/ROOT/denied/x", 410),
         ("/ipfs/nonsense", 400),
+        // Right, but in base 2: names so long are not read, for in base 58 that would take seconds.
+        (binary.as_str(), 400),
         ("/ipfs/ROOT/%ff", 400),
         ("/ipfs/ROOT/a/../b", 400),
         ("/ipfs/ROOT/a%2f..%2fb", 400),
@@ -219,7 +245,7 @@ async fn what_is_wrong_private_denied_or_absent_is_said() {
     assert_eq!((written.status.as_u16(), written.header("allow")), (405, "GET, HEAD, OPTIONS"));
     // Not even the owner's token opens what is private here.
     let owner = ask(&world.router, Caller::Owner, request("GET", &private, &[])).await;
-    assert_eq!(owner.status.as_u16(), 404);
+    assert_eq!(owner.status.as_u16(), 504);
     let found = world.get(&format!("/routing/v1/providers/{}", world.root), &[("host", "127.0.0.1:8421")]).await;
     assert_eq!(found.json()["Providers"][0]["Addrs"][0], "/ip4/127.0.0.1/tcp/8421/http");
     let nothing = world.get(&format!("/routing/v1/providers/{}", world.private), &[]).await;

@@ -11,6 +11,7 @@ mod tree;
 mod write;
 
 use crate::body::blocking;
+use crate::limits::BODY_BYTES_MAX;
 use crate::source::Store;
 use axum::Router;
 use axum::body::Body;
@@ -154,7 +155,7 @@ async fn answer(hub: Hub, caller: Caller, request: Request) -> Result<Response, 
         ["api", "validate-yaml"] => Ok(json_of(&json!({"errors": [], "warnings": []}))),
         ["api", "repos", what @ ("create" | "delete")] => {
             asked.owner()?;
-            let (what, body) = ((*what).to_owned(), whole(body).await?);
+            let (what, body) = ((*what).to_owned(), whole(body, BODY_BYTES_MAX).await?);
             Ok(blocking_no(asked.caller, move || write::repository(&hub, &asked, &what, &body)).await?)
         }
         ["api", kind] if Kind::parse(kind).is_some() => {
@@ -196,8 +197,8 @@ async fn blocking_no<T: Send + 'static>(
     blocking(caller, move || Ok(work())).await?
 }
 
-async fn whole(body: Body) -> Result<bytes::Bytes, Refusal> {
-    let read = axum::body::to_bytes(body, write::COMMIT_BYTES_MAX).await;
+async fn whole(body: Body, bytes_max: usize) -> Result<bytes::Bytes, Refusal> {
+    let read = axum::body::to_bytes(body, bytes_max).await;
     read.map_err(|why| {
         Refusal::new(RefusalCode::TooLarge, format!("the body cannot be taken: {why}"), "send less at once")
     })
@@ -231,13 +232,14 @@ async fn api(hub: Hub, asked: Asked, id: Id, verb: Vec<String>, body: Body) -> R
     let is_get = asked.method == Method::GET || asked.method == Method::HEAD;
     match words.as_slice() {
         _ if is_get => Ok(blocking_no(asked.caller, move || read::api(&hub, &asked, &id, &verb)).await?),
+        // Strangers may ask this, too.
         ["paths-info", _] => {
-            let body = whole(body).await?;
+            let body = whole(body, BODY_BYTES_MAX).await?;
             Ok(blocking_no(asked.caller, move || read::paths_info(&hub, &asked, &id, &verb[1], &body)).await?)
         }
         _ => {
             asked.owner()?;
-            let body = whole(body).await?;
+            let body = whole(body, write::COMMIT_BYTES_MAX).await?;
             Ok(blocking_no(asked.caller, move || write::api(&hub, &asked, &id, &verb, &body)).await?)
         }
     }
@@ -260,7 +262,7 @@ async fn file(
         asked.owner()?;
         let name = name.join("/");
         let id = Id::new(kind, name.strip_suffix(".git").unwrap_or(&name))?;
-        return write::batch(&hub, asked, &id, &whole(body).await?);
+        return write::batch(&hub, asked, &id, &whole(body, BODY_BYTES_MAX).await?);
     }
     let at = words.iter().position(|word| matches!(*word, "resolve" | "raw")).filter(|at| (1..=2).contains(at));
     let Some((at, [revision, path @ ..])) = at.map(|at| (at, &words[at + 1..])) else {

@@ -3,7 +3,7 @@
 use super::repo::{Blob, Commit, Id, Kind, Repo, commit_id};
 use super::tree::{self, Item};
 use super::{Asked, Hub, No, Wrong, blocking_no, json_of, no};
-use crate::gateway::{self, FilePart};
+use crate::gateway::{self, FilePart, parse_cid};
 use crate::import::{Import, ImportOptions};
 use crate::source::{Reach, Source, broken};
 use crate::time::rfc3339;
@@ -11,7 +11,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_store::unixfs::{self, Entry, Profile};
@@ -31,7 +30,7 @@ pub(super) struct View {
 pub(super) fn repo(hub: &Hub, asked: &Asked, id: &Id) -> Result<Repo, No> {
     if let Some(cid) = id.name.strip_prefix("ipfs/") {
         let root =
-            Cid::from_str(cid).map_err(|_| no(Wrong::NoRepo, format!("`{cid}` is not a CID"), "write ipfs/<cid>"))?;
+            parse_cid(cid).ok_or_else(|| no(Wrong::NoRepo, format!("`{cid}` is not a CID"), "write ipfs/<cid>"))?;
         hub.store.allow(&root, "")?;
         let id40 = commit_id(&[&root.to_bytes()]);
         let commit = Commit { id: id40, root, title: "a folder of the network".into(), message: String::new(), at: 0 };
@@ -76,8 +75,8 @@ fn of_model(hub: &Hub, id: &Id) -> Result<Option<Repo>, Refusal> {
 /// Bytes of all blocks of a file, as its root says.
 fn unixfs_bytes(root: &Block) -> u64 {
     let node = dagpb::Node::decode(root.bytes()).ok().filter(|_| root.cid().codec() == DAG_PB);
-    let below: u64 = node.iter().flat_map(|node| &node.links).map(|link| link.total_bytes).sum();
-    below + root.bytes().len() as u64
+    let below: u64 = node.iter().flat_map(|node| &node.links).map(|link| link.total_bytes).fold(0, u64::saturating_add);
+    below.saturating_add(root.bytes().len() as u64)
 }
 
 pub(super) fn view(hub: &Hub, asked: &Asked, id: &Id, revision: &str) -> Result<View, No> {
@@ -205,7 +204,7 @@ fn info(hub: &Hub, asked: &Asked, id: &Id, revision: &str) -> Result<Response, N
     });
     let mut said = summary(&view.repo, Some(&view.commit));
     said["siblings"] = siblings.collect();
-    said["usedStorage"] = items.iter().map(|item| item.bytes).sum::<u64>().into();
+    said["usedStorage"] = items.iter().map(|item| item.bytes).fold(0, u64::saturating_add).into();
     Ok(json_of(&said))
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::tests::{Answer, ask, request, store};
+use crate::tests::{Answer, ask, folder_of, request, store};
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -149,7 +149,7 @@ async fn strangers_neither_write_nor_see_what_is_private() {
         let info = world.get(Owner, "/hf/api/models/me/one").await.json();
         info["cid"].as_str().unwrap().parse().unwrap()
     };
-    assert_eq!(world.get(Stranger, &format!("/hf/ipfs/{private}/resolve/main/a")).await.status.as_u16(), 404);
+    assert_eq!(world.get(Stranger, &format!("/hf/ipfs/{private}/resolve/main/a")).await.status.as_u16(), 504);
     assert_eq!(world.get(Owner, "/hf/me/one/resolve/main/a").await.text(), "secret");
     for path in ["/hf/api/repos/create", "/hf/api/models/me/one/commit/main", "/hf/me/one.git/info/lfs/objects/batch"] {
         assert_eq!(world.post(Stranger, path, "{}").await.status.as_u16(), 401, "{path}");
@@ -159,4 +159,25 @@ async fn strangers_neither_write_nor_see_what_is_private() {
     }
     assert!(world.get(Stranger, "/hf/api/models").await.text().contains("talkoo/tiny"));
     assert_eq!(world.get(Stranger, "/hf/talkoo/tiny/resolve/main/tiny.gguf").await.text(), "weights");
+}
+
+#[tokio::test]
+async fn names_of_folders_that_others_made_are_bounded() {
+    let world = world();
+    let store = &world.hub.store;
+    let leaf = folder_of(
+        store,
+        &"n".repeat(1 << 19),
+        *talkoo_store::Block::of(talkoo_store::RAW, "x".into()).unwrap().cid(),
+        Some(1),
+    );
+    let wide = folder_of(store, "", leaf, Some(255));
+    let deep = (0..20).fold(leaf, |below, _| folder_of(store, &"d".repeat(255), below, None));
+    let out = folder_of(store, "..", leaf, None);
+    for root in [wide, deep, out] {
+        let answer = world.get(Stranger, &format!("/hf/api/models/ipfs/{root}/tree/main?recursive=true")).await;
+        assert!(matches!(answer.status.as_u16(), 413 | 500), "{}", answer.status);
+    }
+    let path = format!("/hf/api/models/ipfs/{wide}/paths-info/main");
+    assert_eq!(world.post(Stranger, &path, vec![b' '; BODY_BYTES_MAX + 1]).await.status.as_u16(), 413);
 }

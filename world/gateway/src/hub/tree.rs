@@ -1,5 +1,6 @@
 //! A folder as the hub lists it: every path with its file.
 
+use crate::archive::below;
 use crate::gateway::read_error;
 use crate::source::Source;
 use std::ops::ControlFlow;
@@ -28,15 +29,20 @@ pub(super) struct Item {
 /// What lies in a folder, with everything below it if `deep`; folders come before what is in them. Links are left out:
 /// the hub has none.
 pub(super) fn list(source: &mut Source, root: &Cid, prefix: &str, deep: bool) -> Result<Vec<Item>, Refusal> {
-    let mut items = Vec::new();
+    let (mut items, mut names_bytes) = (Vec::new(), 0);
     let mut waiting = vec![(*root, prefix.to_owned(), 0)];
     while let Some((folder, prefix, depth)) = waiting.pop() {
-        let mut links = Vec::new();
+        let (mut links, mut no) = (Vec::new(), None);
         unixfs::list(&folder, &mut |cid| source.get(cid), &mut |link| {
-            links.push(link);
-            if links.len() + items.len() > ENTRIES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match below(&prefix, &link.name, &mut names_bytes) {
+                Ok(path) => links.push((path, link)),
+                Err(why) => no = Some(why),
+            }
+            let is_full = links.len() + items.len() > ENTRIES_MAX;
+            if is_full || no.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .map_err(read_error)?;
+        no.map_or(Ok(()), Err)?;
         if links.len() + items.len() > ENTRIES_MAX || depth > DEPTH_MAX {
             let no = Refusal::new(
                 RefusalCode::TooLarge,
@@ -46,9 +52,8 @@ pub(super) fn list(source: &mut Source, root: &Cid, prefix: &str, deep: bool) ->
             return Err(no.with(ENTRIES_MAX, "more"));
         }
         let from = waiting.len();
-        for link in links {
+        for (path, link) in links {
             let found = described(source, &link)?;
-            let path = if prefix.is_empty() { link.name } else { format!("{prefix}/{}", link.name) };
             let (bytes, is_folder) = match found {
                 Some(bytes) => (bytes, false),
                 None => (0, true),

@@ -5,6 +5,7 @@ use super::repo::{Blob, Id, Kind, Repo, Upload, hex_of, is_sha256};
 use super::{Asked, Hub, No, Wrong, blocking_no, json_of, no, tree};
 use crate::import::{Import, ImportOptions};
 use crate::keep::pin;
+use crate::limits::{PIECES_QUEUED, READER_WAIT};
 use crate::source::broken;
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -20,6 +21,7 @@ use talkoo_base::{Cid, Refusal, RefusalCode, sha256};
 use talkoo_store::Visibility;
 use talkoo_store::unixfs::Profile;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// Bytes of a commit: its small files are in it.
 pub(super) const COMMIT_BYTES_MAX: usize = 512 << 20;
@@ -179,7 +181,7 @@ pub(super) async fn put(hub: &Hub, asked: &Asked, given: &str, oid: &str, body: 
     if asked.method != axum::http::Method::PUT || !is_ours {
         return Err(no(Wrong::NeedsToken, "this is no address for an upload", "ask for one with the batch call"));
     }
-    let (pieces, mut rest) = mpsc::channel(crate::limits::PIECES_QUEUED);
+    let (pieces, mut rest) = mpsc::channel(PIECES_QUEUED);
     let (hub, oid) = (hub.clone(), oid.to_owned());
     let work = blocking_no(Caller::Owner, move || {
         let mut import = Import::new(Some(&hub.store.blocks), OPTIONS);
@@ -210,7 +212,10 @@ pub(super) async fn put(hub: &Hub, asked: &Asked, given: &str, oid: &str, body: 
     });
     let feed = async move {
         let mut body = body.into_data_stream();
-        while let Some(piece) = body.next().await {
+        loop {
+            // Who sends nothing any more holds neither a worker nor what it has sent.
+            let Ok(piece) = timeout(READER_WAIT, body.next()).await else { return };
+            let Some(piece) = piece else { break };
             let Ok(piece) = piece else { return };
             if pieces.send(Some(piece)).await.is_err() {
                 return;

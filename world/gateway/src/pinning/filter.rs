@@ -1,12 +1,11 @@
 //! What `GET /pins` asks for.
 
 use super::{LIMIT_DEFAULT, NAME_CHARS_MAX, No, Status, bad, created, strings};
-use crate::gateway::form_pairs;
+use crate::gateway::{form_pairs, parse_cid};
 use crate::limits::PINS_LISTED_MAX;
 use crate::time::parse_rfc3339;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr as _;
 use talkoo_base::Cid;
 use talkoo_disk::blocks::Pin;
 
@@ -39,7 +38,7 @@ impl Filter {
         let query: BTreeMap<String, String> = form_pairs(query)?.into_iter().collect();
         let list = |name: &str| query.get(name).into_iter().flat_map(|text| text.split(',')).map(str::to_owned);
         let cids: Vec<Cid> = list("cid")
-            .map(|cid| Cid::from_str(&cid).map_err(|_| bad("`cid` is not a CID")))
+            .map(|cid| parse_cid(&cid).ok_or_else(|| bad("`cid` is not a CID")))
             .collect::<Result<_, _>>()?;
         if query.contains_key("cid") && !(1..=10).contains(&cids.len()) {
             return Err(bad("`cid` takes one to ten CIDs"));

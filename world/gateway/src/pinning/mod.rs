@@ -6,6 +6,7 @@
 mod filter;
 
 use crate::body::blocking;
+use crate::gateway::parse_cid;
 use crate::keep;
 use crate::limits::{BODY_BYTES_MAX, PINNING_AT_ONCE, PINS_LISTED_MAX};
 use crate::rpc::is_whole;
@@ -20,11 +21,10 @@ use axum::routing::get;
 use filter::Filter;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_api::Caller;
-use talkoo_base::{Cid, Refusal, RefusalCode};
+use talkoo_base::{Refusal, RefusalCode};
 use talkoo_disk::blocks::Pin;
 use tokio::sync::Semaphore;
 
@@ -142,9 +142,11 @@ impl Pinning {
         Ok(page.into_iter().find(|pin| pin.id == id))
     }
 
-    /// Tells how far a pin is.
+    /// Tells how far a pin is, unless it was taken back meanwhile.
     fn tell(&self, id: &str, status: Status) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), status);
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
+            *known = status;
+        }
     }
 
     fn status(&self, id: &str) -> Status {
@@ -158,7 +160,7 @@ impl Pinning {
 
     /// Fetches what a pin names, when it is its turn.
     fn start(&self, pin: Pin) {
-        self.tell(&pin.id, Status::Queued);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pin.id.clone(), Status::Queued);
         let this = self.clone();
         tokio::spawn(async move {
             let Ok(_turn) = this.turns.clone().acquire_owned().await else { return };
@@ -218,7 +220,7 @@ fn pin_of(body: &[u8]) -> Result<Pin, No> {
     let value: Value = serde_json::from_slice(body).map_err(|why| bad(format!("the body is not JSON: {why}")))?;
     let fields = value.as_object().ok_or_else(|| bad("the body is not an object"))?;
     let cid = fields.get("cid").and_then(Value::as_str).ok_or_else(|| bad("`cid` is missing"))?;
-    let cid = Cid::from_str(cid).map_err(|_| bad("`cid` is not a CID"))?;
+    let cid = parse_cid(cid).ok_or_else(|| bad("`cid` is not a CID"))?;
     let name = match fields.get("name") {
         None => "",
         Some(name) => name.as_str().ok_or_else(|| bad("`name` is not a string"))?,

@@ -1,9 +1,8 @@
 //! Arguments of a call: `?arg=…&name=value`.
 
-use crate::gateway::form_pairs;
+use crate::gateway::{form_pairs, parse_cid};
 use crate::limits::ARGUMENTS_MAX;
 use percent_encoding::percent_decode_str;
-use std::str::FromStr as _;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 
 /// What was asked, in order.
@@ -69,7 +68,7 @@ pub(crate) fn path(text: &str) -> Result<(Cid, Vec<String>), Refusal> {
     };
     let mut parts = bare.split('/').filter(|part| !part.is_empty());
     let root = parts.next().unwrap_or_default();
-    let root = Cid::from_str(root).map_err(|_| wrong("arg", text, "write /ipfs/<cid>/<path>"))?;
+    let root = parse_cid(root).ok_or_else(|| wrong("arg", text, "write /ipfs/<cid>/<path>"))?;
     // Paths are names as they are; only in a URI they are encoded.
     let decode = |part: &str| {
         if !is_uri {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use talkoo_api::Caller;
 use talkoo_base::{Cid, Refusal, RefusalCode};
 use talkoo_disk::blocks::{Pin, PinMode, Pinned};
-use talkoo_store::{dag, ipld, unixfs};
+use talkoo_store::{Block, dag, ipld, unixfs};
 
 fn name(kind: PinMode) -> &'static str {
     match kind {
@@ -48,7 +48,7 @@ pub(crate) fn is_whole(store: &Store, root: &Cid) -> Result<bool, Refusal> {
     let (mut waiting, mut seen) = (vec![*root], BTreeSet::new());
     while let Some(cid) = waiting.pop() {
         if !ipld::may_link(cid.codec()) {
-            if !store.blocks.has(&cid).map_err(broken)? {
+            if Block::inlined(&cid).is_none() && !store.blocks.has(&cid).map_err(broken)? {
                 return Ok(false);
             }
             continue;
@@ -157,10 +157,17 @@ fn indirect(store: &Store) -> Result<BTreeSet<Cid>, Refusal> {
     Ok(below.difference(&roots).copied().collect())
 }
 
-/// The ids of the pins of a CID and kind.
+/// The ids of the pins of a CID and kind that were made here. Those of the hub and of the Pinning Service are kept: there,
+/// others count on them.
 fn ids(store: &Store, cid: &Cid, kinds: &[PinMode]) -> Result<Vec<String>, Refusal> {
-    let pins = store.blocks.pins_of(cid).map_err(broken)?;
-    Ok(pins.into_iter().filter(|pin| kinds.contains(&pin.mode)).map(|pin| pin.id).collect())
+    let mut pins = store.blocks.pins_of(cid).map_err(broken)?;
+    pins.retain(|pin| kinds.contains(&pin.mode));
+    let ours: Vec<String> = pins.iter().map(|pin| pin.id.clone()).filter(|id| id.starts_with("rpc/")).collect();
+    if let (true, Some(other)) = (ours.is_empty(), pins.first()) {
+        let hint = "delete it where it was made: a repository in the hub, a pin with DELETE /pins/<id>";
+        return Err(Refusal::new(RefusalCode::InUse, format!("the pin {} was not made by this API", other.id), hint));
+    }
+    Ok(ours)
 }
 
 pub(super) fn remove(store: &Store, args: &Args) -> Result<Value, Refusal> {

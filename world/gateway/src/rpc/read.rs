@@ -145,8 +145,8 @@ pub(super) fn stat(store: &Store, args: &Args) -> Result<Value, Refusal> {
     let (_, bytes, _) = kind(&entry);
     let kind = if matches!(entry, Entry::Dir(_) | Entry::Shard(_)) { "directory" } else { "file" };
     let node = dagpb::Node::decode(block.bytes()).ok().filter(|_| block.cid().codec() == DAG_PB);
-    let below: u64 = node.iter().flat_map(|node| &node.links).map(|link| link.total_bytes).sum();
-    let total = below + block.bytes().len() as u64;
+    let below: u64 = node.iter().flat_map(|node| &node.links).map(|link| link.total_bytes).fold(0, u64::saturating_add);
+    let total = below.saturating_add(block.bytes().len() as u64);
     Ok(json!({"Hash": block.cid().to_string(), "Size": bytes, "CumulativeSize": total, "Blocks": links, "Type": kind}))
 }
 
@@ -167,10 +167,11 @@ pub(super) fn refs(store: &Store, args: &Args, pipe: &mut Pipe) -> Result<(), Re
     let mut told = BTreeSet::new();
     for arg in args.all() {
         let (mut source, block, _) = find(store, args, arg)?;
-        let mut waiting = vec![(block, 0)];
+        let mut waiting = vec![(*block.cid(), 0)];
         // A node that was opened is not opened again: a small DAG can unfold without end.
         let mut opened = BTreeSet::new();
-        while let Some((block, depth)) = waiting.pop() {
+        while let Some((cid, depth)) = waiting.pop() {
+            let block = source.need(&cid)?;
             let links = ipld::links(&block);
             let links = links.map_err(|why| Refusal::new(RefusalCode::RunFailed, why.to_string(), "see block/get"))?;
             let from = waiting.len();
@@ -180,7 +181,7 @@ pub(super) fn refs(store: &Store, args: &Args, pipe: &mut Pipe) -> Result<(), Re
                     pipe.send(line(&json!({"Ref": said, "Err": ""})))?;
                 }
                 if depth + 1 < depth_max && link.codec() != RAW && opened.insert(link) {
-                    waiting.push((source.need(&link)?, depth + 1));
+                    waiting.push((link, depth + 1));
                 }
             }
             waiting[from..].reverse();

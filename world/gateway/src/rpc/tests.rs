@@ -70,6 +70,37 @@ async fn what_is_added_is_private_pinned_and_survives_collection() {
 }
 
 #[tokio::test]
+async fn a_pin_is_removed_by_the_face_that_made_it() {
+    let (store, _folder) = store();
+    let router = router(store.clone());
+    let root = upload(&router, "/api/v0/add", &[("h", "", b"x")]).await.json()["Hash"].as_str().unwrap().to_owned();
+    let hub = crate::keep::pin("hub/models/me/one@1".into(), root.parse().unwrap(), "hub");
+    store.blocks.pin_add(&hub).unwrap();
+    let remove = format!("/api/v0/pin/rm?arg={root}");
+    assert_eq!(call(&router, &remove).await.status.as_u16(), 200);
+    let no = call(&router, &remove).await;
+    assert_eq!((no.status.as_u16(), no.json()["Reason"].as_str()), (500, Some("in_use")), "{}", no.text());
+    call(&router, "/api/v0/repo/gc").await;
+    assert_eq!(call(&router, &format!("/api/v0/cat?arg={root}&offline=true")).await.text(), "x");
+}
+
+/// `bafkqabtjnzwgs3tf` is the six bytes `inline`; kubo writes such with `add --inline`.
+#[tokio::test]
+async fn blocks_inside_their_names_are_always_here() {
+    let (store, _folder) = store();
+    let router = router(store.clone());
+    let folder = crate::tests::folder_of(&store, "i", "bafkqabtjnzwgs3tf".parse().unwrap(), None);
+    let get = call(&router, &format!("/api/v0/get?arg={folder}&offline=true")).await;
+    let mut archive = tar::Archive::new(get.body.as_slice());
+    let names: Vec<String> =
+        archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+    assert_eq!(names, [format!("{folder}/"), format!("{folder}/i")]);
+    assert_eq!(call(&router, "/api/v0/cat?arg=bafkqabtjnzwgs3tf&offline=true").await.text(), "inline");
+    // Nobody is asked for it: there is nobody.
+    assert_eq!(call(&router, &format!("/api/v0/pin/add?arg={folder}")).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
 async fn bad_calls_say_why_and_leave_nothing() {
     let (store, _folder) = store();
     let router = router(store.clone());

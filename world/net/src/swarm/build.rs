@@ -1,6 +1,7 @@
 //! Puts a swarm together.
 
 use super::discovery::is_loopback;
+use super::near::Careful;
 use super::{Behaviour, Task};
 use crate::error::NetError;
 use crate::events::{BlockStore, Ipfs, NetConfig, NetEvent, RelayFor};
@@ -9,17 +10,20 @@ use crate::ident::{keypair_of, node_of};
 use crate::ledger::Ledgers;
 use crate::limits::{
     CONNECTIONS_PER_PEER, GATEWAYS_MAX, IDLE_CONNECTION, INBOUND_CONNECTIONS, LISTEN_DEADLINE, LOOKUP_DEADLINE,
-    PENDING_CONNECTIONS, PING_INTERVAL, PROVIDED_MAX, RELAY_DURATION, STREAMS_NEGOTIATING, YAMUX_STREAMS,
+    PENDING_CONNECTIONS, PING_INTERVAL, PROVIDED_MAX, PROVIDER_RECORDS_MAX, RELAY_DURATION, STREAMS_NEGOTIATING,
+    YAMUX_STREAMS,
 };
 use crate::reach::Mapping;
 use crate::shared::Shared;
 use crate::streams::StreamsBehaviour;
-use libp2p::core::transport::TransportError;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Transport as _, TransportError};
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, autonat, connection_limits, dcutr, identify, kad, noise,
-    ping, relay, swarm, tcp, upnp, yamux,
+    ping, quic, relay, swarm, tcp, upnp, yamux,
 };
 use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -49,6 +53,10 @@ pub(crate) async fn build(
     let shared = Shared::new(local, node, events, blocks, Ledgers::new(config.serve), gateways);
     let mut swarm = swarm_of(key, &config, Arc::clone(&shared), tracker)?;
     let listen = if config.listen.is_empty() { loopback() } else { config.listen };
+    // The owner's words. A node that listens on its own machine alone has the others there.
+    let on_own = listen.iter().filter(|_| listen.iter().all(is_loopback));
+    let ipfs = config.ipfs.iter().flat_map(|ipfs| &ipfs.bootstrap);
+    config.bootstrap.iter().chain(ipfs).chain(on_own).for_each(|addr| shared.near.name(addr));
     for addr in &listen {
         // libp2p listens with SO_REUSEPORT, so two nodes would share a port and each miss half of its callers.
         check_free(addr).map_err(|source| NetError::Listen { addr: addr.clone(), source })?;
@@ -112,11 +120,17 @@ fn swarm_of(
         muxer.set_max_num_streams(YAMUX_STREAMS);
         muxer
     };
+    let noise = noise::Config::new(&key).map_err(|error| transport(&error))?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).upgrade(Version::V1Lazy);
+    let tcp = tcp.authenticate(noise).multiplex(muxer()).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(&key));
+    let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let either = tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed();
+    let careful = Careful { inner: either, near: shared.near.clone() };
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer)
+        .with_other_transport(|_| careful)
         .map_err(|error| transport(&error))?
-        .with_quic()
         .with_dns()
         .map_err(|error| transport(&error))?
         .with_relay_client(noise::Config::new, muxer)
@@ -184,9 +198,11 @@ fn relay_config(given: RelayFor) -> relay::Config {
     }
 }
 
-/// What a DHT keeps: the roots that we announce, and what `records` lets in.
+/// What a DHT keeps: the roots that we announce, and what `records` lets in. They count together, so that others must not
+/// be able to take our own room.
 fn provided(local: PeerId) -> kad::store::MemoryStore {
-    let limits = kad::store::MemoryStoreConfig { max_provided_keys: PROVIDED_MAX, ..Default::default() };
+    let max_provided_keys = PROVIDED_MAX + PROVIDER_RECORDS_MAX;
+    let limits = kad::store::MemoryStoreConfig { max_provided_keys, ..Default::default() };
     kad::store::MemoryStore::with_config(local, limits)
 }
 

@@ -55,6 +55,7 @@ impl Task {
             reply.fail(DialError::TooMany);
             return;
         }
+        self.shared.near.name(&addr);
         let options = DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build();
         let id = options.connection_id();
         match self.swarm.dial(options) {

@@ -133,9 +133,10 @@ impl Task {
         }
         // Who is not on this machine has no use for naming its loopback addresses to us.
         let is_near = self.shared.link_addr(&peer).is_some_and(|addr| is_loopback(&addr));
-        let usable = info.listen_addrs.into_iter().filter(|addr| is_near || !is_loopback(addr));
+        let is_usable = |addr: &Multiaddr| (is_near || !is_loopback(addr)) && self.shared.near.allows(addr);
+        let usable: Vec<_> = info.listen_addrs.into_iter().filter(is_usable).take(ADDRESSES_PER_PEER).collect();
         let mut addrs: Vec<Multiaddr> = self.answered.get(&peer).cloned().into_iter().collect();
-        for addr in usable.take(ADDRESSES_PER_PEER) {
+        for addr in usable {
             self.swarm.behaviour_mut().kad.add_address(&peer, addr.clone());
             addrs.push(addr);
         }

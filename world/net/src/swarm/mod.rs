@@ -4,12 +4,15 @@
 mod build;
 mod dial;
 mod discovery;
+mod near;
 mod reaching;
 mod records;
 mod search;
 
 pub(crate) use build::build;
 pub(crate) use dial::DialReply;
+pub(crate) use near::Near;
+pub(crate) use search::Share;
 
 use crate::error::{DialError, told_off};
 use crate::events::NetEvent;
@@ -65,7 +68,7 @@ pub(crate) enum Command {
     /// Announce that we have a file.
     Provide { root: Cid, reply: oneshot::Sender<()> },
     /// Who has a file; also connects to them.
-    FindProviders { root: Cid, reply: oneshot::Sender<BTreeSet<PeerId>> },
+    FindProviders { root: Cid, share: Share, reply: oneshot::Sender<BTreeSet<PeerId>> },
     /// Close the connections with a peer.
     Disconnect(PeerId),
     /// Close the connections with a peer that broke a protocol.
@@ -189,9 +192,7 @@ impl Task {
                 }
                 self.provide_in_ipfs(&root);
             }
-            Command::FindProviders { root, reply } => {
-                self.search(&root, reply);
-            }
+            Command::FindProviders { root, share, reply } => self.search(&root, share, reply),
             Command::Disconnect(peer) => {
                 // An error means that it is gone already.
                 let _ = self.swarm.disconnect_peer_id(peer);
@@ -216,6 +217,7 @@ impl Task {
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
+                self.shared.near.listens(&address);
                 // Who relays has to name an address of the internet; who listens at one needs nobody to tell.
                 if is_own_public(&address) {
                     self.named(address.clone());

@@ -1,11 +1,20 @@
 //! Who has a root: asked of our own DHT and of that of IPFS at once, answered when both have ended.
 
 use super::{Lookup, Task, record_key};
-use crate::limits::LOOKUPS_MAX;
+use crate::limits::{LOOKUPS_KEPT, LOOKUPS_MAX};
 use libp2p::{PeerId, kad};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use talkoo_base::Cid;
 use tokio::sync::oneshot;
+
+/// How many searches may go on besides one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// As many as there may be: a download.
+    All,
+    /// Not the last ones: single blocks and questions, which strangers bring by HTTP.
+    Most,
+}
 
 struct Search {
     reply: oneshot::Sender<BTreeSet<PeerId>>,
@@ -25,8 +34,12 @@ pub(super) struct Searches {
 
 impl Task {
     /// Begins to ask; with too many searches the reply is dropped.
-    pub(super) fn search(&mut self, root: &Cid, reply: oneshot::Sender<BTreeSet<PeerId>>) {
-        if self.lookups.len() >= LOOKUPS_MAX || self.searches.all.len() >= LOOKUPS_MAX {
+    pub(super) fn search(&mut self, root: &Cid, share: Share, reply: oneshot::Sender<BTreeSet<PeerId>>) {
+        let max = match share {
+            Share::All => LOOKUPS_MAX,
+            Share::Most => LOOKUPS_MAX - LOOKUPS_KEPT,
+        };
+        if self.lookups.len() >= max || self.searches.all.len() >= max {
             return;
         }
         let number = self.searches.next;
