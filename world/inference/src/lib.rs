@@ -256,7 +256,7 @@ fn routes(shared: Shared) -> Router {
         .route("/api/generate", post(ollama::complete))
         .route("/api/embed", post(ollama::embed))
         .route("/api/tags", get(ollama::tags))
-        .route("/api/ps", get(ollama::running))
+        .route("/api/ps", get(ollama::tags))
         .route("/api/show", post(ollama::show))
         .route("/api/version", get(ollama::version))
         .route("/v1/models", get(models::list))

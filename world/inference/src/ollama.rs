@@ -305,11 +305,8 @@ impl Teller for Lines {
     }
 }
 
+/// What is here; it is also what can be said to run: a model is loaded when it is asked.
 pub(crate) async fn tags(State(shared): State<Shared>) -> Response {
-    told(async { Ok(Json(json!({"models": listed(&shared).await?})).into_response()) }.await)
-}
-
-pub(crate) async fn running(State(shared): State<Shared>) -> Response {
     told(async { Ok(Json(json!({"models": listed(&shared).await?})).into_response()) }.await)
 }
 
