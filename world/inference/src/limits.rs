@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Bytes of a body. A prompt of the longest context there is has less.
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Values of a body, counted by the signs before them, those in its texts too: each takes more memory than bytes of the body.
+/// The most texts of token ids have half as many.
+pub(crate) const VALUES_MAX: usize = 2 << 20;
 /// Bytes of a body that are read only to be thrown away, and how long that may take.
 pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// The longest of it.
@@ -24,5 +27,7 @@ pub(crate) const MAX_TOKENS_DEFAULT: u32 = 2048;
 pub(crate) const CALL_BYTES_MAX: usize = 1 << 20;
 /// Responses that are kept; the oldest go.
 pub(crate) const RESPONSES_MAX: usize = 4096;
+/// Bytes of one that is kept: a prompt of the longest context, and the answer, have less.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 4 << 20;
 /// Items of one response's input, what came before included.
 pub(crate) const ITEMS_MAX: usize = 4096;
