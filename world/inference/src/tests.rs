@@ -312,9 +312,9 @@ async fn a_client_that_goes_away_ends_the_work() {
         let sender = bench.parrot.open.lock().unwrap().pop().unwrap();
         assert!(!sender.is_closed());
         if waits {
-            asked.abort()
+            asked.abort();
         } else {
-            drop(asked.await.unwrap())
+            drop(asked.await.unwrap());
         }
         sender.closed().await;
     }
