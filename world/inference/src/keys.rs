@@ -32,6 +32,15 @@ pub enum Who {
     Anybody,
 }
 
+/// The name under which what is kept is somebody's.
+pub(crate) fn name_of(who: &Who) -> String {
+    match who {
+        Who::Owner => "owner".to_owned(),
+        Who::Anybody => "anybody".to_owned(),
+        Who::Key(id) => id.clone(),
+    }
+}
+
 /// A key that the owner gave away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -68,6 +77,12 @@ pub struct Keys {
     keys: Mutex<Vec<Key>>,
     /// Whether the port is this machine's only.
     is_local: bool,
+}
+
+impl Key {
+    fn is_good(&self) -> bool {
+        !self.revoked && self.expires.is_none_or(|end| end > collect::unix())
+    }
 }
 
 impl Keys {
@@ -144,6 +159,16 @@ impl Keys {
         self.save(&changed).map_err(|why| unkept(&why))?;
         *keys = changed;
         Ok(key)
+    }
+
+    /// Whether who asked a while ago still may.
+    pub(crate) fn may(&self, who: &Who) -> bool {
+        let keys = self.lock();
+        match who {
+            Who::Owner => true,
+            Who::Anybody => keys.is_empty(),
+            Who::Key(id) => keys.iter().any(|key| key.id == *id && key.is_good()),
+        }
     }
 
     /// What may be spent by whom.
