@@ -2,19 +2,18 @@
 //! "response"}` out. The output depends on nothing but the input and the answers: two honest runs
 //! give the same bytes.
 
-mod fields;
 mod logprobs;
 
-pub(crate) use fields::{JSON_OBJECT, q16, signed_q16};
-pub(crate) use logprobs::shown as shown_logprobs;
+pub(crate) use logprobs::{entries as logprob_entries, shown as shown_logprobs};
+pub(crate) use talkoo_inference::{JSON_OBJECT, q16, signed_q16};
 
 use crate::answer::text_of;
-use fields::Fields;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use talkoo_base::{Finish, GenerateParams, Refusal, RefusalCode, Tier, sha256};
-use talkoo_engine::{ChatMessage, Vocabulary};
+use talkoo_engine::Vocabulary;
+use talkoo_inference::{Chat, Message};
 use talkoo_job::limits::STEPS_MAX;
 
 /// What one good line asks for.
@@ -24,7 +23,7 @@ pub(crate) struct Ask {
     pub(crate) line: usize,
     pub(crate) custom_id: String,
     pub(crate) model: String,
-    pub(crate) messages: Vec<ChatMessage>,
+    pub(crate) messages: Vec<Message>,
     pub(crate) params: GenerateParams,
     pub(crate) seed: Option<u64>,
     /// How many answers.
@@ -59,12 +58,6 @@ struct WireLine {
     #[serde(default)]
     url: Option<String>,
     body: Value,
-}
-
-#[derive(Deserialize)]
-struct WireMessage {
-    role: String,
-    content: Value,
 }
 
 /// Reads a file: the good lines, in order, and every bad one with its reason.
@@ -128,53 +121,28 @@ fn parse_line(line: &str) -> Result<Ask, Refusal> {
 
 /// Reads the body of a chat completion.
 pub(crate) fn ask_of(custom_id: String, body: &Value) -> Result<Ask, Refusal> {
-    let fields = Fields::of(body)?;
-    let model = fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let messages = fields.get("messages").cloned().unwrap_or(Value::Null);
-    let messages: Vec<WireMessage> = serde_json::from_value(messages)
-        .map_err(|e| malformed(format!("its messages do not parse ({e})"), "a message is {\"role\", \"content\"}"))?;
-    if messages.is_empty() {
-        return Err(malformed("it has no messages", "send at least one"));
+    if body.get("tools").is_some_and(|tools| !tools.is_null()) {
+        return Err(unsupported("`tools` is not supported in a batch", "leave it out, or ask /v1/chat/completions"));
     }
-    let messages = messages.into_iter().map(message_of).collect::<Result<_, _>>()?;
-    let (params, seed, choices) = (fields.params()?, fields.seed()?, fields.choices()?);
+    let Chat { model, messages, params, seed, choices, .. } = Chat::read(body)?;
     Ok(Ask { line: 0, custom_id, model, messages, params, seed, choices })
 }
 
-fn message_of(wire: WireMessage) -> Result<ChatMessage, Refusal> {
-    let content = match wire.content {
-        Value::String(text) => text,
-        Value::Array(parts) => {
-            let text = |part: &Value| match part.get("type").and_then(Value::as_str) {
-                Some("text") => part.get("text").and_then(Value::as_str).map(str::to_owned),
-                _ => None,
-            };
-            let texts: Option<Vec<String>> = parts.iter().map(text).collect();
-            texts
-                .ok_or_else(|| unsupported("a message has a part that is not text", "this model reads only text"))?
-                .concat()
-        }
-        _ => return Err(malformed("a message's content is neither text nor parts", "")),
-    };
-    // The newer name of the same role.
-    let role = if wire.role == "developer" { "system".into() } else { wire.role };
-    if !["system", "user", "assistant", "tool"].contains(&role.as_str()) {
-        return Err(malformed(format!("unknown role `{role}`"), "use system, user or assistant"));
+/// Refuses what this model can't follow.
+pub(crate) fn check(vocabulary: &Vocabulary, params: &GenerateParams) -> Result<(), Refusal> {
+    if let Some((id, _)) = params.logit_bias.iter().find(|(id, _)| *id as usize >= vocabulary.len()) {
+        return Err(malformed(format!("`logit_bias` names token {id}, which the model does not have"), "leave it out"));
     }
-    Ok(ChatMessage { role, content })
+    if let Some(constraint) = &params.constraint {
+        vocabulary.check_constraint(constraint).map_err(|e| malformed(e.to_string(), "see docs/API.md"))?;
+    }
+    Ok(())
 }
 
 /// The prompt of an ask, as token ids.
 pub(crate) fn tokenize(vocabulary: &Vocabulary, context: u32, ask: &Ask) -> Result<Vec<u32>, Refusal> {
-    let text =
-        vocabulary.render_chat(&ask.messages).map_err(|e| malformed(e.to_string(), "see the model's template"))?;
-    let tokens = vocabulary.encode_prompt(&text);
-    if let Some((id, _)) = ask.params.logit_bias.iter().find(|(id, _)| *id as usize >= vocabulary.len()) {
-        return Err(malformed(format!("`logit_bias` names token {id}, which the model does not have"), "leave it out"));
-    }
-    if let Some(constraint) = &ask.params.constraint {
-        vocabulary.check_constraint(constraint).map_err(|e| malformed(e.to_string(), "see docs/API.md"))?;
-    }
+    let tokens = crate::inference::rendered(vocabulary, &ask.messages, &[])?;
+    check(vocabulary, &ask.params)?;
     let (need, have) = (tokens.len() as u64 + u64::from(ask.params.max_tokens), u64::from(context));
     if need > have {
         let hint = "shorten the prompt or lower max_tokens";

@@ -5,6 +5,7 @@ mod demo;
 mod dispute;
 mod engine;
 mod job;
+mod key;
 mod kv;
 mod ledger;
 mod owner;
@@ -17,6 +18,7 @@ pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
 pub(crate) use job::JobCommand;
+pub(crate) use key::KeyCommand;
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
@@ -110,6 +112,9 @@ pub(crate) enum Command {
     /// Look at disputes: what became of workers that our engine refuted.
     #[command(subcommand)]
     Dispute(DisputeCommand),
+    /// Keys for programs that ask this node.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),

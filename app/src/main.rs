@@ -10,8 +10,10 @@ mod data;
 mod deals;
 mod demo;
 mod disputes;
+mod inference;
 mod ledger;
 mod models;
+mod talk;
 
 use clap::Parser;
 use std::process::ExitCode;

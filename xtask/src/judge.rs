@@ -64,6 +64,12 @@ const JUDGES: &[Judge] = &[
         run: data,
     },
     Judge {
+        name: "keepers",
+        what: "data sold while its owner is dead, as processes: two of three keepers, one killed, one lying; refunds and income to the last unit",
+        quick: false,
+        run: || processes("xtask/judges/keepers.py"),
+    },
+    Judge {
         name: "cids",
         what: "ipfs-unixfs-importer 17.1 gives our CIDs of files, folders and symlinks by both profiles of IPIP-499; @ipld/car and ipfs-unixfs-exporter read our CARs",
         quick: false,
@@ -92,6 +98,24 @@ const JUDGES: &[Judge] = &[
         what: "schemathesis 4.32 finds no fault in a node's Pinning Service API",
         quick: false,
         run: || gateway("pins"),
+    },
+    Judge {
+        name: "comply",
+        what: "llm-comply 0.5 (chat, Open Responses, Anthropic) and compatcanary 0.2 find a node's inference API as it has to be",
+        quick: false,
+        run: || inference("comply"),
+    },
+    Judge {
+        name: "clients",
+        what: "openai 2 and 3, anthropic, ollama, litellm, instructor, LangChain, LlamaIndex, openai-agents, openai-node and the AI SDK work with a node",
+        quick: false,
+        run: || inference("clients"),
+    },
+    Judge {
+        name: "market",
+        what: "answers bought through /v1 on a network: the text of at home though the worker is killed in the middle, paid, within a key's budget",
+        quick: false,
+        run: market,
     },
     Judge {
         name: "nat",
@@ -309,6 +333,23 @@ fn kubo_dht() -> Outcome {
         Ok(peers) => script("python3", &[], &["xtask/judges/ipfs/dht.py", &node, &peers[1]]),
         Err(why) => Outcome::Skipped(format!("set-up failed: {why:#}")),
     }
+}
+
+/// The protocols of inference; the script installs what it needs.
+fn inference(which: &str) -> Outcome {
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    python(&["xtask/judges/inference/judge.py", which, &node, &format!("target/judge/{which}")])
+}
+
+fn market() -> Outcome {
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    python(&["xtask/judges/inference/market.py", &node])
 }
 
 /// The store's faces; the script installs what it needs.

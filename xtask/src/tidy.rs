@@ -30,6 +30,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-net", &["talkoo-base", "talkoo-store"]),
     ("talkoo-api", &["talkoo-base", "talkoo-ledger"]),
     ("talkoo-gateway", &["talkoo-api", "talkoo-base", "talkoo-disk", "talkoo-store"]),
+    ("talkoo-inference", &["talkoo-api", "talkoo-base"]),
     ("talkoo-sim", &["talkoo-base", "talkoo-chain", "talkoo-job", "talkoo-node", "talkoo-proof"]),
     ("xtask", &[]),
 ];

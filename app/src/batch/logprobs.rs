@@ -7,10 +7,13 @@ use talkoo_engine::Vocabulary;
 /// `logprobs` of a choice: one entry for each token of `tokens` but the model's own end; `null` if there are no
 /// `bytes`, which are [`TokenLogprobs`] of all of them.
 pub(crate) fn shown(vocabulary: &Vocabulary, tokens: &[u32], bytes: &[u8]) -> Value {
+    let entries = entries(vocabulary, tokens, bytes);
+    if entries.is_empty() { Value::Null } else { json!({"content": entries}) }
+}
+
+/// The entries alone.
+pub(crate) fn entries(vocabulary: &Vocabulary, tokens: &[u32], bytes: &[u8]) -> Vec<Value> {
     let told = TokenLogprobs::read_all(bytes).unwrap_or_default();
-    if told.is_empty() {
-        return Value::Null;
-    }
     let one = |token: u32, logprob: i32| {
         json!({
             "token": vocabulary.name(token),
@@ -24,5 +27,5 @@ pub(crate) fn shown(vocabulary: &Vocabulary, tokens: &[u32], bytes: &[u8]) -> Va
         entry
     };
     let shown = tokens.iter().zip(&told).filter(|(token, _)| !vocabulary.eos().contains(token));
-    json!({"content": shown.map(entry).collect::<Vec<_>>()})
+    shown.map(entry).collect()
 }

@@ -59,6 +59,17 @@ pub(crate) enum DataCommand {
         /// What.
         id: String,
     },
+    /// Keep others' shares and sealed data from now on, and print what is kept.
+    Keep {
+        /// Room for sealed data, as 20GiB; 0: nothing new but shares.
+        #[arg(value_name = "SIZE", value_parser = super::store::bytes)]
+        space: Option<u64>,
+    },
+    /// Forget a share that is kept for another, and its sealed data.
+    Drop {
+        /// The version.
+        id: String,
+    },
     /// Print the log of keys, grants, payments, reads and refusals.
     Audit {
         /// Check that nobody changed it.
@@ -109,6 +120,15 @@ pub(crate) struct PublishArgs {
     /// What access costs, as 1.50; without a price it is not for sale.
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) price: Option<String>,
+    /// So many of the keepers together have the key, and deliver it to buyers while this node is away.
+    #[arg(long, value_name = "K", requires = "keeper")]
+    pub(crate) keepers: Option<u8>,
+    /// A keeper: the node's id, as its `status` prints it. Several times.
+    #[arg(long, value_name = "NODE", requires = "keepers")]
+    pub(crate) keeper: Vec<String>,
+    /// Keepers have shares of the key only, and not the sealed data.
+    #[arg(long, requires = "keepers")]
+    pub(crate) without_data: bool,
     #[command(flatten)]
     pub(crate) terms: TermsArgs,
     /// Do not ask.

@@ -137,7 +137,7 @@ pub(crate) struct DealArgs {
 }
 
 /// A number of bytes, as 512, 100MiB, 20GiB, 1.5TiB.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let bad = || "a number with KiB, MiB, GiB or TiB behind it, or of bytes".to_owned();
     let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);

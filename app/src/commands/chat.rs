@@ -178,7 +178,7 @@ impl Chat {
         let room =
             self.server.model().context_max() - self.sampling.max_tokens.min(self.server.model().context_max() / 2);
         loop {
-            let system = self.system.iter().map(|text| ChatMessage { role: "system".into(), content: text.clone() });
+            let system = self.system.iter().map(|text| ChatMessage::text("system", text));
             let messages: Vec<ChatMessage> = system.chain(self.turns.iter().cloned()).collect();
             let vocabulary = self.server.model().vocabulary();
             let tokens = vocabulary.encode_prompt(&vocabulary.render_chat(&messages)?);
@@ -191,7 +191,7 @@ impl Chat {
     }
 
     fn answer(&mut self, text: String) -> Result<()> {
-        self.turns.push(ChatMessage { role: "user".into(), content: text });
+        self.turns.push(ChatMessage::text("user", text));
         let (params, seed) = (self.sampling.params(), self.sampling.seed);
         let task = Task { prompt: self.prompt()?, params, seed, trace_id: Digest::ZERO };
         let (vocabulary, stop) = (self.server.model().vocabulary().clone(), task.params.stop.clone());
@@ -204,7 +204,7 @@ impl Chat {
             Ok(tokens) => {
                 print(&answer.finish());
                 let content = text_of(&vocabulary, &tokens, &stop);
-                self.turns.push(ChatMessage { role: "assistant".into(), content });
+                self.turns.push(ChatMessage::text("assistant", content));
             }
             Err(why) => {
                 self.turns.pop();

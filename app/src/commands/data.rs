@@ -30,6 +30,8 @@ pub(super) fn run(data_dir: &Path, command: &DataCommand, show: &Show) -> Result
         DataCommand::Get { id, to } => post("get", json!({"id": id, "path": whole(to)?}))?,
         DataCommand::Revoke { grant } => post("revoke", json!({"grant": grant}))?,
         DataCommand::Check { grant, code } => post("check", json!({"grant": grant, "code": code}))?,
+        DataCommand::Keep { space } => post("keep", json!({"space_bytes": space}))?,
+        DataCommand::Drop { id } => post("drop", json!({"id": id}))?,
         DataCommand::Income { id } => post("collect", json!({"id": id}))?,
         DataCommand::Audit { verify } => client.get(if *verify { "/data-audit?verify=true" } else { "/data-audit" })?,
         DataCommand::Ls => client.get("/data")?,
@@ -62,6 +64,7 @@ fn publish(client: &Client, args: &PublishArgs, show: &Show) -> Result<Option<Va
     let mut body = json!({
         "id": args.id, "name": args.name, "title": args.title, "description": args.description, "licence": args.licence,
         "purposes": args.purpose, "parents": args.parent, "compute": args.compute, "asset": args.asset, "dry": true,
+        "keepers": args.keepers, "keeper_nodes": args.keeper, "keepers_with_data": !args.without_data,
     });
     with_terms(&mut body, &args.terms);
     if let Some(price) = &args.price {
@@ -96,7 +99,13 @@ fn publish(client: &Client, args: &PublishArgs, show: &Show) -> Result<Option<Va
     }
     args.preview.iter().try_for_each(|path| excerpt(path, false).map(drop))?;
     body["dry"] = json!(false);
-    client.post("/data-publish", &body).map(Some)
+    let answer = client.post("/data-publish", &body)?;
+    if let Some(keepers) = answer["kept"]["keepers"].as_array() {
+        let (done, n) = (answer["kept"]["done"].as_u64().unwrap_or_default(), keepers.len() as u64);
+        let rest = if done < n { ": the node goes on asking the others, see `talkoo data ls`" } else { "" };
+        say(&format!("{done} of {n} keepers have all that they are to have{rest}"));
+    }
+    Ok(Some(answer))
 }
 
 /// Pays, and waits until the key is here or it is over.
@@ -109,7 +118,12 @@ fn buy(client: &Client, id: &str) -> Result<Value> {
             Some("data.here") => break,
             Some("data.over") => {
                 let why = event["why"].as_str().unwrap_or_default();
-                return Err(Failure::new(RefusalCode::Silent, why, "buy it again when its owner is there").into());
+                return Err(Failure::new(
+                    RefusalCode::Silent,
+                    why,
+                    "see `talkoo data ls`; if the price came back, buy it again when its owner is there",
+                )
+                .into());
             }
             _ => {}
         }

@@ -9,6 +9,7 @@ mod embed;
 mod failure;
 mod follow;
 mod history;
+mod key;
 mod keys;
 mod ledger;
 mod passphrase;
@@ -63,6 +64,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
         Command::Data(command) => data::run(&data_dir, &command, show)?,
+        Command::Key(command) => key::run(&data_dir, &command, show)?,
         Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,

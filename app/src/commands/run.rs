@@ -83,7 +83,7 @@ pub(crate) fn run(args: &RunArgs, data_dir: &Path, show: &Show) -> Result<()> {
     ensure!(!prompt.trim().is_empty(), Failure::new(RefusalCode::Malformed, "the prompt is empty", hint));
     let model = load(&args.model, data_dir, args.kv.format)?;
     let vocabulary = model.vocabulary().clone();
-    let text = vocabulary.render_chat(&[ChatMessage { role: "user".into(), content: prompt }])?;
+    let text = vocabulary.render_chat(&[ChatMessage::text("user", prompt)])?;
     let task = Task {
         prompt: vocabulary.encode_prompt(&text),
         params: GenerateParams { top_logprobs: args.logprobs, ..args.sampling.params() },

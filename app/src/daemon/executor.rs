@@ -1,12 +1,14 @@
 //! The handle to the engines' own thread, which runs side by side what the node asks, each within its
 //! credit. What is asked waits here in turn.
 
+mod direct;
 mod loaded;
 mod machine;
 mod models;
 mod offer;
 mod worker;
 
+pub(crate) use direct::{Direct, Told};
 pub(super) use loaded::CREDIT_WAIT;
 
 pub(crate) use machine::{Load, memory_bytes};
@@ -75,6 +77,8 @@ struct ModelFile {
 
 enum Order {
     Run(Box<Run>),
+    /// For somebody on this machine, without leases and receipts.
+    Direct(Box<Direct>),
     Load {
         name: String,
         root: Digest,
@@ -90,6 +94,7 @@ impl Order {
     fn root(&self) -> Digest {
         match self {
             Self::Run(run) => run.work.program,
+            Self::Direct(direct) => direct.root,
             Self::Load { root, .. } | Self::Lend { root, .. } => *root,
         }
     }
@@ -101,6 +106,7 @@ impl Order {
     fn chance(&self, models: &Models, files: &BTreeMap<Digest, ModelFile>) -> Chance {
         let (can, otherwise) = match (models.get(&self.root()), self) {
             (Some(loaded), Self::Run(run)) => (loaded.has_room(run), Chance::NoRoom),
+            (Some(loaded), Self::Direct(direct)) => (loaded.has_room_for(&direct.task), Chance::NoRoom),
             (Some(_), Self::Load { .. } | Self::Lend { .. }) => (true, Chance::NoRoom),
             (None, _) => (models.fits(files.get(&self.root()).map_or(0, |file| file.bytes)), Chance::NoMemory),
         };
@@ -163,6 +169,18 @@ impl Lender {
         push(&self.0, Order::Lend { root, to });
         let none = || Refusal::new(RefusalCode::Busy, "the engines did not lend the model in time", "");
         lent.recv_timeout(LEND_WAIT).unwrap_or_else(|_| Err(none()))
+    }
+
+    /// Runs something for somebody on this machine, in turn with all else; what comes is told to [`Direct::to`].
+    ///
+    /// # Errors
+    /// If too much waits already.
+    pub(crate) fn run(&self, direct: Direct) -> Result<(), Refusal> {
+        if lock(&self.0).queue.len() >= QUEUE_MAX {
+            return Err(Refusal::new(RefusalCode::Busy, "too much waits for the engines", "ask again in a moment"));
+        }
+        push(&self.0, Order::Direct(Box::new(direct)));
+        Ok(())
     }
 }
 

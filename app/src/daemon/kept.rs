@@ -3,16 +3,20 @@
 use super::Daemon;
 use serde_json::json;
 use std::path::PathBuf;
+use talkoo_base::JobId;
 use talkoo_proof::Kept;
 use tracing::warn;
 
 impl Daemon {
     /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
-    pub(super) fn keep(&self, kept: &Kept) {
+    pub(super) fn keep(&mut self, kept: &Kept) {
         let facts = talkoo_proof::verify_kept(kept).ok();
         let stands = facts.as_ref().is_none_or(talkoo_proof::kept::Facts::stands);
         if stands {
-            self.keep_in("receipts", kept);
+            let path = self.keep_in("receipts", kept);
+            let job = JobId(kept.request.body.job);
+            let name = path.and_then(|path| Some(path.strip_prefix(&self.receipts).ok()?.to_str()?.to_owned()));
+            name.into_iter().for_each(|name| self.bought.kept(&job, kept.step, name));
         }
         // A verifier's lie about an answer that stands is evidence, too.
         if (!stands || !kept.lies.is_empty())

@@ -4,6 +4,7 @@
 //! flushes the journal once if anything durable happened, and carries the effects out. Slow work
 //! (files, models, the network's answers) runs in tasks that come back as [`Event`]s.
 
+mod answers;
 mod calls;
 pub(crate) mod config;
 mod contracts;
@@ -29,6 +30,7 @@ pub(crate) use start::run;
 use crate::data::is_of_data;
 use crate::deals::is_of_deals;
 use crate::disputes::is_of_dispute;
+use crate::inference::{Asked, Bought};
 use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
 pub(crate) use calls::STOP_MS_MAX;
@@ -50,6 +52,7 @@ use std::time::Instant;
 use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
+use talkoo_inference::Keys;
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
@@ -82,6 +85,8 @@ pub(crate) enum Event {
     Senses(Senses),
     /// Time to think the price over.
     Price,
+    /// An answer is to be bought.
+    Asked(Asked),
 }
 
 /// The loop's own state.
@@ -126,6 +131,10 @@ pub(crate) struct Daemon {
     refused: BTreeMap<NodeId, u64>,
     /// Parent of `receipts/` and `evidence/`.
     receipts: PathBuf,
+    /// Who listens to answers that are bought.
+    bought: Bought,
+    /// What the owner gave away to ask with.
+    keys: Arc<Keys>,
     out: Vec<Effect>,
     pending: Vec<Input>,
 }
@@ -182,8 +191,7 @@ impl Daemon {
                 self.node.handle(now, input, &mut out);
             }
         }
-        // Receipts first: what the journal calls done has its receipt also after a crash, and no receipt of ours leaves before
-        // that is kept which it commits us to.
+        // Receipts first: what the journal calls done has one also after a crash, and none of ours leaves before what it binds us to.
         for effect in &out {
             match effect {
                 Effect::Keep(kept) => self.keep(kept),
@@ -262,7 +270,10 @@ impl Daemon {
             Effect::Dispute { worker, case } => self.dispute(worker, *case),
             Effect::Channel(channel) => self.channel(*channel),
             Effect::Notice(notice) => {
-                self.tell(&notices::json_of(&notice));
+                if let Some(event) = notices::json_of(&notice) {
+                    self.tell(&event);
+                }
+                self.heard(&notice);
                 match &notice {
                     Notice::Proof(Warned { client, refusal }) => self.doubt(client, refusal),
                     Notice::Proof(Faulty { refusal }) => self.give_up(refusal),
@@ -354,6 +365,7 @@ impl Daemon {
             }
             Event::Senses(senses) => self.sensed(&senses),
             Event::Price => self.think_price_over(),
+            Event::Asked(asked) => self.asked(asked),
         }
     }
 

@@ -15,10 +15,10 @@ fn lease(kind: &str, attempt: &Attempt, rest: Value) -> Value {
     value
 }
 
-/// The JSON of a notice.
-pub(super) fn json_of(notice: &Notice) -> Value {
+/// The JSON of a notice that is for all who watch.
+pub(super) fn json_of(notice: &Notice) -> Option<Value> {
     match notice {
-        Notice::Job(notice) => job(notice),
+        Notice::Job(notice) => Some(job(notice)),
         Notice::Proof(notice) => proof(notice),
     }
 }
@@ -56,8 +56,10 @@ fn job(notice: &Job) -> Value {
     }
 }
 
-fn proof(notice: &Proof) -> Value {
-    match notice {
+fn proof(notice: &Proof) -> Option<Value> {
+    Some(match notice {
+        // What was answered is told to who asked, not to all who watch.
+        Proof::Chunk { .. } => return None,
         Proof::AuditStarted { attempt, worker, verifier } => {
             let verifier = verifier.map(|v| v.to_string());
             lease("audit.started", attempt, json!({"node": worker.to_string(), "verifier": verifier}))
@@ -80,5 +82,5 @@ fn proof(notice: &Proof) -> Value {
         Proof::Sold { client, units, audit } => {
             json!({"type": "lease.sold", "client": client.to_string(), "units": units, "audit": audit})
         }
-    }
+    })
 }

@@ -3,13 +3,14 @@
 use super::denylists::Denylists;
 use super::executor::Executor;
 use super::memory::Memory;
-use super::money::{Around, Keys, Money};
+use super::money::{self, Around, Money};
 use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces};
 use crate::commands::{Failure, Passphrase};
+use crate::inference::{self, Bought, Node as Desk};
 use crate::ledger::{Place, Url, unix};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
@@ -21,6 +22,7 @@ use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
+use talkoo_inference::Keys;
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
@@ -106,17 +108,35 @@ pub(crate) async fn run(
         tasks: &tasks,
         stop: stop.clone(),
     };
-    let faces = faces::start(&config, around).await?;
-    let (token, stopped) = (dir.token()?, stop.clone());
-    let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
-    let api = Api::bind(attach).await?;
-    let api_addr = api.addr;
-    tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
     let reports = inbox.clone();
     let executor = Executor::start(config.allowance, move |report| {
         // A closed inbox means the node is stopping.
         reports.blocking_send(Event::Report(report)).ok();
     })?;
+    let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback());
+    let keys = Arc::new(keys.context("keys.json cannot be read")?);
+    let desk = Desk::new(inference::Setup {
+        node: key.node_id(),
+        dir: dir.path().to_owned(),
+        kv: config.kv,
+        lender: executor.lender(),
+        inbox: inbox.clone(),
+        keys: keys.clone(),
+        tasks: tasks.clone(),
+    });
+    let inference = talkoo_inference::router(talkoo_inference::Attach {
+        desk,
+        keys: keys.clone(),
+        folder: dir.path().join("responses"),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    });
+    let faces = faces::start(&config, around).await?.merge(inference.context("kept responses cannot be read")?);
+    let (token, stopped) = (dir.token()?, stop.clone());
+    let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
+    let api = Api::bind(attach).await?;
+    let api_addr = api.addr;
+    tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
     let mut node = Node::new(Setup {
         me: key.node_id(),
         network: network.clone(),
@@ -131,7 +151,7 @@ pub(crate) async fn run(
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
-    let keys = Keys { node: key, owner, delegation };
+    let own = money::Keys { node: key, owner, delegation };
     let around = Around {
         net: net.clone(),
         blocks: blocks.clone(),
@@ -144,10 +164,12 @@ pub(crate) async fn run(
         tasks: &tasks,
         stop: stop.clone(),
     };
-    let money = Money::start(&config.ledger, keys, around).await?;
+    let money = Money::start(&config.ledger, own, around).await?;
     let has_dealt = node.proof().accounts().next().is_some() || node.proof().earnings().next().is_some();
     same_ledger(dir.path().join("ledger.id"), money.url.clone(), has_dealt).await?;
     let mut daemon = Daemon {
+        bought: Bought::default(),
+        keys,
         receipts: dir.path().to_owned(),
         operator,
         build: build_hash(),

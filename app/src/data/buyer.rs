@@ -2,18 +2,20 @@
 
 use super::chain::{State, Version, digest};
 use super::files::Bought;
+use super::hand::handed_json;
 use super::manifest::Manifest;
 use super::object;
 use super::owner::{grant_json, told};
 use super::talk::Said;
 use super::wrap::Purpose;
-use super::{Answer, Desks, REFUSED_WAIT, SEALED, Told, broken, lock, no};
+use super::{Answer, Desks, Lost, REFUSED_WAIT, SEALED, Told, broken, lock, no};
 use serde_json::{Value, json};
 use std::path::Path;
 use talkoo_base::{Digest, NodeId, RefusalCode, sha256};
-use talkoo_disk::Plain;
-use talkoo_net::FetchOptions;
-use talkoo_store::seal::stream::ContentKey;
+use talkoo_disk::{Plain, PlainError};
+use talkoo_net::{FetchOptions, FetchProgress};
+use talkoo_store::seal::stream::{ContentKey, StreamError};
+use tokio_util::sync::CancellationToken;
 
 impl Desks {
     /// A version: its manifest, and its offers.
@@ -32,7 +34,9 @@ impl Desks {
             })
         });
         let state = ["none", "published", "deprecated", "revoked"][usize::from(version.of.state.min(3))];
+        let own = self.by_version(&digest(version.id));
         Ok(json!({
+            "kept": own.as_ref().map(handed_json),
             "asset": version.of.asset.to_string(),
             "version": digest(version.id).to_string(),
             "state": state,
@@ -54,6 +58,7 @@ impl Desks {
                 "here": bought.is_here,
                 "over": bought.over,
                 "said": said.get(&bought.name()).map(|(said, _)| said),
+                "waits": self.waits_for(&bought),
             })
         });
         Ok(json!({"own": self.own_rows(), "bought": rows.collect::<Vec<_>>()}))
@@ -88,7 +93,7 @@ impl Desks {
     }
 
     fn remember(&self, version: Digest, grant: u64, manifest: talkoo_base::Cid) -> Answer<()> {
-        let bought = Bought { version, grant, manifest, wrap: None, is_here: false, over: None };
+        let bought = Bought { version, grant, manifest, wrap: None, is_here: false, over: None, shares: Vec::new() };
         if let Some(there) = self.bought.get(&bought.name()) {
             // Asked for again.
             lock(&self.said).remove(&there.name());
@@ -124,8 +129,9 @@ impl Desks {
         Ok(self.manifest(&version)?.1)
     }
 
-    /// Asks the owner's nodes for the key; takes the price back if they let the time pass.
+    /// Asks the owner's nodes for the key, then its keepers; takes the price back if they let the time pass.
     pub(super) fn ask_again(&self, bought: &Bought) -> Answer<()> {
+        let manifest = self.manifest_of_bought(bought)?;
         if bought.grant > 0 {
             let grant = self.desk.grant(bought.grant)?;
             let over = match grant.state {
@@ -136,24 +142,27 @@ impl Desks {
                 }
                 State::Refunded => Some("it was not delivered in time: the price came back"),
                 State::Revoked => Some("the owner revoked it"),
+                State::Granted if self.desk.time()? >= grant.end => Some("its time was over before the key came"),
                 State::Paid | State::Granted | State::None => None,
             };
             if let Some(why) = over {
                 return self.end_of(bought, why);
             }
+            self.ask_keepers(bought, &manifest, grant.state)?;
         }
         if lock(&self.said).get(&bought.name()).is_some_and(|(_, at)| at.elapsed() < REFUSED_WAIT) {
             return Ok(());
         }
-        let manifest = self.manifest_of_bought(bought)?;
         let ask = Said::Ask { version: bought.version, grant: bought.grant, delegation: (&self.delegation).into() };
         manifest.nodes.iter().for_each(|node| self.post(*node, &ask));
         Ok(())
     }
 
-    fn end_of(&self, bought: &Bought, why: &str) -> Answer<()> {
+    pub(super) fn end_of(&self, bought: &Bought, why: &str) -> Answer<()> {
+        lock(&self.gatherings).remove(&bought.name());
+        self.change(&self.bought, &bought.name(), |bought| bought.over = Some(why.to_owned()))?;
         self.tell("data.over", json!({"grant": bought.grant, "version": bought.version.to_string(), "why": why}));
-        self.change(&self.bought, &bought.name(), |bought| bought.over = Some(why.to_owned()))
+        Ok(())
     }
 
     /// Takes a wrapped key, if it is what the chain says and opens.
@@ -189,31 +198,67 @@ impl Desks {
         Ok(())
     }
 
-    /// Fetches the sealed blocks: private here, for they were granted to us and to nobody else.
-    pub(super) fn fetch_sealed(&self, bought: &Bought) -> Answer<()> {
+    /// Fetches what a key is here for. Who did not release it may have the blocks, too, or be back: all are asked to grant them.
+    pub(super) fn fetch_bought(&self, bought: &Bought) -> Answer<()> {
         let manifest = self.manifest_of_bought(bought)?;
-        let (root, name) = (manifest.sealed, bought.name());
+        let Bought { version, grant, .. } = *bought;
+        for node in manifest.keepers.iter().filter(|_| grant > 0).flat_map(|_| manifest.all_nodes()) {
+            self.post(node, &Said::Ask { version, grant, delegation: (&self.delegation).into() });
+        }
+        self.fetch_sealed(bought.name(), format!("data/{}", manifest.sealed), &manifest);
+        Ok(())
+    }
+
+    /// Fetches the sealed blocks of something bought or kept and pins them: private here, for they were granted to us and to
+    /// nobody else. A keeper's room counts on the length that the manifest tells.
+    pub(super) fn fetch_sealed(&self, name: String, pin: String, manifest: &Manifest) {
+        let (root, told_bytes) = (manifest.sealed, manifest.sealed_bytes);
         let (net, blocks, to) = (self.net.clone(), self.blocks.clone(), self.to.clone());
-        let from = manifest.nodes.iter().filter_map(talkoo_net::peer_id_of).collect();
-        manifest.nodes.iter().for_each(|node| self.net.meet(*node));
+        let nodes = manifest.all_nodes().filter(|node| *node != self.node.node_id());
+        let from = nodes.filter_map(|node| talkoo_net::peer_id_of(&node)).collect();
         let hold = self.blocks.hold();
-        let shelf = super::files::Shelf::<Bought>::open(self.bought.path()).map_err(broken)?;
         self.runtime.spawn(async move {
             let options = FetchOptions { from, visibility: SEALED, ..FetchOptions::default() };
-            let how = net.fetch(root, options, |_| ()).await.map_err(|why| why.to_string());
+            let over = CancellationToken::new();
+            // Inner nodes of the DAG are far less than a sixteenth.
+            let bytes_max = told_bytes.saturating_add(told_bytes / 16).saturating_add(1 << 20);
+            let watch = |progress: FetchProgress| {
+                if progress.bytes > bytes_max {
+                    over.cancel();
+                }
+            };
+            let how = tokio::select! {
+                how = net.fetch(root, options, watch) => match how {
+                    Ok(fetched) if fetched.bytes > bytes_max => Err(Lost::TooLarge),
+                    how => how.map(drop).map_err(|why| Lost::Now(why.to_string())),
+                },
+                () = over.cancelled() => Err(Lost::TooLarge),
+            };
             let told = tokio::task::spawn_blocking(move || {
-                let how = how.and_then(|_| {
-                    blocks.pin(&format!("data/{root}"), &root).map_err(|why| why.to_string())?;
-                    drop(hold);
-                    let mut bought = shelf.get(&name).ok_or("its record is gone")?;
-                    bought.is_here = true;
-                    shelf.put(&name, &bought).map_err(|why| why.to_string())
-                });
+                let how = how.and_then(|()| blocks.pin(&pin, &root).map_err(|why| Lost::Now(why.to_string())));
+                drop(hold);
                 // The thread may have ended.
                 to.send(Told::Fetched(name, how)).ok();
             });
             told.await.ok();
         });
+    }
+
+    /// What is sealed is here: does the key open it?
+    pub(super) fn fetched_bought(&self, bought: &Bought) -> Answer<()> {
+        let manifest = self.manifest_of_bought(bought)?;
+        let wrap = bought.wrap.as_ref().ok_or_else(|| broken("there is no key"))?;
+        let key = open_key(self, bought.version, bought.grant, wrap)?;
+        let about = json!({"grant": bought.grant, "version": bought.version.to_string()});
+        match Plain::open(self.blocks.clone(), manifest.sealed, &key) {
+            Err(PlainError::Stream(StreamError::WrongKey)) => {
+                self.audit.note("bad key", about);
+                return self.end_of(bought, "the key that was delivered is not this object's");
+            }
+            opened => drop(opened.map_err(broken)?),
+        }
+        self.change(&self.bought, &bought.name(), |bought| bought.is_here = true)?;
+        self.tell("data.here", about);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent, SolInterface};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
-use talkoo_base::{Digest, Refusal, RefusalCode, SecretKey, Signer as _};
+use talkoo_base::{Digest, Refusal, RefusalCode, SecretKey};
 use talkoo_ledger::Deployment;
 use talkoo_ledger::bindings::IAccess::{self, IAccessErrors};
 use talkoo_ledger::bindings::{AssetVersion, IAssets, IRevenue, IToken, Share, Terms};
@@ -206,17 +206,19 @@ impl Desk {
         Ok(id)
     }
 
-    /// Offers a version, and lets the node deliver while the wallet is locked.
+    /// Offers a version.
     pub(super) fn offer(&self, terms: Terms) -> Answer<u64> {
         let hash = self.act(self.at.access, &IAccess::offerCall { terms })?;
         let id = self.told::<IAccess::Offered>(hash)?.map(|event| short(event.offer));
-        let id = id.ok_or_else(|| Refusal::new(RefusalCode::Other, "no offer was made", "report this"))?;
-        self.let_deliver(id, self.node.address().0.into())?;
-        Ok(id)
+        id.ok_or_else(|| Refusal::new(RefusalCode::Other, "no offer was made", "report this"))
     }
 
-    /// Lets an account deliver for an offer of ours.
+    /// Lets an account deliver for an offer of ours, if it may not yet.
     pub(super) fn let_deliver(&self, offer: u64, account: Address) -> Answer<()> {
+        let may = IAccess::deliversCall { offer: U256::from(offer), owner: self.owner, account };
+        if self.call(self.at.access, &may)? {
+            return Ok(());
+        }
         let call = IAccess::setDelivererCall { id: U256::from(offer), account, may: true };
         self.act(self.at.access, &call).map(drop)
     }

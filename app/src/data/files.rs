@@ -7,7 +7,8 @@ use serde_bytes::ByteBuf;
 use std::io::Write as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use talkoo_base::{Cid, Digest, NodeId, SecretKey, sha256};
+use talkoo_base::{Address, Cid, Digest, NodeId, SecretKey, sha256};
+use talkoo_store::seal::shares::Secret;
 use talkoo_store::seal::stream::ContentKey;
 use talkoo_store::seal::{self, JobKey};
 use tracing::warn;
@@ -26,6 +27,41 @@ pub(super) struct Own {
     pub(super) published: Option<Published>,
     /// Nodes that have it for nothing.
     pub(super) gifts: Vec<NodeId>,
+    /// Set while an offer is made: until it is taken back, who delivers may not all be on the chain.
+    #[serde(default)]
+    pub(super) is_offering: bool,
+    /// Those who sell while we are away.
+    #[serde(default)]
+    pub(super) keepers: Option<Handed>,
+}
+
+/// What keepers of ours have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Handed {
+    pub(super) k: u8,
+    pub(super) with_data: bool,
+    pub(super) to: Vec<Hand>,
+}
+
+/// A keeper of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hand {
+    pub(super) node: NodeId,
+    pub(super) has_share: bool,
+    pub(super) has_data: bool,
+    /// Its last no.
+    pub(super) said: Option<String>,
+}
+
+impl Handed {
+    /// Whether this keeper has all that it is to have.
+    pub(super) fn is_done(&self, hand: &Hand) -> bool {
+        hand.has_share && (hand.has_data || !self.with_data)
+    }
+
+    pub(super) fn are_done(&self) -> bool {
+        self.to.iter().all(|hand| self.is_done(hand))
+    }
 }
 
 /// Where it was published.
@@ -56,6 +92,46 @@ pub(super) struct Bought {
     pub(super) is_here: bool,
     /// Why it came to nothing.
     pub(super) over: Option<String>,
+    /// Shares of the key that came of keepers, while they are too few.
+    #[serde(default)]
+    pub(super) shares: Vec<Part>,
+}
+
+/// A share, wrapped for our node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) part: u8,
+    pub(super) wrap: ByteBuf,
+}
+
+/// A share that we keep for an owner, file `kept/VERSION`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) version: Digest,
+    /// Whose it is.
+    pub(super) of: Address,
+    pub(super) sealed: Cid,
+    /// Of the sealed object, if we have it or are to.
+    pub(super) sealed_bytes: Option<u64>,
+    /// Whether all its blocks are here.
+    pub(super) is_here: bool,
+    /// Whether they are more than the manifest says: they are not wanted any more.
+    pub(super) is_too_large: bool,
+    /// The share, sealed under the node's key.
+    pub(super) share: ByteBuf,
+}
+
+impl Kept {
+    /// Whether its blocks are still to come.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.sealed_bytes.is_some() && !self.is_here && !self.is_too_large
+    }
+}
+
+/// What this node keeps for others, file `keep`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Room {
+    pub(super) bytes: u64,
 }
 
 impl Bought {
@@ -77,10 +153,6 @@ impl<T: Serialize + DeserializeOwned> Shelf<T> {
         Ok(Self { dir, of: PhantomData })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
-        self.dir.clone()
-    }
-
     /// Writes one; it is on the disk when this returns.
     pub(super) fn put(&self, name: &str, record: &T) -> std::io::Result<()> {
         let (path, part) = (self.dir.join(name), self.dir.join(format!("{name}.part")));
@@ -94,6 +166,11 @@ impl<T: Serialize + DeserializeOwned> Shelf<T> {
 
     pub(super) fn get(&self, name: &str) -> Option<T> {
         read(&self.dir.join(name))
+    }
+
+    pub(super) fn remove(&self, name: &str) -> std::io::Result<()> {
+        std::fs::remove_file(self.dir.join(name))?;
+        std::fs::File::open(&self.dir)?.sync_all()
     }
 
     /// All of them. What can't be read is said, and left.
@@ -112,7 +189,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     record.inspect_err(|why| warn!(path = %path.display(), %why, "a record of data can't be read")).ok()
 }
 
-/// Keeps content keys under the node's own.
+/// Keeps keys and shares under the node's own key.
 #[derive(Clone, Debug)]
 pub(super) struct Keyring(JobKey);
 
@@ -121,15 +198,82 @@ impl Keyring {
         Self(JobKey::new(sha256(&[b"talkoo/data/keys/1", &node.expose()]).0))
     }
 
-    pub(super) fn seal(&self, root: &Cid, key: &ContentKey) -> ByteBuf {
-        let sealed = seal::seal(&self.0, &root.to_bytes(), key.expose());
-        ByteBuf::from(sealed.expect("32 bytes"))
+    /// Seals a secret; `of` says whose it is.
+    pub(super) fn seal(&self, of: &[u8], secret: &[u8; 32]) -> ByteBuf {
+        ByteBuf::from(seal::seal(&self.0, of, secret).expect("32 bytes"))
     }
 
-    pub(super) fn open(&self, own: &Own) -> Option<ContentKey> {
-        let mut plain = seal::open(&self.0, &own.sealed.to_bytes(), &own.key).ok()?;
-        let key = <[u8; 32]>::try_from(&plain[..]).ok().map(ContentKey::new);
-        zeroize::Zeroize::zeroize(&mut plain);
-        key
+    pub(super) fn open(&self, of: &[u8], sealed: &[u8]) -> Option<Secret> {
+        let plain = zeroize::Zeroizing::new(seal::open(&self.0, of, sealed).ok()?);
+        <[u8; 32]>::try_from(&plain[..]).ok().map(Secret::new)
+    }
+
+    /// The content key of data of ours.
+    pub(super) fn key(&self, own: &Own) -> Option<ContentKey> {
+        self.open(&own.sealed.to_bytes(), &own.key).map(|key| ContentKey::new(*key))
+    }
+
+    /// What is drawn for a share: always the same for the same data, keepers and number, so that nothing has to be kept, and another
+    /// choice of keepers has other shares. Without the node's key it is random.
+    pub(super) fn draw(&self, root: &Cid, k: u8, nodes: &[NodeId], part: u8) -> Secret {
+        let root = root.to_bytes();
+        let mut parts = vec![&b"talkoo/data/shares/1"[..], self.0.expose(), &root];
+        let numbers = [k, part];
+        parts.extend(nodes.iter().map(|node| &node.as_bytes()[..]));
+        parts.push(&numbers);
+        Secret::new(sha256(&parts).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::tests::{keepers, manifest};
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_depends_on_everything_and_nothing_else() {
+        let key = |byte| Keyring::of(&SecretKey::from_bytes(&[byte; 32]).unwrap());
+        let nodes: Vec<NodeId> = keepers(2, 3).of.iter().map(|keeper| keeper.node).collect();
+        let (root, other) = (manifest().sealed, *manifest().block().cid());
+        let first = key(1).draw(&root, 2, &nodes, 1);
+        assert_eq!(first, key(1).draw(&root, 2, &nodes, 1));
+        let others = [
+            key(2).draw(&root, 2, &nodes, 1),
+            key(1).draw(&other, 2, &nodes, 1),
+            key(1).draw(&root, 3, &nodes, 1),
+            key(1).draw(&root, 2, &nodes[..2], 1),
+            key(1).draw(&root, 2, &nodes, 2),
+        ];
+        assert!(!others.contains(&first));
+    }
+
+    #[test]
+    fn a_secret_opens_with_its_key_and_name() {
+        let ring = |byte| Keyring::of(&SecretKey::from_bytes(&[byte; 32]).unwrap());
+        let sealed = ring(1).seal(b"a", &[7; 32]);
+        assert_eq!(ring(1).open(b"a", &sealed).as_deref(), Some(&[7; 32]));
+        assert!(ring(1).open(b"b", &sealed).is_none() && ring(2).open(b"a", &sealed).is_none());
+    }
+
+    #[test]
+    fn records_of_before_keepers_are_read() {
+        #[derive(Serialize)]
+        struct Before {
+            version: Digest,
+            grant: u64,
+            manifest: Cid,
+            wrap: Option<ByteBuf>,
+            is_here: bool,
+            over: Option<String>,
+        }
+        let (version, manifest) = (Digest([1; 32]), manifest().sealed);
+        let before = Before { version, grant: 3, manifest, wrap: None, is_here: false, over: None };
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = |dir: &Path| Shelf::<Bought>::open(dir.to_owned()).unwrap();
+        std::fs::write(dir.path().join("x"), serde_ipld_dagcbor::to_vec(&before).unwrap()).unwrap();
+        let bought = shelf(dir.path()).get("x").unwrap();
+        assert_eq!((bought.grant, bought.shares.len()), (3, 0));
+        shelf(dir.path()).remove("x").unwrap();
+        assert!(shelf(dir.path()).all().is_empty());
     }
 }

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 use talkoo_base::wire::{Check, DecodeError, cid_of, decode, encode};
-use talkoo_base::{Address, Cid, Digest, NodeId};
+use talkoo_base::{Address, Cid, Digest, NodeId, sha256};
 use talkoo_store::Block;
+use talkoo_store::seal::shares::{SHARES_MAX, Secret};
 
 /// Version of a manifest.
 const VERSION: u16 = 1;
@@ -44,6 +45,55 @@ pub(crate) struct Parent {
     pub(crate) bps: u16,
 }
 
+/// A node that has a share of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keeper {
+    pub(crate) node: NodeId,
+    /// What its share has to fit: see [`commitment`].
+    pub(crate) commitment: Digest,
+}
+
+/// Who sells for an owner that is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keepers {
+    /// Shares that give the key.
+    pub(crate) k: u8,
+    /// Whether they have the sealed blocks, too.
+    pub(crate) with_data: bool,
+    /// The first has share 1.
+    pub(crate) of: Vec<Keeper>,
+}
+
+impl Keepers {
+    /// The number of a node's share.
+    pub(crate) fn part_of(&self, node: &NodeId) -> Option<u8> {
+        (1..).zip(&self.of).find(|(_, keeper)| keeper.node == *node).map(|(part, _)| part)
+    }
+
+    /// Whether this is the share of that number.
+    pub(crate) fn fits(&self, part: u8, share: &Secret) -> bool {
+        let keeper = usize::from(part).checked_sub(1).and_then(|at| self.of.get(at));
+        keeper.is_some_and(|keeper| keeper.commitment == commitment(part, share))
+    }
+
+    /// What a keeper delivers on the chain: SHA-256 of a domain and the commitments.
+    pub(crate) fn promise(&self) -> Digest {
+        let parts = self.of.iter().map(|keeper| &keeper.commitment.0[..]);
+        sha256(&[&b"talkoo/data/keepers/1"[..]].into_iter().chain(parts).collect::<Vec<_>>())
+    }
+
+    fn are_good(&self) -> bool {
+        let n = u8::try_from(self.of.len()).unwrap_or(u8::MAX);
+        let once = |at: usize| self.of[..at].iter().all(|keeper| keeper.node != self.of[at].node);
+        self.k >= 2 && self.k <= n && n <= SHARES_MAX && (0..self.of.len()).all(once)
+    }
+}
+
+/// SHA-256 of a domain, the share's number and the share. A share is 32 random bytes itself, so it needs no salt.
+pub(crate) fn commitment(part: u8, share: &Secret) -> Digest {
+    sha256(&[b"talkoo/data/share/1", &[part], &share[..]])
+}
+
 /// A version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -68,6 +118,9 @@ pub(crate) struct Manifest {
     pub(crate) nodes: Vec<NodeId>,
     /// If there are any, no key is ever delivered: only this code may read, at the owner's.
     pub(crate) compute: Vec<Cid>,
+    /// Left out where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keepers: Option<Keepers>,
 }
 
 impl Check for Manifest {
@@ -84,6 +137,11 @@ impl Check for Manifest {
             (self.purposes.len() <= LIST_MAX && self.nodes.len() <= LIST_MAX, "more than 16 purposes or nodes"),
             (self.parents.len() <= LIST_MAX && self.compute.len() <= LIST_MAX, "more than 16 parents or programs"),
             (self.parents.iter().map(|parent| u32::from(parent.bps)).sum::<u32>() <= 10_000, "the shares are above 1"),
+            (
+                self.keepers.as_ref().is_none_or(Keepers::are_good),
+                "keepers are 2 to 16 nodes, once each, and 2 ≤ k ≤ n",
+            ),
+            (self.keepers.is_none() || self.compute.is_empty(), "a key that only named code uses has no keepers"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(DecodeError::Rule(why)))
     }
@@ -111,6 +169,12 @@ impl Manifest {
     /// Not a manifest, not its one spelling, or a rule that is broken.
     pub(crate) fn read(block: &Block) -> Result<Self, DecodeError> {
         decode(block.bytes())
+    }
+
+    /// The owner's nodes, then the keepers.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let keepers = self.keepers.iter().flat_map(|keepers| &keepers.of).map(|keeper| keeper.node);
+        self.nodes.iter().copied().chain(keepers)
     }
 
     /// SHA-256 of its licence, as the chain has it.
@@ -152,7 +216,29 @@ pub(crate) mod tests {
             preview: None,
             nodes: vec![SecretKey::from_bytes(&[1; 32]).unwrap().node_id()],
             compute: Vec::new(),
+            keepers: None,
         }
+    }
+
+    pub(crate) fn keepers(k: u8, n: u8) -> Keepers {
+        let node = |byte| SecretKey::from_bytes(&[byte; 32]).unwrap().node_id();
+        let keeper = |part| Keeper { node: node(part), commitment: commitment(part, &Secret::new([part; 32])) };
+        Keepers { k, with_data: true, of: (1..=n).map(keeper).collect() }
+    }
+
+    #[test]
+    fn keepers_have_numbers_and_commitments() {
+        let keepers = keepers(2, 3);
+        assert_eq!(keepers.part_of(&keepers.of[2].node), Some(3));
+        assert_eq!(keepers.part_of(&NodeId::pretended(9)), None);
+        for (part, byte, fits) in
+            [(1, 1, true), (3, 3, true), (1, 2, false), (2, 1, false), (0, 0, false), (4, 4, false)]
+        {
+            assert_eq!(keepers.fits(part, &Secret::new([byte; 32])), fits, "{part} {byte}");
+        }
+        let mut fewer = keepers.clone();
+        fewer.of.pop();
+        assert_ne!(keepers.promise(), fewer.promise());
     }
 
     #[test]
@@ -161,14 +247,25 @@ pub(crate) mod tests {
         let block = good.block();
         assert_eq!(Manifest::read(&block).unwrap(), good);
         assert_eq!(block.cid().to_string(), "bafyreibuowh7vqhps4646jz72padqwr4omgbcvazkhosjlosfjunkads4a");
+        let kept = Manifest { keepers: Some(keepers(2, 3)), ..manifest() };
+        assert_eq!(Manifest::read(&kept.block()).unwrap(), kept);
+        assert_eq!(kept.block().cid().to_string(), "bafyreicryq6g7fginidsgrn2m57wedgyhqiokkcgib6qpowewn4ej45d4m");
         type Change = fn(&mut Manifest);
-        let bad: [(&str, Change); 6] = [
+        let bad: [(&str, Change); 12] = [
             ("version", |m| m.version = 2),
             ("no name", |m| m.name.clear()),
             ("a path", |m| m.name = "../x".into()),
             ("long", |m| m.description = "x".repeat(TEXT_BYTES_MAX + 1)),
             ("shares", |m| m.parents.push(Parent { version: Digest([3; 32]), bps: 8_001 })),
             ("nodes", |m| m.nodes = vec![m.nodes[0]; 17]),
+            ("one is enough", |m| m.keepers = Some(keepers(1, 3))),
+            ("never enough", |m| m.keepers = Some(keepers(4, 3))),
+            ("too many", |m| m.keepers = Some(keepers(2, 17))),
+            ("nobody", |m| m.keepers = Some(keepers(2, 0))),
+            ("twice", |m| {
+                m.keepers = Some(Keepers { of: [keepers(2, 2).of, keepers(2, 2).of].concat(), ..keepers(2, 2) });
+            }),
+            ("only code", |m| (m.keepers, m.compute) = (Some(keepers(2, 3)), vec![m.sealed])),
         ];
         for (what, change) in bad {
             let mut manifest = good.clone();

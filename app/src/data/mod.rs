@@ -4,6 +4,10 @@
 //! ```text
 //! owner: add ─► publish ─► (Bought on the chain, Ask) ─► wrap, keep ─► deliver on the chain ─► Tell
 //! buyer: buy ─► Ask, again and again ─► Tell ─► equals the chain's hash? opens? ─► fetch what is sealed ─► get
+//!
+//! while the owner is away:
+//! keeper: Keep, the sealed blocks ─► (Paid on the chain, Ask) ─► Ready ─► Deliver ─► (Granted) ─► Share
+//! buyer: Ask ─► k are Ready ─► Deliver, to one ─► (Granted) ─► Ask ─► k Shares that fit ─► the key
 //! ```
 //! A thread of its own asks and answers; calls of the API come on threads of theirs. Either side can be killed anywhere: files
 //! in `<data-dir>/data` and the chain say where to go on.
@@ -13,6 +17,10 @@ mod buyer;
 mod chain;
 mod files;
 mod find;
+mod gather;
+mod hand;
+mod hear;
+mod keep;
 mod manifest;
 mod object;
 mod owner;
@@ -27,12 +35,13 @@ use crate::ledger::Place;
 use anyhow::Context as _;
 use audit::Audit;
 use chain::Desk;
-use files::{Bought, Given, Keyring, Own, Shelf};
+use files::{Bought, Given, Kept, Keyring, Own, Room, Shelf};
+use gather::Gathering;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use talk::Said;
@@ -49,10 +58,22 @@ const QUEUED_MAX: usize = 256;
 /// How often a key that was not delivered is asked for, and a chain of ours looked at; another's.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_OUTSIDE: Duration = Duration::from_secs(10);
-/// How long an owner that said no is left alone.
+/// How long an owner or keeper that said no is left alone.
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// Refusals of ours that are remembered.
 const REFUSED_MAX: usize = 1_024;
+/// How long an owner may be silent before its keepers are asked, and a keeper has to deliver before the next is told: on a chain
+/// of ours, on another.
+const SILENT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+const DELIVER_WAIT: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(120)];
+/// How long a keeper's word counts that it would deliver.
+const READY_WAIT: Duration = Duration::from_secs(60);
+/// When a share is sent again that is not kept yet, and how long publishing waits for the keepers.
+const HAND_AGAIN: Duration = Duration::from_secs(5);
+const HAND_WAIT: Duration = Duration::from_secs(20);
+/// Shares that a node keeps: each has a file; and those of one owner, so that it leaves room to others.
+const KEPT_MAX: usize = 1_024;
+const KEPT_OF_OWNER_MAX: usize = 128;
 /// How long one block is looked for in the network.
 const BLOCK_WAIT: Duration = Duration::from_secs(15);
 
@@ -75,9 +96,16 @@ pub(crate) struct Setup<'a> {
 enum Told {
     Said(NodeId, Said),
     /// A download ended: the name of the record, and how.
-    Fetched(String, Result<(), String>),
+    Fetched(String, Result<(), Lost>),
     /// There is something new.
     Look,
+}
+
+/// Why a download came to nothing.
+enum Lost {
+    /// It is larger than its manifest says: it is not tried again.
+    TooLarge,
+    Now(String),
 }
 
 type Answer<T> = Result<T, Refusal>;
@@ -95,6 +123,8 @@ pub(crate) struct Desks {
     own: Shelf<Own>,
     given: Shelf<Given>,
     bought: Shelf<Bought>,
+    kept: Shelf<Kept>,
+    room: Shelf<Room>,
     audit: Audit,
     tell: Arc<dyn Fn(&Value) + Send + Sync>,
     to: SyncSender<Told>,
@@ -106,6 +136,13 @@ pub(crate) struct Desks {
     said: Mutex<BTreeMap<String, (String, Instant)>>,
     /// Refusals that the log has: a peer that asks again and again does not fill the disk.
     refused: Mutex<BTreeSet<(NodeId, Digest, u64, String)>>,
+    /// Data of ours whose keepers do not have everything yet, and when they are told again.
+    handing: Mutex<BTreeMap<String, Instant>>,
+    handed: Condvar,
+    /// Shares that we keep, and whose blocks are not here yet.
+    wanted: Mutex<BTreeSet<String>>,
+    /// Purchases that wait for keepers.
+    gatherings: Mutex<BTreeMap<String, Gathering>>,
 }
 
 /// The handle.
@@ -150,6 +187,8 @@ impl Data {
             own: Shelf::open(in_dir("own")).context("cannot make the folder of data")?,
             given: Shelf::open(in_dir("given"))?,
             bought: Shelf::open(in_dir("bought"))?,
+            kept: Shelf::open(in_dir("kept"))?,
+            room: Shelf::open(dir.clone())?,
             audit: Audit::open(&in_dir("audit"))?,
             tell,
             to,
@@ -157,9 +196,21 @@ impl Data {
             buying: Mutex::default(),
             said: Mutex::default(),
             refused: Mutex::default(),
+            handing: Mutex::default(),
+            handed: Condvar::new(),
+            wanted: Mutex::default(),
+            gatherings: Mutex::default(),
         });
+        desks.go_on();
         let (stop, stopped) = sync_channel(1);
-        let thread = Turns { desks: desks.clone(), inbox, stopped, fetching: BTreeMap::new(), trouble: None };
+        let thread = Turns {
+            desks: desks.clone(),
+            inbox,
+            stopped,
+            fetching: BTreeMap::new(),
+            are_offers_whole: false,
+            trouble: None,
+        };
         let thread = std::thread::Builder::new().name("data".into()).spawn(move || thread.run())?;
         Ok(Self { desks: Some(desks), stop: Some(stop), thread: Some(thread) })
     }
@@ -205,6 +256,8 @@ struct Turns {
     stopped: Receiver<()>,
     /// Downloads under way, and those that failed until when.
     fetching: BTreeMap<String, Option<Instant>>,
+    /// Whether no offer was cut off by a kill.
+    are_offers_whole: bool,
     trouble: Option<Refusal>,
 }
 
@@ -240,28 +293,57 @@ impl Turns {
 
     /// Asks for what is missing.
     fn look(&mut self) -> Answer<()> {
-        for bought in self.desks.bought.all().into_iter().filter(|bought| bought.over.is_none() && !bought.is_here) {
-            if bought.wrap.is_none() {
-                self.desks.ask_again(&bought)?;
-            } else if self.fetching.get(&bought.name()).is_none_or(|until| until.is_some_and(|at| Instant::now() > at))
-            {
-                self.fetching.insert(bought.name(), None);
-                self.desks.fetch_sealed(&bought)?;
+        // One that fails keeps no other from its turn.
+        let mut done = self.desks.hand_out();
+        if !self.are_offers_whole {
+            let mended = self.desks.mend_offers();
+            self.are_offers_whole = mended.is_ok();
+            done = done.and(mended);
+        }
+        let wanted = lock(&self.desks.wanted).clone();
+        for name in wanted {
+            if self.is_due(&name) {
+                let began = self.desks.fetch_kept(&name);
+                done = done.and(self.fetching(name, began));
             }
         }
-        Ok(())
+        for bought in self.desks.bought.all().into_iter().filter(|bought| bought.over.is_none() && !bought.is_here) {
+            if bought.wrap.is_none() {
+                done = done.and(self.desks.ask_again(&bought));
+            } else if self.is_due(&bought.name()) {
+                let began = self.desks.fetch_bought(&bought);
+                done = done.and(self.fetching(bought.name(), began));
+            }
+        }
+        done
     }
 
-    fn fetched(&mut self, name: &str, how: Result<(), String>) -> Answer<()> {
+    fn fetching(&mut self, name: String, began: Answer<()>) -> Answer<()> {
+        if began.is_ok() {
+            self.fetching.insert(name, None);
+        }
+        began
+    }
+
+    /// Whether a download is neither under way nor failed a moment ago.
+    fn is_due(&self, name: &str) -> bool {
+        self.fetching.get(name).is_none_or(|until| until.is_some_and(|at| Instant::now() > at))
+    }
+
+    fn fetched(&mut self, name: &str, how: Result<(), Lost>) -> Answer<()> {
         match how {
             Ok(()) => {
                 self.fetching.remove(name);
-                if let Some(bought) = self.desks.bought.get(name) {
-                    let about = json!({"grant": bought.grant, "version": bought.version.to_string()});
-                    self.desks.tell("data.here", about);
+                match self.desks.bought.get(name) {
+                    Some(bought) => self.desks.fetched_bought(&bought)?,
+                    None => self.desks.kept_data(name)?,
                 }
             }
-            Err(why) => {
+            Err(Lost::TooLarge) => {
+                self.fetching.remove(name);
+                self.desks.too_large(name)?;
+            }
+            Err(Lost::Now(why)) => {
                 lock(&self.desks.said).insert(name.to_owned(), (why, Instant::now()));
                 self.fetching.insert(name.to_owned(), Some(Instant::now() + BLOCK_WAIT));
             }
@@ -271,11 +353,13 @@ impl Turns {
 }
 
 impl Desks {
-    /// Sends a message; who is not connected is looked for, and asked again later.
-    fn post(&self, to: NodeId, said: &Said) {
-        if self.net.send(to, said.to_bytes()).is_err() {
-            self.net.meet(to);
-        }
+    /// Takes up what an earlier start left.
+    fn go_on(&self) {
+        let undone =
+            self.own.all().into_iter().filter(|own| own.keepers.as_ref().is_some_and(|handed| !handed.are_done()));
+        lock(&self.handing).extend(undone.map(|own| (own.sealed.to_string(), Instant::now())));
+        let wanted = self.kept.all().into_iter().filter(Kept::is_wanted);
+        lock(&self.wanted).extend(wanted.map(|kept| kept.version.to_string()));
     }
 
     /// Reads, changes and writes a record.
@@ -294,60 +378,6 @@ impl Desks {
         let mut event = about;
         event["type"] = json!(kind);
         (self.tell)(&event);
-    }
-
-    /// Takes what a node said.
-    fn heard(&self, from: NodeId, said: Said) -> Answer<()> {
-        match said {
-            Said::Ask { version, grant, delegation } => {
-                let answer = match self.release(from, version, grant, &delegation) {
-                    Ok(wrap) => Said::Tell { version, grant, wrap: wrap.into() },
-                    Err(why) => {
-                        self.note_refusal(from, version, grant, &why.message);
-                        Said::Refuse { version, grant, reason: why.message }
-                    }
-                };
-                self.post(from, &answer);
-                Ok(())
-            }
-            Said::Tell { version, grant, wrap } => self.delivered(from, version, grant, &wrap),
-            Said::Refuse { version, grant, reason } => {
-                let name = format!("{version}-{grant}");
-                let Some(bought) = self.bought.get(&name).filter(|bought| bought.wrap.is_none()) else { return Ok(()) };
-                if !self.manifest_of_bought(&bought)?.nodes.contains(&from) {
-                    return Ok(());
-                }
-                lock(&self.said).insert(name.clone(), (reason.clone(), Instant::now()));
-                // What is paid may still come; what is not given is asked for again when somebody wants it.
-                if grant == 0 { self.change(&self.bought, &name, |bought| bought.over = Some(reason)) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn note_refusal(&self, node: NodeId, version: Digest, grant: u64, why: &str) {
-        let mut refused = lock(&self.refused);
-        if refused.len() >= REFUSED_MAX {
-            return;
-        }
-        if refused.insert((node, version, grant, why.to_owned())) {
-            let about = json!({"node": node.to_string(), "version": version.to_string(), "grant": grant, "why": why});
-            self.audit.note("refused", about);
-        }
-    }
-
-    /// The audit log: its last lines, or whether all of it is as it was written.
-    pub(crate) fn audit(&self, verify: bool) -> Answer<Value> {
-        if !verify {
-            return Ok(json!({"lines": self.audit.last().map_err(broken)?}));
-        }
-        let checked = self.audit.verify().map_err(broken)?;
-        match checked.broken {
-            None => Ok(json!({"lines": checked.lines, "head": checked.head.to_string(), "whole": true})),
-            Some(line) => {
-                let hint = "somebody changed it: compare it with a copy";
-                Err(no(RefusalCode::Malformed, format!("line {line} of the audit log is not what was written"), hint))
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::chain::{Grant, digest};
 use super::files::{Own, Published};
+use super::hand::{handed_json, to_hand};
 use super::manifest::{Manifest, Parent, is_name, purpose_hash};
 use super::object;
 use super::{Answer, Desks, SEALED, broken, no, random};
@@ -29,6 +30,11 @@ pub(crate) struct Said {
     /// A new version of this asset.
     pub(crate) asset: Option<u64>,
     pub(crate) price: Option<Price>,
+    /// So many of these nodes together have the key, and sell while the owner is away.
+    pub(crate) keepers: Option<u8>,
+    pub(crate) keeper_nodes: Vec<NodeId>,
+    /// They have the sealed blocks, too.
+    pub(crate) with_data: bool,
     /// Only tell what would become public.
     pub(crate) dry: bool,
 }
@@ -58,9 +64,11 @@ impl Desks {
             sealed_bytes: sealed.sealed_bytes,
             bytes: sealed.bytes,
             kind: sealed.kind,
-            key: self.keyring.seal(&sealed.root, &key),
+            key: self.keyring.seal(&sealed.root.to_bytes(), key.expose()),
             published: None,
             gifts: Vec::new(),
+            is_offering: false,
+            keepers: None,
         };
         self.own.put(&name, &own).map_err(broken)?;
         self.blocks.pin(&format!("data/{name}"), &sealed.root).map_err(broken)?;
@@ -117,6 +125,7 @@ impl Desks {
             preview: preview.transpose()?,
             nodes: vec![self.node.node_id()],
             compute: said.compute.clone(),
+            keepers: self.keepers_of(own, said)?,
         };
         let good = talkoo_base::wire::Check::check(&manifest);
         good.map_err(|why| no(RefusalCode::Malformed, why.to_string(), "see docs/DATA.md"))?;
@@ -147,15 +156,18 @@ impl Desks {
             }
         };
         own.published = Some(Published { asset, version, manifest: *block.cid() });
+        own.keepers = own.keepers.or_else(|| to_hand(&manifest));
         self.own.put(&own.sealed.to_string(), &own).map_err(broken)?;
         let about = json!({"asset": asset, "version": version.to_string(), "manifest": block.cid().to_string()});
         self.audit.note("published", about.clone());
         let (net, runtime, cid) = (self.net.clone(), &self.runtime, *block.cid());
         runtime.spawn(async move { net.provide(cid).await });
         let offer = said.price.map(|price| self.offer(&own, &manifest, price)).transpose()?;
-        Ok(json!({"asset": asset, "version": version.to_string(), "offer": offer, "public": public}))
+        let kept = self.hand_and_wait(&own)?;
+        Ok(json!({"asset": asset, "version": version.to_string(), "offer": offer, "public": public, "kept": kept}))
     }
 
+    /// Offers a version, and lets this node deliver while the wallet is locked, and keepers while the node is away.
     fn offer(&self, own: &Own, manifest: &Manifest, price: Price) -> Answer<u64> {
         let published =
             own.published.ok_or_else(|| no(RefusalCode::Unfit, "it is not published", "talkoo data publish"))?;
@@ -169,12 +181,33 @@ impl Desks {
             usesMost: price.uses,
             isOpen: true,
         };
+        let name = own.sealed.to_string();
+        self.change(&self.own, &name, |own| own.is_offering = true)?;
         let offer = self.desk.offer(terms)?;
+        self.let_all_deliver(offer, manifest)?;
+        self.change(&self.own, &name, |own| own.is_offering = false)?;
         self.audit.note(
             "offered",
             json!({"offer": offer, "version": published.version.to_string(), "price": price.micro.to_string()}),
         );
         Ok(offer)
+    }
+
+    fn let_all_deliver(&self, offer: u64, manifest: &Manifest) -> Answer<()> {
+        manifest.all_nodes().try_for_each(|node| self.desk.let_deliver(offer, node.address().0.into()))
+    }
+
+    /// Says for offers that a kill cut off who delivers. Wants an open wallet.
+    pub(super) fn mend_offers(&self) -> Answer<()> {
+        for own in self.own.all().into_iter().filter(|own| own.is_offering) {
+            let Some(published) = own.published else { continue };
+            let (_, manifest) = self.manifest(&self.desk.version(published.version.0.into())?)?;
+            for offer in self.desk.offers(published.version.0.into())?.iter().filter(|offer| offer.terms.isOpen) {
+                self.let_all_deliver(offer.id, &manifest)?;
+            }
+            self.change(&self.own, &own.sealed.to_string(), |own| own.is_offering = false)?;
+        }
+        Ok(())
     }
 
     /// Other terms for new buyers; the offers before are closed.
@@ -258,6 +291,7 @@ fn shown(own: &Own) -> Value {
         "asset": published.map(|p| p.asset),
         "version": published.map(|p| p.version.to_string()),
         "manifest": published.map(|p| p.manifest.to_string()),
+        "kept": handed_json(own),
         "given": own.gifts.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
@@ -278,17 +312,26 @@ pub(super) fn told(manifest: &Manifest) -> Value {
         "preview": manifest.preview.map(|cid| cid.to_string()),
         "nodes": manifest.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "compute": manifest.compute.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "keepers": manifest.keepers.as_ref().map(|keepers| json!({
+            "enough": keepers.k,
+            "with_data": keepers.with_data,
+            "nodes": keepers.of.iter().map(|keeper| keeper.node.to_string()).collect::<Vec<_>>(),
+        })),
     })
 }
 
 /// What a buyer can keep, said before anything is published.
-fn retained(manifest: &Manifest) -> &'static str {
-    if manifest.compute.is_empty() {
-        "a buyer gets the key, and can keep the plaintext for good: expiry, uses and revocation bind only honest programs, \
-         and keep later versions from it"
-    } else {
-        "no key leaves this node; a buyer keeps what the named code tells"
+fn retained(manifest: &Manifest) -> String {
+    if !manifest.compute.is_empty() {
+        return "no key leaves this node; a buyer keeps what the named code tells".into();
     }
+    let keepers = manifest.keepers.as_ref().map_or_else(String::new, |keepers| {
+        format!("; any {} of the {} keepers can read it if they agree to, without a sale", keepers.k, keepers.of.len())
+    });
+    format!(
+        "a buyer gets the key, and can keep the plaintext for good: expiry, uses and revocation bind only honest programs, \
+         and keep later versions from it{keepers}"
+    )
 }
 
 /// A grant as people see it.

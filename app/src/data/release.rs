@@ -2,41 +2,37 @@
 
 use super::chain::{Grant, State, digest};
 use super::files::{Given, Own};
+use super::hand::lost;
 use super::manifest::Kind;
+use super::talk::Said;
 use super::wrap::Purpose;
 use super::{Answer, Desks, broken, no};
 use alloy_primitives::B256;
+use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use talkoo_base::wire::Sealed;
 use talkoo_base::{Cid, Delegation, Digest, NodeId, RefusalCode, sha256};
 use talkoo_disk::Plain;
 
 impl Desks {
-    /// The wrapped key for a node that asks, if the chain says that it is paid, or it is a gift.
+    /// The wrapped key for a node that asks, if the chain says that it is paid, or it is a gift; shares of it, if keepers delivered.
     pub(super) fn release(
         &self,
         to: NodeId,
         version: Digest,
         grant: u64,
         asks: &Sealed<Delegation>,
-    ) -> Answer<Vec<u8>> {
+    ) -> Answer<Vec<Said>> {
         let denied = |why: &str| no(RefusalCode::Denied, why, "see docs/DATA.md");
         let own = self.by_version(&version).ok_or_else(|| denied("this node does not deliver that version"))?;
+        let tell = |wrap: Vec<u8>| vec![Said::Tell { version, grant, wrap: wrap.into() }];
         if grant == 0 {
             if !own.gifts.contains(&to) {
                 return Err(denied("it was not given to this node"));
             }
-            return self.hand_over(&own, to, Purpose { version: version.0.into(), grant, part: 0 }, None);
+            return self.hand_over(&own, to, Purpose { version: version.0.into(), grant, part: 0 }, None).map(tell);
         }
-        let signer = asks.signer(&self.network).map_err(|_| denied("the delegation's signature is bad"))?;
-        let Delegation { owner, node, expiry, .. } = asks.body;
-        if signer != owner || node != to.address() || expiry.0 < crate::ledger::unix() {
-            return Err(denied("the delegation is not this node's"));
-        }
-        let there = self.desk.grant(grant)?;
-        if there.grantee != alloy_primitives::Address::from(owner.0) || there.version != B256::from(version.0) {
-            return Err(denied("this grant is somebody else's, or of another version"));
-        }
+        let there = self.grant_of(to, version, grant, asks)?;
         let purpose = Purpose { version: there.version, grant, part: 0 };
         let (_, manifest) = self.manifest(&self.desk.version(there.version)?)?;
         if there.state == State::Paid {
@@ -48,13 +44,43 @@ impl Desks {
                 self.audit.note("granted", json!({"grant": grant, "node": to.to_string(), "for": "compute"}));
                 return Err(denied("only named code reads this, at the owner's: no key is delivered"));
             }
-            return self.hand_over(&own, to, purpose, Some(there));
+            return self.hand_over(&own, to, purpose, Some(there)).map(tell);
         }
         self.desk.good(&there)?;
         if !manifest.compute.is_empty() {
             return Err(denied("only named code reads this, at the owner's: no key is delivered"));
         }
-        self.hand_over(&own, to, purpose, Some(there))
+        let given = self.given.get(&grant.to_string());
+        let is_ours = given.is_some_and(|given| sha256(&[&given.wrap]).0 == there.sealed_key.0);
+        match &manifest.keepers {
+            Some(keepers) if !is_ours => {
+                self.given_once(&grant.to_string(), to, || Ok(Given { node: to, wrap: ByteBuf::new() }))?;
+                self.let_fetch(Some(&own.sealed), to, purpose, Some(there.end))?;
+                self.own_shares(&own, to, purpose, keepers)
+            }
+            _ => self.hand_over(&own, to, purpose, Some(there)).map(tell),
+        }
+    }
+
+    /// The grant for which a node asks: its owner's, and of that version.
+    pub(super) fn grant_of(
+        &self,
+        node: NodeId,
+        version: Digest,
+        grant: u64,
+        asks: &Sealed<Delegation>,
+    ) -> Answer<Grant> {
+        let denied = |why: &str| no(RefusalCode::Denied, why, "see docs/DATA.md");
+        let signer = asks.signer(&self.network).map_err(|_| denied("the delegation's signature is bad"))?;
+        let Delegation { owner, node: named, expiry, .. } = asks.body;
+        if signer != owner || named != node.address() || expiry.0 < crate::ledger::unix() {
+            return Err(denied("the delegation is not this node's"));
+        }
+        let there = self.desk.grant(grant)?;
+        if there.grantee != alloy_primitives::Address::from(owner.0) || there.version != B256::from(version.0) {
+            return Err(denied("this grant is somebody else's, or of another version"));
+        }
+        Ok(there)
     }
 
     /// Wraps the key for a node, once for each grant, and lets the node fetch what is sealed. A kill after the wrap is kept delivers
@@ -64,34 +90,49 @@ impl Desks {
             Some(grant) => grant.id.to_string(),
             None => format!("{}-{to}", digest(purpose.version)),
         };
-        let given = match self.given.get(&name) {
-            Some(given) if given.node != to => {
-                return Err(no(
-                    RefusalCode::Denied,
-                    "this grant's key went to another node of its owner",
-                    "ask from that",
-                ));
-            }
-            Some(given) => given,
-            None => {
-                let lost =
-                    || no(RefusalCode::Other, "the content key does not open with this node's key", "restore it");
-                let key = self.keyring.open(own).ok_or_else(lost)?;
-                let wrap = purpose.wrap(&to, key.expose()).map_err(broken)?;
-                let given = Given { node: to, wrap: wrap.into() };
-                self.given.put(&name, &given).map_err(broken)?;
-                given
-            }
-        };
+        let given = self.given_once(&name, to, || {
+            let key = self.keyring.key(own).ok_or_else(lost)?;
+            Ok(Given { node: to, wrap: purpose.wrap(&to, key.expose()).map_err(broken)?.into() })
+        })?;
         if let Some(grant) = grant.filter(|grant| grant.state == State::Paid) {
             self.desk.deliver(grant.id, sha256(&[&given.wrap]).0.into())?;
         }
         let until = grant.map(|grant| self.desk.grant(grant.id)).transpose()?.map(|grant| grant.end);
-        self.blocks.grant(&own.sealed, &to, until).map_err(broken)?;
-        let about = json!({"version": purpose.version.to_string(), "grant": purpose.grant, "node": to.to_string(), "until": until});
+        self.let_fetch(Some(&own.sealed), to, purpose, until)?;
+        Ok(given.wrap.into_vec())
+    }
+
+    /// What left for a grant: made and kept the first time, the same from then on, for one node.
+    pub(super) fn given_once(&self, name: &str, to: NodeId, make: impl FnOnce() -> Answer<Given>) -> Answer<Given> {
+        match self.given.get(name) {
+            Some(given) if given.node != to => {
+                let why = "this grant's key went to another node of its owner";
+                Err(no(RefusalCode::Denied, why, "ask from that"))
+            }
+            Some(given) => Ok(given),
+            None => {
+                let given = make()?;
+                self.given.put(name, &given).map_err(broken)?;
+                Ok(given)
+            }
+        }
+    }
+
+    /// Lets a node fetch the sealed blocks, if they are here, and notes that a key or share leaves for it.
+    pub(super) fn let_fetch(
+        &self,
+        sealed: Option<&Cid>,
+        to: NodeId,
+        purpose: Purpose,
+        until: Option<u64>,
+    ) -> Answer<()> {
+        sealed.iter().try_for_each(|sealed| self.blocks.grant(sealed, &to, until)).map_err(broken)?;
+        let Purpose { version, grant, part } = purpose;
+        let (version, node) = (digest(version).to_string(), to.to_string());
+        let about = json!({"version": version, "grant": grant, "part": part, "node": node, "until": until});
         self.audit.note("key released", about.clone());
         self.tell("data.released", about);
-        Ok(given.wrap.into_vec())
+        Ok(())
     }
 
     /// The plaintext for code that a grant names, inside this process and nowhere else: what a sandbox calls.
@@ -120,8 +161,7 @@ impl Desks {
         if !manifest.compute.contains(code) {
             return Err(no(RefusalCode::Denied, "the offer does not name this code", "see the manifest's `compute`"));
         }
-        let key =
-            self.keyring.open(&own).ok_or_else(|| broken("the content key does not open with this node's key"))?;
+        let key = self.keyring.key(&own).ok_or_else(lost)?;
         let plain = Plain::open(self.blocks.clone(), own.sealed, &key).map_err(broken)?;
         Ok((plain, own.kind))
     }

@@ -1,18 +1,19 @@
-//! What buyer and owner say to each other as nodes: one question, one answer.
+//! What buyer, owner and keepers say to one another as nodes: one question, one answer.
 //!
 //! A message is the byte 5, then canonical DAG-CBOR of [`Said`]. A wrapped key is worth nothing to anybody but its node.
 
+use crate::talk;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use talkoo_base::wire::{DecodeError, Sealed, decode_shape, encode};
+use talkoo_base::wire::{DecodeError, Sealed};
 use talkoo_base::{Delegation, Digest};
 
 /// First byte.
 const DATA: u8 = 5;
-/// Longest reason of a peer that we keep, in characters.
-const REASON_CHARS_MAX: usize = 300;
 /// Bytes of a wrapped key or share.
 const WRAP_BYTES_MAX: usize = 256;
+/// Bytes of a manifest: far more than its rules allow.
+const MANIFEST_BYTES_MAX: usize = 256 << 10;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +22,18 @@ pub(super) enum Said {
     Ask { version: Digest, grant: u64, delegation: Sealed<Delegation> },
     /// Owner to buyer: the key, wrapped for the node that asked.
     Tell { version: Digest, grant: u64, wrap: ByteBuf },
-    /// Owner to buyer: no.
+    /// No. `grant` is zero for a gift, and for what is not kept.
     Refuse { version: Digest, grant: u64, reason: String },
+    /// Owner to keeper: keep this share, please, and what the manifest says.
+    Keep { version: Digest, part: u8, wrap: ByteBuf, manifest: ByteBuf },
+    /// Keeper to owner: the share is kept, and maybe all sealed blocks.
+    Kept { version: Digest, has_data: bool },
+    /// Keeper to buyer: it is paid, and I would deliver.
+    Ready { version: Digest, grant: u64 },
+    /// Buyer to keeper: enough are ready, deliver.
+    Deliver { version: Digest, grant: u64, delegation: Sealed<Delegation> },
+    /// Keeper to buyer: a share, wrapped for the node that asked.
+    Share { version: Digest, grant: u64, part: u8, wrap: ByteBuf },
 }
 
 /// Whether a message between nodes is about data.
@@ -32,19 +43,23 @@ pub(crate) fn is_of_data(bytes: &[u8]) -> bool {
 
 impl Said {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        [&[DATA], encode(self).as_slice()].concat()
+        talk::to_bytes(DATA, self)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut said: Self = decode_shape(bytes.strip_prefix(&[DATA]).unwrap_or_default())?;
+        let mut said: Self = talk::from_bytes(DATA, bytes)?;
         match &mut said {
-            Self::Tell { wrap, .. } if wrap.len() > WRAP_BYTES_MAX => {
+            Self::Tell { wrap, .. } | Self::Keep { wrap, .. } | Self::Share { wrap, .. }
+                if wrap.len() > WRAP_BYTES_MAX =>
+            {
                 return Err(DecodeError::Rule("a wrapped key has at most 256 bytes"));
             }
-            Self::Refuse { reason, .. } => {
-                *reason = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+            Self::Refuse { reason, .. } => talk::clean(reason),
+            Self::Keep { manifest, .. } if manifest.len() > MANIFEST_BYTES_MAX => {
+                return Err(DecodeError::Rule("a manifest has at most 256 KiB"));
             }
-            Self::Ask { .. } | Self::Tell { .. } => {}
+            Self::Ask { .. } | Self::Tell { .. } | Self::Keep { .. } | Self::Kept { .. } => {}
+            Self::Ready { .. } | Self::Deliver { .. } | Self::Share { .. } => {}
         }
         Ok(said)
     }
@@ -59,22 +74,30 @@ mod tests {
     fn what_is_said_is_read_again_and_nothing_else_is() {
         let signature = SecretKey::from_bytes(&[1; 32]).unwrap().sign(&Digest([4; 32]));
         let body = Delegation { owner: Address([1; 20]), node: Address([2; 20]), roles: 7, expiry: Unix(9) };
-        let (version, grant) = (Digest([7; 32]), 3);
+        let (version, grant, wrap) = (Digest([7; 32]), 3, ByteBuf::from(vec![1; 113]));
+        let delegation = Sealed { body, signature };
         let good = [
-            Said::Ask { version, grant, delegation: Sealed { body, signature } },
-            Said::Tell { version, grant, wrap: ByteBuf::from(vec![1; 113]) },
+            Said::Ask { version, grant, delegation: delegation.clone() },
+            Said::Tell { version, grant, wrap: wrap.clone() },
             Said::Refuse { version, grant, reason: "not paid".into() },
+            Said::Keep { version, part: 1, wrap: wrap.clone(), manifest: ByteBuf::from(vec![2; 600]) },
+            Said::Kept { version, has_data: false },
+            Said::Ready { version, grant },
+            Said::Deliver { version, grant, delegation },
+            Said::Share { version, grant, part: 3, wrap: wrap.clone() },
         ];
-        for said in good {
-            let bytes = said.to_bytes();
-            assert!(is_of_data(&bytes));
-            assert_eq!(Said::from_bytes(&bytes).unwrap(), said);
-            assert!(Said::from_bytes(&bytes[1..]).is_err() && Said::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+        let refuse = |reason| Said::Refuse { version, grant, reason };
+        talk::check(&good, refuse, Said::to_bytes, Said::from_bytes);
+        assert!(good.iter().all(|said| is_of_data(&said.to_bytes())));
+        let (long, manifest) = (ByteBuf::from(vec![0; 257]), ByteBuf::from(vec![0; MANIFEST_BYTES_MAX + 1]));
+        let bad = [
+            Said::Tell { version, grant, wrap: long.clone() },
+            Said::Share { version, grant, part: 1, wrap: long.clone() },
+            Said::Keep { version, part: 1, wrap: long, manifest: ByteBuf::new() },
+            Said::Keep { version, part: 1, wrap, manifest },
+        ];
+        for said in bad {
+            assert!(matches!(Said::from_bytes(&said.to_bytes()), Err(DecodeError::Rule(_))));
         }
-        let long = Said::Tell { version, grant, wrap: ByteBuf::from(vec![0; 257]) };
-        assert!(Said::from_bytes(&long.to_bytes()).is_err());
-        let long = Said::Refuse { version, grant, reason: "a\n".repeat(1_000) };
-        let Said::Refuse { reason, .. } = Said::from_bytes(&long.to_bytes()).unwrap() else { panic!("{long:?}") };
-        assert_eq!(reason, "a".repeat(REASON_CHARS_MAX));
     }
 }

@@ -2,14 +2,13 @@
 //!
 //! A message is the byte 6, then canonical DAG-CBOR of [`Said`].
 
+use crate::talk;
 use serde::{Deserialize, Serialize};
-use talkoo_base::wire::{DecodeError, decode_shape, encode};
+use talkoo_base::wire::DecodeError;
 use talkoo_base::{Address, Digest};
 
 /// First byte.
 const DEALS: u8 = 6;
-/// Longest reason of a peer that we keep, in characters.
-const REASON_CHARS_MAX: usize = 300;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +30,13 @@ pub(crate) fn is_of_deals(bytes: &[u8]) -> bool {
 
 impl Said {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        [&[DEALS], encode(self).as_slice()].concat()
+        talk::to_bytes(DEALS, self)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut said: Self = decode_shape(bytes.strip_prefix(&[DEALS]).unwrap_or_default())?;
+        let mut said: Self = talk::from_bytes(DEALS, bytes)?;
         if let Self::Refuse { reason, .. } | Self::Decline { reason, .. } = &mut said {
-            *reason = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+            talk::clean(reason);
         }
         Ok(said)
     }
@@ -55,15 +54,9 @@ mod tests {
             Said::Refuse { id: 9, reason: "there is no room".into() },
             Said::Decline { deal: Digest([2; 32]), reason: "too cheap".into() },
         ];
-        for said in good {
-            let bytes = said.to_bytes();
-            assert!(is_of_deals(&bytes));
-            assert_eq!(Said::from_bytes(&bytes).unwrap(), said);
-            assert!(Said::from_bytes(&bytes[1..]).is_err() && Said::from_bytes(&bytes[..bytes.len() - 1]).is_err());
-        }
-        assert!(!is_of_deals(&[]) && !is_of_deals(&[4, 6]) && Said::from_bytes(&[DEALS]).is_err());
-        let long = Said::Refuse { id: 1, reason: "a\n".repeat(1_000) };
-        let Said::Refuse { reason, .. } = Said::from_bytes(&long.to_bytes()).unwrap() else { panic!("{long:?}") };
-        assert_eq!(reason, "a".repeat(REASON_CHARS_MAX));
+        let refuse = |reason| Said::Refuse { id: 1, reason };
+        talk::check(&good, refuse, Said::to_bytes, Said::from_bytes);
+        assert!(good.iter().all(|said| is_of_deals(&said.to_bytes())));
+        assert!(!is_of_deals(&[]) && !is_of_deals(&[4, 6]));
     }
 }

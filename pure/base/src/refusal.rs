@@ -83,6 +83,8 @@ codes! {
     Denied = "denied";
     /// What is asked for does not have the form that is asked for.
     Unfit = "unfit";
+    /// There is not enough money for it.
+    InsufficientFunds = "insufficient_funds";
     /// A limit of size or number is exceeded.
     TooLarge = "too_large";
     /// The job's preferences leave it out.

@@ -274,7 +274,9 @@ impl Buyer {
             out.push(Effect::Broken { attempt, node: from, refusal });
             return None;
         }
+        let tokens = chunk.tokens.clone();
         purchase.take(cx, chunk, output, out);
+        out.push(Effect::Notice(Notice::Chunk { attempt: purchase.attempt, tokens, worth: purchase.worth }));
         let (attempt, units, finish) = (purchase.attempt, purchase.tokens.len() as u64, purchase.finish);
         if finish == Finish::Running {
             out.push(Effect::Progress { attempt, units });

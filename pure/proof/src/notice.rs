@@ -24,6 +24,15 @@ pub enum Channel {
 /// What happened around a lease, for people. Not durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// A chunk of what we ordered was checked and paid.
+    Chunk {
+        /// The lease.
+        attempt: Attempt,
+        /// Its tokens.
+        tokens: Vec<u32>,
+        /// What the lease costs up to here.
+        worth: Amount,
+    },
     /// A re-run began.
     AuditStarted {
         /// The lease.

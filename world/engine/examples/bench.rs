@@ -226,7 +226,7 @@ fn perplexity(model: &Arc<Model>, path: &str, context: usize) -> Result<(), Fail
 }
 
 fn chat(model: &Arc<Model>, prompt: &str, max_tokens: u32) -> Result<(), Failure> {
-    let message = ChatMessage { role: "user".into(), content: prompt.into() };
+    let message = ChatMessage::text("user", prompt);
     let text = model.vocabulary().render_chat(&[message])?;
     let task = task(model.vocabulary().encode_prompt(&text), max_tokens, false);
     let mut engine = Engine::new(Arc::clone(model), 2);

@@ -38,9 +38,11 @@ fn done(desks: &Arc<Desks>, name: &str, args: &Value) -> Answer {
         "data_show" => desks.show(id()?),
         "data_publish" => desks.publish(id()?, &terms(args)?),
         "data_price" => desks.price(id()?, price(args)?.ok_or_else(|| bad("`price` is missing", "see docs/DATA.md"))?),
-        "data_give" => desks.give(id()?, node(args)?),
+        "data_give" => desks.give(id()?, node(required(args, "node")?)?),
         "data_buy" => desks.buy(id()?),
         "data_get" => desks.get(id()?, absolute(args)?),
+        "data_keep" => desks.keep_room(number(args, "space_bytes")?),
+        "data_drop" => desks.let_go(id()?),
         "data_collect" => desks.collect(id()?),
         other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
     }
@@ -52,9 +54,9 @@ fn absolute(args: &Value) -> Result<&Path, Refusal> {
     if path.is_absolute() { Ok(path) } else { Err(bad("`path` is not absolute", "write it from the root on")) }
 }
 
-fn node(args: &Value) -> Result<NodeId, Refusal> {
-    let node = hex::decode(required(args, "node")?).ok().and_then(|bytes| NodeId::from_bytes(&bytes).ok());
-    node.ok_or_else(|| bad("`node` is no node's id", "66 hexadecimal digits, as `talkoo status` prints them"))
+fn node(text: &str) -> Result<NodeId, Refusal> {
+    let node = hex::decode(text).ok().and_then(|bytes| NodeId::from_bytes(&bytes).ok());
+    node.ok_or_else(|| bad(format!("{text} is no node's id"), "66 hexadecimal digits, as `talkoo status` prints them"))
 }
 
 fn number(args: &Value, key: &str) -> Result<Option<u64>, Refusal> {
@@ -103,6 +105,9 @@ fn terms(args: &Value) -> Result<Terms, Refusal> {
         compute: compute.ok_or_else(|| bad("`compute` is no list of CIDs", "see docs/DATA.md"))?,
         asset: number(args, "asset")?,
         price: price(args)?,
+        keepers: number(args, "keepers")?.map(|k| u8::try_from(k).unwrap_or(u8::MAX)),
+        keeper_nodes: words(args, "keeper_nodes")?.iter().map(|text| node(text)).collect::<Result<_, _>>()?,
+        with_data: optional(args, "keepers_with_data", yes_or_no)?.unwrap_or(true),
         dry: optional(args, "dry", yes_or_no)?.unwrap_or(false),
     })
 }

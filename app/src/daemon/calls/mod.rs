@@ -3,11 +3,13 @@
 mod data;
 mod doctor;
 mod jobs;
+mod keys;
 mod post;
 mod quote;
 mod wishes;
 
 pub(crate) use post::Posted;
+pub(super) use post::Terms;
 
 use super::Daemon;
 use super::remote::Remote;
@@ -83,6 +85,9 @@ impl Daemon {
             "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
             "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
             name if name.starts_with("data") => return self.data(name, args, reply),
+            "keys" => Ok(self.list_keys()),
+            "key_create" => self.create_key(&args),
+            "key_revoke" => self.revoke_key(&args),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),

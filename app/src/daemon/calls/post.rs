@@ -28,7 +28,7 @@ pub(crate) struct Posted {
 
 /// What a job is posted under.
 #[derive(Debug, PartialEq)]
-pub(super) struct Terms {
+pub(in crate::daemon) struct Terms {
     audit: AuditPolicy,
     price_max: Price,
     nodes_max: u32,
@@ -41,7 +41,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn read(args: &Value) -> Result<Self, Refusal> {
+    pub(in crate::daemon) fn read(args: &Value) -> Result<Self, Refusal> {
         let tier = match optional(args, "tier", |v| v.as_str().ok_or("a text"))? {
             None | Some("exact") => Tier::Exact,
             Some("float") => Tier::Float,
@@ -78,6 +78,26 @@ impl Terms {
             kv,
             prefer,
         })
+    }
+}
+
+impl Terms {
+    /// A job under them that is nothing yet; of a node that provides, or does not.
+    pub(in crate::daemon) fn spec(self, providing: bool) -> JobSpec {
+        JobSpec {
+            id: JobId(Digest::ZERO),
+            name: String::new(),
+            program: Digest::ZERO,
+            tier: self.tier,
+            context: 0,
+            steps: Vec::new(),
+            copies: true,
+            price_max: self.price_max,
+            nodes_max: self.nodes_max,
+            own: self.own.unwrap_or(providing),
+            audit: self.audit,
+            prefer: self.prefer,
+        }
     }
 }
 
@@ -125,21 +145,13 @@ impl Daemon {
             context: source.context,
             path: source.path,
             data_dir: self.config.data_dir.clone(),
+            strict: terms.strict,
             spec: JobSpec {
                 id: JobId(Digest(id)),
                 name: source.name,
                 program: source.program,
-                tier: terms.tier,
-                context: 0,
-                steps: Vec::new(),
-                copies: true,
-                price_max: terms.price_max,
-                nodes_max: terms.nodes_max,
-                own: terms.own.unwrap_or(self.providing),
-                audit: terms.audit,
-                prefer: terms.prefer,
+                ..terms.spec(self.providing)
             },
-            strict: terms.strict,
             asks,
         })
     }

@@ -1,5 +1,6 @@
 //! A model in memory and the runs on it.
 
+use super::direct::Listeners;
 use super::{ModelFile, Report};
 use crate::models::image::{self, image_of};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(super) struct Loaded {
     tickets: BTreeMap<StreamId, Ticket>,
     /// Since when a run waits for credit.
     parked: BTreeMap<StreamId, Instant>,
+    listeners: Listeners,
     file: PathBuf,
     /// Whether the image was written, or tried.
     is_saved: bool,
@@ -50,7 +52,8 @@ impl Loaded {
         let positions = usize::try_from(cache_bytes).unwrap_or(usize::MAX) / model.cache_bytes_per_position().max(1);
         let server = Server::new(Engine::new(Arc::new(model), threads), positions);
         let (runs, tickets, parked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { server, runs, tickets, parked, file, is_saved: false, bytes, used: Instant::now() })
+        let listeners = Listeners::default();
+        Ok(Self { server, runs, tickets, parked, listeners, file, is_saved: false, bytes, used: Instant::now() })
     }
 
     /// Its engine, on so many threads.
@@ -72,7 +75,7 @@ impl Loaded {
 
     /// Whether all that runs on it is paid by others.
     pub(super) fn is_for_others(&self) -> bool {
-        self.runs.keys().all(|ticket| matches!(ticket, Ticket::Sale(_)))
+        self.listeners.is_empty() && self.runs.keys().all(|ticket| matches!(ticket, Ticket::Sale(_)))
     }
 
     /// Whether this run is one of it.
@@ -84,6 +87,15 @@ impl Loaded {
     pub(super) fn has_room(&self, run: &Run) -> bool {
         let output = run.rerun.as_ref().map_or(run.work.params.max_tokens as usize, Vec::len);
         self.server.has_room(run.work.prompt.len().saturating_add(output))
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What a run for somebody here needs.
+    pub(super) fn for_direct(&mut self) -> (&mut Server, &mut Listeners) {
+        (&mut self.server, &mut self.listeners)
     }
 
     /// How long it may be left alone if nothing is asked.
@@ -152,6 +164,7 @@ impl Loaded {
 
     /// Runs one batch on so many threads; `false` if there was nothing to run.
     pub(super) fn step(&mut self, threads: usize, report: &dyn Fn(Report)) -> bool {
+        self.listeners.tidy(&mut self.server);
         self.server.engine().set_threads(threads);
         let mut events = Vec::new();
         let went = self.server.step(&mut events);
@@ -160,7 +173,12 @@ impl Loaded {
         }
         for event in events {
             let (stream, input, is_over) = match event {
-                Event::Token { .. } => continue,
+                Event::Token { stream, token } => {
+                    self.listeners.token(stream, token);
+                    continue;
+                }
+                Event::Chunk { stream, chunk } if self.listeners.chunk(stream, &chunk) => continue,
+                Event::Failed { stream, error } if self.listeners.failed(stream, &error) => continue,
                 Event::Chunk { stream, chunk } => {
                     let is_over = chunk.finish.is_some();
                     let Some(ticket) = self.tickets.get(&stream) else { continue };

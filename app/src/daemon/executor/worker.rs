@@ -4,7 +4,7 @@ use super::loaded::{self, Loaded};
 use super::machine::Cores;
 use super::models::Models;
 use super::offer::offer;
-use super::{Allowance, Order, Report, Shared, lock};
+use super::{Allowance, Order, Report, Shared, Told, lock};
 use std::sync::{Arc, PoisonError};
 use talkoo_base::{Digest, Refusal, RefusalCode, Tier};
 use talkoo_proof::{Input, Ticket};
@@ -80,6 +80,10 @@ impl Worker {
                 // Who asked may have given up.
                 to.send(self.load(root).map(|loaded| loaded.model())).ok();
             }
+            Order::Direct(direct) => match self.load(direct.root) {
+                Ok(loaded) => loaded.direct(*direct),
+                Err(refusal) => drop(direct.to.try_send((direct.choice, Told::Failed(refusal)))),
+            },
             Order::Run(run) => {
                 let ticket = run.ticket;
                 let begun = self.load(run.work.program).and_then(|loaded| loaded.begin(*run));

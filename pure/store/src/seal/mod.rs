@@ -1,12 +1,13 @@
 //! Sealed objects: inputs and outputs of private jobs, encrypted before they are hashed into a
 //! CID, so that names and blocks of private data tell strangers nothing (`decisions.md` §9).
 //!
-//! Whole in memory, as steps of jobs are; objects of any length: [`stream`].
+//! Whole in memory, as steps of jobs are; objects of any length: [`stream`]; keys in parts: [`shares`].
 //!
 //! Format: nonce (24 bytes) ‖ XChaCha20-Poly1305 ciphertext ‖ tag (16 bytes)
 //! (draft-irtf-cfrg-xchacha-03). The label is associated data: an input cannot be passed off as
 //! an output.
 
+pub mod shares;
 pub mod stream;
 
 use crate::limits::SEALED_BYTES_MAX;

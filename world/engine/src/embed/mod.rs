@@ -81,6 +81,13 @@ impl Encoder {
         self.words.encode(text, self.context_max())
     }
 
+    /// Token ids of a text's own between class token and separator; `None` if the vocabulary does not have one of them.
+    #[must_use]
+    pub fn framed(&self, ids: &[u32]) -> Option<Vec<u32>> {
+        let words = self.manifest.shape.vocabulary;
+        ids.iter().all(|id| (*id as usize) < words).then(|| self.words.framed(ids))
+    }
+
     /// The model in the form of the definition. Its root is computed anew from the packed weights.
     #[must_use]
     pub fn definition(&self) -> talkoo_exact::encoder::Encoder {

@@ -91,6 +91,13 @@ impl WordPiece {
         Encoded { tokens, whole }
     }
 
+    /// Ids between class token and separator, which may be there already.
+    pub(super) fn framed(&self, ids: &[u32]) -> Vec<u32> {
+        let ids = ids.strip_prefix(&[self.class]).unwrap_or(ids);
+        let ids = ids.strip_suffix(&[self.separator]).unwrap_or(ids);
+        [&[self.class], ids, &[self.separator]].concat()
+    }
+
     /// Appends the longest piece at every place, or one unknown token if some place has none.
     fn push_word(&self, word: &str, out: &mut Vec<u32>) {
         let (start, mut from) = (out.len(), 0);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use talkoo_base::{Digest, Finish, GenerateParams, TokenLogprobs};
 
 fn task(text: &str, params: GenerateParams) -> Task {
-    let message = ChatMessage { role: "user".into(), content: text.into() };
+    let message = ChatMessage::text("user", text);
     let model = real_model();
     let text = model.vocabulary().render_chat(&[message]).unwrap();
     Task { prompt: model.vocabulary().encode_prompt(&text), params, seed: 7, trace_id: Digest::ZERO }
@@ -116,7 +116,7 @@ fn split_characters_wait_for_their_rest() {
 
 #[test]
 fn the_template_is_the_files_own() {
-    let message = |role: &str, content: &str| ChatMessage { role: role.into(), content: content.into() };
+    let message = |role: &str, content: &str| ChatMessage::text(role, content);
     let text = real_model().vocabulary().render_chat(&[message("system", "Be brief."), message("user", "Hi")]).unwrap();
     assert_eq!(
         text,

@@ -8,7 +8,7 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn message(role: &str, content: &str) -> ChatMessage {
-    ChatMessage { role: role.into(), content: content.into() }
+    ChatMessage::text(role, content)
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::constraint::Compiler;
 use crate::error::{ModelError, RunError, TemplateError};
 use crate::gguf::Header;
 use regex::Regex;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -229,13 +230,44 @@ impl Vocabulary {
     /// # Errors
     /// If there is no template, or it refuses or fails.
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, TemplateError> {
+        self.render_with_tools(messages, &[])
+    }
+
+    /// Whether the template knows what tools are.
+    #[must_use]
+    pub fn knows_tools(&self) -> bool {
+        self.inner.template.as_deref().is_some_and(|template| template.contains("tools"))
+    }
+
+    /// The same with tools that the model may call, as OpenAI describes them; a template that does not
+    /// know them ([`Self::knows_tools`]) leaves them out.
+    ///
+    /// # Errors
+    /// As [`Self::render_chat`].
+    pub fn render_with_tools(&self, messages: &[ChatMessage], tools: &[Value]) -> Result<String, TemplateError> {
         let template = self.inner.template.as_deref().ok_or(TemplateError::Missing)?;
         let harmless = |m: &ChatMessage| ChatMessage {
             role: self.break_control(&m.role).into_owned(),
             content: self.break_control(&m.content).into_owned(),
+            tool_calls: m.tool_calls.iter().map(|call| self.break_all(call)).collect(),
+            tool_call_id: m.tool_call_id.as_ref().map(|id| self.break_control(id).into_owned()),
         };
         let messages: Vec<ChatMessage> = messages.iter().map(harmless).collect();
-        template::render(template, &messages, &self.inner.bos_text, &self.inner.eos_text)
+        let tools: Vec<Value> = tools.iter().map(|tool| self.break_all(tool)).collect();
+        template::render(template, &messages, &tools, (&self.inner.bos_text, &self.inner.eos_text))
+    }
+
+    /// [`Self::break_control`] in every text of a value, names of fields included.
+    fn break_all(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.break_control(text).into_owned()),
+            Value::Array(items) => items.iter().map(|item| self.break_all(item)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| (self.break_control(name).into_owned(), self.break_all(value)))
+                .collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
     }
 
     /// A mark behind every letter of a control token's name, so that no other name begins in it either.

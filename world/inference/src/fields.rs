@@ -1,14 +1,12 @@
-//! The fields of a chat completion's body that say how to sample, as OpenAI, vLLM and OpenRouter name
-//! them. `null` counts as left out.
+//! The fields of a body that say how to sample, as OpenAI, vLLM and OpenRouter name them. `null` counts as left out.
 
-use super::{malformed, unsupported};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 use talkoo_base::generate::{BIAS_BAN_Q16, ONE_Q16};
 use talkoo_base::limits::{BIASES_MAX, CONSTRAINT_BYTES_MAX, STOP_BYTES_MAX, TOP_LOGPROBS_MAX};
-use talkoo_base::{Constraint, ConstraintForm, GenerateParams, Refusal};
+use talkoo_base::{Constraint, ConstraintForm, GenerateParams, Refusal, RefusalCode};
 
-/// Output tokens of a line that does not say.
+/// Output tokens of a batch's line that does not say.
 const MAX_TOKENS_DEFAULT: u32 = 128;
 /// Largest `max_tokens`: the longest context there is.
 const TOKENS_MAX: i64 = 131_072;
@@ -16,12 +14,10 @@ const TOKENS_MAX: i64 = 131_072;
 const STOPS_MAX: usize = 4;
 /// Answers to one line, as OpenAI has it.
 const CHOICES_MAX: i64 = 128;
-/// Keys that change the answer and that are honoured.
-const KNOWN: [&str; 22] = [
+/// Keys of all bodies that change the answer and are honoured.
+const SAMPLING: &[&str] = &[
     "model",
-    "messages",
     "max_tokens",
-    "max_completion_tokens",
     "temperature",
     "top_p",
     "top_k",
@@ -30,40 +26,91 @@ const KNOWN: [&str; 22] = [
     "frequency_penalty",
     "presence_penalty",
     "logit_bias",
-    "response_format",
     "guided_json",
     "guided_regex",
     "guided_grammar",
     "stop",
     "logprobs",
-    "top_logprobs",
     "seed",
     "stream",
+    "stream_options",
     "n",
+    "provider",
+    "service_tier",
+];
+/// Those of chat completions besides.
+pub(crate) const CHAT: &[&str] = &[
+    "messages",
+    "max_completion_tokens",
+    "response_format",
+    "top_logprobs",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
 ];
 /// Keys that change nothing about the answer.
-const IGNORED: [&str; 5] = ["user", "metadata", "store", "safety_identifier", "service_tier"];
+const IGNORED: &[&str] = &["user", "metadata", "store", "safety_identifier", "prompt_cache_key"];
+
+pub(crate) fn malformed(message: impl Into<String>, hint: &str) -> Refusal {
+    Refusal::new(RefusalCode::Malformed, message, hint)
+}
+
+pub(crate) fn unsupported(message: impl Into<String>, hint: &str) -> Refusal {
+    Refusal::new(RefusalCode::UnsupportedParameter, message, hint)
+}
 
 /// The schema of any JSON object.
-pub(crate) const JSON_OBJECT: &str = r#"{"type":"object"}"#;
+pub const JSON_OBJECT: &str = r#"{"type":"object"}"#;
+
+/// A schema whose texts have no blanks but one behind commas and colons: small models fill them with blanks for ever. The words
+/// are llguidance's own, unless the schema has some.
+pub(crate) fn dense(schema: &Value) -> String {
+    let mut schema = schema.clone();
+    if let Some(fields) = schema.as_object_mut() {
+        let style = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
+        fields.entry("x-guidance").or_insert(style);
+    }
+    schema.to_string()
+}
 
 /// A body, read field by field.
-pub(super) struct Fields<'a>(&'a Map<String, Value>);
+pub struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
-    /// Refuses a field that is not known.
-    pub(super) fn of(body: &'a Value) -> Result<Self, Refusal> {
+    /// Refuses a field that is neither one of how to sample nor of `own`, unless it is null: then it asks for nothing.
+    pub(crate) fn of(body: &'a Value, own: &[&str]) -> Result<Self, Refusal> {
         let Some(fields) = body.as_object() else {
             return Err(malformed("its body is not an object", "see the format"));
         };
-        match fields.keys().find(|k| !KNOWN.contains(&k.as_str()) && !IGNORED.contains(&k.as_str())) {
-            Some(key) => Err(unsupported(format!("`{key}` is not supported"), "leave it out")),
+        let is_known = |key: &str| [SAMPLING, IGNORED, own].iter().any(|known| known.contains(&key));
+        match fields.iter().find(|(key, value)| !value.is_null() && !is_known(key)) {
+            Some((key, _)) => Err(unsupported(format!("`{key}` is not supported"), "leave it out")),
             None => Ok(Self(fields)),
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, Refusal> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(malformed(format!("`{key}` is not a text"), "")),
+        }
+    }
+
+    /// Yes or no.
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Refusal> {
+        let no = || malformed(format!("`{key}` is neither true nor false"), "");
+        self.get(key).map(|value| value.as_bool().ok_or_else(no)).transpose()
+    }
+
+    /// Whether it says how long the answer may be.
+    pub(crate) fn names_length(&self) -> bool {
+        self.get("max_tokens").or(self.get("max_completion_tokens")).is_some()
     }
 
     fn number(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
@@ -72,7 +119,7 @@ impl<'a> Fields<'a> {
         value.as_f64().filter(|v| range.contains(v)).map(Some).ok_or_else(no)
     }
 
-    fn whole(&self, key: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
+    pub(crate) fn whole(&self, key: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let no = || malformed(format!("`{key}` is not a whole number from {} to {}", range.start(), range.end()), "");
         // JSON knows one kind of number: 5.0 is as whole as 5.
@@ -81,7 +128,7 @@ impl<'a> Fields<'a> {
     }
 
     /// How to generate.
-    pub(super) fn params(&self) -> Result<GenerateParams, Refusal> {
+    pub(crate) fn params(&self) -> Result<GenerateParams, Refusal> {
         let tokens = |key| self.whole(key, 1..=TOKENS_MAX);
         let max = tokens("max_completion_tokens")?.or(tokens("max_tokens")?);
         let fraction = |key| self.number(key, 0.0..=1.0);
@@ -110,41 +157,32 @@ impl<'a> Fields<'a> {
 
     /// How many log probabilities besides a token's own, if any are wanted.
     fn top_logprobs(&self) -> Result<Option<u32>, Refusal> {
-        let wanted = match self.get("logprobs") {
-            None => false,
-            Some(Value::Bool(wanted)) => *wanted,
-            Some(_) => return Err(malformed("`logprobs` is neither true nor false", "")),
-        };
+        let wanted = self.flag("logprobs")?.unwrap_or(false);
         match self.whole("top_logprobs", 0..=i64::from(TOP_LOGPROBS_MAX))? {
             Some(_) if !wanted => Err(malformed("`top_logprobs` needs `logprobs`", "add \"logprobs\": true")),
             top => Ok(wanted.then_some(top.map_or(0, |top| top as u32))),
         }
     }
 
-    pub(super) fn seed(&self) -> Result<Option<u64>, Refusal> {
+    pub(crate) fn seed(&self) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.get("seed") else { return Ok(None) };
         let seed = value.as_u64().or(value.as_i64().map(i64::cast_unsigned));
         seed.map(Some).ok_or_else(|| malformed("`seed` is not a whole number", ""))
     }
 
     /// How many answers.
-    pub(super) fn choices(&self) -> Result<u32, Refusal> {
+    pub(crate) fn choices(&self) -> Result<u32, Refusal> {
         Ok(self.whole("n", 1..=CHOICES_MAX)?.map_or(1, |n| n as u32))
     }
 
     /// What the answer has to be: as OpenAI says it, or as vLLM does.
     fn constraint(&self) -> Result<Option<Constraint>, Refusal> {
-        let text = |key: &str| match self.get(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(malformed(format!("`{key}` is not a text"), "")),
-        };
         let schema = self.get("guided_json").map(|schema| schema.as_str().map_or(schema.to_string(), str::to_owned));
         let all = [
             (ConstraintForm::JsonSchema, self.response_format()?),
             (ConstraintForm::JsonSchema, schema),
-            (ConstraintForm::Regex, text("guided_regex")?),
-            (ConstraintForm::Lark, text("guided_grammar")?),
+            (ConstraintForm::Regex, self.text("guided_regex")?),
+            (ConstraintForm::Lark, self.text("guided_grammar")?),
         ];
         let mut all = all.into_iter().filter_map(|(form, source)| Some(Constraint { form, source: source? }));
         let first = all.next();
@@ -162,8 +200,8 @@ impl<'a> Fields<'a> {
         let Some(format) = self.get("response_format") else { return Ok(None) };
         match (format["type"].as_str(), &format["json_schema"]["schema"]) {
             (Some("text"), _) => Ok(None),
-            (Some("json_object"), _) => Ok(Some(JSON_OBJECT.to_owned())),
-            (Some("json_schema"), schema) if schema.is_object() => Ok(Some(schema.to_string())),
+            (Some("json_object"), _) => Ok(Some(dense(&json!({"type": "object"})))),
+            (Some("json_schema"), schema) if schema.is_object() => Ok(Some(dense(schema))),
             _ => Err(malformed(
                 "`response_format` is no known format",
                 "its type is text, json_object, or json_schema with {\"json_schema\": {\"schema\": {…}}}",
@@ -206,11 +244,13 @@ impl<'a> Fields<'a> {
 }
 
 /// A fraction of the API in Q16, rounded to the nearest.
-pub(crate) fn q16(value: f64) -> u32 {
+#[must_use]
+pub fn q16(value: f64) -> u32 {
     (value * f64::from(ONE_Q16)).round() as u32
 }
 
 /// The same of a number that may be negative.
-pub(crate) fn signed_q16(value: f64) -> i32 {
+#[must_use]
+pub fn signed_q16(value: f64) -> i32 {
     (value * f64::from(ONE_Q16)).round() as i32
 }

@@ -1,0 +1,72 @@
+//! The loop's part of answers that are bought (`crate::inference`).
+
+use super::Daemon;
+use super::calls::Terms;
+use crate::inference::{Asked, Posting};
+use talkoo_base::{Digest, JobId, Refusal, RefusalCode, Tier};
+use talkoo_job::{JobSpec, StepSpec};
+use talkoo_node::{Input, Notice};
+
+impl Daemon {
+    pub(super) fn asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::Post(posting) => self.post_answer(*posting),
+            Asked::Drop(job) => self.pending.extend(self.bought.drop(job, self.node.jobs())),
+            Asked::Why(job, reply) => drop(reply.send(self.why_nobody(&job))),
+        }
+    }
+
+    fn post_answer(&mut self, posting: Posting) {
+        let Posting { terms, name, program, context, prompt, params, seeds, heard, reply } = posting;
+        let terms = match Terms::read(&terms) {
+            Ok(terms) => terms,
+            Err(no) => return drop(reply.send(Err(no))),
+        };
+        let mut id = [0; 32];
+        if let Err(why) = getrandom::fill(&mut id) {
+            let no = Refusal::new(RefusalCode::Other, why.to_string(), "no random bytes");
+            return drop(reply.send(Err(no)));
+        }
+        let id = JobId(Digest(id));
+        let step = |seed| StepSpec { custom_id: "chat".into(), prompt: prompt.clone(), params: params.clone(), seed };
+        let steps = seeds.into_iter().map(step).collect();
+        let base = JobSpec {
+            id,
+            name,
+            program,
+            tier: Tier::Exact,
+            context,
+            steps,
+            copies: false,
+            ..terms.spec(self.providing)
+        };
+        self.bought.listen(id, heard);
+        self.pending.push(Input::Post(Box::new(base)));
+        // Who asked may be gone: it drops the job then.
+        reply.send(Ok(id)).ok();
+    }
+
+    /// Why nobody has answered; busy, if somebody is at it.
+    fn why_nobody(&self, job: &JobId) -> Refusal {
+        if self.node.jobs().get(job).is_some_and(|job| !job.workers.is_empty()) {
+            return Refusal::new(RefusalCode::Busy, "a worker has it", "wait");
+        }
+        let why = self.node.market().explain(job);
+        let rows = talkoo_market::summarise(why.iter().map(|(_, why)| why));
+        if rows.is_empty() {
+            let message = "nobody offers this model".to_owned();
+            return Refusal::new(
+                RefusalCode::NotWanted,
+                message,
+                "join a network: `talkoo join CODE`, see `talkoo peers`",
+            );
+        }
+        let message = format!("nobody can run it under these limits: {}", talkoo_market::line(&rows));
+        let hint = rows.first().map(|row| row.hint.clone()).unwrap_or_default();
+        Refusal::new(RefusalCode::NotWanted, message, hint)
+    }
+
+    pub(super) fn heard(&mut self, notice: &Notice) {
+        self.pending.extend(self.bought.hear(notice, self.node.jobs()));
+    }
+}

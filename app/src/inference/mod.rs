@@ -1,0 +1,143 @@
+//! The node as the [`Desk`] of the protocols of inference: it renders prompts, and lets this machine's engines answer, or the
+//! market's workers.
+//!
+//! ```text
+//! Order ─► prompt ─► here: engines' thread ─► tokens ─┐
+//!            └─────► bought: a job of one line ─► chunks ─┴─► text ─► pieces
+//! ```
+//! Here, unless the order asks for the market: with `provider`, or a service tier other than the default.
+
+mod bought;
+mod encoders;
+mod here;
+mod models;
+mod prompt;
+
+pub(crate) use bought::{Asked, Bought, Posting};
+pub(crate) use prompt::rendered;
+
+use crate::daemon::Event;
+use crate::daemon::executor::Lender;
+use crate::models::{Held, Shelf};
+use encoders::Encoders;
+use futures::future::BoxFuture;
+use models::Known;
+use prompt::prompt_of;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
+use talkoo_engine::KvFormat;
+use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Model, Order, Prompt, ServiceTier};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// Pieces between an answer and its client; who reads slower holds up nobody but himself.
+const PIECES_QUEUED: usize = 64;
+
+/// What the desk works with.
+pub(crate) struct Setup {
+    pub(crate) node: NodeId,
+    pub(crate) dir: PathBuf,
+    pub(crate) kv: KvFormat,
+    pub(crate) lender: Lender,
+    pub(crate) inbox: mpsc::Sender<Event>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The desk of a node.
+pub(crate) struct Node {
+    setup: Setup,
+    known: Mutex<BTreeMap<Digest, Arc<Known>>>,
+    encoders: Encoders,
+}
+
+impl Node {
+    pub(crate) fn new(setup: Setup) -> Arc<Self> {
+        Arc::new(Self { setup, known: Mutex::default(), encoders: Encoders::default() })
+    }
+
+    fn shelf(&self) -> Result<Shelf, Refusal> {
+        Shelf::open(&self.setup.dir)
+            .map_err(|why| Refusal::new(RefusalCode::Other, format!("{why:#}"), "check the data folder"))
+    }
+
+    /// A model by name, with what was read of its file.
+    fn find(&self, name: &str) -> Result<(Held, Arc<Known>), Refusal> {
+        let shelf = self.shelf()?;
+        // Ollama's clients put a tag behind every name.
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        let Some(held) = shelf.find(name).or_else(|| shelf.find(bare)) else {
+            return Err(models::not_here(name, &shelf));
+        };
+        Ok((held.clone(), self.known(&shelf, held)?))
+    }
+
+    fn known(&self, shelf: &Shelf, held: &Held) -> Result<Arc<Known>, Refusal> {
+        let root = held.root();
+        let mut all = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = all.get(&root) {
+            return Ok(known.clone());
+        }
+        let known = Arc::new(Known::read(&shelf.path(held))?);
+        all.insert(root, known.clone());
+        Ok(known)
+    }
+
+    async fn answer(&self, order: Order) -> Result<Answering, Refusal> {
+        let (held, known) = self.find(&order.model)?;
+        let tokens = prompt_of(&known.vocabulary, held.context, &order)?;
+        let mut params = order.params.clone();
+        crate::batch::check(&known.vocabulary, &params)?;
+        params.max_tokens = params.max_tokens.min(held.context - tokens.len() as u32);
+        let is_bought = !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default;
+        let (model, prompt_tokens) = (held.name.clone(), tokens.len() as u32);
+        let ask = Ask { held, known, tokens, params, order };
+        let pieces = if is_bought { self.buy(ask).await? } else { self.run_here(ask)? };
+        Ok(Answering { model, prompt_tokens, pieces })
+    }
+}
+
+/// An order with its prompt.
+struct Ask {
+    held: Held,
+    known: Arc<Known>,
+    tokens: Vec<u32>,
+    params: talkoo_base::GenerateParams,
+    order: Order,
+}
+
+impl Ask {
+    /// Which program answered, for the facts of an answer.
+    fn model(&self, root: Digest) -> Value {
+        serde_json::json!({
+            "name": self.held.name,
+            "cid": self.held.cid,
+            "root": root.to_string(),
+            "quantization": self.known.quantization,
+        })
+    }
+}
+
+impl Desk for Node {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, Refusal>> {
+        Box::pin(async { self.list().await })
+    }
+
+    fn generate(&self, order: Order) -> BoxFuture<'_, Result<Answering, Refusal>> {
+        Box::pin(self.answer(order))
+    }
+
+    fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
+        Box::pin(async move {
+            let (_, known) = self.find(&model)?;
+            Ok(prompt::tokens_of(&known.vocabulary, &prompt)?.len() as u32)
+        })
+    }
+
+    fn embed(&self, model: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>> {
+        Box::pin(self.encoders.embed(model, inputs))
+    }
+}

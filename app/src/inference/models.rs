@@ -1,0 +1,122 @@
+//! The models that can be asked, and what is read of their files once.
+
+use super::Node;
+use crate::models::{Held, Shelf, catalog, in_cache};
+use serde_json::json;
+use std::path::Path;
+use talkoo_base::{Refusal, RefusalCode};
+use talkoo_engine::{Header, Vocabulary};
+use talkoo_inference::Model;
+
+/// What was read of a model's file.
+pub(super) struct Known {
+    pub(super) vocabulary: Vocabulary,
+    pub(super) quantization: String,
+}
+
+/// `general.file_type` of GGUF (`enum llama_ftype` of llama.h), where it is a name people know.
+const FILE_TYPES: [(u32, &str); 17] = [
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (9, "Q5_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (13, "Q3_K_L"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (32, "BF16"),
+];
+
+impl Known {
+    pub(super) fn read(path: &Path) -> Result<Self, Refusal> {
+        let no = |e: talkoo_engine::ModelError| Refusal::new(RefusalCode::Other, e.to_string(), "pull the model again");
+        let metadata = Header::metadata_of(path).map_err(no)?;
+        let kind = metadata.u32("general.file_type");
+        let name = FILE_TYPES.iter().find(|(number, _)| Some(*number) == kind);
+        let quantization = name.map_or("unknown", |(_, name)| name).to_owned();
+        Ok(Self { vocabulary: Vocabulary::open(path).map_err(no)?, quantization })
+    }
+}
+
+/// Why a model can't be asked.
+pub(super) fn not_here(name: &str, shelf: &Shelf) -> Refusal {
+    if catalog::find_encoder(name).is_ok() {
+        let message = format!("the `model` {name} makes embeddings and generates no text");
+        return Refusal::new(RefusalCode::UnknownModel, message, "POST /v1/embeddings");
+    }
+    let here: Vec<&str> = shelf.all().iter().map(|held| held.name.as_str()).collect();
+    let hint = match catalog::find(name) {
+        Ok(entry) => format!("talkoo pull {}", entry.name),
+        Err(_) if here.is_empty() => "no model is here yet: talkoo pull smollm2".to_owned(),
+        Err(_) => format!("here are {}", here.join(", ")),
+    };
+    Refusal::new(RefusalCode::UnknownModel, format!("the `model` {name:?} is not here"), hint)
+}
+
+impl Node {
+    pub(super) async fn list(&self) -> Result<Vec<Model>, Refusal> {
+        let shelf = self.shelf()?;
+        let mut all = Vec::new();
+        for held in shelf.all() {
+            all.push(self.shown(&shelf, held)?);
+        }
+        // Those that make vectors are in the user's cache.
+        for entry in catalog::encoders() {
+            if let Some(path) = in_cache(entry) {
+                all.push(Model {
+                    name: entry.name.clone(),
+                    aliases: entry.aliases.clone(),
+                    is_encoder: true,
+                    created: made(&path),
+                    context: entry.context,
+                    cid: entry.cid().to_string(),
+                    root: entry.root().to_string(),
+                    bytes: entry.bytes,
+                    quantization: "int8".into(),
+                    endpoints: vec![self.here()],
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    fn shown(&self, shelf: &Shelf, held: &Held) -> Result<Model, Refusal> {
+        let known = self.known(shelf, held)?;
+        Ok(Model {
+            name: held.name.clone(),
+            aliases: catalog::find(&held.name).map(|entry| entry.aliases.clone()).unwrap_or_default(),
+            is_encoder: false,
+            created: made(&shelf.path(held)),
+            context: held.context,
+            cid: held.cid.clone(),
+            root: held.root_with(self.setup.kv)?.to_string(),
+            bytes: held.bytes,
+            quantization: known.quantization.clone(),
+            endpoints: vec![self.here()],
+        })
+    }
+
+    /// This machine as an endpoint, in OpenRouter's words.
+    fn here(&self) -> serde_json::Value {
+        json!({
+            "name": "here",
+            "provider_name": self.setup.node.to_string(),
+            "tag": "here",
+            "pricing": {"prompt": "0", "completion": "0"},
+        })
+    }
+}
+
+/// When a file was made, in seconds since 1970.
+fn made(path: &Path) -> u64 {
+    let made = std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    made.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+}

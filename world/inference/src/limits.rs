@@ -1,0 +1,28 @@
+//! Limits of the protocols of inference.
+
+use std::time::Duration;
+
+/// Bytes of a body. A prompt of the longest context there is has less.
+pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a body that are read only to be thrown away, and how long that may take.
+pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
+/// The longest of it.
+pub(crate) const DRAIN_WAIT: Duration = Duration::from_secs(2);
+/// A comment line keeps a silent stream open.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Texts of one request for vectors, as OpenAI has it.
+pub(crate) const TEXTS_MAX: usize = 2048;
+/// Prompts of one request of the older completions.
+pub(crate) const PROMPTS_MAX: usize = 128;
+/// Tools of one request, as OpenAI has it.
+pub(crate) const TOOLS_MAX: usize = 128;
+/// Keys that are kept.
+pub(crate) const KEYS_MAX: usize = 1024;
+/// Output tokens of a request that does not say: what the context leaves, at most this. A small model may never end.
+pub(crate) const MAX_TOKENS_DEFAULT: u32 = 2048;
+/// A tool call that does not end within so many bytes is text.
+pub(crate) const CALL_BYTES_MAX: usize = 1 << 20;
+/// Responses that are kept; the oldest go.
+pub(crate) const RESPONSES_MAX: usize = 4096;
+/// Items of one response's input, what came before included.
+pub(crate) const ITEMS_MAX: usize = 4096;
