@@ -127,7 +127,7 @@ pub(crate) async fn run(
     let inference = talkoo_inference::router(talkoo_inference::Attach {
         desk,
         keys: keys.clone(),
-        folder: dir.path().join("responses"),
+        folder: dir.path().to_owned(),
         tasks: tasks.clone(),
         stop: stop.clone(),
     });

@@ -32,6 +32,15 @@ pub enum Who {
     Anybody,
 }
 
+/// The name under which what is kept is somebody's.
+pub(crate) fn name_of(who: &Who) -> String {
+    match who {
+        Who::Owner => "owner".to_owned(),
+        Who::Anybody => "anybody".to_owned(),
+        Who::Key(id) => id.clone(),
+    }
+}
+
 /// A key that the owner gave away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -53,18 +62,22 @@ pub struct Key {
     pub revoked: bool,
 }
 
-impl Key {
-    fn has_expired(&self) -> bool {
-        self.expires.is_some_and(|end| end <= collect::unix())
-    }
-}
-
 /// The keys of a node, in a file.
 pub struct Keys {
     path: PathBuf,
     keys: Mutex<Vec<Key>>,
     /// Whether the port is this machine's only.
     is_local: bool,
+}
+
+impl Key {
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|end| end <= collect::unix())
+    }
+
+    fn is_good(&self) -> bool {
+        !self.revoked && !self.has_expired()
+    }
 }
 
 impl Keys {
@@ -101,7 +114,7 @@ impl Keys {
         let mut more = keys.clone();
         if more.len() >= KEYS_MAX {
             // The oldest that is good for nothing any more makes room.
-            let Some(old) = more.iter().position(|key| key.revoked || key.has_expired()) else {
+            let Some(old) = more.iter().position(|key| !key.is_good()) else {
                 let message = format!("there are {KEYS_MAX} keys");
                 return Err(Refusal::new(RefusalCode::TooLarge, message, "talkoo key revoke"));
             };
@@ -148,6 +161,16 @@ impl Keys {
         self.save(&changed).map_err(|why| unkept(&why))?;
         *keys = changed;
         Ok(key)
+    }
+
+    /// Whether who asked a while ago still may.
+    pub(crate) fn may(&self, who: &Who) -> bool {
+        let keys = self.lock();
+        match who {
+            Who::Owner => true,
+            Who::Anybody => keys.is_empty(),
+            Who::Key(id) => keys.iter().any(|key| key.id == *id && key.is_good()),
+        }
     }
 
     /// Whether somebody may begin to spend.
