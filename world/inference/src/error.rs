@@ -126,10 +126,15 @@ impl IntoResponse for Fault {
     }
 }
 
+/// Whether JSON would take much more memory than its bytes.
+pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
+    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > VALUES_MAX
+}
+
 /// The body of a request as JSON.
 pub(crate) fn json_of(body: Result<axum::body::Bytes, BytesRejection>) -> Result<Value, Fault> {
     let body = body?;
-    if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > VALUES_MAX {
+    if has_too_many_values(&body) {
         let message = format!("the body has more than {VALUES_MAX} values");
         return Err(Refusal::new(RefusalCode::TooLarge, message, "send less at once").into());
     }

@@ -29,6 +29,12 @@ pub(crate) const FILES_MAX: usize = 10_000;
 pub(crate) const BATCH_LINES_MAX: u64 = 50_000;
 /// Lines of a batch that are asked side by side: as many as engines share a pass over the weights for, twice.
 pub(crate) const BATCH_WIDTH: usize = 16;
+/// Batches that are kept, and those that are worked at side by side: more would find no place at the engines.
+pub(crate) const BATCHES_MAX: usize = 1024;
+/// Those worked at.
+pub(crate) const BATCHES_AT_ONCE: usize = 4;
+/// Bytes of a batch's `metadata`; OpenAI's 16 pairs have less.
+pub(crate) const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Seconds after which a batch ends: its `completion_window`.
 pub(crate) const BATCH_S: u64 = 24 * 3600;
 /// Keys that are kept.

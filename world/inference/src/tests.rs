@@ -604,3 +604,35 @@ async fn a_batch_goes_on_where_a_kill_ended_it_and_is_cancelled() {
         (&json!("cancelling"), &json!("cancelled"))
     );
 }
+
+#[tokio::test]
+async fn batches_wait_for_their_turn_and_the_oldest_make_room() {
+    use crate::limits::{BATCHES_AT_ONCE, BATCHES_MAX, METADATA_BYTES_MAX};
+    let bench = bench(Parrot { is_silent: true, ..Parrot::default() });
+    let (_, file) = upload(&bench, "batch", &line("one", "a/parrot")).await;
+    let mut ask = json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    for _ in 0..BATCHES_AT_ONCE {
+        bench.post("/v1/batches", &ask).await;
+    }
+    while bench.parrot.open.lock().unwrap().len() < BATCHES_AT_ONCE {
+        tokio::task::yield_now().await;
+    }
+    let (_, last) = bench.post("/v1/batches", &ask).await;
+    let id = last["id"].as_str().unwrap();
+    bench.post(&format!("/v1/batches/{id}/cancel"), &json!({})).await;
+    assert_eq!(ended(&bench, id).await["status"], "cancelled", "also while it waits");
+    assert_eq!(bench.parrot.orders.lock().unwrap().len(), BATCHES_AT_ONCE);
+
+    let path = |id: &str| bench.folder.path().join(format!("batches/{id}.json"));
+    let over = std::fs::read_to_string(path(id)).unwrap();
+    for number in 0..BATCHES_MAX {
+        let other = format!("batch_{number:024x}");
+        std::fs::write(path(&other), over.replace(id, &other)).unwrap();
+    }
+    let count = || std::fs::read_dir(bench.folder.path().join("batches")).unwrap().count();
+    let before = count();
+    assert_eq!(bench.post("/v1/batches", &ask).await.0, 200);
+    assert_eq!(count(), before, "one came and one went");
+    ask["metadata"] = json!({"a": "x".repeat(METADATA_BYTES_MAX)});
+    assert_eq!(bench.post("/v1/batches", &ask).await.0, 400);
+}
