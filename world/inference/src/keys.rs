@@ -6,7 +6,7 @@
 use crate::error::{Fault, Tongue, drain};
 use crate::limits::KEYS_MAX;
 use crate::{Shared, collect};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -267,6 +267,7 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 /// Finds out who asks, and gives every answer a name.
 pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let tongue = Tongue::of(request.uri().path());
     let caller = request.extensions().get::<Caller>().copied().unwrap_or(Caller::Stranger);
     let who = match shared.keys.who(caller, request.headers()) {
@@ -286,6 +287,7 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
             Fault::from(refusal).response(tongue)
         }
     };
+    shared.meters.request(&route, response.status().as_u16(), begun.elapsed());
     let headers = response.headers_mut();
     let id = HeaderValue::from_str(&collect::fresh("req_")).expect("letters and digits");
     headers.insert("x-request-id", id);

@@ -19,6 +19,7 @@ mod files;
 mod keys;
 mod limits;
 mod message;
+mod meters;
 mod models;
 mod ollama;
 mod responses;
@@ -30,6 +31,7 @@ mod tools;
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use keys::{Key, Keys, Who};
 pub use message::{Chat, Message, ToolCall};
+pub use meters::Meters;
 pub use tools::{Choose, Tools, in_words};
 
 use axum::Router;
@@ -214,6 +216,7 @@ pub trait Desk: Send + Sync + 'static {
 struct Shared {
     desk: Arc<dyn Desk>,
     keys: Arc<Keys>,
+    meters: Meters,
     kept: Arc<responses::Kept>,
     files: Arc<files::Files>,
     batches: Arc<batches::Batches>,
@@ -227,6 +230,8 @@ pub struct Attach {
     pub desk: Arc<dyn Desk>,
     /// Who may ask.
     pub keys: Arc<Keys>,
+    /// What counts it all.
+    pub meters: Meters,
     /// Where responses, files and batches are kept.
     pub folder: PathBuf,
     /// For answers that nobody waits for.
@@ -240,11 +245,11 @@ pub struct Attach {
 /// # Errors
 /// If the folder can't be made or read.
 pub fn router(attach: Attach) -> std::io::Result<Router> {
-    let Attach { desk, keys, folder, tasks, stop } = attach;
+    let Attach { desk, keys, meters, folder, tasks, stop } = attach;
     let kept = Arc::new(responses::Kept::open(folder.join("responses"), stop.clone())?);
     let files = Arc::new(files::Files::open(folder.join("files"))?);
     let batches = Arc::new(batches::Batches::open(folder.join("batches"))?);
-    let shared = Shared { desk, keys, kept, files, batches, tasks, stop };
+    let shared = Shared { desk, keys, meters, kept, files, batches, tasks, stop };
     batches::resume(&shared);
     Ok(routes(shared))
 }

@@ -101,7 +101,7 @@ async fn generate(shared: &Shared, who: Who, body: Body, kind: Kind) -> Answer {
         return Ok(Json(line).into_response());
     }
     let answering = shared.desk.generate(order).await.map_err(of)?;
-    let flow = Flow::new(fresh(""), answering, &tools, 1);
+    let flow = Flow::new(fresh(""), answering, &tools, 1, &shared.meters);
     if streams {
         return Ok(stream(flow, lines));
     }

@@ -1,7 +1,7 @@
 //! The protocols on a desk that says what a test wants it to say.
 
 use crate::keys::{Keys, Who};
-use crate::{Answering, Attach, Desk, Embedded, Inputs, Model, Order, Piece, Prompt, router};
+use crate::{Answering, Attach, Desk, Embedded, Inputs, Meters, Model, Order, Piece, Prompt, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -117,6 +117,7 @@ fn put_up(parrot: &Arc<Parrot>, keys: &Arc<Keys>, folder: &tempfile::TempDir) ->
     let attach = Attach {
         desk: parrot.clone(),
         keys: keys.clone(),
+        meters: Meters::default(),
         folder: folder.path().to_owned(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),

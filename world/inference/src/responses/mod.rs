@@ -34,7 +34,7 @@ pub(crate) async fn create(
     let Asked { order, tools, mut draft, items, streams, keeps, is_background } = asked;
     let answering = shared.desk.generate(order).await.map_err(of)?;
     draft.model.clone_from(&answering.model);
-    let flow = Flow::new(fresh("resp_"), answering, &tools, 1);
+    let flow = Flow::new(fresh("resp_"), answering, &tools, 1, &shared.meters);
     draft.id.clone_from(&flow.id);
     let record = Record { who: name_of(&who), response: draft.json(), items };
     if is_background {
