@@ -463,6 +463,8 @@ async fn vectors_are_numbers_or_base64() {
     assert_eq!(answer["data"][1], json!({"object": "embedding", "index": 1, "embedding": [0.6_f32, 0.8_f32]}));
     let (_, answer) = bench.post("/v1/embeddings", &ask(json!({"encoding_format": "base64"}))).await;
     assert_eq!(answer["data"][0]["embedding"], "mpkZP83MTD8=");
+    let (status, answer) = bench.post("/api/embed", &ask(json!({"input": ["a", 5, "b"]}))).await;
+    assert_eq!(status, 400, "two vectors for three inputs would be another's: {answer}");
     let (_, answer) = bench.post("/v1/embeddings", &ask(json!({"dimensions": 1, "input": [1, 2, 3]}))).await;
     assert_eq!((&answer["data"][0]["embedding"], answer["data"].as_array().unwrap().len()), (&json!([1.0]), 1));
 }
