@@ -24,6 +24,7 @@ mod models;
 mod ollama;
 mod responses;
 mod sse;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tools;
