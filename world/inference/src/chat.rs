@@ -159,7 +159,7 @@ impl Teller for Chunks {
                 let arguments = json!({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]});
                 return [begins, arguments].map(|delta| data(&self.delta(flow, choice, delta, &[]))).into();
             }
-            Happening::End { choice, reason, tokens, facts } => {
+            Happening::End { choice, reason, tokens, facts, .. } => {
                 let mut chunk = self
                     .chunk(flow, json!([{"index": choice, "delta": {}, "logprobs": null, "finish_reason": reason}]));
                 chunk["system_fingerprint"] = fingerprint(&facts);

@@ -191,7 +191,7 @@ impl Teller for Chunks {
             }
             // Nothing may be called here.
             Happening::Call { .. } => return Vec::new(),
-            Happening::End { choice, reason, tokens, facts } => {
+            Happening::End { choice, reason, tokens, facts, .. } => {
                 let last = json!([{"index": choice, "text": "", "logprobs": null, "finish_reason": reason}]);
                 let chunk = self.chunk(flow, last);
                 self.tally.ended(chunk, tokens, facts)
