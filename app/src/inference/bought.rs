@@ -34,6 +34,8 @@ pub(crate) enum Asked {
     Drop(JobId),
     /// Why nobody works on it.
     Why(JobId, oneshot::Sender<Refusal>),
+    /// Who offers these programs, in OpenRouter's words.
+    Offers(Vec<Digest>, oneshot::Sender<BTreeMap<Digest, Vec<Value>>>),
 }
 
 /// An order for the market.

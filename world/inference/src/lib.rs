@@ -24,6 +24,7 @@ mod models;
 mod ollama;
 mod responses;
 mod sse;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -139,6 +140,8 @@ pub enum Piece {
         choice: u32,
         /// Why it ended.
         finish: Finish,
+        /// The stop string that ended it, if one did.
+        stop: Option<String>,
         /// Tokens that it has.
         tokens: u32,
         /// Who answered: model, tier, nodes, price, receipt.

@@ -73,7 +73,13 @@ impl Desk for Parrot {
                 if self.fails {
                     sender.send(Piece::Failed(Refusal::new(RefusalCode::Silent, "nobody answers", ""))).await.unwrap();
                 } else if !self.is_silent {
-                    let end = Piece::End { choice, finish: self.finish, tokens: 2, facts: facts() };
+                    let end = Piece::End {
+                        choice,
+                        finish: self.finish,
+                        stop: order.params.stop.first().cloned(),
+                        tokens: 2,
+                        facts: facts(),
+                    };
                     sender.send(end).await.unwrap();
                 }
             }
@@ -228,6 +234,9 @@ async fn calls_are_found_in_every_protocol() {
 
     let (_, answer) = bench.post("/api/chat", &chat(json!({"tools": weather(), "stream": false}))).await;
     assert_eq!(answer["message"]["tool_calls"][0]["function"]["arguments"], json!({"at": "Oulu"}));
+
+    let (_, answer) = bench.post("/v1/messages", &chat(json!({"stop_sequences": ["END"], "max_tokens": 9}))).await;
+    assert_eq!((&answer["stop_reason"], &answer["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
 
     let tools = json!([{"type": "function", "name": "weather", "parameters": {"type": "object"}}]);
     let (_, answer) = bench.post("/v1/responses", &json!({"model": "a/parrot", "input": "hi", "tools": tools})).await;
