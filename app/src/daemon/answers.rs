@@ -52,8 +52,10 @@ impl Daemon {
         };
         self.bought.listen(id, heard);
         self.pending.push(Input::Post(Box::new(base)));
-        // Who asked may be gone: it drops the job then.
-        reply.send(Ok(id)).ok();
+        if reply.send(Ok(id)).is_err() {
+            // Who asked is gone.
+            self.pending.push(Input::Cancel(id));
+        }
     }
 
     /// Why nobody has answered; busy, if somebody is at it.

@@ -20,6 +20,8 @@ const OFFERS_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Known {
     pub(super) vocabulary: Vocabulary,
     pub(super) quantization: String,
+    /// Bytes of text that one token stands for at most.
+    pub(super) token_bytes_max: usize,
 }
 
 /// `general.file_type` of GGUF (`enum llama_ftype` of llama.h), where it is a name people know.
@@ -50,7 +52,10 @@ impl Known {
         let kind = metadata.u32("general.file_type");
         let name = FILE_TYPES.iter().find(|(number, _)| Some(*number) == kind);
         let quantization = name.map_or("unknown", |(_, name)| name).to_owned();
-        Ok(Self { vocabulary: Vocabulary::open(path).map_err(no)?, quantization })
+        let vocabulary = Vocabulary::open(path).map_err(no)?;
+        let token_bytes_max =
+            (0..vocabulary.len() as u32).map(|token| vocabulary.piece(token).len()).max().unwrap_or(0);
+        Ok(Self { vocabulary, quantization, token_bytes_max })
     }
 }
 

@@ -30,7 +30,7 @@ mod tests;
 mod tools;
 
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
-pub use keys::{Key, Keys, Spend, Who};
+pub use keys::{Key, Keys, Who};
 pub use message::{Chat, Message, ToolCall};
 pub use meters::Meters;
 pub use tools::{Choose, Tools, in_words};
