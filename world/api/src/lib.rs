@@ -222,8 +222,10 @@ fn has_token(headers: &HeaderMap, shared: &Shared) -> bool {
 /// Whether a browser asks for a page that is not ours (fetch.spec.whatwg.org, `Origin`; w3.org/TR/fetch-metadata). It could not read
 /// the answer, but to have the node fetch something can be all that it wants.
 fn is_of_another_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    headers.contains_key(header::ORIGIN) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let ours = format!("http://{}", text("host").unwrap_or_default());
+    let (origin, site) = (text("origin"), text("sec-fetch-site"));
+    origin.is_some_and(|origin| origin != ours) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 /// Lets only the owner's programs in.
