@@ -71,6 +71,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
         Command::Store(command) => store::run(&data_dir, &command, show)?,
         Command::Down => simple::down(&data_dir, show)?,
+        Command::Open => simple::open(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,
         Command::Doctor => simple::doctor(&data_dir, show)?,

@@ -131,7 +131,8 @@ pub(crate) async fn run(
         tasks: tasks.clone(),
         stop: stop.clone(),
     });
-    let faces = faces::start(&config, around).await?.merge(inference.context("kept responses cannot be read")?);
+    let inference = inference.context("kept responses cannot be read")?;
+    let faces = faces::start(&config, around).await?.merge(inference).merge(talkoo_web::router());
     let (token, stopped) = (dir.token()?, stop.clone());
     let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
     let api = Api::bind(attach).await?;
