@@ -118,6 +118,12 @@ const JUDGES: &[Judge] = &[
         run: market,
     },
     Judge {
+        name: "dashboard",
+        what: "Chromium shows every page of the dashboard, light and dark; axe-core 4.14, the console, the keyboard and 300 kB hold, a chat is answered here and bought",
+        quick: false,
+        run: dashboard,
+    },
+    Judge {
         name: "nat",
         what: "nodes behind routers of two kinds meet by a relay, punch holes, and say why if they cannot (network namespaces)",
         quick: false,
@@ -231,11 +237,15 @@ fn talkoo() -> Result<String, Outcome> {
 
 /// A script whose words are the point, so they are shown; 77 says that it cannot be run here, its words say why.
 fn python(args: &[&str]) -> Outcome {
-    match Command::new("python3").args(args).status() {
+    shown("python3", args)
+}
+
+fn shown(program: &str, args: &[&str]) -> Outcome {
+    match Command::new(program).args(args).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) if status.code() == Some(77) => Outcome::Skipped("see above".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+        Ok(status) => Outcome::Failed(format!("{program} ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("{program} is not here: {why}")),
     }
 }
 
@@ -350,6 +360,20 @@ fn market() -> Outcome {
         Err(why) => return why,
     };
     python(&["xtask/judges/inference/market.py", &node])
+}
+
+fn dashboard() -> Outcome {
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    let folder = "target/judge/dashboard";
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder];
+    let setup = [&npm[..], &["playwright-core@1.65.1", "axe-core@4.14.1"]].concat();
+    if let Outcome::Skipped(why) = script("true", &setup, &[]) {
+        return Outcome::Skipped(why);
+    }
+    shown("node", &["xtask/judges/dashboard.mjs", &node, folder, &format!("{folder}/pictures")])
 }
 
 /// The store's faces; the script installs what it needs.
