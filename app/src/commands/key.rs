@@ -35,9 +35,9 @@ pub(super) fn run(data_dir: &Path, command: &KeyCommand, show: &Show) -> Result<
             let name = utf8_percent_encode(key, NON_ALPHANUMERIC);
             let gone = client.delete(&format!("/keys/{name}"))?;
             if show.json() {
-                show.value(&gone)
+                show.value(&gone);
             } else {
-                say(&format!("{} is good for nothing any more", gone["id"].as_str().unwrap_or(key)))
+                say(&format!("{} is good for nothing any more", gone["id"].as_str().unwrap_or(key)));
             }
         }
     }

@@ -17,6 +17,7 @@ mod loading;
 mod memory;
 mod money;
 mod notices;
+mod operators;
 mod owner;
 pub(crate) mod remote;
 pub(crate) mod rim;
@@ -52,7 +53,7 @@ use std::time::Instant;
 use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
-use talkoo_inference::Keys;
+use talkoo_inference::{Keys, Meters};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
@@ -63,7 +64,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 use vault::Vault;
 
-/// Inputs handled before the journal is flushed and effects leave.
+/// Inputs handled before a flush.
 const BATCH_MAX: usize = 256;
 /// Leases that a worker runs side by side: they share each pass over the weights.
 pub(crate) const SLOTS: u32 = 8;
@@ -131,10 +132,9 @@ pub(crate) struct Daemon {
     refused: BTreeMap<NodeId, u64>,
     /// Parent of `receipts/` and `evidence/`.
     receipts: PathBuf,
-    /// Who listens to answers that are bought.
     bought: Bought,
-    /// What the owner gave away to ask with.
     keys: Arc<Keys>,
+    meters: Meters,
     out: Vec<Effect>,
     pending: Vec<Input>,
 }

@@ -8,7 +8,7 @@ use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::vault::{Entry, Vault};
-use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces};
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces, operators};
 use crate::commands::{Failure, Passphrase};
 use crate::inference::{self, Bought, Node as Desk};
 use crate::ledger::{Place, Url, unix};
@@ -22,7 +22,7 @@ use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
-use talkoo_inference::Keys;
+use talkoo_inference::{Keys, Meters};
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
@@ -115,6 +115,7 @@ pub(crate) async fn run(
     })?;
     let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
+    let meters = Meters::default();
     let desk = Desk::new(inference::Setup {
         node: key.node_id(),
         dir: dir.path().to_owned(),
@@ -127,12 +128,14 @@ pub(crate) async fn run(
     let inference = talkoo_inference::router(talkoo_inference::Attach {
         desk,
         keys: keys.clone(),
-        folder: dir.path().join("responses"),
+        meters: meters.clone(),
+        folder: dir.path().to_owned(),
         tasks: tasks.clone(),
         stop: stop.clone(),
     });
-    let inference = inference.context("kept responses cannot be read")?;
+    let inference = inference.context("what inference keeps cannot be read")?;
     let faces = faces::start(&config, around).await?.merge(inference).merge(talkoo_web::router());
+    let faces = faces.merge(operators::router(calls.clone()));
     let (token, stopped) = (dir.token()?, stop.clone());
     let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
     let api = Api::bind(attach).await?;
@@ -171,6 +174,7 @@ pub(crate) async fn run(
     let mut daemon = Daemon {
         bought: Bought::default(),
         keys,
+        meters,
         receipts: dir.path().to_owned(),
         operator,
         build: build_hash(),

@@ -182,7 +182,8 @@ async fn tell_caller(State(shared): State<Shared>, mut request: Request, next: N
         return no;
     }
     let caller = if has_token(request.headers(), &shared) { Caller::Owner } else { Caller::Stranger };
-    if caller == Caller::Stranger && is_of_another_page(request.headers()) {
+    let is_question = request.method() == axum::http::Method::OPTIONS;
+    if caller == Caller::Stranger && !is_question && is_of_another_page(request.headers()) {
         let hint = "open it yourself, or send the token";
         let no = Refusal::new(RefusalCode::BadSignature, "a web page of another origin asks, without the token", hint);
         return problem(StatusCode::FORBIDDEN, &no);
@@ -219,13 +220,17 @@ fn has_token(headers: &HeaderMap, shared: &Shared) -> bool {
     given.is_some_and(|given| digest(given) == digest(&shared.token))
 }
 
-/// Whether a browser asks for a page that is not ours (fetch.spec.whatwg.org, `Origin`; w3.org/TR/fetch-metadata). It could not read
-/// the answer, but to have the node fetch something can be all that it wants.
+/// Whether a browser asks for a page that is not ours (w3.org/TR/fetch-metadata) without a key: to have the node fetch something
+/// can be all that it wants. A key is not sent along without asking first, so a face may look at it.
 fn is_of_another_page(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let ours = format!("http://{}", text("host").unwrap_or_default());
-    let (origin, site) = (text("origin"), text("sec-fetch-site"));
-    origin.is_some_and(|origin| origin != ours) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let has_key = headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+    let host_of = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+    let is_other = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, origin) => origin.is_some_and(|origin| host_of(origin).as_deref() != text("host")),
+    };
+    is_other && !has_key
 }
 
 /// Lets only the owner's programs in.

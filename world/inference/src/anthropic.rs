@@ -31,7 +31,7 @@ async fn answer(shared: &Shared, who: Who, body: Body) -> Result<Response, Fault
     let of = |refusal| Fault::of(refusal, &body);
     let (order, tools, streams) = read(&body, who).map_err(of)?;
     let answering = shared.desk.generate(order).await.map_err(of)?;
-    let flow = Flow::new(fresh("msg_"), answering, &tools, 1);
+    let flow = Flow::new(fresh("msg_"), answering, &tools, 1, &shared.meters);
     if streams {
         return Ok(stream(flow, Events { block: None, blocks: 0 }));
     }

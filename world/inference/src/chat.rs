@@ -28,7 +28,7 @@ pub(crate) async fn create(
     named(&chat.model).map_err(of)?;
     let (tools, tier, choices) = (chat.tools.clone(), chat.wishes.tier, chat.choices);
     let answering = shared.desk.generate(order(chat, who)).await.map_err(of)?;
-    let flow = Flow::new(fresh("chatcmpl-"), answering, &tools, choices);
+    let flow = Flow::new(fresh("chatcmpl-"), answering, &tools, choices, &shared.meters);
     if streams {
         let (facts, tokens) = (Vec::new(), 0);
         return Ok(stream(flow, Chunks { created: unix(), usage, tier, facts, tokens }));

@@ -2,9 +2,10 @@
 
 use crate::message::ToolCall;
 use crate::tools::{Finder, Said, Tools, reason};
-use crate::{Answering, Piece};
+use crate::{Answering, Meters, Piece};
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::time::Instant;
 use talkoo_base::{Refusal, RefusalCode, sha256};
 
 /// Something that an answer has come to.
@@ -28,13 +29,27 @@ pub(crate) struct Flow {
     choices: Vec<(Finder, usize)>,
     open: u32,
     ready: VecDeque<Happening>,
+    meters: Meters,
+    /// When it was asked, until its first text.
+    begun: Option<Instant>,
 }
 
 impl Flow {
-    pub(crate) fn new(id: String, answering: Answering, tools: &Tools, choices: u32) -> Self {
+    pub(crate) fn new(id: String, answering: Answering, tools: &Tools, choices: u32, meters: &Meters) -> Self {
         let Answering { model, prompt_tokens, pieces } = answering;
+        meters.tokens("input", prompt_tokens);
         let finders = (0..choices).map(|_| (tools.finder(), 0)).collect();
-        Self { id, model, prompt_tokens, pieces, choices: finders, open: choices, ready: VecDeque::new() }
+        Self {
+            id,
+            model,
+            prompt_tokens,
+            pieces,
+            choices: finders,
+            open: choices,
+            ready: VecDeque::new(),
+            meters: meters.clone(),
+            begun: Some(Instant::now()),
+        }
     }
 
     /// How many answers come.
@@ -64,6 +79,7 @@ impl Flow {
     fn take(&mut self, piece: Piece) {
         match piece {
             Piece::Text { choice, text, logprobs } => {
+                self.begun.take().iter().for_each(|begun| self.meters.first(begun.elapsed()));
                 let said = self.choices[choice as usize].0.push(&text);
                 self.say(choice, said, logprobs);
             }
@@ -71,6 +87,7 @@ impl Flow {
                 let said = self.choices[choice as usize].0.finish();
                 self.say(choice, said, Vec::new());
                 let reason = reason(finish, self.choices[choice as usize].1 > 0);
+                self.meters.tokens("output", tokens);
                 self.open -= 1;
                 self.ready.push_back(Happening::End { choice, reason, tokens, facts });
             }

@@ -35,7 +35,7 @@ pub(crate) async fn create(
     for order in orders {
         let choices = order.choices;
         let answering = shared.desk.generate(order).await.map_err(of)?;
-        flows.push(Flow::new(id.clone(), answering, &Tools::default(), choices));
+        flows.push(Flow::new(id.clone(), answering, &Tools::default(), choices, &shared.meters));
     }
     if streams {
         let flow = flows.pop().expect("a stream has one prompt");

@@ -6,7 +6,7 @@
 use crate::error::{Fault, Tongue, drain};
 use crate::limits::KEYS_MAX;
 use crate::{Shared, collect};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -30,6 +30,15 @@ pub enum Who {
     Key(String),
     /// Somebody on this machine, while there are no keys.
     Anybody,
+}
+
+/// The name under which what is kept is somebody's.
+pub(crate) fn name_of(who: &Who) -> String {
+    match who {
+        Who::Owner => "owner".to_owned(),
+        Who::Anybody => "anybody".to_owned(),
+        Who::Key(id) => id.clone(),
+    }
 }
 
 /// A key that the owner gave away.
@@ -68,6 +77,12 @@ pub struct Keys {
     keys: Mutex<Vec<Key>>,
     /// Whether the port is this machine's only.
     is_local: bool,
+}
+
+impl Key {
+    fn is_good(&self) -> bool {
+        !self.revoked && self.expires.is_none_or(|end| end > collect::unix())
+    }
 }
 
 impl Keys {
@@ -144,6 +159,16 @@ impl Keys {
         self.save(&changed).map_err(|why| unkept(&why))?;
         *keys = changed;
         Ok(key)
+    }
+
+    /// Whether who asked a while ago still may.
+    pub(crate) fn may(&self, who: &Who) -> bool {
+        let keys = self.lock();
+        match who {
+            Who::Owner => true,
+            Who::Anybody => keys.is_empty(),
+            Who::Key(id) => keys.iter().any(|key| key.id == *id && key.is_good()),
+        }
     }
 
     /// What may be spent by whom.
@@ -228,6 +253,7 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 /// Finds out who asks, and gives every answer a name.
 pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let tongue = Tongue::of(request.uri().path());
     let caller = request.extensions().get::<Caller>().copied().unwrap_or(Caller::Stranger);
     let who = match shared.keys.who(caller, request.headers()) {
@@ -247,6 +273,7 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
             Fault::from(refusal).response(tongue)
         }
     };
+    shared.meters.request(&route, response.status().as_u16(), begun.elapsed());
     let headers = response.headers_mut();
     let id = HeaderValue::from_str(&collect::fresh("req_")).expect("letters and digits");
     headers.insert("x-request-id", id);

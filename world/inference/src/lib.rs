@@ -8,15 +8,18 @@
 //! goes away drops its [`Answering`], which ends the work.
 
 mod anthropic;
+mod batches;
 mod chat;
 mod collect;
 mod completions;
 mod embeddings;
 mod error;
 mod fields;
+mod files;
 mod keys;
 mod limits;
 mod message;
+mod meters;
 mod models;
 mod ollama;
 mod responses;
@@ -28,6 +31,7 @@ mod tools;
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use keys::{Key, Keys, Spend, Who};
 pub use message::{Chat, Message, ToolCall};
+pub use meters::Meters;
 pub use tools::{Choose, Tools, in_words};
 
 use axum::Router;
@@ -212,8 +216,12 @@ pub trait Desk: Send + Sync + 'static {
 struct Shared {
     desk: Arc<dyn Desk>,
     keys: Arc<Keys>,
+    meters: Meters,
     kept: Arc<responses::Kept>,
+    files: Arc<files::Files>,
+    batches: Arc<batches::Batches>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// What the routes are put up with.
@@ -222,7 +230,9 @@ pub struct Attach {
     pub desk: Arc<dyn Desk>,
     /// Who may ask.
     pub keys: Arc<Keys>,
-    /// Where responses are kept that clients want to find again.
+    /// What counts it all.
+    pub meters: Meters,
+    /// Where responses, files and batches are kept.
     pub folder: PathBuf,
     /// For answers that nobody waits for.
     pub tasks: TaskTracker,
@@ -230,14 +240,28 @@ pub struct Attach {
     pub stop: CancellationToken,
 }
 
-/// The routes, for the API's port.
+/// The routes, for the API's port; batches that were not over go on.
 ///
 /// # Errors
 /// If the folder can't be made or read.
 pub fn router(attach: Attach) -> std::io::Result<Router> {
-    let Attach { desk, keys, folder, tasks, stop } = attach;
-    let shared = Shared { desk, keys, kept: Arc::new(responses::Kept::open(folder, stop)?), tasks };
+    let Attach { desk, keys, meters, folder, tasks, stop } = attach;
+    let kept = Arc::new(responses::Kept::open(folder.join("responses"), stop.clone())?);
+    let files = Arc::new(files::Files::open(folder.join("files"))?);
+    let batches = Arc::new(batches::Batches::open(folder.join("batches"))?);
+    let shared = Shared { desk, keys, meters, kept, files, batches, tasks, stop };
+    batches::resume(&shared);
     Ok(routes(shared))
+}
+
+/// What a line of a batch may ask.
+fn inner(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .with_state(shared)
 }
 
 fn routes(shared: Shared) -> Router {
@@ -250,6 +274,12 @@ fn routes(shared: Shared) -> Router {
         .route("/v1/responses/{id}", get(responses::one).delete(responses::remove))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/files", get(files::list).post(files::create).layer(DefaultBodyLimit::max(limits::UPLOAD_BYTES_MAX)))
+        .route("/v1/files/{id}", get(files::one).delete(files::remove))
+        .route("/v1/files/{id}/content", get(files::content))
+        .route("/v1/batches", get(batches::list).post(batches::create))
+        .route("/v1/batches/{id}", get(batches::one))
+        .route("/v1/batches/{id}/cancel", post(batches::cancel))
         .route("/v1/messages", post(anthropic::create))
         .route("/v1/messages/count_tokens", post(anthropic::count))
         .route("/api/chat", post(ollama::chat))

@@ -16,6 +16,18 @@ pub(crate) const TEXTS_MAX: usize = 2048;
 pub(crate) const PROMPTS_MAX: usize = 128;
 /// Tools of one request, as OpenAI has it.
 pub(crate) const TOOLS_MAX: usize = 128;
+/// Bytes of an uploaded file, as OpenAI has it for batches.
+pub(crate) const FILE_BYTES_MAX: usize = 200 << 20;
+/// Bytes of an upload: the file and what frames it.
+pub(crate) const UPLOAD_BYTES_MAX: usize = FILE_BYTES_MAX + (1 << 20);
+/// Files that are kept.
+pub(crate) const FILES_MAX: usize = 10_000;
+/// Lines of a batch, as OpenAI has it.
+pub(crate) const BATCH_LINES_MAX: u64 = 50_000;
+/// Lines of a batch that are asked side by side: as many as engines share a pass over the weights for, twice.
+pub(crate) const BATCH_WIDTH: usize = 16;
+/// Seconds after which a batch ends: its `completion_window`.
+pub(crate) const BATCH_S: u64 = 24 * 3600;
 /// Keys that are kept.
 pub(crate) const KEYS_MAX: usize = 1024;
 /// Output tokens of a request that does not say: what the context leaves, at most this. A small model may never end.

@@ -101,7 +101,7 @@ async fn generate(shared: &Shared, who: Who, body: Body, kind: Kind) -> Answer {
         return Ok(Json(line).into_response());
     }
     let answering = shared.desk.generate(order).await.map_err(of)?;
-    let flow = Flow::new(fresh(""), answering, &tools, 1);
+    let flow = Flow::new(fresh(""), answering, &tools, 1, &shared.meters);
     if streams {
         return Ok(stream(flow, lines));
     }
@@ -307,16 +307,13 @@ impl Teller for Lines {
 
 /// What is here; it is also what can be said to run: a model is loaded when it is asked.
 pub(crate) async fn tags(State(shared): State<Shared>) -> Response {
-    told(async { Ok(Json(json!({"models": listed(&shared).await?})).into_response()) }.await)
+    let listed = |models: Vec<Model>| models.iter().map(listed_one).collect::<Vec<_>>();
+    told(async { Ok(Json(json!({"models": listed(shared.desk.models().await?)})).into_response()) }.await)
 }
 
+/// Of the protocol: clients compare it with what they need.
 pub(crate) async fn version() -> Json<Value> {
-    // Of the protocol: clients compare it with what they need.
     Json(json!({"version": "0.12.0", "talkoo": env!("CARGO_PKG_VERSION")}))
-}
-
-async fn listed(shared: &Shared) -> Result<Vec<Value>, Fault> {
-    Ok(shared.desk.models().await?.iter().map(listed_one).collect())
 }
 
 fn details(model: &Model) -> Value {

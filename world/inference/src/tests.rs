@@ -1,7 +1,7 @@
 //! The protocols on a desk that says what a test wants it to say.
 
 use crate::keys::{Keys, Who};
-use crate::{Answering, Attach, Desk, Embedded, Inputs, Model, Order, Piece, Prompt, router};
+use crate::{Answering, Attach, Desk, Embedded, Inputs, Meters, Model, Order, Piece, Prompt, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -117,7 +117,8 @@ fn put_up(parrot: &Arc<Parrot>, keys: &Arc<Keys>, folder: &tempfile::TempDir) ->
     let attach = Attach {
         desk: parrot.clone(),
         keys: keys.clone(),
-        folder: folder.path().join("responses"),
+        meters: Meters::default(),
+        folder: folder.path().to_owned(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
@@ -312,9 +313,9 @@ async fn a_client_that_goes_away_ends_the_work() {
         let sender = bench.parrot.open.lock().unwrap().pop().unwrap();
         assert!(!sender.is_closed());
         if waits {
-            asked.abort()
+            asked.abort();
         } else {
-            drop(asked.await.unwrap())
+            drop(asked.await.unwrap());
         }
         sender.closed().await;
     }
@@ -450,4 +451,115 @@ async fn demanded_calls_are_constraints() {
     let schema: Value = serde_json::from_str(&constraint.source).unwrap();
     assert_eq!(schema["properties"]["name"]["const"], "weather");
     assert_eq!(schema["properties"]["arguments"]["additionalProperties"], false);
+}
+
+/// An upload as browsers and SDKs make it.
+async fn upload(bench: &Bench, purpose: &str, content: &str) -> (u16, Value) {
+    let body = format!(
+        "--xyz\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
+         --xyz\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\r\n--xyz--\r\n"
+    );
+    let headers = [("content-type", "multipart/form-data; boundary=xyz")];
+    let (status, text) = bench.ask("POST", "/v1/files", &headers, &body).await;
+    (status.as_u16(), serde_json::from_str(&text).unwrap())
+}
+
+async fn ended(bench: &Bench, id: &str) -> Value {
+    loop {
+        let (_, text) = bench.ask("GET", &format!("/v1/batches/{id}"), &[], "").await;
+        let batch: Value = serde_json::from_str(&text).unwrap();
+        if !["validating", "in_progress", "finalizing", "cancelling"].contains(&batch["status"].as_str().unwrap()) {
+            return batch;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn line(id: &str, model: &str) -> String {
+    let body = chat(json!({"model": model}));
+    json!({"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": body}).to_string()
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_line_by_line() {
+    let bench = bench(Parrot::default());
+    let lines = [line("one", "a/parrot"), line("two", "none"), line("three", "a/parrot")].join("\n");
+    let (_, file) = upload(&bench, "batch", &lines).await;
+    let ask = json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h", "metadata": {"a": "b"}});
+    let (status, batch) = bench.post("/v1/batches", &ask).await;
+    assert_eq!((status, &batch["status"], &batch["metadata"]), (200, &json!("validating"), &json!({"a": "b"})));
+    let batch = ended(&bench, batch["id"].as_str().unwrap()).await;
+    assert_eq!(batch["request_counts"], json!({"total": 3, "completed": 2, "failed": 1}));
+    assert_eq!((&batch["status"], &batch["usage"]["output_tokens"]), (&json!("completed"), &json!(4)));
+    let read = async |id: &Value| {
+        let (_, text) = bench.ask("GET", &format!("/v1/files/{}/content", id.as_str().unwrap()), &[], "").await;
+        let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.sort_by_key(|line| line["custom_id"].to_string());
+        lines
+    };
+    let out = read(&batch["output_file_id"]).await;
+    assert_eq!((&out[0]["custom_id"], &out[1]["custom_id"]), (&json!("one"), &json!("three")));
+    assert_eq!(out[0]["response"]["body"]["choices"][0]["message"]["content"], "Hello");
+    let err = read(&batch["error_file_id"]).await;
+    assert_eq!((&err[0]["custom_id"], &err[0]["response"]["status_code"]), (&json!("two"), &json!(404)));
+
+    // Files that are none are refused with the number of each line.
+    let bad = ["{}".to_owned(), line("a", "m"), line("a", "m"), "nonsense".to_owned()].join("\n");
+    let (_, file) = upload(&bench, "batch", &bad).await;
+    let mut asks = ask.clone();
+    asks["input_file_id"] = file["id"].clone();
+    let (_, batch) = bench.post("/v1/batches", &asks).await;
+    let batch = ended(&bench, batch["id"].as_str().unwrap()).await;
+    let lines: Vec<&Value> = batch["errors"]["data"].as_array().unwrap().iter().map(|error| &error["line"]).collect();
+    assert_eq!((&batch["status"], lines), (&json!("failed"), vec![&json!(1), &json!(3), &json!(4)]));
+    let refused = [
+        ("endpoint", json!("/v1/models")),
+        ("completion_window", json!("1h")),
+        ("input_file_id", json!("file-../keys")),
+    ];
+    for (key, value) in refused {
+        let mut asks = ask.clone();
+        asks[key] = value;
+        let (status, answer) = bench.post("/v1/batches", &asks).await;
+        assert!(status == 400 || status == 404, "{answer}");
+        assert_eq!(answer["error"]["param"], if status == 404 { Value::Null } else { json!(key) }, "{answer}");
+    }
+    assert_eq!(upload(&bench, "assistants", "x").await.0, 400);
+    let (_, list) = bench.ask("GET", "/v1/batches?limit=1", &[], "").await;
+    assert!(list.contains("\"has_more\":true"), "{list}");
+}
+
+#[tokio::test]
+async fn a_batch_goes_on_where_a_kill_ended_it_and_is_cancelled() {
+    let bench = bench(Parrot { is_silent: true, ..Parrot::default() });
+    let (_, file) = upload(&bench, "batch", &[line("one", "a/parrot"), line("two", "a/parrot")].join("\n")).await;
+    let ask = json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    let (_, batch) = bench.post("/v1/batches", &ask).await;
+    let id = batch["id"].as_str().unwrap();
+    while bench.parrot.open.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    // As if the first line had been answered, and the node been killed while it wrote the second answer.
+    let done = json!({"custom_id": "one", "response": {"status_code": 200, "body": {"usage": {"prompt_tokens": 5}}}});
+    let out = bench.folder.path().join(format!("batches/{id}.out"));
+    std::fs::write(&out, format!("{done}\n{{\"custom_id\": \"tw")).unwrap();
+    let talks = Arc::new(Parrot::default());
+    let again = Bench { router: put_up(&talks, &bench.keys, &bench.folder), parrot: talks, ..bench };
+    let batch = ended(&again, id).await;
+    assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 2, "failed": 0}));
+    assert_eq!((again.parrot.orders.lock().unwrap().len(), &batch["usage"]["input_tokens"]), (1, &json!(8)));
+    assert_eq!(again.post(&format!("/v1/batches/{id}/cancel"), &json!({})).await.0, 409);
+
+    let silent = Arc::new(Parrot { is_silent: true, ..Parrot::default() });
+    let bench = Bench { router: put_up(&silent, &again.keys, &again.folder), parrot: silent, ..again };
+    let (_, batch) = bench.post("/v1/batches", &ask).await;
+    let id = batch["id"].as_str().unwrap();
+    while bench.parrot.open.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (_, cancelling) = bench.post(&format!("/v1/batches/{id}/cancel"), &json!({})).await;
+    assert_eq!(
+        (&cancelling["status"], &ended(&bench, id).await["status"]),
+        (&json!("cancelling"), &json!("cancelled"))
+    );
 }

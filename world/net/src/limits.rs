@@ -36,9 +36,9 @@ pub const WANTS_QUEUED: usize = 4096;
 pub const WANTS_REFUSED_MAX: u64 = 64 * 1024;
 /// Wants answered in one step on a blocking thread.
 pub const WANTS_PER_STEP: usize = 64;
-/// Bitswap messages above 64 KiB of one connection that are in memory at once: as many as come
-/// over the streams of a distant peer.
-pub const LARGE_FRAMES: usize = ANSWER_STREAMS;
+/// Bytes of bitswap messages above 64 KiB of one connection that are in memory at once: two of the largest, or those that
+/// come over the streams of a distant peer. With all connections that others may open it is 4 GiB.
+pub const LARGE_BYTES: usize = 8 << 20;
 /// Peers whose ledger is kept, about 200 bytes each.
 pub const LEDGERS_MAX: usize = 4096;
 /// Bytes that one stranger is given in an hour, unless the configuration says otherwise: 4.7 MB/s.

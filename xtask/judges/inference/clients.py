@@ -2,6 +2,7 @@
 import json
 import os
 import sys
+import time
 
 base, key, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 MODEL = "smollm2-135m-instruct"
@@ -96,6 +97,19 @@ def openai_client():
     slow = client.responses.create(model=MODEL, input="Count to a thousand", background=True, max_output_tokens=2000)
     holds(client.responses.cancel(slow.id).status in ("cancelled", "completed", "incomplete"), "a cancelled response")
     client.responses.delete(response.id)
+    lines = [{"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": {"model": MODEL, "messages": ASK, "max_tokens": 20}} for n in range(20)]
+    file = client.files.create(file=("lines.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    end = time.time() + 120
+    while batch.status not in ("completed", "failed", "expired", "cancelled") and time.time() < end:
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+    same((batch.status, batch.request_counts.completed), ("completed", 20), "a batch")
+    out = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    holds(all("Helsinki" in line["response"]["body"]["choices"][0]["message"]["content"] for line in out), out)
+    same(sorted(int(line["custom_id"]) for line in out), list(range(20)), "its lines")
+    holds(any(one.id == batch.id for one in client.batches.list()), "it is listed")
+    client.files.delete(file.id)
 
 
 def anthropic_client():

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 which, talkoo, packages = sys.argv[1], os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3])
 here = pathlib.Path(__file__).resolve().parent
@@ -53,7 +54,7 @@ def run(*command, cwd=None, timeout=600):
     return done
 
 
-def comply(base, key):
+def comply(base, key, token):
     failed = []
     for form in ("openai-chat", "open-responses", "anthropic"):
         tool = f"{packages}/comply/bin/llm-comply"
@@ -64,13 +65,21 @@ def comply(base, key):
             # No model here sees pictures: they are refused by name.
             if row["status"] == "failed" and "image" not in row["id"]:
                 failed.append(row)
+    if shutil.which("promtool"):
+        ask = urllib.request.Request(f"{base}/metrics", headers={"Authorization": f"Bearer {token}"})
+        metrics = urllib.request.urlopen(ask, timeout=10).read()
+        lint = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, timeout=30)
+        print(f"promtool: {lint.returncode} {lint.stderr.decode()}")
+        failed += [lint.stderr] if lint.returncode else []
+    else:
+        print("promtool: skipped, it is not here (Debian: prometheus)")
     canary = f"{packages}/node_modules/.bin/compatcanary"
     done = run(canary, "scan", "--base-url", f"{base}/v1", "--model", MODEL, "--api-key", key, "--fail-on", "any")
     if failed or done.returncode:
         raise SystemExit(f"failed: {failed}")
 
 
-def clients(base, key):
+def clients(base, key, _):
     for name, programs in CLIENTS.items():
         if run(f"{packages}/{name}/bin/python", str(here / "clients.py"), base, key, *programs).returncode:
             raise SystemExit("a client failed")
@@ -89,7 +98,7 @@ try:
     subprocess.run([*cli, "pull", MODEL], check=True, capture_output=True, timeout=300)
     subprocess.run([talkoo, "embed", "all-minilm-l6-v2", "fetched once"], check=True, capture_output=True, timeout=300)
     key = subprocess.run([*cli, "key", "create", "--name", "judge"], check=True, capture_output=True, text=True).stdout.strip()
-    {"comply": comply, "clients": clients}[which](base, key)
+    {"comply": comply, "clients": clients}[which](base, key, pathlib.Path(f"{root}/api.token").read_text().strip())
 finally:
     node.terminate()
     node.wait(timeout=30)

@@ -85,6 +85,7 @@ impl Daemon {
             "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
             "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
             name if name.starts_with("data") => return self.data(name, args, reply),
+            "metrics" => self.metrics(),
             "keys" => Ok(self.list_keys()),
             "key_create" => self.create_key(&args),
             "key_revoke" => self.revoke_key(&args),

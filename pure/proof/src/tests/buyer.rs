@@ -2,7 +2,7 @@
 
 use super::{ATTEMPT, Nodes, Word, candidate, digest, id, key, net, operator, show, work};
 use crate::commit::trace_root;
-use crate::{Chunk, Effect, Input, Message, Ticket};
+use crate::{Chunk, Effect, Input, Message, Notice, Ticket};
 use talkoo_base::wire::Typed;
 use talkoo_base::{
     Amount, Attempt, AuditPolicy, Digest, Finish, GenerateParams, LeaseId, Logprobs, Receipt, Refusal, RefusalCode,
@@ -204,6 +204,24 @@ fn either_side_ends_a_lease_once() {
     let close = Message::Close { lease, refusal };
     nodes.check('C', Input::Message { from: id('V'), message: close }, "broken another worker was faster");
     assert_eq!(nodes.nodes[&'C'].open(), (0, 0, 0));
+}
+
+#[test]
+fn a_chunk_is_told_once_with_what_the_lease_costs() {
+    let mut nodes = Nodes::new(false);
+    let (_, lease) = nodes.lease(ATTEMPT, 'W', 40, AuditPolicy::None);
+    let (first, last) = (nodes.chunk('W', lease, 0), nodes.chunk('W', lease, 1));
+    let mut told = Vec::new();
+    for chunk in [&first, &first, &last] {
+        let tokens = chunk.tokens.clone();
+        for effect in nodes.tell('C', says('W', chunk.clone())) {
+            if let Effect::Notice(Notice::Chunk { attempt, tokens: said, worth }) = effect {
+                assert_eq!((attempt, said), (ATTEMPT, tokens.clone()));
+                told.push(worth.0);
+            }
+        }
+    }
+    assert_eq!(told, [42, 50]);
 }
 
 #[test]

@@ -314,8 +314,8 @@ fn words(effect: &Effect) -> String {
         Effect::Convicted { node, .. } => format!("convicted {}", name(node)),
         Effect::Quarantined { nodes, .. } => format!("quarantine {}", nodes.iter().map(name).collect::<String>()),
         Effect::Keep(_) => "keep".into(),
-        // It goes with every chunk.
-        Effect::Sold(_) => String::new(),
+        // They go with every chunk.
+        Effect::Sold(_) | Effect::Notice(Notice::Chunk { .. }) => String::new(),
         Effect::Dispute { worker, case } => format!("dispute {} {}", name(worker), case.output.len()),
         Effect::Channel(Channel::Fund { need, .. }) => format!("fund {}", need.0),
         Effect::Channel(Channel::Watch { client, .. }) => format!("watch {}", name(client)),

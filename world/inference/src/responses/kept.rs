@@ -1,6 +1,6 @@
 //! Responses that clients want to find again: a file each, until they are removed or newer ones need the place.
 
-use crate::keys::Who;
+use crate::keys::{Who, name_of};
 use crate::limits::RESPONSES_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -52,15 +52,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         let gone = self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
         gone.iter().for_each(|(_, ended)| ended.cancel());
-    }
-}
-
-/// The name under which a response is somebody's.
-pub(crate) fn name(who: &Who) -> String {
-    match who {
-        Who::Owner => "owner".to_owned(),
-        Who::Anybody => "anybody".to_owned(),
-        Who::Key(id) => id.clone(),
     }
 }
 
@@ -122,7 +113,7 @@ impl Kept {
     pub(crate) fn find(&self, id: &str, who: &Who) -> Result<Record, Refusal> {
         let bytes = std::fs::read(self.path(id)?).map_err(|_| unknown(id))?;
         let record: Record = serde_json::from_slice(&bytes).map_err(|_| unknown(id))?;
-        if *who == Who::Owner || record.who == name(who) { Ok(record) } else { Err(unknown(id)) }
+        if *who == Who::Owner || record.who == name_of(who) { Ok(record) } else { Err(unknown(id)) }
     }
 
     pub(crate) fn remove(&self, id: &str, who: &Who) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ pub(crate) use kept::Kept;
 
 use crate::collect::{Choice, Flow, Whole, fresh, unix};
 use crate::error::{Fault, json_of};
-use crate::keys::Who;
+use crate::keys::{Who, name_of};
 use crate::sse::stream;
 use crate::{Shared, chat};
 use axum::Json;
@@ -34,9 +34,9 @@ pub(crate) async fn create(
     let Asked { order, tools, mut draft, items, streams, keeps, is_background } = asked;
     let answering = shared.desk.generate(order).await.map_err(of)?;
     draft.model.clone_from(&answering.model);
-    let flow = Flow::new(fresh("resp_"), answering, &tools, 1);
+    let flow = Flow::new(fresh("resp_"), answering, &tools, 1, &shared.meters);
     draft.id.clone_from(&flow.id);
-    let record = Record { who: kept::name(&who), response: draft.json(), items };
+    let record = Record { who: name_of(&who), response: draft.json(), items };
     if is_background {
         let queued = draft.json();
         shared.kept.keep(&record).map_err(of)?;

@@ -6,7 +6,7 @@ use super::wants::Wants;
 use super::{Connection, work};
 use crate::events::Direction;
 use crate::ident::node_of;
-use crate::limits::{ANSWER_STREAMS, ANSWERS_QUEUED, LARGE_FRAMES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
+use crate::limits::{ANSWER_STREAMS, ANSWERS_QUEUED, LARGE_BYTES, PINGS_QUEUED, WANT_MESSAGES_QUEUED};
 use crate::shared::{Link, Shared, is_relayed};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -104,7 +104,7 @@ impl StreamsBehaviour {
             ledger,
             wants: Wants::default(),
             refused: AtomicU64::new(0),
-            large: Semaphore::new(LARGE_FRAMES),
+            large: Semaphore::new(LARGE_BYTES),
             answers,
             announced,
         };

@@ -54,7 +54,7 @@ pub(crate) struct FrameRules {
 pub(crate) type Frame<'a> = (Vec<u8>, Option<SemaphorePermit<'a>>);
 
 /// Reads one frame; `None` when the peer closed the stream between frames or was idle too long. A
-/// frame above 64 KiB waits for `room`, if given, so that many streams of one peer hold few of them.
+/// frame above 64 KiB waits for its bytes of `room`, if given, so that many streams of one peer hold few of them.
 pub(crate) async fn read_frame<'a>(
     stream: &mut (impl AsyncRead + Unpin),
     rules: FrameRules,
@@ -94,7 +94,7 @@ async fn read_rest<'a>(
     let want = usize::try_from(len).ok().filter(|len| *len <= rules.bytes_max).ok_or(too_large)?;
     let permit = match room.filter(|_| want > FIRST_BYTES) {
         // The semaphore is never closed; without it there would be no bound, but no harm either.
-        Some(room) => room.acquire().await.ok(),
+        Some(room) => room.acquire_many(u32::try_from(want).unwrap_or(u32::MAX)).await.ok(),
         None => None,
     };
     let mut frame = Vec::with_capacity(want.min(FIRST_BYTES));
@@ -133,4 +133,26 @@ pub(crate) async fn write_all(
         stream.flush().await
     };
     timeout(deadline, write).await.map_err(|_| FrameError::Timeout(deadline))?.map_err(FrameError::Io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use futures::io::Cursor;
+
+    #[tokio::test]
+    async fn large_frames_of_a_peer_wait_for_one_another() {
+        let rules =
+            FrameRules { prefix: Prefix::U32, bytes_max: 1 << 20, idle: None, deadline: Duration::from_secs(600) };
+        let stream = |bytes: u32| Cursor::new([&bytes.to_le_bytes()[..], &vec![0; bytes as usize]].concat());
+        let room = Semaphore::new(1 << 20);
+        let (mut first, mut second, mut small) = (stream(768 << 10), stream(512 << 10), stream(64 << 10));
+        let first = read_frame(&mut first, rules, Some(&room)).await.unwrap();
+        let mut waits = Box::pin(read_frame(&mut second, rules, Some(&room)));
+        assert!((&mut waits).now_or_never().is_none());
+        assert!(read_frame(&mut small, rules, Some(&room)).await.unwrap().is_some());
+        drop(first);
+        assert_eq!(waits.await.unwrap().map(|(bytes, _)| bytes.len()), Some(512 << 10));
+    }
 }

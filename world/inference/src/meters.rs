@@ -1,0 +1,68 @@
+//! What was asked and answered, for operators: OpenTelemetry's names of generative AI where it has them ("Semantic conventions for
+//! generative AI metrics"), as Prometheus writes them.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Upper bounds of times, in seconds: those that OpenTelemetry advises.
+const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/// The same of the first token.
+const FIRST_SECONDS: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    /// The route, not the path: there are few of them.
+    http_route: String,
+    http_response_status_code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TokenType {
+    gen_ai_token_type: &'static str,
+}
+
+/// Counts requests, tokens and times.
+#[derive(Clone, Debug)]
+pub struct Meters {
+    requests: Family<Request, Histogram>,
+    first: Histogram,
+    tokens: Family<TokenType, Counter>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        let empty: fn() -> Histogram = || Histogram::new(SECONDS);
+        let requests = Family::new_with_constructor(empty);
+        Self { requests, first: Histogram::new(FIRST_SECONDS), tokens: Family::default() }
+    }
+}
+
+impl Meters {
+    /// Puts all of it into a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let all = self.requests.clone();
+        registry.register_with_unit("gen_ai_server_request_duration", "Requests until they ended", Unit::Seconds, all);
+        let first = self.first.clone();
+        let help = "Requests until the first text of their answer";
+        registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
+        registry.register("talkoo_tokens", "Tokens of prompts and answers", self.tokens.clone());
+    }
+
+    pub(crate) fn request(&self, route: &str, status: u16, took: Duration) {
+        let labels = Request { http_route: route.to_owned(), http_response_status_code: status };
+        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn first(&self, took: Duration) {
+        self.first.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn tokens(&self, gen_ai_token_type: &'static str, count: u32) {
+        self.tokens.get_or_create(&TokenType { gen_ai_token_type }).inc_by(u64::from(count));
+    }
+}
