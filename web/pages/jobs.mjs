@@ -1,6 +1,7 @@
 // The node's jobs, and of one its steps as they happen, and why nodes do not work for it.
+import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
-import { Command, Failure, Figures, Id, Page, Panel, Reading, Sure, Table, html } from "/web/parts.mjs";
+import { Failure, Figures, Id, Page, Panel, Reading, Sure, Table, html, money, span } from "/web/parts.mjs";
 
 const Progress = ({ job }) => html`<progress aria-label=${`steps done of ${job.job.slice(0, 8)}`} value=${job.done + job.failed} max=${job.steps}></progress>
   <span class="small muted"> ${job.done} of ${job.steps}${job.failed > 0 && html`, <span class="bad">${job.failed} failed</span>`}</span>`;
@@ -9,12 +10,38 @@ const WORD = { finished: "good", done: "good", failed: "bad", cancelled: "plain"
 const Status = ({ of }) => html`<span class=${`badge ${WORD[of] ?? "busy"}`}>${of}</span>`;
 
 function All() {
-  const { value, error } = useAnswer("/api/v1/jobs");
+  const { value, error, again } = useAnswer("/api/v1/jobs");
   if (!value) return html`<${Page} title="Jobs">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const row = (job) => [html`<a href=${`#/jobs/${job.job}`}><${Id} of=${job.job} /></a>`, job.model, job.tier, html`<${Status} of=${job.status} />`, html`<${Progress} job=${job} />`];
   return html`<${Page} title="Jobs" lead="Batches that this node has done by others."><${Failure} error=${error} />
     <${Table} label="jobs" heads=${["Job", "Model", "Tier", "Status", "Steps"]} rows=${[...value.jobs].reverse().map(row)} empty="None yet." />
-    <${Panel} title="Post a batch"><p>A file of OpenAI batch lines:</p><${Command} text="talkoo batch prompts.jsonl -o answers.jsonl" /><//><//>`;
+    <${Post} again=${again} /><//>`;
+}
+
+/** A quote, or what a post answered. */
+function Told({ of }) {
+  const most = (ms) => span(Math.ceil(ms / 1000));
+  return html`<div role="status">${of.job
+    ? html`<p><a href=${`#/jobs/${of.job}`}>Job ${of.job.slice(0, 8)}</a> is posted: ${of.steps} steps.</p>`
+    : of.workers.length > 0
+      ? html`<p>${of.steps} steps by ${of.workers.length} nodes: ${most(of.p50_ms)} or so, ${most(of.p95_ms)} at most as things are; at most ${money(of.cost)} tokens of money, without re-runs.</p>`
+      : html`<p>Nobody would work for it: ${of.summary}.</p>`}
+    ${of.bad.length > 0 && html`<p class="bad">Lines that cannot run:</p><ul class="list">${of.bad.map((line) => html`<li>line ${line.line}: ${line.message}</li>`)}</ul>`}</div>`;
+}
+
+function Post({ again }) {
+  const [file, setFile] = useState();
+  const [told, setTold] = useState();
+  const ask = useAct(async (path) => {
+    setTold();
+    setTold(await call("POST", path, { file: await file.text() }));
+    again();
+  });
+  return html`<${Panel} title="Post a batch"><div class="fields"><label class="grow">A file of OpenAI batch lines
+      <input type="file" accept=".jsonl" onChange=${(event) => { setFile(event.currentTarget.files[0]); setTold(); }} /></label>
+    <button disabled=${ask.busy || !file} onClick=${() => ask.run("/quotes")}>What would it cost?</button>
+    <button class="main" disabled=${ask.busy || !file} onClick=${() => ask.run("/jobs")}>Post</button></div>
+    <${Failure} error=${ask.error} />${told && html`<${Told} of=${told} />`}<//>`;
 }
 
 /** How the answer to a step was looked at. */

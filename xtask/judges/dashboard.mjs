@@ -127,7 +127,10 @@ async function pages(page) {
   await chat(page);
   await visit(page, "Jobs");
   await page.getByText("None yet.").waitFor();
-  cli("ui", "batch", batch(), "-o", join(root, "answers.jsonl"));
+  await page.getByLabel(/OpenAI batch lines/).setInputFiles(batch());
+  await page.getByRole("button", { name: "What would it cost?" }).press("Enter");
+  await page.getByText("3 steps by 1 nodes").waitFor();
+  await page.getByRole("button", { name: "Post", exact: true }).press("Enter");
   await page.getByText("3 of 3").waitFor();
   await look(page, "jobs");
   await page.locator("td a").first().press("Enter");
