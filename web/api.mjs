@@ -74,8 +74,12 @@ export function listen(hear) {
 
 const AGAIN_MS = 2_000;
 
+let following = false;
+
 /** Follows the node's events as long as there is a token. */
 export async function follow() {
+  if (following) return;
+  following = true;
   while (token.value) {
     try {
       const stream = await send("GET", "/api/v1/events");
@@ -87,6 +91,7 @@ export async function follow() {
     live.value = false;
     await new Promise((done) => setTimeout(done, AGAIN_MS));
   }
+  following = false;
 }
 
 const LOOK_MS = 5_000;

@@ -20,7 +20,7 @@ const theme = signal(localStorage.getItem("talkoo.theme") ?? "system");
 
 function arrive() {
   takeToken();
-  place.value = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  place.value = location.hash.replace(/^#\/?/, "").split("/");
 }
 
 const NEXT = { system: "light", light: "dark", dark: "system" };

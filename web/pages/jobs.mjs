@@ -22,9 +22,9 @@ function All() {
 function Told({ of }) {
   const most = (ms) => span(Math.ceil(ms / 1000));
   return html`<div role="status">${of.job
-    ? html`<p><a href=${`#/jobs/${of.job}`}>Job ${of.job.slice(0, 8)}</a> is posted: ${of.steps} steps.</p>`
+    ? html`<p><a href=${`#/jobs/${of.job}`}>Job ${of.job.slice(0, 8)}</a> is posted, steps: ${of.steps}.</p>`
     : of.workers.length > 0
-      ? html`<p>${of.steps} steps by ${of.workers.length} nodes: ${most(of.p50_ms)} or so, ${most(of.p95_ms)} at most as things are; at most ${money(of.cost)} tokens of money, without re-runs.</p>`
+      ? html`<p>Steps: ${of.steps}, workers: ${of.workers.length}. It takes ${most(of.p50_ms)} or so, ${most(of.p95_ms)} if it goes badly, and costs at most ${money(of.cost)} tokens of money, re-runs apart.</p>`
       : html`<p>Nobody would work for it: ${of.summary}.</p>`}
     ${of.bad.length > 0 && html`<p class="bad">Lines that cannot run:</p><ul class="list">${of.bad.map((line) => html`<li>line ${line.line}: ${line.message}</li>`)}</ul>`}</div>`;
 }
@@ -57,7 +57,7 @@ function Explained({ id }) {
     <${Table} label="workers" heads=${["Working", "Slots", "Speed"]} rows=${value.working.map((one) => [html`<${Id} of=${one.node} />`, one.slots, speed(one.decode_tps)])}
       empty="Nobody works for it." />
     <${Table} label="other nodes" heads=${["Not working", "Why", "What helps"]} rows=${value.refused.map((one) => [html`<${Id} of=${one.node} />`, one.message, one.hint])}
-      empty=${`${value.peers} peers are connected; none has been refused.`} />`;
+      empty=${`Peers connected: ${value.peers}; none has been refused.`} />`;
 }
 
 function One({ id }) {

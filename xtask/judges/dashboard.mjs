@@ -129,7 +129,7 @@ async function pages(page) {
   await page.getByText("None yet.").waitFor();
   await page.getByLabel(/OpenAI batch lines/).setInputFiles(batch());
   await page.getByRole("button", { name: "What would it cost?" }).press("Enter");
-  await page.getByText("3 steps by 1 nodes").waitFor();
+  await page.getByText("Steps: 3, workers: 1.").waitFor();
   await page.getByRole("button", { name: "Post", exact: true }).press("Enter");
   await page.getByText("3 of 3").waitFor();
   await look(page, "jobs");
