@@ -20,6 +20,11 @@ impl Answer {
         if self.vocabulary.eos().contains(&token) { String::new() } else { self.cut.push(&self.decoder.push(token)) }
     }
 
+    /// The stop string that ended it, if one did.
+    pub(crate) fn stopped_by(&self) -> Option<&str> {
+        self.cut.hit.as_deref()
+    }
+
     /// What is left at the end.
     pub(crate) fn finish(&mut self) -> String {
         self.cut.push(&self.decoder.finish()) + &std::mem::take(&mut self.cut.held)
@@ -39,22 +44,23 @@ struct Cut {
     stop: Vec<String>,
     /// Text that may be the beginning of a stop string.
     held: String,
-    /// Whether a stop string came.
-    is_over: bool,
+    /// The stop string that came.
+    hit: Option<String>,
 }
 
 impl Cut {
     fn new(stop: &[String]) -> Self {
-        Self { stop: stop.to_vec(), held: String::new(), is_over: false }
+        Self { stop: stop.to_vec(), held: String::new(), hit: None }
     }
 
     fn push(&mut self, text: &str) -> String {
-        if self.is_over {
+        if self.hit.is_some() {
             return String::new();
         }
         self.held.push_str(text);
-        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop)).min() {
-            self.is_over = true;
+        let found = self.stop.iter().filter_map(|stop| Some((self.held.find(stop)?, stop)));
+        if let Some((at, stop)) = found.min_by_key(|(at, _)| *at) {
+            self.hit = Some(stop.clone());
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }

@@ -3,9 +3,18 @@
 use super::Daemon;
 use super::calls::Terms;
 use crate::inference::{Asked, Posting};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use talkoo_base::{Digest, JobId, Refusal, RefusalCode, Tier};
 use talkoo_job::{JobSpec, StepSpec};
+use talkoo_market::Standing;
 use talkoo_node::{Input, Notice};
+
+/// A price in micro-units for a million as a decimal of tokens of money for one.
+fn a_token(price: u128) -> String {
+    let text = format!("{}.{:012}", price / 10_u128.pow(12), price % 10_u128.pow(12));
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
 
 impl Daemon {
     pub(super) fn asked(&mut self, asked: Asked) {
@@ -13,6 +22,7 @@ impl Daemon {
             Asked::Post(posting) => self.post_answer(*posting),
             Asked::Drop(job) => self.pending.extend(self.bought.drop(job, self.node.jobs())),
             Asked::Why(job, reply) => drop(reply.send(self.why_nobody(&job))),
+            Asked::Offers(programs, reply) => drop(reply.send(self.offers_of(&programs))),
         }
     }
 
@@ -42,8 +52,10 @@ impl Daemon {
         };
         self.bought.listen(id, heard);
         self.pending.push(Input::Post(Box::new(base)));
-        // Who asked may be gone: it drops the job then.
-        reply.send(Ok(id)).ok();
+        if reply.send(Ok(id)).is_err() {
+            // Who asked is gone.
+            self.pending.push(Input::Cancel(id));
+        }
     }
 
     /// Why nobody has answered; busy, if somebody is at it.
@@ -66,7 +78,48 @@ impl Daemon {
         Refusal::new(RefusalCode::NotWanted, message, hint)
     }
 
+    /// Who of the network offers these programs.
+    fn offers_of(&self, programs: &[Digest]) -> BTreeMap<Digest, Vec<Value>> {
+        let mut all: BTreeMap<Digest, Vec<Value>> = BTreeMap::new();
+        for (node, peer) in self.node.market().peers().filter(|(_, peer)| peer.up) {
+            let Some(card) = peer.card.as_ref().filter(|_| peer.standing == Standing::Good) else { continue };
+            for offer in card.models.iter().filter(|offer| programs.contains(&offer.program)) {
+                all.entry(offer.program).or_default().push(json!({
+                    "name": node.to_string(),
+                    "provider_name": card.operator.to_string(),
+                    "tag": node.address().to_string(),
+                    "context_length": offer.context,
+                    "pricing": {"prompt": a_token(card.price.input), "completion": a_token(card.price.output)},
+                    // As measured on real work, else as its card says.
+                    "throughput_last_30m": peer.decode_mtps().unwrap_or(offer.decode_mtps) as f64 / 1000.0,
+                    "slots": card.slots,
+                    "status": 0,
+                }));
+            }
+        }
+        all
+    }
+
     pub(super) fn heard(&mut self, notice: &Notice) {
         self.pending.extend(self.bought.hear(notice, self.node.jobs()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::a_token;
+
+    #[test]
+    fn prices_of_one_token_are_exact() {
+        let cases = [
+            (0, "0"),
+            (1, "0.000000000001"),
+            (400_000, "0.0000004"),
+            (10_u128.pow(12), "1"),
+            (25 * 10_u128.pow(11), "2.5"),
+        ];
+        for (price, want) in cases {
+            assert_eq!(a_token(price), want);
+        }
     }
 }

@@ -26,7 +26,8 @@ use talkoo_engine::{KvFormat, Model};
 use talkoo_proof::{Input, Run, Ticket};
 use worker::Worker;
 
-/// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node.
+/// Runs that wait at most; the node's own limits are lower, so this never refuses an honest node. And as many for programs of
+/// this machine, which take no place from those.
 const QUEUE_MAX: usize = 1_024;
 /// How long somebody waits who wants a model for himself.
 const LEND_WAIT: Duration = Duration::from_secs(120);
@@ -176,11 +177,10 @@ impl Lender {
     /// # Errors
     /// If too much waits already.
     pub(crate) fn run(&self, direct: Direct) -> Result<(), Refusal> {
-        if lock(&self.0).queue.len() >= QUEUE_MAX {
-            return Err(Refusal::new(RefusalCode::Busy, "too much waits for the engines", "ask again in a moment"));
-        }
-        push(&self.0, Order::Direct(Box::new(direct)));
-        Ok(())
+        // Who does not listen any more makes room.
+        lock(&self.0).queue.retain(|order| !matches!(order, Order::Direct(direct) if direct.to.is_closed()));
+        let busy = || Refusal::new(RefusalCode::Busy, "too much waits for the engines", "ask again in a moment");
+        if push(&self.0, Order::Direct(Box::new(direct))) { Ok(()) } else { Err(busy()) }
     }
 }
 
@@ -195,12 +195,17 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn push(shared: &Shared, order: Order) {
+/// Lets an order wait, unless too much of its kind does.
+fn push(shared: &Shared, order: Order) -> bool {
     let mut state = lock(shared);
-    if state.queue.len() < QUEUE_MAX && !state.ended {
+    let is_direct = |order: &Order| matches!(order, Order::Direct(_));
+    let kind = is_direct(&order);
+    let has_room = state.queue.iter().filter(|order| is_direct(order) == kind).count() < QUEUE_MAX;
+    if has_room && !state.ended {
         state.queue.push_back(order);
     }
     ring(shared, state);
+    has_room
 }
 
 /// Wakes the thread.
@@ -293,6 +298,30 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_of_this_machine_take_no_place_from_paid_runs() {
+        let shared: Shared = Arc::default();
+        let lender = Lender(shared.clone());
+        let ask = || {
+            let (to, told) = tokio::sync::mpsc::channel(1);
+            let task = talkoo_engine::Task {
+                prompt: vec![1],
+                params: talkoo_base::GenerateParams::default(),
+                seed: 0,
+                trace_id: Digest::ZERO,
+            };
+            let scope = talkoo_engine::Scope(Digest::ZERO);
+            (lender.run(Direct { root: Digest::ZERO, task, scope, choice: 0, to }), told)
+        };
+        let mut listening: Vec<_> = (0..QUEUE_MAX).map(|_| ask()).collect();
+        assert!(listening.iter().all(|(asked, _)| asked.is_ok()));
+        assert_eq!(ask().0.unwrap_err().code, RefusalCode::Busy);
+        assert!(push(&shared, Order::Load { name: "a".into(), root: Digest::ZERO }), "others have their own places");
+        assert_eq!(lock(&shared).queue.len(), QUEUE_MAX + 1);
+        listening.pop();
+        assert!(ask().0.is_ok(), "who is gone made room");
+    }
 
     #[test]
     fn orders_begin_in_turn() {

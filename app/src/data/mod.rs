@@ -136,6 +136,8 @@ pub(crate) struct Desks {
     said: Mutex<BTreeMap<String, (String, Instant)>>,
     /// Refusals that the log has: a peer that asks again and again does not fill the disk.
     refused: Mutex<BTreeSet<(NodeId, Digest, u64, String)>>,
+    /// Releases that the log has, one for each grant, share and node.
+    released: Mutex<BTreeSet<String>>,
     /// Data of ours whose keepers do not have everything yet, and when they are told again.
     handing: Mutex<BTreeMap<String, Instant>>,
     handed: Condvar,
@@ -196,6 +198,7 @@ impl Data {
             buying: Mutex::default(),
             said: Mutex::default(),
             refused: Mutex::default(),
+            released: Mutex::default(),
             handing: Mutex::default(),
             handed: Condvar::new(),
             wanted: Mutex::default(),

@@ -126,11 +126,16 @@ pub(crate) fn export(mut plain: Plain, kind: Kind, to: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Writes the folder in a CAR. Names that lead out of it, and links that do, are refused.
+/// Writes the folder in a CAR. Names that lead out of it, links that do, and more than the CAR has are refused.
 fn unpack(mut plain: Plain, to: &Path) -> Result<()> {
     let (root, index) = index(&mut plain)?;
+    // Each block stands in an honest object as often as in its folder, and is read twice at most. Without this, a few small blocks
+    // that name one another again and again would fill every disk.
+    let mut left = 2 * plain.content_bytes();
     let mut get = |cid: &Cid| -> Result<Option<Block>, io::Error> {
         let Some((at, bytes)) = index.get(cid) else { return Ok(None) };
+        let too_large = || io::Error::other("more comes out of the object than is in it");
+        left = left.checked_sub(*bytes as u64 + 1).ok_or_else(too_large)?;
         plain.seek(SeekFrom::Start(*at))?;
         let mut data = vec![0; *bytes];
         plain.read_exact(&mut data)?;

@@ -6,7 +6,7 @@ use super::hand::lost;
 use super::manifest::Kind;
 use super::talk::Said;
 use super::wrap::Purpose;
-use super::{Answer, Desks, broken, no};
+use super::{Answer, Desks, broken, lock, no};
 use alloy_primitives::B256;
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
@@ -130,8 +130,11 @@ impl Desks {
         let Purpose { version, grant, part } = purpose;
         let (version, node) = (digest(version).to_string(), to.to_string());
         let about = json!({"version": version, "grant": grant, "part": part, "node": node, "until": until});
-        self.audit.note("key released", about.clone());
-        self.tell("data.released", about);
+        // Who has it may ask again and again: that fills no disk.
+        if lock(&self.released).insert(about.to_string()) {
+            self.audit.note("key released", about.clone());
+            self.tell("data.released", about);
+        }
         Ok(())
     }
 

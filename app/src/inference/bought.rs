@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use talkoo_base::{Amount, Attempt, CHUNK_TOKENS, Digest, JobId, NodeId, Refusal, RefusalCode};
-use talkoo_inference::{Keys, Piece, ServiceTier, Spend, Who};
+use talkoo_inference::{Keys, Piece, ServiceTier, Who};
 use talkoo_job::{Done, JobStatus, Notice as Job};
 use talkoo_node::{Input, Notice};
 use talkoo_proof::Notice as Proof;
@@ -34,6 +34,8 @@ pub(crate) enum Asked {
     Drop(JobId),
     /// Why nobody works on it.
     Why(JobId, oneshot::Sender<Refusal>),
+    /// Who offers these programs, in OpenRouter's words.
+    Offers(Vec<Digest>, oneshot::Sender<BTreeMap<Digest, Vec<Value>>>),
 }
 
 /// An order for the market.
@@ -117,13 +119,17 @@ impl Bought {
     /// What has to be done when nobody wants a job any more.
     pub(crate) fn drop(&mut self, job: JobId, jobs: &talkoo_job::Jobs) -> Option<Input> {
         let is_open = jobs.get(&job).is_some_and(|job| job.status == JobStatus::Open);
+        if !is_open {
+            // A job that was refused never closes.
+            self.forget(&job);
+        }
         is_open.then_some(Input::Cancel(job))
     }
 }
 
 impl Node {
     pub(super) async fn buy(&self, ask: Ask) -> Result<mpsc::Receiver<Piece>, Refusal> {
-        let spend = self.setup.keys.spend(&ask.order.who)?;
+        self.setup.keys.may_spend(&ask.order.who)?;
         let choices = ask.order.choices;
         let first = first_seed(ask.order.seed);
         let seeds: Vec<u64> = (0..choices).map(|choice| first.wrapping_add(u64::from(choice))).collect();
@@ -153,7 +159,6 @@ impl Node {
             job,
             inbox: self.setup.inbox.clone(),
             spent: Spent { keys: self.setup.keys.clone(), who: ask.order.who.clone(), amount: Amount::ZERO },
-            spend,
             open,
             said: vec![Vec::new(); choices as usize],
             leases: BTreeMap::new(),
@@ -194,16 +199,27 @@ fn terms(ask: &Ask) -> Result<Value, Refusal> {
     Ok(json!({"provider": provider, "verify": verify}))
 }
 
-/// Books what an answer cost when it is over, however it ends.
+/// Books what an answer costs as it comes, for its key may ask for others meanwhile; written when it is over, however it ends.
 struct Spent {
     keys: Arc<Keys>,
     who: Who,
     amount: Amount,
 }
 
+impl Spent {
+    /// So much in all up to here.
+    fn up_to(&mut self, amount: Amount) -> Result<(), Refusal> {
+        let more = amount.0.saturating_sub(self.amount.0);
+        self.amount = Amount(self.amount.0 + more);
+        self.keys.spent(&self.who, Amount(more))
+    }
+}
+
 impl Drop for Spent {
     fn drop(&mut self) {
-        self.keys.spent(&self.who, self.amount);
+        if self.amount > Amount::ZERO {
+            self.keys.keep();
+        }
     }
 }
 
@@ -212,7 +228,6 @@ struct Telling {
     job: JobId,
     inbox: mpsc::Sender<Event>,
     spent: Spent,
-    spend: Spend,
     open: Vec<Open>,
     /// Tokens that were told, of each choice.
     said: Vec<Vec<u32>>,
@@ -288,9 +303,8 @@ impl Telling {
                 lease.extend(tokens);
                 *price = worth;
                 let lease = lease.clone();
-                self.spent.amount = Amount(self.leases.values().map(|(_, price)| price.0).sum());
-                if matches!(self.spend, Spend::UpTo(most) if self.spent.amount > most) {
-                    let no = Refusal::new(RefusalCode::InsufficientFunds, "the key's budget is spent", "");
+                let all = Amount(self.leases.values().map(|(_, price)| price.0).sum());
+                if let Err(no) = self.spent.up_to(all) {
                     return vec![self.fail(no)];
                 }
                 self.say(attempt.step, &lease)

@@ -7,21 +7,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::{Digest, Refusal, RefusalCode};
 use talkoo_engine::{Embedder, Encoder};
 use talkoo_inference::{Embedded, Inputs};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// An encoder in memory; it serves one request at a time, with all cores.
 type Loaded = Arc<Mutex<(Arc<Encoder>, Embedder)>>;
 
-#[derive(Default)]
-pub(super) struct Encoders(Arc<Mutex<BTreeMap<String, Loaded>>>);
+/// Texts between two looks at whether anybody still waits.
+const TEXTS_AT_ONCE: usize = 32;
+
+pub(super) struct Encoders {
+    all: Arc<Mutex<BTreeMap<String, Loaded>>>,
+    /// Whose turn it is: who waits holds no thread, and who goes away waits no more.
+    turn: Arc<Semaphore>,
+}
+
+impl Default for Encoders {
+    fn default() -> Self {
+        Self { all: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+}
 
 impl Encoders {
     pub(super) async fn embed(&self, model: String, inputs: Inputs) -> Result<Embedded, Refusal> {
-        let all = self.0.clone();
+        let turn = self.turn.clone().acquire_owned().await.expect("it is never closed");
+        let (all, gone) = (self.all.clone(), CancellationToken::new());
+        let _waits = gone.clone().drop_guard();
         let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let loaded = load(&all, &model)?;
             let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
             let (encoder, embedder) = &mut *loaded;
-            embed(&model, encoder, embedder, &inputs)
+            embed(&model, encoder, embedder, &inputs, &gone)
         });
         done.await.unwrap_or_else(|why| Err(Refusal::new(RefusalCode::RunFailed, why.to_string(), "please report it")))
     }
@@ -47,13 +64,25 @@ fn load(all: &Mutex<BTreeMap<String, Loaded>>, name: &str) -> Result<Loaded, Ref
     Ok(loaded)
 }
 
-fn embed(name: &str, encoder: &Encoder, embedder: &mut Embedder, inputs: &Inputs) -> Result<Embedded, Refusal> {
+fn embed(
+    name: &str,
+    encoder: &Encoder,
+    embedder: &mut Embedder,
+    inputs: &Inputs,
+    gone: &CancellationToken,
+) -> Result<Embedded, Refusal> {
     let tokens: Vec<Vec<u32>> = match inputs {
         Inputs::Texts(texts) => texts.iter().map(|text| whole(encoder, text)).collect::<Result<_, _>>()?,
         Inputs::Tokens(lists) => lists.iter().map(|ids| framed(encoder, ids)).collect::<Result<_, _>>()?,
     };
     let failed = |e: talkoo_engine::RunError| Refusal::new(RefusalCode::RunFailed, e.to_string(), "");
-    let embedded = embedder.embed(&tokens, &Digest::ZERO).map_err(failed)?;
+    let mut embedded = Vec::with_capacity(tokens.len());
+    for some in tokens.chunks(TEXTS_AT_ONCE) {
+        if gone.is_cancelled() {
+            return Err(Refusal::new(RefusalCode::Cancelled, "nobody waits for it any more", ""));
+        }
+        embedded.extend(embedder.embed(some, &Digest::ZERO).map_err(failed)?);
+    }
     let real = |x: &i32| (f64::from(*x) / f64::from(1 << 30)) as f32;
     let digests: Vec<String> = embedded.iter().map(|one| one.digest.to_string()).collect();
     Ok(Embedded {

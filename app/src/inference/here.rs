@@ -135,7 +135,8 @@ impl Open {
     pub(super) fn end(&mut self, choice: u32, finish: Finish, facts: Value) -> Vec<Piece> {
         let rest = self.answer.finish();
         let rest = (!rest.is_empty()).then_some(Piece::Text { choice, text: rest, logprobs: Vec::new() });
-        rest.into_iter().chain([Piece::End { choice, finish, tokens: self.tokens, facts }]).collect()
+        let stop = self.answer.stopped_by().map(str::to_owned);
+        rest.into_iter().chain([Piece::End { choice, finish, stop, tokens: self.tokens, facts }]).collect()
     }
 
     pub(super) fn tells_logprobs(&self) -> bool {

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
 use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Model, Order, Prompt, ServiceTier};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 /// Pieces between an answer and its client; who reads slower holds up nobody but himself.
@@ -52,11 +52,13 @@ pub(crate) struct Node {
     setup: Setup,
     known: Mutex<BTreeMap<Digest, Arc<Known>>>,
     encoders: Encoders,
+    reading: Arc<Semaphore>,
 }
 
 impl Node {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
-        Arc::new(Self { setup, known: Mutex::default(), encoders: Encoders::default() })
+        let (known, encoders) = (Mutex::default(), Encoders::default());
+        Arc::new(Self { setup, known, encoders, reading: Arc::new(Semaphore::new(1)) })
     }
 
     fn shelf(&self) -> Result<Shelf, Refusal> {
@@ -86,11 +88,30 @@ impl Node {
         Ok(known)
     }
 
+    /// Does what takes a core for a while, one after another: the network and the node's loop have the others.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.reading.clone().acquire_owned().await.expect("it is never closed");
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read()
+        });
+        read.await.unwrap_or_else(|why| Err(Refusal::new(RefusalCode::RunFailed, why.to_string(), "please report it")))
+    }
+
     async fn answer(&self, order: Order) -> Result<Answering, Refusal> {
         let (held, known) = self.find(&order.model)?;
-        let tokens = prompt_of(&known.vocabulary, held.context, &order)?;
+        let (context, of) = (held.context, known.clone());
+        let (order, tokens) = self
+            .read(move || {
+                let tokens = prompt_of(&of, context, &order.prompt)?;
+                crate::batch::check(&of.vocabulary, &order.params)?;
+                Ok((order, tokens))
+            })
+            .await?;
         let mut params = order.params.clone();
-        crate::batch::check(&known.vocabulary, &params)?;
         params.max_tokens = params.max_tokens.min(held.context - tokens.len() as u32);
         let is_bought = !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default;
         let (model, prompt_tokens) = (held.name.clone(), tokens.len() as u32);
@@ -133,7 +154,7 @@ impl Desk for Node {
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
         Box::pin(async move {
             let (_, known) = self.find(&model)?;
-            Ok(prompt::tokens_of(&known.vocabulary, &prompt)?.len() as u32)
+            self.read(move || Ok(prompt::tokens_of(&known.vocabulary, &prompt)?.len() as u32)).await
         })
     }
 

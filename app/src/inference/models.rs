@@ -1,17 +1,27 @@
 //! The models that can be asked, and what is read of their files once.
 
-use super::Node;
+use super::{Asked, Node};
+use crate::daemon::Event;
 use crate::models::{Held, Shelf, catalog, in_cache};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
-use talkoo_base::{Refusal, RefusalCode};
+use std::time::Duration;
+use talkoo_base::{Digest, Refusal, RefusalCode};
 use talkoo_engine::{Header, Vocabulary};
 use talkoo_inference::Model;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// How long the loop may take to say who offers a model.
+const OFFERS_WAIT: Duration = Duration::from_secs(1);
 
 /// What was read of a model's file.
 pub(super) struct Known {
     pub(super) vocabulary: Vocabulary,
     pub(super) quantization: String,
+    /// Bytes of text that one token stands for at most.
+    pub(super) token_bytes_max: usize,
 }
 
 /// `general.file_type` of GGUF (`enum llama_ftype` of llama.h), where it is a name people know.
@@ -42,7 +52,10 @@ impl Known {
         let kind = metadata.u32("general.file_type");
         let name = FILE_TYPES.iter().find(|(number, _)| Some(*number) == kind);
         let quantization = name.map_or("unknown", |(_, name)| name).to_owned();
-        Ok(Self { vocabulary: Vocabulary::open(path).map_err(no)?, quantization })
+        let vocabulary = Vocabulary::open(path).map_err(no)?;
+        let token_bytes_max =
+            (0..vocabulary.len() as u32).map(|token| vocabulary.piece(token).len()).max().unwrap_or(0);
+        Ok(Self { vocabulary, quantization, token_bytes_max })
     }
 }
 
@@ -65,8 +78,12 @@ impl Node {
     pub(super) async fn list(&self) -> Result<Vec<Model>, Refusal> {
         let shelf = self.shelf()?;
         let mut all = Vec::new();
+        let roots: Vec<Digest> = shelf.all().iter().filter_map(|held| held.root_with(self.setup.kv).ok()).collect();
+        let mut offers = self.offers(roots).await;
         for held in shelf.all() {
-            all.push(self.shown(&shelf, held)?);
+            let mut model = self.shown(&shelf, held)?;
+            model.endpoints.extend(offers.remove(&held.root_with(self.setup.kv)?).unwrap_or_default());
+            all.push(model);
         }
         // Those that make vectors are in the user's cache.
         for entry in catalog::encoders() {
@@ -86,6 +103,13 @@ impl Node {
             }
         }
         Ok(all)
+    }
+
+    /// Who of the network offers these programs; nobody, if the loop has no time.
+    async fn offers(&self, programs: Vec<Digest>) -> BTreeMap<Digest, Vec<Value>> {
+        let (reply, offers) = oneshot::channel();
+        self.setup.inbox.send(Event::Asked(Asked::Offers(programs, reply))).await.ok();
+        timeout(OFFERS_WAIT, offers).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     fn shown(&self, shelf: &Shelf, held: &Held) -> Result<Model, Refusal> {

@@ -1,9 +1,13 @@
 //! Prompts as token ids.
 
+use super::Known;
 use serde_json::{Value, json};
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_engine::{ChatMessage, Vocabulary};
-use talkoo_inference::{Message, Order, Prompt, ToolCall, in_words};
+use talkoo_inference::{Message, Prompt, ToolCall, in_words};
+
+/// Bytes of a letter, which is one token where the model does not know it.
+const LETTER_BYTES_MAX: usize = 4;
 
 fn malformed(message: impl Into<String>, hint: &str) -> Refusal {
     Refusal::new(RefusalCode::Malformed, message, hint)
@@ -51,13 +55,44 @@ pub(super) fn tokens_of(vocabulary: &Vocabulary, prompt: &Prompt) -> Result<Vec<
     }
 }
 
-/// The tokens of an order, if they leave room for an answer.
-pub(super) fn prompt_of(vocabulary: &Vocabulary, context: u32, order: &Order) -> Result<Vec<u32>, Refusal> {
-    let tokens = tokens_of(vocabulary, &order.prompt)?;
-    if tokens.len() >= context as usize {
-        let hint = "shorten it";
-        let no = Refusal::new(RefusalCode::ContextExceeded, "the prompt leaves no room in the model's context", hint);
-        return Err(no.with(tokens.len() + 1, context));
+/// The tokens of an order, if they leave room for an answer. What can't do that, whatever its tokens are, is not read.
+pub(super) fn prompt_of(known: &Known, context: u32, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
+    let least = least_tokens(prompt, known.token_bytes_max.max(LETTER_BYTES_MAX));
+    let tokens = if least >= context as usize { Err(least) } else { Ok(tokens_of(&known.vocabulary, prompt)?) };
+    match tokens {
+        Ok(tokens) if tokens.len() < context as usize => Ok(tokens),
+        many => {
+            let message = "the prompt leaves no room in the model's context";
+            let need = many.map_or_else(|least| least, |tokens| tokens.len()) + 1;
+            Err(Refusal::new(RefusalCode::ContextExceeded, message, "shorten it").with(need, context))
+        }
     }
-    Ok(tokens)
+}
+
+/// No prompt of so much text has fewer tokens.
+fn least_tokens(prompt: &Prompt, token_bytes_max: usize) -> usize {
+    match prompt {
+        Prompt::Tokens(tokens) => tokens.len(),
+        Prompt::Text(text) => text.len() / token_bytes_max,
+        Prompt::Chat(messages, _) => messages.iter().map(|message| message.text.len()).sum::<usize>() / token_bytes_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_whatever_its_tokens_are_is_counted_before_it_is_read() {
+        let message = |bytes: usize| Message { role: "user".into(), text: "a".repeat(bytes), ..Message::default() };
+        let cases = [
+            (Prompt::Tokens(vec![1; 5]), 5),
+            (Prompt::Text("a".repeat(63)), 0),
+            (Prompt::Text("a".repeat(128)), 2),
+            (Prompt::Chat(vec![message(64), message(64)], talkoo_inference::Tools::default()), 2),
+        ];
+        for (prompt, least) in cases {
+            assert_eq!(least_tokens(&prompt, 64), least, "{prompt:?}");
+        }
+    }
 }

@@ -40,7 +40,8 @@ async fn answer(shared: &Shared, who: Who, body: Body) -> Result<Response, Fault
     let choice = whole.choices.pop().expect("one was asked for");
     let mut message = message(&id, &whole.model, whole.prompt_tokens);
     message["content"] = content(&choice);
-    message["stop_reason"] = json!(stop_reason(choice.reason));
+    message["stop_reason"] = json!(stop_reason(choice.reason, choice.stop.as_ref()));
+    message["stop_sequence"] = json!(choice.stop);
     message["usage"]["output_tokens"] = json!(whole.tokens);
     message["talkoo"] = whole.facts;
     Ok(Json(message).into_response())
@@ -216,11 +217,12 @@ fn message(id: &str, model: &str, prompt_tokens: u32) -> Value {
     })
 }
 
-fn stop_reason(reason: &str) -> &'static str {
-    match reason {
-        "tool_calls" => "tool_use",
-        "length" => "max_tokens",
-        _ => "end_turn",
+fn stop_reason(reason: &str, stop: Option<&String>) -> &'static str {
+    match (reason, stop) {
+        ("tool_calls", _) => "tool_use",
+        ("length", _) => "max_tokens",
+        (_, Some(_)) => "stop_sequence",
+        (_, None) => "end_turn",
     }
 }
 
@@ -295,9 +297,9 @@ impl Teller for Events {
                 lines.push(Self::end_block(index));
                 lines
             }
-            Happening::End { reason, tokens, facts, .. } => {
+            Happening::End { reason, stop, tokens, facts, .. } => {
                 let mut lines: Vec<String> = self.block.take().map(Self::end_block).into_iter().collect();
-                let delta = json!({"stop_reason": stop_reason(reason), "stop_sequence": null});
+                let delta = json!({"stop_reason": stop_reason(reason, stop.as_ref()), "stop_sequence": stop});
                 let usage = json!({"output_tokens": tokens});
                 let last = json!({"type": "message_delta", "delta": delta, "usage": usage, "talkoo": facts});
                 lines.push(event("message_delta", &last));

@@ -1,12 +1,13 @@
 //! `POST /v1/chat/completions`.
 
-use crate::collect::{Choice, Flow, Happening, Whole, fresh, one_or_all, unix};
+use crate::collect::{Choice, Flow, Happening, Whole, fresh, unix};
 use crate::error::{Fault, json_of};
 use crate::fields::{CHAT, Fields, malformed};
 use crate::keys::Who;
 use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Chat, ToolCall};
 use crate::sse::{Teller, data, stream};
+use crate::tally::Tally;
 use crate::{Order, Prompt, ServiceTier, Shared};
 use axum::Json;
 use axum::body::Bytes;
@@ -30,8 +31,7 @@ pub(crate) async fn create(
     let answering = shared.desk.generate(order(chat, who)).await.map_err(of)?;
     let flow = Flow::new(fresh("chatcmpl-"), answering, &tools, choices, &shared.meters);
     if streams {
-        let (facts, tokens) = (Vec::new(), 0);
-        return Ok(stream(flow, Chunks { created: unix(), usage, tier, facts, tokens }));
+        return Ok(stream(flow, Chunks { tally: Tally::new(usage), tier }));
     }
     let id = flow.id.clone();
     let whole = flow.whole().await.map_err(of)?;
@@ -122,27 +122,15 @@ pub(crate) fn fingerprint(facts: &Value) -> Value {
 
 /// The events of a stream.
 struct Chunks {
-    created: u64,
-    usage: bool,
+    tally: Tally,
     tier: ServiceTier,
-    facts: Vec<Value>,
-    tokens: u32,
 }
 
 impl Chunks {
     fn chunk(&self, flow: &Flow, choices: Value) -> Value {
-        let mut chunk = json!({
-            "id": flow.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": flow.model,
-            "service_tier": self.tier.name(),
-            "system_fingerprint": null,
-            "choices": choices,
-        });
-        if self.usage {
-            chunk["usage"] = Value::Null;
-        }
+        let mut chunk = self.tally.chunk(flow, "chat.completion.chunk", choices);
+        chunk["service_tier"] = json!(self.tier.name());
+        chunk["system_fingerprint"] = Value::Null;
         chunk
     }
 
@@ -171,14 +159,11 @@ impl Teller for Chunks {
                 let arguments = json!({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]});
                 return [begins, arguments].map(|delta| data(&self.delta(flow, choice, delta, &[]))).into();
             }
-            Happening::End { choice, reason, tokens, facts } => {
-                self.tokens += tokens;
+            Happening::End { choice, reason, tokens, facts, .. } => {
                 let mut chunk = self
                     .chunk(flow, json!([{"index": choice, "delta": {}, "logprobs": null, "finish_reason": reason}]));
                 chunk["system_fingerprint"] = fingerprint(&facts);
-                chunk["talkoo"] = facts.clone();
-                self.facts.push(facts);
-                chunk
+                self.tally.ended(chunk, tokens, facts)
             }
             Happening::Failed(refusal) => Fault::from(refusal).body(),
         };
@@ -186,14 +171,7 @@ impl Teller for Chunks {
     }
 
     fn end(&mut self, flow: &Flow) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.usage {
-            let mut chunk = self.chunk(flow, json!([]));
-            chunk["usage"] = usage(flow.prompt_tokens, self.tokens);
-            chunk["talkoo"] = one_or_all(std::mem::take(&mut self.facts));
-            lines.push(data(&chunk));
-        }
-        lines.push("data: [DONE]\n\n".to_owned());
-        lines
+        let chunk = self.chunk(flow, json!([]));
+        self.tally.last(flow, chunk)
     }
 }

@@ -13,7 +13,7 @@ use talkoo_base::{Refusal, RefusalCode, sha256};
 pub(crate) enum Happening {
     Text { choice: u32, text: String, logprobs: Vec<Value> },
     Call { choice: u32, index: usize, call: ToolCall },
-    End { choice: u32, reason: &'static str, tokens: u32, facts: Value },
+    End { choice: u32, reason: &'static str, stop: Option<String>, tokens: u32, facts: Value },
     Failed(Refusal),
 }
 
@@ -83,13 +83,13 @@ impl Flow {
                 let said = self.choices[choice as usize].0.push(&text);
                 self.say(choice, said, logprobs);
             }
-            Piece::End { choice, finish, tokens, facts } => {
+            Piece::End { choice, finish, stop, tokens, facts } => {
                 let said = self.choices[choice as usize].0.finish();
                 self.say(choice, said, Vec::new());
                 let reason = reason(finish, self.choices[choice as usize].1 > 0);
                 self.meters.tokens("output", tokens);
                 self.open -= 1;
-                self.ready.push_back(Happening::End { choice, reason, tokens, facts });
+                self.ready.push_back(Happening::End { choice, reason, stop, tokens, facts });
             }
             Piece::Failed(refusal) => {
                 self.open = 0;
@@ -129,8 +129,9 @@ impl Flow {
                     choice.logprobs.extend(logprobs);
                 }
                 Happening::Call { choice, call, .. } => choices[choice as usize].calls.push(call),
-                Happening::End { choice, reason, tokens: more, facts: one } => {
+                Happening::End { choice, reason, stop, tokens: more, facts: one } => {
                     choices[choice as usize].reason = reason;
+                    choices[choice as usize].stop = stop;
                     tokens += more;
                     facts.push(one);
                 }
@@ -159,6 +160,8 @@ pub(crate) struct Choice {
     pub(crate) logprobs: Vec<Value>,
     pub(crate) calls: Vec<ToolCall>,
     pub(crate) reason: &'static str,
+    /// The stop string that ended it.
+    pub(crate) stop: Option<String>,
 }
 
 /// One value as it is, several as a list.

@@ -8,6 +8,7 @@ use crate::keys::Who;
 use crate::limits::PROMPTS_MAX;
 use crate::message::wishes_of;
 use crate::sse::{Teller, data, stream};
+use crate::tally::Tally;
 use crate::{Order, Prompt, Shared, Tools};
 use axum::Json;
 use axum::body::Bytes;
@@ -39,8 +40,8 @@ pub(crate) async fn create(
     }
     if streams {
         let flow = flows.pop().expect("a stream has one prompt");
-        let teller =
-            Chunks { created: unix(), usage, facts: Vec::new(), tokens: 0, chars: vec![0; flow.choices() as usize] };
+        let chars = vec![0; flow.choices() as usize];
+        let teller = Chunks { tally: Tally::new(usage), chars };
         return Ok(stream(flow, teller));
     }
     let (mut choices, mut facts, mut model, mut spent) = (Vec::new(), Vec::new(), String::new(), (0, 0));
@@ -164,23 +165,14 @@ fn logprobs(entries: &[Value], mut at: usize) -> Value {
 
 /// The events of a stream.
 struct Chunks {
-    created: u64,
-    usage: bool,
-    facts: Vec<Value>,
-    tokens: u32,
+    tally: Tally,
     /// Letters that each choice has so far.
     chars: Vec<usize>,
 }
 
 impl Chunks {
     fn chunk(&self, flow: &Flow, choices: Value) -> Value {
-        let mut chunk = json!({
-            "id": flow.id, "object": "text_completion", "created": self.created, "model": flow.model, "choices": choices,
-        });
-        if self.usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+        self.tally.chunk(flow, "text_completion", choices)
     }
 }
 
@@ -199,13 +191,10 @@ impl Teller for Chunks {
             }
             // Nothing may be called here.
             Happening::Call { .. } => return Vec::new(),
-            Happening::End { choice, reason, tokens, facts } => {
-                self.tokens += tokens;
+            Happening::End { choice, reason, tokens, facts, .. } => {
                 let last = json!([{"index": choice, "text": "", "logprobs": null, "finish_reason": reason}]);
-                let mut chunk = self.chunk(flow, last);
-                chunk["talkoo"] = facts.clone();
-                self.facts.push(facts);
-                chunk
+                let chunk = self.chunk(flow, last);
+                self.tally.ended(chunk, tokens, facts)
             }
             Happening::Failed(refusal) => Fault::from(refusal).body(),
         };
@@ -213,14 +202,7 @@ impl Teller for Chunks {
     }
 
     fn end(&mut self, flow: &Flow) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.usage {
-            let mut chunk = self.chunk(flow, json!([]));
-            chunk["usage"] = usage(flow.prompt_tokens, self.tokens);
-            chunk["talkoo"] = one_or_all(std::mem::take(&mut self.facts));
-            lines.push(data(&chunk));
-        }
-        lines.push("data: [DONE]\n\n".to_owned());
-        lines
+        let chunk = self.chunk(flow, json!([]));
+        self.tally.last(flow, chunk)
     }
 }

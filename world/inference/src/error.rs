@@ -1,6 +1,6 @@
 //! What is wrong, in the shape of each protocol.
 
-use crate::limits::{DRAIN_BYTES_MAX, DRAIN_WAIT};
+use crate::limits::{DRAIN_BYTES_MAX, DRAIN_WAIT, VALUES_MAX};
 use axum::Json;
 use axum::extract::Request;
 use axum::extract::rejection::BytesRejection;
@@ -126,9 +126,18 @@ impl IntoResponse for Fault {
     }
 }
 
+/// Whether JSON would take much more memory than its bytes.
+pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
+    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > VALUES_MAX
+}
+
 /// The body of a request as JSON.
 pub(crate) fn json_of(body: Result<axum::body::Bytes, BytesRejection>) -> Result<Value, Fault> {
     let body = body?;
+    if has_too_many_values(&body) {
+        let message = format!("the body has more than {VALUES_MAX} values");
+        return Err(Refusal::new(RefusalCode::TooLarge, message, "send less at once").into());
+    }
     serde_json::from_slice(&body).map_err(|why| {
         Refusal::new(RefusalCode::Malformed, format!("the body is not JSON ({why})"), "send a JSON object").into()
     })

@@ -62,15 +62,6 @@ pub struct Key {
     pub revoked: bool,
 }
 
-/// What may still be spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spend {
-    /// As much as there is.
-    Any,
-    /// At most so much.
-    UpTo(Amount),
-}
-
 /// The keys of a node, in a file.
 pub struct Keys {
     path: PathBuf,
@@ -80,8 +71,12 @@ pub struct Keys {
 }
 
 impl Key {
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|end| end <= collect::unix())
+    }
+
     fn is_good(&self) -> bool {
-        !self.revoked && self.expires.is_none_or(|end| end > collect::unix())
+        !self.revoked && !self.has_expired()
     }
 }
 
@@ -116,9 +111,14 @@ impl Keys {
     /// If there are too many, or it can't be kept.
     pub fn create(&self, name: &str, budget: Option<Amount>, expires: Option<u64>) -> Result<(Key, String), Refusal> {
         let mut keys = self.lock();
-        if keys.len() >= KEYS_MAX {
-            let hint = "those that were revoked go with `talkoo key rm`";
-            return Err(Refusal::new(RefusalCode::TooLarge, format!("there are {KEYS_MAX} keys"), hint));
+        let mut more = keys.clone();
+        if more.len() >= KEYS_MAX {
+            // The oldest that is good for nothing any more makes room.
+            let Some(old) = more.iter().position(|key| !key.is_good()) else {
+                let message = format!("there are {KEYS_MAX} keys");
+                return Err(Refusal::new(RefusalCode::TooLarge, message, "talkoo key revoke"));
+            };
+            more.remove(old);
         }
         let secret = format!("{PREFIX}{}{}", collect::fresh(""), collect::fresh(""));
         let key = Key {
@@ -131,7 +131,6 @@ impl Keys {
             spent: 0,
             revoked: false,
         };
-        let mut more = keys.clone();
         more.push(key.clone());
         self.save(&more).map_err(|why| unkept(&why))?;
         *keys = more;
@@ -147,13 +146,16 @@ impl Keys {
     /// Takes a key back, by its id or name.
     ///
     /// # Errors
-    /// If there is none, or it can't be kept.
+    /// If there is none, or several of that name, or it can't be kept.
     pub fn revoke(&self, id: &str) -> Result<Key, Refusal> {
         let mut keys = self.lock();
         let mut changed = keys.clone();
-        let Some(key) = changed.iter_mut().find(|key| !key.revoked && (key.id == id || key.name == id)) else {
-            return Err(Refusal::new(RefusalCode::UnknownId, format!("no key is called {id}"), "see `talkoo key ls`"));
-        };
+        let mut called = changed.iter_mut().filter(|key| !key.revoked && (key.id == id || key.name == id));
+        let no = |code, message| Err(Refusal::new(code, message, "see `talkoo key ls`"));
+        let Some(key) = called.next() else { return no(RefusalCode::UnknownId, format!("no key is called {id}")) };
+        if called.next().is_some() {
+            return no(RefusalCode::Malformed, format!("several keys are called {id}: say which by its id"));
+        }
         key.revoked = true;
         let key = key.clone();
         self.save(&changed).map_err(|why| unkept(&why))?;
@@ -171,34 +173,41 @@ impl Keys {
         }
     }
 
-    /// What may be spent by whom.
+    /// Whether somebody may begin to spend.
     ///
     /// # Errors
-    /// If it is nothing.
-    pub fn spend(&self, who: &Who) -> Result<Spend, Refusal> {
-        let no = |message: &str, hint| Err(Refusal::new(RefusalCode::InsufficientFunds, message, hint));
+    /// Why not.
+    pub fn may_spend(&self, who: &Who) -> Result<(), Refusal> {
         match who {
-            Who::Owner => Ok(Spend::Any),
-            Who::Anybody => no("what costs money needs a key or the API's token", "talkoo key create --budget 5"),
+            Who::Owner => Ok(()),
+            Who::Anybody => {
+                let message = "what costs money needs a key or the API's token";
+                Err(Refusal::new(RefusalCode::InsufficientFunds, message, "talkoo key create --budget 5"))
+            }
             Who::Key(id) => match self.lock().iter().find(|key| key.id == *id) {
-                Some(Key { budget: None, .. }) => Ok(Spend::Any),
-                Some(Key { budget: Some(budget), spent, .. }) if spent < budget => {
-                    Ok(Spend::UpTo(Amount(budget - spent)))
-                }
-                _ => no("the key's budget is spent", "ask the node's owner for more"),
+                Some(key) if key.budget.is_none_or(|budget| key.spent < budget) => Ok(()),
+                _ => Err(spent_out()),
             },
         }
     }
 
-    /// Notes what was spent. What is lost with a crash is at most one answer's price.
-    pub fn spent(&self, who: &Who, amount: Amount) {
-        let Who::Key(id) = who else { return };
+    /// Notes what was spent, for all that asks with the same key meanwhile. What is not yet written is lost with a crash.
+    ///
+    /// # Errors
+    /// If it is more than the budget, or the key was taken back: what is under way has to end.
+    pub fn spent(&self, who: &Who, amount: Amount) -> Result<(), Refusal> {
+        let Who::Key(id) = who else { return Ok(()) };
         let mut keys = self.lock();
-        if let Some(key) = keys.iter_mut().find(|key| key.id == *id) {
-            key.spent = key.spent.saturating_add(amount.0);
-        }
-        if let Err(why) = self.save(&keys) {
-            tracing::warn!(%why, "what a key spent could not be written");
+        let Some(key) = keys.iter_mut().find(|key| key.id == *id) else { return Err(spent_out()) };
+        key.spent = key.spent.saturating_add(amount.0);
+        let may_go_on = !key.revoked && key.budget.is_none_or(|budget| key.spent <= budget);
+        if may_go_on { Ok(()) } else { Err(spent_out()) }
+    }
+
+    /// Writes what was spent.
+    pub fn keep(&self) {
+        if let Err(why) = self.save(&self.lock()) {
+            tracing::warn!(%why, "what keys spent could not be written");
         }
     }
 
@@ -214,7 +223,7 @@ impl Keys {
         let digest = given.map(digest);
         match keys.iter().find(|key| digest.as_ref() == Some(&key.digest)) {
             Some(key) if key.revoked => no("the key was revoked"),
-            Some(key) if key.expires.is_some_and(|end| end <= collect::unix()) => no("the key has expired"),
+            Some(key) if key.has_expired() => no("the key has expired"),
             Some(key) => Ok(Who::Key(key.id.clone())),
             None if given.is_some_and(|given| given.starts_with(PREFIX)) => no("there is no such key"),
             None if !self.is_local => no("no or wrong key"),
@@ -223,6 +232,11 @@ impl Keys {
             None => Ok(Who::Anybody),
         }
     }
+}
+
+fn spent_out() -> Refusal {
+    let message = "the key's budget is spent, or it was taken back";
+    Refusal::new(RefusalCode::InsufficientFunds, message, "ask the node's owner for more")
 }
 
 fn digest(secret: &str) -> String {

@@ -24,12 +24,13 @@ mod models;
 mod ollama;
 mod responses;
 mod sse;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tools;
 
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
-pub use keys::{Key, Keys, Spend, Who};
+pub use keys::{Key, Keys, Who};
 pub use message::{Chat, Message, ToolCall};
 pub use meters::Meters;
 pub use tools::{Choose, Tools, in_words};
@@ -139,6 +140,8 @@ pub enum Piece {
         choice: u32,
         /// Why it ended.
         finish: Finish,
+        /// The stop string that ended it, if one did.
+        stop: Option<String>,
         /// Tokens that it has.
         tokens: u32,
         /// Who answered: model, tier, nodes, price, receipt.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Bytes of a body. A prompt of the longest context there is has less.
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Values of a body, counted by the signs before them, those in its texts too: each takes more memory than bytes of the body.
+/// The most texts of token ids have half as many.
+pub(crate) const VALUES_MAX: usize = 2 << 20;
 /// Bytes of a body that are read only to be thrown away, and how long that may take.
 pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// The longest of it.
@@ -26,6 +29,12 @@ pub(crate) const FILES_MAX: usize = 10_000;
 pub(crate) const BATCH_LINES_MAX: u64 = 50_000;
 /// Lines of a batch that are asked side by side: as many as engines share a pass over the weights for, twice.
 pub(crate) const BATCH_WIDTH: usize = 16;
+/// Batches that are kept, and those that are worked at side by side: more would find no place at the engines.
+pub(crate) const BATCHES_MAX: usize = 1024;
+/// Those worked at.
+pub(crate) const BATCHES_AT_ONCE: usize = 4;
+/// Bytes of a batch's `metadata`; OpenAI's 16 pairs have less.
+pub(crate) const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Seconds after which a batch ends: its `completion_window`.
 pub(crate) const BATCH_S: u64 = 24 * 3600;
 /// Keys that are kept.
@@ -36,5 +45,7 @@ pub(crate) const MAX_TOKENS_DEFAULT: u32 = 2048;
 pub(crate) const CALL_BYTES_MAX: usize = 1 << 20;
 /// Responses that are kept; the oldest go.
 pub(crate) const RESPONSES_MAX: usize = 4096;
+/// Bytes of one that is kept: a prompt of the longest context, and the answer, have less.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 4 << 20;
 /// Items of one response's input, what came before included.
 pub(crate) const ITEMS_MAX: usize = 4096;

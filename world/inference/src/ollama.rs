@@ -5,7 +5,7 @@ use crate::collect::{Flow, Happening, fresh, unix};
 use crate::error::{Fault, Tongue, json_of};
 use crate::fields::{Fields, dense, malformed, unsupported};
 use crate::keys::Who;
-use crate::limits::MAX_TOKENS_DEFAULT;
+use crate::limits::{MAX_TOKENS_DEFAULT, TEXTS_MAX};
 use crate::message::{Message, ToolCall};
 use crate::sse::{Teller, stream};
 use crate::tools::{Choose, Tools};
@@ -372,10 +372,14 @@ pub(crate) async fn embed(State(shared): State<Shared>, body: Body) -> Response 
         let of = |refusal| Fault::of(refusal, &body);
         let model = body["model"].as_str().unwrap_or_default().to_owned();
         let texts = match &body["input"] {
-            Value::String(text) => vec![text.clone()],
-            Value::Array(list) => list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect(),
-            _ => return Err(of(malformed("`input` is neither a text nor texts", ""))),
+            Value::String(text) => Some(vec![text.clone()]),
+            Value::Array(list) if list.len() <= TEXTS_MAX => {
+                list.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+            }
+            _ => None,
         };
+        let no = || of(malformed(format!("`input` is neither a text nor up to {TEXTS_MAX} texts"), ""));
+        let texts = texts.ok_or_else(no)?;
         let begun = Instant::now();
         let embedded = shared.desk.embed(model.clone(), Inputs::Texts(texts)).await.map_err(of)?;
         let line = json!({

@@ -73,7 +73,13 @@ impl Desk for Parrot {
                 if self.fails {
                     sender.send(Piece::Failed(Refusal::new(RefusalCode::Silent, "nobody answers", ""))).await.unwrap();
                 } else if !self.is_silent {
-                    let end = Piece::End { choice, finish: self.finish, tokens: 2, facts: facts() };
+                    let end = Piece::End {
+                        choice,
+                        finish: self.finish,
+                        stop: order.params.stop.first().cloned(),
+                        tokens: 2,
+                        facts: facts(),
+                    };
                     sender.send(end).await.unwrap();
                 }
             }
@@ -229,6 +235,9 @@ async fn calls_are_found_in_every_protocol() {
     let (_, answer) = bench.post("/api/chat", &chat(json!({"tools": weather(), "stream": false}))).await;
     assert_eq!(answer["message"]["tool_calls"][0]["function"]["arguments"], json!({"at": "Oulu"}));
 
+    let (_, answer) = bench.post("/v1/messages", &chat(json!({"stop_sequences": ["END"], "max_tokens": 9}))).await;
+    assert_eq!((&answer["stop_reason"], &answer["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+
     let tools = json!([{"type": "function", "name": "weather", "parameters": {"type": "object"}}]);
     let (_, answer) = bench.post("/v1/responses", &json!({"model": "a/parrot", "input": "hi", "tools": tools})).await;
     let types: Vec<&Value> = answer["output"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
@@ -370,6 +379,15 @@ async fn a_response_in_the_background_is_cancelled_or_lost_with_the_node() {
     let path = |value: &Value| format!("/v1/responses/{}", value["id"].as_str().unwrap());
     let (_, cancelled) = bench.post(&format!("{}/cancel", path(&first)), &json!({})).await;
     assert_eq!(cancelled["status"], "cancelled");
+    let (_, third) = bench.post("/v1/responses", &body).await;
+    let status = async |method| bench.ask(method, &path(&third), &[], "").await.0.as_u16();
+    assert_eq!(status("DELETE").await, 200);
+    let open = bench.parrot.open.lock().unwrap().pop().unwrap();
+    open.closed().await;
+    assert_eq!(status("GET").await, 404, "what ends later does not bring it back");
+    let metadata = "x".repeat(crate::limits::RESPONSE_BYTES_MAX);
+    let large = json!({"model": "a/parrot", "input": "hi", "background": true, "metadata": {"a": metadata}});
+    assert_eq!(bench.post("/v1/responses", &large).await.0, 413);
     let again = put_up(&bench.parrot, &bench.keys, &bench.folder);
     let bench = Bench { router: again, ..bench };
     let (_, text) = bench.ask("GET", &path(&second), &[], "").await;
@@ -395,18 +413,51 @@ async fn the_first_key_closes_the_door() {
     assert_eq!((ask(&[]).await, ask(&[("authorization", "Bearer anything")]).await), (401, 401));
     assert_eq!((ask(&[("authorization", &bearer)]).await, ask(&[("x-api-key", &secret)]).await), (200, 200));
     let who = Who::Key(key.id.clone());
-    assert_eq!(bench.keys.spend(&who), Ok(crate::Spend::UpTo(Amount(10))));
-    bench.keys.spent(&who, Amount(10));
-    assert_eq!(bench.keys.spend(&who).unwrap_err().code, RefusalCode::InsufficientFunds);
-    assert_eq!(bench.keys.spend(&Who::Anybody).unwrap_err().code, RefusalCode::InsufficientFunds);
+    let code = |no: Result<(), Refusal>| no.map_err(|no| no.code);
+    assert_eq!(code(bench.keys.may_spend(&Who::Anybody)), Err(RefusalCode::InsufficientFunds));
+    assert_eq!((code(bench.keys.may_spend(&who)), code(bench.keys.may_spend(&Who::Owner))), (Ok(()), Ok(())));
+    assert_eq!(code(bench.keys.spent(&who, Amount(6))), Ok(()));
+    assert_eq!(code(bench.keys.spent(&who, Amount(4))), Ok(()), "all of it");
+    assert_eq!(code(bench.keys.may_spend(&who)), Err(RefusalCode::InsufficientFunds));
+    assert_eq!(code(bench.keys.spent(&who, Amount(1))), Err(RefusalCode::InsufficientFunds), "of another answer");
+    bench.keys.keep();
     let file = std::fs::read_to_string(bench.folder.path().join("keys.json")).unwrap();
     assert!(!file.contains(&secret), "only its digest is kept");
     let again = Keys::open(&bench.folder.path().join("keys.json"), true).unwrap();
-    assert_eq!(again.all()[0].spent, 10);
+    assert_eq!(again.all()[0].spent, 11);
     bench.keys.revoke("phone").unwrap();
     assert_eq!((ask(&[("authorization", &bearer)]).await, ask(&[]).await), (401, 401), "and stays closed");
     let (_, ended) = bench.keys.create("old", None, Some(1)).unwrap();
     assert_eq!(ask(&[("x-api-key", &ended)]).await, 401);
+}
+
+#[test]
+fn keys_that_are_good_for_nothing_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let made = Keys::open(&path, true).unwrap();
+    let (first, _) = made.create("twin", None, None).unwrap();
+    let (second, _) = made.create("twin", None, None).unwrap();
+    let many = vec![second.clone(); crate::limits::KEYS_MAX - 1];
+    let all: Vec<_> = [first.clone()].into_iter().chain(many).collect();
+    std::fs::write(&path, serde_json::to_vec(&all).unwrap()).unwrap();
+    let keys = Keys::open(&path, true).unwrap();
+    assert_eq!(keys.create("more", None, None).unwrap_err().code, RefusalCode::TooLarge);
+    assert_eq!(keys.revoke("twin").unwrap_err().code, RefusalCode::Malformed, "which of them?");
+    let who = Who::Key(first.id.clone());
+    assert!(keys.spent(&who, Amount(1)).is_ok());
+    keys.revoke(&first.id).unwrap();
+    assert!(keys.spent(&who, Amount(1)).is_err(), "what is under way ends");
+    keys.create("more", None, None).unwrap();
+    assert!(keys.all().len() == crate::limits::KEYS_MAX && keys.all().iter().all(|key| key.id != first.id));
+}
+
+#[tokio::test]
+async fn bodies_of_too_many_values_are_not_read() {
+    let bench = bench(Parrot::default());
+    let many = format!("{{\"a\": [{}0]}}", "0,".repeat(crate::limits::VALUES_MAX));
+    let (status, answer) = bench.ask("POST", "/v1/chat/completions", &[], &many).await;
+    assert!(status == 413 && answer.contains("values"), "{status} {answer}");
 }
 
 #[tokio::test]
@@ -421,6 +472,8 @@ async fn vectors_are_numbers_or_base64() {
     assert_eq!(answer["data"][1], json!({"object": "embedding", "index": 1, "embedding": [0.6_f32, 0.8_f32]}));
     let (_, answer) = bench.post("/v1/embeddings", &ask(json!({"encoding_format": "base64"}))).await;
     assert_eq!(answer["data"][0]["embedding"], "mpkZP83MTD8=");
+    let (status, answer) = bench.post("/api/embed", &ask(json!({"input": ["a", 5, "b"]}))).await;
+    assert_eq!(status, 400, "two vectors for three inputs would be another's: {answer}");
     let (_, answer) = bench.post("/v1/embeddings", &ask(json!({"dimensions": 1, "input": [1, 2, 3]}))).await;
     assert_eq!((&answer["data"][0]["embedding"], answer["data"].as_array().unwrap().len()), (&json!([1.0]), 1));
 }
@@ -562,4 +615,36 @@ async fn a_batch_goes_on_where_a_kill_ended_it_and_is_cancelled() {
         (&cancelling["status"], &ended(&bench, id).await["status"]),
         (&json!("cancelling"), &json!("cancelled"))
     );
+}
+
+#[tokio::test]
+async fn batches_wait_for_their_turn_and_the_oldest_make_room() {
+    use crate::limits::{BATCHES_AT_ONCE, BATCHES_MAX, METADATA_BYTES_MAX};
+    let bench = bench(Parrot { is_silent: true, ..Parrot::default() });
+    let (_, file) = upload(&bench, "batch", &line("one", "a/parrot")).await;
+    let mut ask = json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    for _ in 0..BATCHES_AT_ONCE {
+        bench.post("/v1/batches", &ask).await;
+    }
+    while bench.parrot.open.lock().unwrap().len() < BATCHES_AT_ONCE {
+        tokio::task::yield_now().await;
+    }
+    let (_, last) = bench.post("/v1/batches", &ask).await;
+    let id = last["id"].as_str().unwrap();
+    bench.post(&format!("/v1/batches/{id}/cancel"), &json!({})).await;
+    assert_eq!(ended(&bench, id).await["status"], "cancelled", "also while it waits");
+    assert_eq!(bench.parrot.orders.lock().unwrap().len(), BATCHES_AT_ONCE);
+
+    let path = |id: &str| bench.folder.path().join(format!("batches/{id}.json"));
+    let over = std::fs::read_to_string(path(id)).unwrap();
+    for number in 0..BATCHES_MAX {
+        let other = format!("batch_{number:024x}");
+        std::fs::write(path(&other), over.replace(id, &other)).unwrap();
+    }
+    let count = || std::fs::read_dir(bench.folder.path().join("batches")).unwrap().count();
+    let before = count();
+    assert_eq!(bench.post("/v1/batches", &ask).await.0, 200);
+    assert_eq!(count(), before, "one came and one went");
+    ask["metadata"] = json!({"a": "x".repeat(METADATA_BYTES_MAX)});
+    assert_eq!(bench.post("/v1/batches", &ask).await.0, 400);
 }

@@ -106,6 +106,11 @@ nodes = {lines[name]["node"]: name for name in ("one", "two")}
 peers = lambda: [peer for peer in call("client", "peers")["peers"] if peer["offers"]]
 until("two workers", lambda: len(peers()) == 2)
 
+connection = http.client.HTTPConnection(lines["client"]["api"], timeout=10)
+connection.request("GET", f"/v1/models/{MODEL}/endpoints", headers={"Authorization": f"Bearer {token}"})
+endpoints = json.loads(connection.getresponse().read())["data"]["endpoints"]
+holds(len(endpoints) == 3 and all(float(one["pricing"]["completion"]) > 0 for one in endpoints[1:]), f"endpoints: {endpoints}")
+
 text, facts = stream(token, provider={"sort": "throughput"})
 holds(text == text_of(home), f"bought: {text!r}, at home {text_of(home)!r}")
 worker = nodes[facts["nodes"][0]["node"]]

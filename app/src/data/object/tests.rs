@@ -56,6 +56,12 @@ fn names_and_sizes_in_a_folder_are_hidden_and_come_back() {
     fs::create_dir(folder.join("empty")).unwrap();
     fs::write(folder.join("deep/secret-name"), vec![9; 1_300_000]).unwrap();
     fs::write(folder.join("deep/deeper/b"), b"b").unwrap();
+    // What is the same again and again comes back as often.
+    for name in ["one", "two", "three", "four"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("same"), vec![0; 5 << 20]).unwrap();
+        fs::write(folder.join(name).join("small"), b"").unwrap();
+    }
     let sealed = seal(&place.blocks, &key(), [1; 19], &folder).unwrap();
     assert_eq!(sealed.kind, Kind::Folder);
     for (cid, _) in place.blocks.list(None, 100).unwrap() {
@@ -67,6 +73,26 @@ fn names_and_sizes_in_a_folder_are_hidden_and_come_back() {
     assert_eq!(fs::read(to.join("deep/secret-name")).unwrap(), vec![9; 1_300_000]);
     assert_eq!(fs::read(to.join("deep/deeper/b")).unwrap(), b"b");
     assert!(to.join("empty").is_dir());
+    assert_eq!(fs::read(to.join("four/same")).unwrap(), vec![0; 5 << 20]);
+}
+
+#[test]
+fn no_more_comes_out_than_is_in() {
+    let place = place();
+    let mut blocks = vec![Block::of(talkoo_store::RAW, bytes::Bytes::from_static(b"a")).unwrap()];
+    for _ in 0..12 {
+        let of = *blocks.last().unwrap().cid();
+        let mut dir = DirBuilder::new(PROFILE);
+        ["a", "b"].iter().for_each(|name| dir.add(name, of, 1).unwrap());
+        dir.finish(&mut |block: Block| {
+            blocks.push(block);
+            Ok::<(), io::Error>(())
+        })
+        .unwrap();
+    }
+    let sealed = hostile(&place, *blocks.last().unwrap().cid(), &blocks);
+    let why = export(plain(&place, sealed), Kind::Folder, &place.dir.path().join("out")).unwrap_err();
+    assert!(format!("{why:#}").contains("than is in it"), "{why:#}");
 }
 
 /// Seals a CAR that no honest program made.

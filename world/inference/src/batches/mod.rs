@@ -18,7 +18,7 @@ use crate::collect::{fresh, unix};
 use crate::error::{Fault, json_of};
 use crate::files::{listed, page};
 use crate::keys::{Who, name_of};
-use crate::limits::BATCH_S;
+use crate::limits::{BATCH_S, METADATA_BYTES_MAX};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -62,6 +62,10 @@ pub(crate) async fn create(
     if file.purpose != "batch" {
         return Err(of(malformed("`input_file_id` is a file of another purpose", "upload it with purpose batch")));
     }
+    if body["metadata"].to_string().len() > METADATA_BYTES_MAX {
+        return Err(of(malformed("`metadata` is too long", "OpenAI's has 16 pairs of at most 576 bytes")));
+    }
+    shared.batches.make_room()?;
     let batch = Batch {
         id: fresh("batch_"),
         who: name_of(&who),

@@ -2,9 +2,9 @@
 
 use super::state::{Batch, Batches, Counts, Usage};
 use crate::collect::{fresh, unix};
-use crate::error::Fault;
+use crate::error::{Fault, has_too_many_values};
 use crate::keys::Who;
-use crate::limits::{BATCH_LINES_MAX, BATCH_WIDTH};
+use crate::limits::{BATCH_LINES_MAX, BATCH_WIDTH, VALUES_MAX};
 use crate::{Shared, inner};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -32,6 +32,14 @@ pub(super) fn begin(shared: &Shared, batch: Batch) {
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         let id = batch.id.clone();
+        let _turn = tokio::select! {
+            turn = shared.batches.turns.acquire() => turn.ok(),
+            // What is cancelled is told so at once.
+            () = stop.cancelled() => None,
+        };
+        if shared.stop.is_cancelled() {
+            return;
+        }
         if let Err(why) = work(&shared, batch, stop).await {
             tracing::warn!(id, %why, "a batch can't go on; it will after the next start");
         }
@@ -143,6 +151,9 @@ fn check(path: &Path, endpoint: &str) -> Result<u64, Vec<Value>> {
 }
 
 fn line_of(line: &str, endpoint: &str) -> Result<Line, String> {
+    if has_too_many_values(line.as_bytes()) {
+        return Err(format!("it has more than {VALUES_MAX} values"));
+    }
     let value: Value = serde_json::from_str(line).map_err(|why| format!("not JSON: {why}"))?;
     let custom_id = value["custom_id"].as_str().filter(|id| (1..=512).contains(&id.len()));
     let custom_id = custom_id.ok_or("its custom_id has not 1 to 512 bytes")?.to_owned();

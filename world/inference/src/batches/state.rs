@@ -3,6 +3,7 @@
 use crate::collect::unix;
 use crate::files::{unkept, write};
 use crate::keys::{Who, name_of};
+use crate::limits::{BATCHES_AT_ONCE, BATCHES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use talkoo_base::{Refusal, RefusalCode};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Lines of a batch.
@@ -99,6 +101,8 @@ impl Batch {
 /// The folder of batches, and which are being worked at.
 pub(crate) struct Batches {
     folder: PathBuf,
+    /// Who waits for his turn holds up nobody.
+    pub(super) turns: Semaphore,
     running: Mutex<BTreeMap<String, CancellationToken>>,
 }
 
@@ -109,7 +113,7 @@ fn unknown(id: &str) -> Refusal {
 impl Batches {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, running: Mutex::default() })
+        Ok(Self { folder, turns: Semaphore::new(BATCHES_AT_ONCE), running: Mutex::default() })
     }
 
     pub(super) fn path(&self, id: &str, extension: &str) -> Result<PathBuf, Refusal> {
@@ -122,6 +126,17 @@ impl Batches {
     pub(super) fn keep(&self, batch: &Batch) -> Result<(), Refusal> {
         let bytes = serde_json::to_vec(batch).expect("a batch is JSON");
         write(&self.path(&batch.id, "json")?, &bytes).map_err(|why| unkept(&why))
+    }
+
+    /// Removes the oldest that is over, if there are too many.
+    pub(super) fn make_room(&self) -> Result<(), Refusal> {
+        let all = self.all(&Who::Owner);
+        if all.len() < BATCHES_MAX {
+            return Ok(());
+        }
+        let busy = || Refusal::new(RefusalCode::Busy, format!("{BATCHES_MAX} batches are under way"), "cancel some");
+        let old = all.iter().rfind(|batch| batch.is_over()).ok_or_else(busy)?;
+        std::fs::remove_file(self.path(&old.id, "json")?).map_err(|why| unkept(&why))
     }
 
     pub(super) fn find(&self, id: &str, who: &Who) -> Result<Batch, Refusal> {

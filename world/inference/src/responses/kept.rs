@@ -1,7 +1,7 @@
 //! Responses that clients want to find again: a file each, until they are removed or newer ones need the place.
 
 use crate::keys::{Who, name_of};
-use crate::limits::RESPONSES_MAX;
+use crate::limits::{RESPONSE_BYTES_MAX, RESPONSES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -94,6 +94,11 @@ impl Kept {
         }
         let aside = path.with_extension("new");
         let bytes = serde_json::to_vec(record).expect("JSON is written as JSON");
+        if bytes.len() > RESPONSE_BYTES_MAX {
+            let no =
+                Refusal::new(RefusalCode::TooLarge, "the response is too large to be kept", "add \"store\": false");
+            return Err(no.with(bytes.len(), RESPONSE_BYTES_MAX));
+        }
         std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, &path)).map_err(failed)
     }
 
@@ -116,14 +121,19 @@ impl Kept {
         if *who == Who::Owner || record.who == name_of(who) { Ok(record) } else { Err(unknown(id)) }
     }
 
-    pub(crate) fn remove(&self, id: &str, who: &Who) -> Result<(), Refusal> {
+    pub(crate) async fn remove(&self, id: &str, who: &Who) -> Result<(), Refusal> {
         self.find(id, who)?;
-        self.running(id).iter().for_each(|(cancel, _)| cancel.cancel());
+        self.end(id).await;
         std::fs::remove_file(self.path(id)?).map_err(|_| unknown(id))
     }
 
-    fn running(&self, id: &str) -> Option<(CancellationToken, CancellationToken)> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// Ends the work on a response, and waits for what it writes last; `false` if there is none.
+    async fn end(&self, id: &str) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let Some((cancel, ended)) = running else { return false };
+        cancel.cancel();
+        tokio::time::timeout(CANCEL_WAIT, ended.cancelled()).await.ok();
+        true
     }
 
     /// Work on a response begins.
@@ -139,7 +149,7 @@ impl Kept {
     /// Ends the work on a response; what it is then.
     pub(crate) async fn cancel(&self, id: &str, who: &Who) -> Result<Value, Refusal> {
         let record = self.find(id, who)?;
-        let Some((cancel, ended)) = self.running(id) else {
+        if !self.end(id).await {
             if record.response["background"] == true {
                 // It is over already.
                 return Ok(record.response);
@@ -150,9 +160,7 @@ impl Kept {
                 "only a response in the background can be cancelled",
                 hint,
             ));
-        };
-        cancel.cancel();
-        tokio::time::timeout(CANCEL_WAIT, ended.cancelled()).await.ok();
+        }
         let mut response = self.find(id, who)?.response;
         if response["status"] == "queued" {
             response["status"] = json!("cancelled");

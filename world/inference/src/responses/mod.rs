@@ -181,7 +181,7 @@ pub(crate) async fn remove(
     Extension(who): Extension<Who>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Fault> {
-    shared.kept.remove(&id, &who)?;
+    shared.kept.remove(&id, &who).await?;
     Ok(Json(json!({"id": id, "object": "response", "deleted": true})))
 }
 
