@@ -49,9 +49,10 @@ function Remove({ name, again }) {
 function Endpoints({ name }) {
   const { value, error } = useAnswer(`/v1/models/${encodeURIComponent(name)}/endpoints`);
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
-  const price = ({ prompt, completion }) => (Number(completion) === 0 ? "free" : `${prompt} in, ${completion} out`);
-  const rows = value.data.endpoints.map((one) => [one.tag === "here" ? "this machine" : html`<${Id} of=${one.provider_name} />`, price(one.pricing)]);
-  return html`<${Table} label=${`who answers with ${name}`} heads=${["Node", "Tokens of money for a token"]} rows=${rows} empty="Nobody offers it." />`;
+  const million = (price) => (Number(price) === 0 ? "free" : String(Number((Number(price) * 1e6).toPrecision(6))));
+  const row = (one) => [one.tag === "here" ? "this machine" : html`<${Id} of=${one.tag} />`, million(one.pricing.prompt), million(one.pricing.completion),
+    one.throughput_last_30m ? `${one.throughput_last_30m.toFixed(0)} tokens/s` : "—", one.slots ?? "—"];
+  return html`<${Table} label=${`who answers with ${name}`} heads=${["Node", "A million in", "A million out", "Speed", "Slots"]} rows=${value.data.endpoints.map(row)} empty="Nobody offers it." />`;
 }
 
 export function Models() {

@@ -123,6 +123,7 @@ async function pages(page) {
   await page.getByLabel(/A name of the catalogue/).fill("smollm2");
   await page.getByLabel(/A name of the catalogue/).press("Enter");
   await page.getByRole("cell", { name: "smollm2-135m-instruct" }).waitFor({ timeout: WAIT_MS });
+  await page.getByRole("cell", { name: /tokens\/s/ }).waitFor({ timeout: WAIT_MS });
   await look(page, "models");
   await chat(page);
   await visit(page, "Jobs");
