@@ -52,7 +52,7 @@ function Endpoints({ name }) {
   const million = (price) => (Number(price) === 0 ? "free" : String(Number((Number(price) * 1e6).toPrecision(6))));
   const row = (one) => [one.tag === "here" ? "this machine" : html`<${Id} of=${one.tag} />`, million(one.pricing.prompt), million(one.pricing.completion),
     one.throughput_last_30m ? `${one.throughput_last_30m.toFixed(0)} tokens/s` : "—", one.slots ?? "—"];
-  return html`<${Table} label=${`who answers with ${name}`} heads=${["Node", "A million in", "A million out", "Speed", "Slots"]} rows=${value.data.endpoints.map(row)} empty="Nobody offers it." />`;
+  return html`<${Table} label=${`who answers with ${name}`} heads=${["Node", "Price of a million in", "Of a million out", "Speed", "Slots"]} rows=${value.data.endpoints.map(row)} empty="Nobody offers it." />`;
 }
 
 export function Models() {
