@@ -126,6 +126,16 @@ pub(crate) enum Command {
     /// Look at the chain that holds it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Print a script that completes commands and flags in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, or print the first.
+    Man {
+        /// A folder for all of them: talkoo.1, talkoo-up.1, …
+        dir: Option<PathBuf>,
+    },
     /// A node of the demo that may lie.
     #[command(hide = true)]
     DemoNode(DemoNodeArgs),

@@ -12,6 +12,7 @@ mod history;
 mod key;
 mod keys;
 mod ledger;
+mod manual;
 mod passphrase;
 mod proved;
 mod receipt;
@@ -70,6 +71,8 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
         Command::Store(command) => store::run(&data_dir, &command, show)?,
+        Command::Completions { shell } => manual::completions(shell)?,
+        Command::Man { dir } => manual::pages(dir.as_deref())?,
         Command::Down => simple::down(&data_dir, show)?,
         Command::Open => simple::open(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,

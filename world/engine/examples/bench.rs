@@ -6,6 +6,7 @@
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf compare THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf more THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf streams THREADS
+//! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf first THREADS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf perplexity IDS.i32le CONTEXT
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf greedy IDS.i32le TOKENS
 //! cargo run --release -p talkoo-engine --example bench -- MODEL.gguf chat "PROMPT" [TOKENS]
@@ -60,6 +61,7 @@ fn main() -> Result<(), Failure> {
         "speed" => speed(&model, argument(2).parse().unwrap_or(1)),
         "compare" => compare(&model, argument(2).parse()?, start),
         "more" => more(&model, argument(2).parse()?),
+        "first" => first(&model, argument(2).parse()?),
         "streams" => streams(&model, argument(2).parse()?),
         "greedy" => greedy(&model, &read_ids(argument(2))?, argument(3).parse()?),
         "perplexity" => perplexity(&model, argument(2), argument(3).parse()?),
@@ -195,6 +197,28 @@ fn streams(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
         }
         println!("streams {count} {best:.1} tokens/s, {threads} threads");
     }
+    Ok(())
+}
+
+/// What `cargo xtask bench inference` compares a node with: milliseconds to the first token behind 64, the median of 30, and 32 streams.
+fn first(model: &Arc<Model>, threads: usize) -> Result<(), Failure> {
+    let mut server = Server::new(Engine::new(Arc::clone(model), threads), usize::MAX);
+    let mut took = Vec::new();
+    for n in 0..30 {
+        // Each begins otherwise, so that none is known.
+        let prompt: Vec<u32> = (0..64).map(|i| 1_000 + 64 * n + i).collect();
+        let start = Instant::now();
+        let stream = server.generate(task(prompt, 8, true), Scope(Digest::ZERO), None)?;
+        let mut events = Vec::new();
+        while events.is_empty() {
+            server.step(&mut events);
+        }
+        took.push(start.elapsed());
+        server.stop(stream);
+    }
+    took.sort();
+    println!("first_ms {:.2}", took[took.len() / 2].as_secs_f64() * 1e3);
+    println!("streams32_tps {:.1}", measure_streams(model, threads, 32)?);
     Ok(())
 }
 

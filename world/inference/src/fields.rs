@@ -31,6 +31,7 @@ const SAMPLING: &[&str] = &[
     "guided_grammar",
     "stop",
     "logprobs",
+    "ignore_eos",
     "seed",
     "stream",
     "stream_options",
@@ -151,6 +152,8 @@ impl<'a> Fields<'a> {
             constraint: self.constraint()?,
             stop: self.stop()?,
             top_logprobs: self.top_logprobs()?,
+            // vLLM's word; programs that measure send it.
+            ignore_eos: self.flag("ignore_eos")?.unwrap_or(false),
             ..GenerateParams::default()
         })
     }

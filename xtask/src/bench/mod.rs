@@ -16,8 +16,21 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some((&"llama", options)) = args.split_first() {
         return llama::run(options);
     }
-    let all =
-        ["bitswap", "chain", "embed", "engine", "float", "gc", "import", "ledger", "llama", "path", "sealed", "sim"];
+    let all = [
+        "bitswap",
+        "chain",
+        "embed",
+        "engine",
+        "float",
+        "gc",
+        "import",
+        "inference",
+        "ledger",
+        "llama",
+        "path",
+        "sealed",
+        "sim",
+    ];
     let names: Vec<&str> = if args.is_empty() { all.to_vec() } else { args.to_vec() };
     for name in names {
         match name {
@@ -31,6 +44,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             "gc" | "import" => {
                 cargo(&["run", "--release", "--quiet", "-p", "talkoo-disk", "--example", "speed", "--", name])?;
             }
+            "inference" => inference()?,
             "ledger" => ledger()?,
             "llama" => llama::run(&[])?,
             "path" => path::run()?,
@@ -51,6 +65,16 @@ fn ledger() -> Result<()> {
     cargo(&["build", "--quiet", "--release", "-p", "talkoo"])?;
     run_program("npm", &["ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder])?;
     run_program("node", &[&format!("{folder}/bench.mjs"), &format!("{target}/release/talkoo")])
+}
+
+/// A node's API and its own engine.
+fn inference() -> Result<()> {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    cargo(&["build", "--quiet", "--release", "-p", "talkoo"])?;
+    cargo(&["build", "--quiet", "--release", "-p", "talkoo-engine", "--example", "bench"])?;
+    let threads = std::thread::available_parallelism()?.to_string();
+    let (node, bench) = (format!("{target}/release/talkoo"), format!("{target}/release/examples/bench"));
+    run_program("python3", &["xtask/bench/inference.py", &node, &bench, &model()?.to_string_lossy(), &threads])
 }
 
 fn model() -> Result<PathBuf> {
