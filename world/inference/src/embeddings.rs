@@ -79,7 +79,7 @@ fn read(body: &Value) -> Result<(String, Inputs, Format, Option<usize>), Refusal
 }
 
 /// A text, texts, token ids, or lists of them.
-fn inputs_of(input: &Value) -> Result<Inputs, Refusal> {
+pub(crate) fn inputs_of(input: &Value) -> Result<Inputs, Refusal> {
     let no = || malformed(format!("`input` is not a text, token ids, or 1 to {TEXTS_MAX} of them"), "");
     let ids = |value: &Value| -> Option<Vec<u32>> {
         let ids = value.as_array()?.iter().map(|id| u32::try_from(id.as_u64()?).ok());

@@ -231,13 +231,15 @@ async fn go(shared: &Shared, batch: &mut Batch, who: &Who, stop: &CancellationTo
     tokio::pin!(end);
     let mut told = Instant::now();
     loop {
+        // In this order: what is over asks nothing more.
         let (custom_id, status, body) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = &mut end => break,
             next = answers.next() => match next {
                 Some(next) => next,
                 None => break,
             },
-            () = stop.cancelled() => break,
-            () = &mut end => break,
         };
         let is_good = status == 200;
         let response = json!({"status_code": status, "request_id": fresh("req_"), "body": body});

@@ -4,14 +4,15 @@
 mod options;
 
 use crate::collect::{Flow, Happening, fresh, unix};
+use crate::embeddings::inputs_of;
 use crate::error::{Fault, Tongue, json_of};
 use crate::fields::{Fields, malformed, unsupported};
 use crate::keys::Who;
-use crate::limits::{MAX_TOKENS_DEFAULT, TEXTS_MAX};
+use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Message, ToolCall};
 use crate::sse::{Teller, stream};
 use crate::tools::{Choose, Tools};
-use crate::{Inputs, Model, Order, Prompt, Shared, Wishes};
+use crate::{Model, Order, Prompt, Shared, Wishes};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -319,17 +320,9 @@ pub(crate) async fn embed(State(shared): State<Shared>, body: Body) -> Response 
         let body = json_of(body)?;
         let of = |refusal| Fault::of(refusal, &body);
         let model = body["model"].as_str().unwrap_or_default().to_owned();
-        let texts = match &body["input"] {
-            Value::String(text) => Some(vec![text.clone()]),
-            Value::Array(list) if list.len() <= TEXTS_MAX => {
-                list.iter().map(|text| text.as_str().map(str::to_owned)).collect()
-            }
-            _ => None,
-        };
-        let no = || of(malformed(format!("`input` is neither a text nor up to {TEXTS_MAX} texts"), ""));
-        let texts = texts.ok_or_else(no)?;
+        let inputs = inputs_of(&body["input"]).map_err(of)?;
         let begun = Instant::now();
-        let embedded = shared.desk.embed(model.clone(), Inputs::Texts(texts)).await.map_err(of)?;
+        let embedded = shared.desk.embed(model.clone(), inputs).await.map_err(of)?;
         let line = json!({
             "model": model,
             "embeddings": embedded.vectors,
