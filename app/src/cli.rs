@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Stop the node.
     Down,
+    /// Print the address of the dashboard, for a browser on this machine. It holds the API's token: who has it has the node.
+    Open,
     /// Say how the node is.
     Status,
     /// List connected peers and what we think of them.

@@ -42,6 +42,11 @@ impl Client {
         format!("Bearer {}", self.token)
     }
 
+    /// The dashboard, with the token in the fragment, which no browser sends to a server.
+    pub(crate) fn dashboard(&self) -> String {
+        format!("{}/#token={}", self.base.trim_end_matches("/api/v1"), self.token)
+    }
+
     /// Reads.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let request = self.agent.get(format!("{}{path}", self.base)).header("Authorization", self.bearer());

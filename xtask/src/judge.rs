@@ -49,7 +49,7 @@ const JUDGES: &[Judge] = &[
         name: "validators",
         what: "four validators and a follower as processes: kill -9, partition, full disk, one joins by stake, one votes twice",
         quick: false,
-        run: validators,
+        run: || processes("xtask/judges/validators.py"),
     },
     Judge {
         name: "deals",
@@ -61,7 +61,7 @@ const JUDGES: &[Judge] = &[
         name: "data",
         what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
         quick: false,
-        run: data,
+        run: || processes("xtask/judges/data.py"),
     },
     Judge {
         name: "keepers",
@@ -115,13 +115,19 @@ const JUDGES: &[Judge] = &[
         name: "market",
         what: "answers bought through /v1 on a network: the text of at home though the worker is killed in the middle, paid, within a key's budget",
         quick: false,
-        run: market,
+        run: || processes("xtask/judges/inference/market.py"),
+    },
+    Judge {
+        name: "dashboard",
+        what: "Chromium shows every page of the dashboard, light and dark; axe-core 4.14, the console, the keyboard and 300 kB hold, a chat is answered here and bought",
+        quick: false,
+        run: dashboard,
     },
     Judge {
         name: "nat",
         what: "nodes behind routers of two kinds meet by a relay, punch holes, and say why if they cannot (network namespaces)",
         quick: false,
-        run: nat,
+        run: || processes("xtask/judges/netlab/judge.py"),
     },
     Judge {
         name: "vectors",
@@ -146,13 +152,13 @@ const JUDGES: &[Judge] = &[
         name: "tokenizer",
         what: "the `tokenizers` package gives our token ids on 10,000 lines",
         quick: false,
-        run: tokenizer,
+        run: || tokens("xtask/judges/tokenizer.py"),
     },
     Judge {
         name: "wordpiece",
         what: "the `tokenizers` package gives our token ids of all-MiniLM-L6-v2 on 10,000 lines",
         quick: false,
-        run: wordpiece,
+        run: || tokens("xtask/judges/wordpiece.py"),
     },
     Judge {
         name: "families",
@@ -231,11 +237,15 @@ fn talkoo() -> Result<String, Outcome> {
 
 /// A script whose words are the point, so they are shown; 77 says that it cannot be run here, its words say why.
 fn python(args: &[&str]) -> Outcome {
-    match Command::new("python3").args(args).status() {
+    shown("python3", args)
+}
+
+fn shown(program: &str, args: &[&str]) -> Outcome {
+    match Command::new(program).args(args).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) if status.code() == Some(77) => Outcome::Skipped("see above".into()),
-        Ok(status) => Outcome::Failed(format!("python3 ended with {status}")),
-        Err(why) => Outcome::Skipped(format!("python3 is not here: {why}")),
+        Ok(status) => Outcome::Failed(format!("{program} ended with {status}")),
+        Err(why) => Outcome::Skipped(format!("{program} is not here: {why}")),
     }
 }
 
@@ -283,18 +293,6 @@ fn ethereum() -> Outcome {
     }
 }
 
-fn validators() -> Outcome {
-    processes("xtask/judges/validators.py")
-}
-
-fn data() -> Outcome {
-    processes("xtask/judges/data.py")
-}
-
-fn nat() -> Outcome {
-    processes("xtask/judges/netlab/judge.py")
-}
-
 /// Runs a script with the path of our program.
 fn processes(script: &str) -> Outcome {
     match talkoo() {
@@ -335,30 +333,36 @@ fn kubo_dht() -> Outcome {
     }
 }
 
-/// The protocols of inference; the script installs what it needs.
+/// The protocols of inference.
 fn inference(which: &str) -> Outcome {
+    installs("xtask/judges/inference/judge.py", which)
+}
+
+fn dashboard() -> Outcome {
     let node = match talkoo() {
         Ok(node) => node,
         Err(why) => return why,
     };
-    python(&["xtask/judges/inference/judge.py", which, &node, &format!("target/judge/{which}")])
+    let folder = "target/judge/dashboard";
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder];
+    let setup = [&npm[..], &["playwright-core@1.65.1", "axe-core@4.14.1"]].concat();
+    if let Outcome::Skipped(why) = script("true", &setup, &[]) {
+        return Outcome::Skipped(why);
+    }
+    shown("node", &["xtask/judges/dashboard.mjs", &node, folder, &format!("{folder}/pictures")])
 }
 
-fn market() -> Outcome {
-    let node = match talkoo() {
-        Ok(node) => node,
-        Err(why) => return why,
-    };
-    python(&["xtask/judges/inference/market.py", &node])
-}
-
-/// The store's faces; the script installs what it needs.
+/// The store's faces.
 fn gateway(which: &str) -> Outcome {
-    let node = match talkoo() {
-        Ok(node) => node,
-        Err(why) => return why,
-    };
-    python(&["xtask/judges/gateway/judge.py", which, &node, &format!("target/judge/{which}")])
+    installs("xtask/judges/gateway/judge.py", which)
+}
+
+/// A script with several judges, which installs what each needs.
+fn installs(script: &str, which: &str) -> Outcome {
+    match talkoo() {
+        Ok(node) => python(&[script, which, &node, &format!("target/judge/{which}")]),
+        Err(why) => why,
+    }
 }
 
 fn cids() -> Outcome {
@@ -371,14 +375,6 @@ fn cids() -> Outcome {
         ["ipfs-unixfs-importer@17.1.1", "ipfs-unixfs-exporter@16.2.2", "blockstore-core@7.0.1", "@ipld/car@5.4.7"];
     let ours = format!("{target}/release/examples/roots");
     script("node", &[&npm[..], &packages].concat(), &["xtask/judges/cids.mjs", "target/judge/cids", &ours])
-}
-
-fn tokenizer() -> Outcome {
-    tokens("xtask/judges/tokenizer.py")
-}
-
-fn wordpiece() -> Outcome {
-    tokens("xtask/judges/wordpiece.py")
 }
 
 /// A judge that needs the `tokenizers` package and reads GGUF.

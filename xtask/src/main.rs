@@ -6,6 +6,7 @@ mod ci;
 mod contracts;
 mod judge;
 mod tidy;
+mod vendor;
 
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;

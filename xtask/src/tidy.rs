@@ -1,6 +1,7 @@
 //! The house rules that a compiler does not know, as ratchets: what is listed as an exception has
 //! a written reason, and may only shrink.
 
+use crate::vendor;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-api", &["talkoo-base", "talkoo-ledger"]),
     ("talkoo-gateway", &["talkoo-api", "talkoo-base", "talkoo-disk", "talkoo-store"]),
     ("talkoo-inference", &["talkoo-api", "talkoo-base"]),
+    ("talkoo-web", &["talkoo-base"]),
     ("talkoo-sim", &["talkoo-base", "talkoo-chain", "talkoo-job", "talkoo-node", "talkoo-proof"]),
     ("xtask", &[]),
 ];
@@ -48,6 +50,7 @@ pub(crate) fn run() -> Result<()> {
     }
     check_graph(&mut broken)?;
     check_attacks(&files, &mut broken)?;
+    vendor::check(&mut broken)?;
     for (path, _, why) in LONG {
         if !Path::new(path).exists() {
             broken.push(format!("{path} is listed as an exception ({why}) and is gone"));

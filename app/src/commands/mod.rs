@@ -74,6 +74,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::pages(dir.as_deref())?,
         Command::Down => simple::down(&data_dir, show)?,
+        Command::Open => simple::open(&data_dir, show)?,
         Command::Status => simple::get(&data_dir, "/status", show)?,
         Command::Peers => simple::get(&data_dir, "/peers", show)?,
         Command::Doctor => simple::doctor(&data_dir, show)?,

@@ -18,6 +18,17 @@ pub(super) fn get(data_dir: &Path, path: &str, show: &Show) -> Result<()> {
     Ok(())
 }
 
+/// Only prints: what starts a browser has the token on its command line, which every user of the machine can read.
+pub(super) fn open(data_dir: &Path, show: &Show) -> Result<()> {
+    let url = Client::of(data_dir)?.dashboard();
+    if show.json() {
+        show.value(&json!({"url": url}));
+    } else {
+        print(&url);
+    }
+    Ok(())
+}
+
 pub(super) fn down(data_dir: &Path, show: &Show) -> Result<()> {
     let client = Client::of(data_dir)?;
     let events = client.events();

@@ -134,7 +134,8 @@ pub(crate) async fn run(
         stop: stop.clone(),
     });
     let inference = inference.context("what inference keeps cannot be read")?;
-    let faces = faces::start(&config, around).await?.merge(inference).merge(operators::router(calls.clone()));
+    let faces = faces::start(&config, around).await?.merge(inference).merge(talkoo_web::router());
+    let faces = faces.merge(operators::router(calls.clone()));
     let (token, stopped) = (dir.token()?, stop.clone());
     let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
     let api = Api::bind(attach).await?;

@@ -86,6 +86,8 @@ async fn a_face_hears_who_asks_and_no_page_of_others() {
         ("Sec-Fetch-Site: cross-site\r\n", 403, "web page"),
         ("Sec-Fetch-Site: same-site\r\n", 403, "web page"),
         ("Origin: null\r\n", 403, "web page"),
+        ("Origin: http://127.0.0.1\r\nSec-Fetch-Site: cross-site\r\n", 403, "web page"),
+        ("Origin: http://127.0.0.1:1\r\n", 403, "web page"),
         ("Origin: http://127.0.0.1\r\n", 200, "Stranger"),
         ("Authorization: Bearer a-key\r\nOrigin: https://a.example\r\nSec-Fetch-Site: cross-site\r\n", 200, "Stranger"),
     ];

@@ -1,10 +1,12 @@
 //! Ollama's protocol (github.com/ollama/ollama, docs/api.md): `/api/chat`, `/api/generate`, `/api/embed` and what clients ask about
 //! models. Lines of JSON instead of events.
 
+mod options;
+
 use crate::collect::{Flow, Happening, fresh, unix};
 use crate::embeddings::inputs_of;
 use crate::error::{Fault, Tongue, json_of};
-use crate::fields::{Fields, dense, malformed, unsupported};
+use crate::fields::{Fields, malformed, unsupported};
 use crate::keys::Who;
 use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Message, ToolCall};
@@ -16,9 +18,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use options::{format_of, options_of};
+use serde_json::{Value, json};
 use std::time::Instant;
-use talkoo_base::{Constraint, ConstraintForm, Refusal, RefusalCode};
+use talkoo_base::{Refusal, RefusalCode};
 
 /// Fields of `/api/chat` and `/api/generate`.
 const OWN: &[&str] = &[
@@ -36,30 +39,6 @@ const OWN: &[&str] = &[
     "template",
     "context",
 ];
-/// Options in OpenAI's words; those without one are of Ollama's own engine and change no answer here.
-const OPTIONS: [(&str, Option<&str>); 20] = [
-    ("temperature", Some("temperature")),
-    ("top_p", Some("top_p")),
-    ("top_k", Some("top_k")),
-    ("min_p", Some("min_p")),
-    ("seed", Some("seed")),
-    ("stop", Some("stop")),
-    ("num_predict", Some("max_tokens")),
-    ("repeat_penalty", Some("repetition_penalty")),
-    ("frequency_penalty", Some("frequency_penalty")),
-    ("presence_penalty", Some("presence_penalty")),
-    ("num_ctx", None),
-    ("num_batch", None),
-    ("num_gpu", None),
-    ("main_gpu", None),
-    ("num_thread", None),
-    ("use_mmap", None),
-    ("use_mlock", None),
-    ("num_keep", None),
-    ("numa", None),
-    ("low_vram", None),
-];
-
 type Body = Result<Bytes, BytesRejection>;
 type Answer = Result<Response, Fault>;
 
@@ -166,37 +145,6 @@ fn read(body: &Value, who: Who, kind: Kind) -> Result<(Order, Tools, bool), Refu
     // Unless told otherwise Ollama streams.
     let streams = fields.flag("stream")?.unwrap_or(true);
     Ok((Order { model, prompt, params, seed, choices: 1, wishes: Wishes::default(), who }, tools, streams))
-}
-
-/// Ollama's options in OpenAI's words.
-fn options_of(options: Option<&Value>) -> Result<Value, Refusal> {
-    let Some(options) = options else { return Ok(json!({})) };
-    let no = || malformed("`options` is not an object", "");
-    let mut out = Map::new();
-    for (name, value) in options.as_object().ok_or_else(no)? {
-        match OPTIONS.iter().find(|(known, _)| known == name) {
-            // As long as it gets.
-            Some((_, Some("max_tokens"))) if value.as_i64().is_some_and(|n| n < 0) => {}
-            Some((_, Some(ours))) => drop(out.insert((*ours).to_owned(), value.clone())),
-            Some((_, None)) => {}
-            None if value.is_null() => {}
-            None => {
-                return Err(unsupported(format!("`options.{name}` is not supported"), "leave it out"));
-            }
-        }
-    }
-    Ok(Value::Object(out))
-}
-
-fn format_of(format: Option<&Value>) -> Result<Option<Constraint>, Refusal> {
-    let source = match format {
-        None => return Ok(None),
-        Some(Value::String(word)) if word.is_empty() => return Ok(None),
-        Some(Value::String(word)) if word == "json" => dense(&json!({"type": "object"})),
-        Some(schema @ Value::Object(_)) => dense(schema),
-        Some(_) => return Err(malformed("`format` is neither \"json\" nor a JSON schema", "")),
-    };
-    Ok(Some(Constraint { form: ConstraintForm::JsonSchema, source }))
 }
 
 fn message_of(value: &Value) -> Result<Message, Refusal> {
