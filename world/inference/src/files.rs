@@ -4,7 +4,7 @@ use crate::Shared;
 use crate::collect::{fresh, unix};
 use crate::error::Fault;
 use crate::keys::{Who, name_of};
-use crate::limits::{FILE_BYTES_MAX, FILES_MAX};
+use crate::limits::{FILE_BYTES_MAX, FILES_MAX, WORD_BYTES_MAX};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart};
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path as FilePath, PathBuf};
 use talkoo_base::{Refusal, RefusalCode};
 use tokio::io::AsyncWriteExt as _;
@@ -57,10 +57,11 @@ fn malformed(message: impl Into<String>, hint: &str) -> Refusal {
     Refusal::new(RefusalCode::Malformed, message, hint)
 }
 
-/// Writes a file as a whole or not at all.
+/// Writes a file as a whole or not at all, also if the power goes.
 pub(crate) fn write(path: &FilePath, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
-    std::fs::write(&aside, bytes)?;
+    let mut file = std::fs::File::create(&aside)?;
+    file.write_all(bytes).and_then(|()| file.sync_all())?;
     std::fs::rename(&aside, path)
 }
 
@@ -136,7 +137,7 @@ pub(crate) async fn create(
     let broken = |why: axum::extract::multipart::MultipartError| malformed(format!("the upload broke off ({why})"), "");
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
         match field.name() {
-            Some("purpose") => purpose = Some(field.text().await.map_err(broken)?),
+            Some("purpose") => purpose = Some(word(&mut field).await?),
             Some("file") if upload.is_none() => {
                 let name = field.file_name().unwrap_or("upload").chars().take(255).collect::<String>();
                 upload = Some((store(&shared.files, &mut field).await?, name));
@@ -145,7 +146,7 @@ pub(crate) async fn create(
                 let no = "`expires_after` is not supported";
                 return Err(Refusal::new(RefusalCode::UnsupportedParameter, no, "remove the file yourself").into());
             }
-            _ => drop(field.bytes().await.map_err(broken)?),
+            _ => while field.chunk().await.map_err(broken)?.is_some() {},
         }
     }
     let Some((part, name)) = upload else { return Err(malformed("`file` is missing", "send it as multipart").into()) };
@@ -156,6 +157,15 @@ pub(crate) async fn create(
     }
     let kept = shared.files.adopt(&part.0, &name, &purpose, &name_of(&who));
     Ok(Json(kept?.json()))
+}
+
+/// A short text; what is longer is none of those that are known.
+async fn word(field: &mut Field<'_>) -> Result<String, Refusal> {
+    let mut bytes = Vec::new();
+    while let Some(more) = field.chunk().await.map_err(|why| malformed(format!("the upload broke off ({why})"), ""))? {
+        bytes.extend(more.iter().take(WORD_BYTES_MAX.saturating_sub(bytes.len())));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A half of an upload; it goes unless it is adopted.

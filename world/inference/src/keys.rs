@@ -100,9 +100,7 @@ impl Keys {
     }
 
     fn save(&self, keys: &[Key]) -> io::Result<()> {
-        let aside = self.path.with_extension("new");
-        std::fs::write(&aside, serde_json::to_vec_pretty(keys).map_err(io::Error::other)?)?;
-        std::fs::rename(&aside, &self.path)
+        crate::files::write(&self.path, &serde_json::to_vec_pretty(keys).map_err(io::Error::other)?)
     }
 
     /// Makes a key, and tells it this once.

@@ -23,6 +23,8 @@ pub(crate) const TOOLS_MAX: usize = 128;
 pub(crate) const FILE_BYTES_MAX: usize = 200 << 20;
 /// Bytes of an upload: the file and what frames it.
 pub(crate) const UPLOAD_BYTES_MAX: usize = FILE_BYTES_MAX + (1 << 20);
+/// Bytes of an upload's field that is a word.
+pub(crate) const WORD_BYTES_MAX: usize = 64;
 /// Files that are kept.
 pub(crate) const FILES_MAX: usize = 10_000;
 /// Lines of a batch, as OpenAI has it.

@@ -603,6 +603,19 @@ async fn a_batch_goes_on_where_a_kill_ended_it_and_is_cancelled() {
     assert_eq!((again.parrot.orders.lock().unwrap().len(), &batch["usage"]["input_tokens"]), (1, &json!(8)));
     assert_eq!(again.post(&format!("/v1/batches/{id}/cancel"), &json!({})).await.0, 409);
 
+    // A file that is removed meanwhile ends its batch; what was answered is kept.
+    let (_, lost) = again.post("/v1/batches", &ask).await;
+    let lost = lost["id"].as_str().unwrap();
+    ended(&again, lost).await;
+    let path = again.folder.path().join(format!("batches/{lost}.json"));
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["status"] = json!("in_progress");
+    record["input_file_id"] = json!(format!("file-{}", "0".repeat(24)));
+    std::fs::write(&path, record.to_string()).unwrap();
+    let again = Bench { router: put_up(&again.parrot, &again.keys, &again.folder), ..again };
+    let batch = ended(&again, lost).await;
+    assert_eq!((&batch["status"], &batch["errors"]["data"][0]["code"]), (&json!("failed"), &json!("file_unreadable")));
+
     let silent = Arc::new(Parrot { is_silent: true, ..Parrot::default() });
     let bench = Bench { router: put_up(&silent, &again.keys, &again.folder), parrot: silent, ..again };
     let (_, batch) = bench.post("/v1/batches", &ask).await;

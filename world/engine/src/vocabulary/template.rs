@@ -107,7 +107,7 @@ mod tests {
         let template = "{% if tools %}{% for t in tools %}{{ t | tojson }}\n{% endfor %}{% endif %}\
             {% for m in messages %}{{ m.role }}: {{ m.content }}\
             {% for c in m.tool_calls or [] %}[{{ c.function.arguments | tojson(indent=1) }}]{% endfor %}\
-            {% if m.tool_call_id %}({{ m.tool_call_id }}){% endif %}\n{% endfor %}";
+            {% if m.tool_call_id %}({{ m.tool_call_id }}){% endif %}{{ '\n' }}{% endfor %}";
         let tool = json!({"type": "function", "function": {"name": "f", "x": [1, 2], "é": "<'&>"}});
         let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}});
         let called = ChatMessage { tool_calls: vec![call], ..ChatMessage::text("assistant", "") };

@@ -95,6 +95,7 @@ async fn work(shared: &Shared, mut batch: Batch, stop: CancellationToken) -> Res
     if batch.status == "finalizing" {
         finish(shared, &mut batch)?;
         let end = match () {
+            () if !batch.errors.is_empty() => "failed",
             () if batch.times.contains_key("cancelling") => "cancelled",
             () if batch.counts.completed + batch.counts.failed < batch.counts.total => "expired",
             () => "completed",
@@ -118,10 +119,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(broken)
 }
 
+/// What is wrong with a line, in OpenAI's words.
+fn error(line: u64, code: &str, message: String) -> Value {
+    json!({"code": code, "line": line, "message": message, "param": null})
+}
+
 /// Number of lines, or what is wrong with them.
 fn check(path: &Path, endpoint: &str) -> Result<u64, Vec<Value>> {
-    let error =
-        |line: u64, code: &str, message: String| json!({"code": code, "line": line, "message": message, "param": null});
     let file = std::fs::File::open(path).map_err(|why| vec![error(0, "file_unreadable", why.to_string())])?;
     let (mut errors, mut seen, mut count) = (Vec::new(), BTreeSet::new(), 0);
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
@@ -219,7 +223,14 @@ async fn go(shared: &Shared, batch: &mut Batch, who: &Who, stop: &CancellationTo
     let done = results.read()?;
     batch.counts = Counts { total: batch.counts.total, ..results.counts()? };
     let (path, endpoint) = (shared.files.content(&batch.input_file_id)?, batch.endpoint.clone());
-    let file = std::fs::File::open(path).map_err(|why| crate::files::unkept(&why))?;
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        // It was removed: there is nothing more to ask, now and at every start.
+        Err(why) => {
+            batch.errors = vec![error(0, "file_unreadable", why.to_string())];
+            return Ok(());
+        }
+    };
     let lines = BufReader::new(file).lines().map_while(Result::ok).filter(|line| !line.trim().is_empty());
     let lines =
         lines.filter_map(|line| line_of(&line, &batch.endpoint).ok()).filter(|line| !done.contains(&line.custom_id));
