@@ -107,7 +107,7 @@ const JUDGES: &[Judge] = &[
     },
     Judge {
         name: "clients",
-        what: "openai 2 and 3, anthropic, ollama, litellm, instructor, LangChain, LlamaIndex, openai-agents, openai-node and the AI SDK work with a node",
+        what: "openai 2 and 3, anthropic, ollama, litellm, instructor, LangChain, LlamaIndex, openai-agents, openai-node, the AI SDK and our own client work with a node",
         quick: false,
         run: || inference("clients"),
     },

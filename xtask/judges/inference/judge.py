@@ -83,6 +83,11 @@ def clients(base, key, _):
     for name, programs in CLIENTS.items():
         if run(f"{packages}/{name}/bin/python", str(here / "clients.py"), base, key, *programs).returncode:
             raise SystemExit("a client failed")
+    # Our own client, on a node that it starts itself.
+    os.environ["TALKOO"] = talkoo
+    tests = here.parent.parent.parent / "sdk" / "python" / "tests"
+    if run(f"{packages}/two/bin/python", "-W", "ignore", "-m", "unittest", "discover", "-s", str(tests)).returncode:
+        raise SystemExit("our own client failed")
     script = shutil.copy(here / "clients.mjs", packages)
     if run("node", script, base, key).returncode:
         raise SystemExit("a client failed")

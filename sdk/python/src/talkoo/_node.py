@@ -1,0 +1,197 @@
+"""A node: found on this machine, or started."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sysconfig
+import time
+import urllib.parse
+import uuid
+
+from ._answer import Answer, Stream
+from ._batch import Batch
+from ._http import Error, Http
+
+#: How long a node may take to start, in seconds.
+START_S = 60
+
+
+def data_dir():
+    """Where the node's folder is unless told otherwise, as the program has it."""
+    given = os.environ.get("TALKOO_DATA_DIR")
+    share = os.environ.get("XDG_DATA_HOME") or pathlib.Path.home() / ".local" / "share"
+    return pathlib.Path(given) if given else pathlib.Path(share) / "talkoo"
+
+
+def program():
+    """The node's program: $TALKOO, that of this package, or that of the PATH."""
+    beside = pathlib.Path(sysconfig.get_path("scripts")) / ("talkoo.exe" if os.name == "nt" else "talkoo")
+    found = os.environ.get("TALKOO") or (str(beside) if beside.exists() else shutil.which("talkoo"))
+    if not found:
+        raise Error("not_found", "the program `talkoo` is not here", "pip install talkoo, or set TALKOO to its path")
+    return found
+
+
+def connect(folder=None, start=True, flags=()):
+    """This machine's node, by its data folder. If none runs and `start` is not false, one is started with these flags of `talkoo up`;
+    it goes on when this program ends (`talkoo down`)."""
+    folder = pathlib.Path(folder) if folder else data_dir()
+    node = _running(folder)
+    if node:
+        return node
+    if not start:
+        raise Error("disconnected", f"no node runs with the folder {folder}", "start one with `talkoo up`")
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [program(), "--data-dir", str(folder), "up", *flags]
+    with open(folder / "up.log", "ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        node = _running(folder)
+        if node:
+            return node
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    last = (folder / "up.log").read_text(errors="replace").strip().splitlines()[-1:]
+    raise Error("silent", f"the node did not start: {' '.join(last) or 'it said nothing'}", f"see {folder / 'up.log'}")
+
+
+def _running(folder):
+    try:
+        address = (folder / "api.addr").read_text().strip()
+        token = (folder / "api.token").read_text().strip()
+        node = Node(address, token, folder)
+        node.status()
+        return node
+    except (OSError, Error):
+        return None
+
+
+class Node:
+    """A running node. Its whole native API is at `get` and `post`; what follows are its verbs."""
+
+    def __init__(self, address, token, folder=None):
+        self.address, self.folder = address, folder
+        self._http = Http(address, token)
+
+    def get(self, path):
+        """GET /api/v1/…"""
+        return self._http.json("GET", f"/api/v1{path}")
+
+    def post(self, path, body=None):
+        """POST /api/v1/…"""
+        return self._http.json("POST", f"/api/v1{path}", body or {})
+
+    def events(self, timeout=60):
+        """The node's events as they happen."""
+        return self._http.events("GET", "/api/v1/events", timeout=timeout)
+
+    def status(self):
+        """How it is."""
+        return self.get("/status")
+
+    def models(self):
+        """What can be asked here."""
+        return self._http.json("GET", "/v1/models")["data"]
+
+    def pull(self, name, timeout=3600, on_progress=None):
+        """Gets a model, unless it is here. `on_progress` hears (bytes, total, from whom)."""
+        events = self.events()
+        waiting = iter(events)
+        try:
+            if not self.post("/models", {"name": name})["started"]:
+                return
+            end = time.monotonic() + timeout
+            for event in waiting:
+                kind = event.get("type")
+                if kind == "model.pulling" and on_progress:
+                    on_progress(event["bytes"], event["total"], event["from"])
+                if kind == "model.pulled":
+                    return
+                if kind == "model.failed":
+                    raise Error(event.get("code", "other"), event["message"], event.get("hint", ""))
+                if time.monotonic() > end:
+                    break
+            raise Error("silent", f"{name} did not come in {timeout} s", "it goes on; `talkoo ls`")
+        finally:
+            events.close()
+
+    def _body(self, prompt, model, more):
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        return {"model": model, "messages": messages, **more}
+
+    def chat(self, prompt, model="smollm2", **more):
+        """The answer to a text or to messages. What else OpenAI's chat completions take goes along, `provider` too: docs/INFERENCE.md."""
+        whole = self._http.json("POST", "/v1/chat/completions", self._body(prompt, model, more), timeout=600)
+        choice = whole["choices"][0]
+        return Answer(choice["message"]["content"] or "", choice["finish_reason"], whole.get("talkoo"), whole.get("usage"))
+
+    def stream(self, prompt, model="smollm2", **more):
+        """The same as it comes."""
+        body = self._body(prompt, model, {**more, "stream": True, "stream_options": {"include_usage": True}})
+        return Stream(self._http.events("POST", "/v1/chat/completions", body, timeout=600))
+
+    def embed(self, texts, model="all-minilm-l6-v2"):
+        """A vector for each text."""
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        made = self._http.json("POST", "/v1/embeddings", {"model": model, "input": texts}, timeout=600)
+        return [one["embedding"] for one in made["data"]]
+
+    def batch(self, bodies, model=None, endpoint="/v1/chat/completions"):
+        """Begins a batch of bodies; `model` is that of those that name none."""
+        lines = []
+        for number, body in enumerate(bodies):
+            body = {**({"model": model} if model else {}), **body}
+            lines.append(json.dumps({"custom_id": str(number), "method": "POST", "url": endpoint, "body": body}))
+        file = self._upload("\n".join(lines).encode(), "batch")
+        ask = {"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "24h"}
+        return Batch(self._http, self._http.json("POST", "/v1/batches", ask))
+
+    def batches(self):
+        """Those that are known, the newest first."""
+        return [Batch(self._http, state) for state in self._http.json("GET", "/v1/batches")["data"]]
+
+    def _upload(self, content, purpose):
+        mark = uuid.uuid4().hex
+        part = f'--{mark}\r\nContent-Disposition: form-data; name="{{}}"{{}}\r\n\r\n'
+        head = part.format("purpose", "") + purpose + "\r\n" + part.format("file", '; filename="lines.jsonl"')
+        body = head.encode() + content + f"\r\n--{mark}--\r\n".encode()
+        response = self._http.open("POST", "/v1/files", body, {"Content-Type": f"multipart/form-data; boundary={mark}"})
+        try:
+            return json.loads(response.read())
+        finally:
+            response.connection.close()
+
+    def provide(self, on=True):
+        """Offers this machine's compute, or no more."""
+        return self.post("/provide", {"on": on})
+
+    def why_idle(self):
+        """What keeps work away: reasons, each with its fix."""
+        return [f"{one['message']}: {one['hint']}" for one in self.get("/provide")["reasons"]]
+
+    def key(self, name="", budget=None, days=None):
+        """A key for programs that ask this node."""
+        return self.post("/keys", {"name": name, "budget": budget, "days": days})["key"]
+
+    def openai(self, **options):
+        """A plain openai.OpenAI that asks this node."""
+        try:
+            import openai
+        except ImportError as why:
+            raise Error("not_found", "the package openai is not here", "pip install talkoo[openai]") from why
+        return openai.OpenAI(base_url=f"http://{self.address}/v1", api_key=self._http.token, **options)
+
+    def link(self):
+        """The dashboard, with the token that it needs."""
+        return f"http://{self.address}/#token={urllib.parse.quote(self._http.token)}"
+
+    def down(self):
+        """Stops it."""
+        self.post("/stop")
+
+    def __repr__(self):
+        return f"<talkoo.Node at {self.address}>"
