@@ -6,6 +6,7 @@ What is needed is installed into PACKAGES (npm, pip).
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,13 @@ def comply(base, key, token):
         lint = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, timeout=30)
         print(f"promtool: {lint.returncode} {lint.stderr.decode()}")
         failed += [lint.stderr] if lint.returncode else []
+        alerts = here.parent.parent.parent / "ops" / "alerts_test.yml"
+        rules = subprocess.run(["promtool", "test", "rules", alerts.name], cwd=alerts.parent, capture_output=True, timeout=60)
+        print(f"alerts: {rules.returncode} {rules.stdout.decode()}")
+        failed += [rules.stdout] if rules.returncode else []
+        # What a panel or an alert asks for is there.
+        asked = set(re.findall(r"\b((?:gen_ai|talkoo)_[a-z_]+)", alerts.with_name("alerts.yml").read_text() + alerts.with_name("grafana.json").read_text()))
+        failed += [name for name in asked if name.removesuffix("_count").removesuffix("_bucket").encode() not in metrics and name != "gen_ai_token_type"]
     else:
         print("promtool: skipped, it is not here (Debian: prometheus)")
     canary = f"{packages}/node_modules/.bin/compatcanary"
