@@ -49,25 +49,25 @@ const JUDGES: &[Judge] = &[
         name: "validators",
         what: "four validators and a follower as processes: kill -9, partition, full disk, one joins by stake, one votes twice",
         quick: false,
-        run: || processes("xtask/judges/validators.py"),
+        run: || processes("validators.py"),
     },
     Judge {
         name: "deals",
         what: "a client and four providers as processes: one killed for ever, one without its blocks, a replica mended, the object back, money to the last unit",
         quick: true,
-        run: || processes("xtask/judges/deals.py"),
+        run: || processes("deals.py"),
     },
     Judge {
         name: "data",
         what: "sealed data sold from node to node as processes: paid, delivered, read, used up, revoked, refunded, inherited, kill -9 of either side",
         quick: false,
-        run: || processes("xtask/judges/data.py"),
+        run: || processes("data.py"),
     },
     Judge {
         name: "keepers",
         what: "data sold while its owner is dead, as processes: two of three keepers, one killed, one lying; refunds and income to the last unit",
         quick: false,
-        run: || processes("xtask/judges/keepers.py"),
+        run: || processes("keepers.py"),
     },
     Judge {
         name: "cids",
@@ -115,8 +115,9 @@ const JUDGES: &[Judge] = &[
         name: "market",
         what: "answers bought through /v1 on a network: the text of at home though the worker is killed in the middle, paid, within a key's budget",
         quick: false,
-        run: || processes("xtask/judges/inference/market.py"),
+        run: || processes("inference/market.py"),
     },
+    Judge { name: "newcomers", what: "five who know only the README", quick: false, run: || processes("newcomers.py") },
     Judge {
         name: "dashboard",
         what: "Chromium shows every page of the dashboard, light and dark; axe-core 4.14, the console, the keyboard and 300 kB hold, a chat is answered here and bought",
@@ -127,7 +128,7 @@ const JUDGES: &[Judge] = &[
         name: "nat",
         what: "nodes behind routers of two kinds meet by a relay, punch holes, and say why if they cannot (network namespaces)",
         quick: false,
-        run: || processes("xtask/judges/netlab/judge.py"),
+        run: || processes("netlab/judge.py"),
     },
     Judge {
         name: "vectors",
@@ -296,7 +297,7 @@ fn ethereum() -> Outcome {
 /// Runs a script with the path of our program.
 fn processes(script: &str) -> Outcome {
     match talkoo() {
-        Ok(node) => python(&[script, &node]),
+        Ok(node) => python(&[&format!("xtask/judges/{script}"), &node]),
         Err(why) => why,
     }
 }
