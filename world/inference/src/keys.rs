@@ -4,12 +4,14 @@
 //! models; the first key closes that door. Only the SHA-256 of a key is kept.
 
 use crate::error::{Fault, Tongue, drain};
-use crate::limits::KEYS_MAX;
+use crate::limits::{BODY_WAIT, KEYS_MAX};
 use crate::{Shared, collect};
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use talkoo_api::Caller;
 use talkoo_base::{Amount, Refusal, RefusalCode, sha256};
+use tokio::time::timeout;
 
 /// A key begins so.
 const PREFIX: &str = "sk-talkoo-";
@@ -262,9 +265,20 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_none_or(|(_, name)| name != host)
 }
 
+/// A body whose bytes have to go on coming: one that stalls would hold its place for ever.
+fn in_time(body: Body) -> Body {
+    let read = |mut stream: BodyDataStream| async move {
+        let late = || axum::Error::new(format!("nothing came for {} s", BODY_WAIT.as_secs()));
+        let next = timeout(BODY_WAIT, stream.next()).await.unwrap_or_else(|_| Some(Err(late())));
+        next.map(|bytes| (bytes, stream))
+    };
+    Body::from_stream(futures::stream::unfold(body.into_data_stream(), read))
+}
+
 /// Finds out who asks, and gives every answer a name.
 pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    request = request.map(in_time);
     let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let tongue = Tongue::of(request.uri().path());
     let caller = request.extensions().get::<Caller>().copied().unwrap_or(Caller::Stranger);

@@ -7,6 +7,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
 /// Values of a body, counted by the signs before them, those in its texts too: each takes more memory than bytes of the body.
 /// The most texts of token ids have half as many.
 pub(crate) const VALUES_MAX: usize = 2 << 20;
+/// How long the next bytes of a body may take.
+pub(crate) const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a body that are read only to be thrown away, and how long that may take.
 pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// The longest of it.

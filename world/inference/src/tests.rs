@@ -661,3 +661,17 @@ async fn batches_wait_for_their_turn_and_the_oldest_make_room() {
     ask["metadata"] = json!({"a": "x".repeat(METADATA_BYTES_MAX)});
     assert_eq!(bench.post("/v1/batches", &ask).await.0, 400);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_is_waited_for_so_long_and_no_longer() {
+    let bench = bench(Parrot::default());
+    for (path, kind) in
+        [("/v1/chat/completions", "application/json"), ("/v1/files", "multipart/form-data; boundary=xyz")]
+    {
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>("--xyz\r\n{")]);
+        let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
+        let request = Request::builder().method("POST").uri(path).header("content-type", kind).body(body).unwrap();
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(60), bench.router.clone().oneshot(request));
+        assert!(answer.await.expect("it ends").unwrap().status().is_client_error(), "{path}");
+    }
+}

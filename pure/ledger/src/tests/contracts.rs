@@ -59,6 +59,11 @@ impl Chain {
 
     /// Sends a call in a block of its own, `later` seconds on; says whether it succeeded.
     pub(super) fn send<C: SolCall>(&mut self, who: u8, to: Address, call: &C, later: u64) -> bool {
+        self.gas(who, to, call, later).is_some()
+    }
+
+    /// The same; the gas it took, or nothing if it failed.
+    pub(super) fn gas<C: SolCall>(&mut self, who: u8, to: Address, call: &C, later: u64) -> Option<u64> {
         let nonce = self.reader(|r| r.account(address(who))).unwrap().nonce;
         let transaction = TxEip1559 {
             chain_id: 825_566,
@@ -72,7 +77,8 @@ impl Chain {
         self.later = later;
         let (executed, refused) = self.extend(vec![sign(who, transaction)]);
         assert!(refused.is_empty(), "{refused:?}");
-        executed.receipts[0].status()
+        let receipt = &executed.receipts[0];
+        receipt.status().then_some(receipt.cumulative_gas_used())
     }
 
     /// The judge has all its parts, may take bonds and held pay, and asks for the bond that it should.

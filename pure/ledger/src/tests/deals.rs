@@ -1,12 +1,10 @@
 //! Deals about storage, on chain: the tree of pure/store's `possession` is the contract's, and what a proof costs.
 
 use super::contracts::{beginning, ours};
-use super::{Chain, address, key, sign};
+use super::{Chain, address, key};
 use crate::bindings::*;
 use crate::contracts::*;
-use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, aliases::U40};
-use alloy_sol_types::SolCall;
+use alloy_primitives::{Address, B256, Bytes, U256, aliases::U40};
 use talkoo_base::{Digest, Signer, merkle};
 
 const TAG: &str = "replica/1";
@@ -20,24 +18,6 @@ fn pay(chain: &mut Chain, who: u8, to: Address, amount: u128, nonce: B256) -> (U
     let until = chain.head.header.timestamp + 1_000_000;
     let digest = authorization::digest(separator, address(who), to, amount, until, nonce);
     (U256::from(until), key(who).sign(&Digest(digest.0)).0.to_vec().into())
-}
-
-/// Sends, `later` seconds after the last block; the gas it took, or nothing if it failed.
-fn gas<C: SolCall>(chain: &mut Chain, who: u8, to: Address, call: &C, later: u64) -> Option<u64> {
-    let nonce = chain.reader(|r| r.account(address(who))).unwrap().nonce;
-    let transaction = TxEip1559 {
-        chain_id: 825_566,
-        nonce,
-        gas_limit: 1_000_000,
-        max_fee_per_gas: 1_000,
-        to: TxKind::Call(to),
-        input: call.abi_encode().into(),
-        ..TxEip1559::default()
-    };
-    chain.later = later;
-    let (executed, refused) = chain.extend(vec![sign(who, transaction)]);
-    assert!(refused.is_empty(), "{refused:?}");
-    executed.receipts[0].status().then_some(executed.receipts[0].cumulative_gas_used())
 }
 
 /// A replica as its provider opens it: a leaf's bytes and path.
@@ -108,17 +88,17 @@ fn round(chain: &mut Chain) {
         let nonce = alloy_primitives::keccak256(alloy_sol_types::SolValue::abi_encode(&(hash, address(who))));
         let (valid_before, signature) = pay(chain, who, BEACON_AT, BEACON_BOND, nonce);
         let call = IBeacon::commitForCall { payer: address(who), hash, validBefore: valid_before, signature };
-        assert!(gas(chain, who, BEACON_AT, &call, later).is_some());
+        assert!(chain.gas(who, BEACON_AT, &call, later).is_some());
         later = 0;
     }
     let mut later = BEACON_S;
     for who in [CLIENT, PROVIDER] {
         let call = IBeacon::revealCall { secret: B256::repeat_byte(who) };
-        assert!(gas(chain, who, BEACON_AT, &call, later).is_some());
+        assert!(chain.gas(who, BEACON_AT, &call, later).is_some());
         later = 0;
     }
     let account = address(CLIENT);
-    assert!(gas(chain, CLIENT, BEACON_AT, &IBeacon::withdrawCall { account }, until_next(chain)).is_some());
+    assert!(chain.gas(CLIENT, BEACON_AT, &IBeacon::withdrawCall { account }, until_next(chain)).is_some());
 }
 
 /// A deal about `replica` to its second proof: the gas of proposing, accepting and both proofs.
@@ -127,7 +107,7 @@ fn deal(replica: &dyn Opens) -> [u64; 4] {
     for who in [CLIENT, PROVIDER] {
         let amount = CreditAndGas { credit: 10_000_000, gas: 10u128.pow(17) };
         let give = IFaucet::grantCall { account: address(who), invite: B256::ZERO, amount };
-        assert!(gas(&mut chain, 0, FAUCET_AT, &give, 0).is_some());
+        assert!(chain.gas(0, FAUCET_AT, &give, 0).is_some());
     }
     let (epochs, price, collateral) = (3, 1_000, 900_000);
     let terms = DealTerms {
@@ -144,10 +124,10 @@ fn deal(replica: &dyn Opens) -> [u64; 4] {
     let id = chain.ask(STORAGE_DEALS_AT, &IDeals::idOfCall { terms: terms.clone(), agent: address(CLIENT) });
     let (valid_before, signature) = pay(&mut chain, CLIENT, STORAGE_DEALS_AT, price * u128::from(epochs), id);
     let call = IDeals::proposeCall { terms, name: vec![7; 36].into(), validBefore: valid_before, signature };
-    let proposed = gas(&mut chain, CLIENT, STORAGE_DEALS_AT, &call, 0).unwrap();
+    let proposed = chain.gas(CLIENT, STORAGE_DEALS_AT, &call, 0).unwrap();
     let (valid_before, signature) = pay(&mut chain, PROVIDER, STORAGE_DEALS_AT, collateral, id);
     let call = IDeals::acceptCall { id, validBefore: valid_before, signature };
-    let accepted = gas(&mut chain, PROVIDER, STORAGE_DEALS_AT, &call, 0).unwrap();
+    let accepted = chain.gas(PROVIDER, STORAGE_DEALS_AT, &call, 0).unwrap();
     let first = prove(&mut chain, replica, id, 0);
     let second = prove(&mut chain, replica, id, 1);
     let credit = chain.ask(STORAGE_DEALS_AT, &IDeals::creditCall { account: address(PROVIDER) });
@@ -173,10 +153,10 @@ fn prove(chain: &mut Chain, replica: &dyn Opens, id: B256, epoch: u32) -> u64 {
         ("a longer path", |_, siblings| siblings[0].push(B256::ZERO)),
     ];
     for (what, change) in bad {
-        assert!(gas(chain, PROVIDER, STORAGE_DEALS_AT, &prove(change), 0).is_none(), "{what}");
+        assert!(chain.gas(PROVIDER, STORAGE_DEALS_AT, &prove(change), 0).is_none(), "{what}");
     }
-    let proven = gas(chain, PROVIDER, STORAGE_DEALS_AT, &prove(|_, _| ()), 0).unwrap();
-    assert!(gas(chain, PROVIDER, STORAGE_DEALS_AT, &prove(|_, _| ()), 0).is_none(), "twice");
+    let proven = chain.gas(PROVIDER, STORAGE_DEALS_AT, &prove(|_, _| ()), 0).unwrap();
+    assert!(chain.gas(PROVIDER, STORAGE_DEALS_AT, &prove(|_, _| ()), 0).is_none(), "twice");
     proven
 }
 

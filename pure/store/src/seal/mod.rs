@@ -16,7 +16,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use thiserror::Error;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
@@ -25,13 +25,13 @@ pub const OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 
 /// The key of one job; everyone who may read the job's objects has it. Erased when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct JobKey([u8; 32]);
+pub struct JobKey(Zeroizing<[u8; 32]>);
 
 impl JobKey {
     /// Takes 32 random bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// The raw bytes, for handing the key to the worker over an encrypted connection.
@@ -44,12 +44,6 @@ impl JobKey {
 impl fmt::Debug for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("job key")
-    }
-}
-
-impl Drop for JobKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }
 
@@ -84,7 +78,7 @@ pub fn seal_with_nonce(key: &JobKey, nonce: &[u8; 24], label: &[u8], plain: &[u8
     if plain.len() > SEALED_BYTES_MAX {
         return Err(SealError::TooLarge { bytes: plain.len() });
     }
-    let cipher = XChaCha20Poly1305::new((&key.0).into());
+    let cipher = XChaCha20Poly1305::new((&*key.0).into());
     let payload = Payload { msg: plain, aad: label };
     let sealed = cipher.encrypt(&XNonce::from(*nonce), payload);
     let sealed = sealed.expect("encryption fails only beyond 256 GiB");
@@ -100,7 +94,7 @@ pub fn open(key: &JobKey, label: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealEr
         return Err(SealError::TooLarge { bytes: sealed.len() });
     }
     let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::DoesNotOpen)?;
-    let cipher = XChaCha20Poly1305::new((&key.0).into());
+    let cipher = XChaCha20Poly1305::new((&*key.0).into());
     let payload = Payload { msg: body, aad: label };
     cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::DoesNotOpen)
 }
@@ -110,7 +104,7 @@ pub fn open(key: &JobKey, label: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealEr
 fn derived_nonce(key: &JobKey, label: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
     let mut hash = Sha256::new();
     hash.update(b"talkoo/seal/nonce/1");
-    hash.update(key.0);
+    hash.update(key.0.as_slice());
     hash.update((label.len() as u64).to_le_bytes());
     hash.update(label);
     hash.update(plain);

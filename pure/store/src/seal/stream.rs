@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::ops::Range;
 use thiserror::Error;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a leaf: one block of a file of profile `unixfs-v1-2025`.
 pub const LEAF_BYTES: usize = CHUNK_BYTES;
@@ -38,13 +38,13 @@ pub const SEALED_STREAM_BYTES_MAX: u64 = (LEAF_BYTES as u64) << 32;
 
 /// The key of one version of one object: random, and never used for another. Erased when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ContentKey([u8; 32]);
+pub struct ContentKey(Zeroizing<[u8; 32]>);
 
 impl ContentKey {
     /// Takes 32 random bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// The raw bytes, for wrapping.
@@ -56,7 +56,7 @@ impl ContentKey {
     fn derive(&self, domain: &[u8], named: &[u8]) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(domain);
-        hash.update(self.0);
+        hash.update(self.0.as_slice());
         hash.update(named);
         hash.finalize().into()
     }
@@ -72,12 +72,6 @@ impl ContentKey {
 impl fmt::Debug for ContentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("content key")
-    }
-}
-
-impl Drop for ContentKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }
 
