@@ -148,14 +148,17 @@ async fn headers_that_are_wrong_are_refused() {
 #[tokio::test]
 async fn who_may_not_ask_is_not_let_in() {
     let bench = bench();
+    let with_mcp = |key: &mut talkoo_inference::Key| {
+        key.scopes.insert(Scope::Mcp);
+        Ok(())
+    };
     let first = initialize("2025-11-25").to_string();
     let ask = async |headers: &[(&str, &str)]| bench.send(headers, first.clone()).await;
     assert_eq!(ask(&[("origin", "https://evil.example")]).await.0, 403, "a page of another site");
     assert_eq!(ask(&[("origin", "null")]).await.0, 403);
     assert_eq!(ask(&[("x-test", "none")]).await.0, 200, "a program of this machine, while there are no keys");
     let (_, plain) = bench.keys.create("plain", None, None).unwrap();
-    let (key, good) =
-        bench.keys.create_with("good", None, None, |key| Ok(drop(key.scopes.insert(Scope::Mcp)))).unwrap();
+    let (key, good) = bench.keys.create_with("good", None, None, with_mcp).unwrap();
     let (status, text, headers) = ask(&[("x-test", "none")]).await;
     assert_eq!(
         (status.as_u16(), headers["www-authenticate"].to_str().unwrap()),

@@ -69,7 +69,11 @@ fn each_rule_says_no_by_its_name() {
         assert_eq!(decided(&bench(policy.clone()), &payment, NOW), want, "{policy:?} {payment:?}");
     }
     let bench = bench(Some(policy()));
-    bench.keys.change(&bench.id, |key| Ok(drop(key.scopes.remove(&Scope::Wallet)))).unwrap();
+    let without = |key: &mut Key| {
+        key.scopes.remove(&Scope::Wallet);
+        Ok(())
+    };
+    bench.keys.change(&bench.id, without).unwrap();
     let no = bench.keys.decide_at(&bench.id, &payment(1, 1), NOW).unwrap_err();
     assert!(no.hint.contains(&format!("talkoo key set {} --scopes", bench.id)) && no.hint.contains("wallet"), "{no:?}");
     bench.keys.revoke(&bench.id).unwrap();
