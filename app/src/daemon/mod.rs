@@ -53,7 +53,7 @@ use std::time::Instant;
 use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
-use talkoo_inference::{Keys, Meters};
+use talkoo_inference::{Hooks, Keys, Meters};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
@@ -102,7 +102,6 @@ pub(crate) struct Daemon {
     shelf: Shelf,
     net: Arc<Net>,
     executor: Executor,
-    /// Another program's engine, if we offer one.
     remote: Option<Remote>,
     rim: Box<dyn Rim>,
     inbox: mpsc::Sender<Event>,
@@ -134,6 +133,7 @@ pub(crate) struct Daemon {
     receipts: PathBuf,
     bought: Bought,
     keys: Arc<Keys>,
+    hooks: Arc<Hooks>,
     meters: Meters,
     out: Vec<Effect>,
     pending: Vec<Input>,

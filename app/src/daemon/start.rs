@@ -22,7 +22,7 @@ use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
-use talkoo_inference::{Keys, Meters};
+use talkoo_inference::{Hooks, Keys, Meters};
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
@@ -115,6 +115,7 @@ pub(crate) async fn run(
     })?;
     let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
+    let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
     let meters = Meters::default();
     let desk = Desk::new(inference::Setup {
         node: key.node_id(),
@@ -128,6 +129,7 @@ pub(crate) async fn run(
     let inference = talkoo_inference::router(talkoo_inference::Attach {
         desk,
         keys: keys.clone(),
+        hooks: hooks.clone(),
         meters: meters.clone(),
         folder: dir.path().to_owned(),
         tasks: tasks.clone(),
@@ -174,6 +176,7 @@ pub(crate) async fn run(
     let mut daemon = Daemon {
         bought: Bought::default(),
         keys,
+        hooks,
         meters,
         receipts: dir.path().to_owned(),
         operator,

@@ -2,6 +2,7 @@
 
 mod data;
 mod doctor;
+mod hooks;
 mod jobs;
 mod keys;
 mod post;
@@ -89,6 +90,7 @@ impl Daemon {
             "keys" => Ok(self.list_keys()),
             "key_create" => self.create_key(&args),
             "key_revoke" => self.revoke_key(&args),
+            name if name.starts_with("webhook") => self.webhooks(name, &args),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
