@@ -7,6 +7,7 @@ use super::money::{self, Around, Money};
 use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
+use super::timeline::Timeline;
 use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces, operators};
 use crate::commands::{Failure, Passphrase};
@@ -175,6 +176,7 @@ pub(crate) async fn run(
     same_ledger(dir.path().join("ledger.id"), money.url.clone(), has_dealt).await?;
     let mut daemon = Daemon {
         bought: Bought::default(),
+        timeline: Timeline::default(),
         keys,
         hooks,
         meters,

@@ -44,6 +44,7 @@ pub const ROUTES: &[Route] = &[
     route("jobs", Verb::Get, "/api/v1/jobs"),
     route("job", Verb::Get, "/api/v1/jobs/{id}"),
     route("explain", Verb::Get, "/api/v1/jobs/{id}/explain"),
+    route("timeline", Verb::Get, "/api/v1/jobs/{id}/timeline"),
     route("output", Verb::Get, "/api/v1/jobs/{id}/output"),
     route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
     route("forget", Verb::Post, "/api/v1/jobs/{id}/forget"),

@@ -75,6 +75,7 @@ impl Daemon {
             "quote" => return self.post(&args, true, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
+            "timeline" => self.job(&args).map(|job| self.timeline.of(&job.spec.id)),
             "explain" => self.explain(&args),
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
