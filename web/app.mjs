@@ -8,11 +8,12 @@ import { Home } from "/web/pages/home.mjs";
 import { Chat } from "/web/pages/chat.mjs";
 import { Models } from "/web/pages/models.mjs";
 import { Jobs } from "/web/pages/jobs.mjs";
+import { Data } from "/web/pages/data.mjs";
 import { Provide } from "/web/pages/provide.mjs";
 import { Network } from "/web/pages/network.mjs";
 import { Keys } from "/web/pages/keys.mjs";
 
-const PAGES = { "": ["Home", Home], chat: ["Chat", Chat], models: ["Models", Models], jobs: ["Jobs", Jobs],
+const PAGES = { "": ["Home", Home], chat: ["Chat", Chat], models: ["Models", Models], jobs: ["Jobs", Jobs], data: ["Data", Data],
   provide: ["Provide", Provide], network: ["Network", Network], keys: ["Keys", Keys] };
 
 const place = signal([]);

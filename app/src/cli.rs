@@ -11,6 +11,7 @@ mod ledger;
 mod owner;
 mod sampling;
 mod store;
+mod webhook;
 mod wishes;
 
 pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
@@ -25,6 +26,7 @@ pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand,
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
+pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
@@ -119,6 +121,9 @@ pub(crate) enum Command {
     /// Keys for programs that ask this node.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Have programs told when a batch or a response in the background is over.
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// The node's money and its owner's keys.
     #[command(subcommand)]
     Wallet(WalletCommand),

@@ -1,6 +1,7 @@
 // The node's jobs, and of one its steps as they happen, and why nodes do not work for it.
 import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
+import { Gantt, Strip } from "/web/gantt.mjs";
 import { Failure, Figures, Id, Page, Panel, Reading, Sure, Table, html, money, span } from "/web/parts.mjs";
 
 const Progress = ({ job }) => html`<progress aria-label=${`steps done of ${job.job.slice(0, 8)}`} value=${job.done + job.failed} max=${job.steps}></progress>
@@ -62,6 +63,7 @@ function Explained({ id }) {
 
 function One({ id }) {
   const { value: job, error, again } = useAnswer(`/api/v1/jobs/${id}`);
+  const times = useAnswer(`/api/v1/jobs/${id}/timeline`);
   const end = useAct(async () => { await call("DELETE", `/jobs/${id}`); again(); });
   const forget = useAct(async () => { await call("POST", `/jobs/${id}/forget`, {}); location.hash = "#/jobs"; });
   const save = useAct(async () => {
@@ -80,6 +82,8 @@ function One({ id }) {
       <${Sure} label="Forget" sure="Really delete prompts and answers" busy=${forget.busy} act=${forget.run} /></span>`;
   return html`<${Page} title=${title} lead=${html`${job.model}, ${job.tier}. <a href="#/jobs">All jobs</a>`}><${Failure} error=${error ?? end.error ?? forget.error ?? save.error} />
     <${Figures} of=${[["Status", job.status], ["Running", job.running], ["Being re-run", job.checking], ["Done", `${job.done} of ${job.steps}`], ["Failed", job.failed]]} />
+    <${Panel} title="Who did what, and when">${job.rows.length > 0 && html`<${Strip} rows=${job.rows} />`}
+      ${times.value ? html`<${Gantt} of=${times.value} open=${job.status === "open"} />` : times.error ? html`<${Failure} error=${times.error} />` : html`<${Reading} />`}<//>
     <${Panel} title="Steps" aside=${aside}><${Table} label="steps" heads=${["Line", "Status", "Node", "Tokens", "Check"]} rows=${rows} empty="It has none." /><//>
     <${Panel} title="Who works for it, and why others do not"><${Explained} id=${id} /><//><//>`;
 }

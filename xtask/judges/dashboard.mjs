@@ -136,6 +136,8 @@ async function pages(page) {
   await look(page, "jobs");
   await page.locator("td a").first().press("Enter");
   await page.getByRole("heading", { name: "Steps" }).waitFor();
+  await page.getByRole("img", { name: "steps: 3 done" }).waitFor();
+  holds("each run is a bar", (await page.locator(".lane svg .bar.done").count()) >= 3);
   await page.locator("[aria-busy=true]").first().waitFor({ state: "detached" });
   await look(page, "job");
   await visit(page, "Provide");
@@ -155,6 +157,33 @@ async function pages(page) {
   await look(page, "keys");
   await page.setViewportSize({ width: 390, height: 844 });
   await look(page, "keys-narrow");
+}
+
+/** Data is sealed and sold where there is a ledger: at the node that joined nobody. */
+async function data(context) {
+  const page = await context.newPage();
+  await page.goto(cli("worker", "open"));
+  await page.getByRole("button", { name: /^Share data/ }).click();
+  await visit(page, "Data");
+  await page.getByLabel(/A file or folder/).fill("songs");
+  await page.getByRole("button", { name: "Seal it" }).click();
+  await page.getByRole("alert").getByText("absolute").waitFor();
+  writeFileSync(join(root, "songs.txt"), "the song of the crane\n");
+  await page.getByLabel(/A file or folder/).fill(join(root, "songs.txt"));
+  await page.getByLabel(/A file or folder/).press("Enter");
+  await page.getByText("only here, sealed").waitFor();
+  for (const [label, text] of [[/^Name/, "songs"], ["Title", "Songs of cranes"], ["Licence", "CC-BY-4.0"], [/^Price/, "0.25"]]) await page.getByLabel(label).fill(text);
+  await page.getByRole("button", { name: "What becomes public?" }).press("Enter");
+  await page.getByRole("button", { name: "Publish it" }).waitFor();
+  await look(page, "data-draft");
+  await page.getByRole("button", { name: "Publish it" }).press("Enter");
+  await page.getByText("All that is sealed here is published.").waitFor({ timeout: WAIT_MS });
+  await page.getByRole("button", { name: "Check that nobody changed it" }).press("Enter");
+  await page.getByText("as they were written").waitFor();
+  await page.getByLabel(/OWNER\/NAME/).fill("1");
+  await page.getByLabel(/OWNER\/NAME/).press("Enter");
+  await page.getByRole("button", { name: "Buy for 0.25 tokens" }).waitFor();
+  await look(page, "data");
 }
 
 async function judge(browser, base) {
@@ -177,6 +206,7 @@ async function judge(browser, base) {
   console.log(`${bytes} bytes for the whole dashboard`);
   holds(`at most ${BYTES_MAX} bytes`, bytes > 10_000 && bytes <= BYTES_MAX);
   await pages(page);
+  await data(context);
   await page.getByRole("button", { name: /^Theme/ }).click();
   holds("the switch goes before the system", (await page.evaluate(() => document.documentElement.dataset.theme)) === "light");
   holds(`nothing is wrong: ${wrong.join("\n")}`, wrong.length === 0);

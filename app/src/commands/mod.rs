@@ -25,6 +25,7 @@ mod store;
 mod target;
 mod up;
 mod wallet;
+mod webhook;
 
 pub(crate) use failure::{Failure, refusal_of, report_usage};
 pub(crate) use follow::{Watch, bar};
@@ -70,6 +71,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Data(command) => data::run(&data_dir, &command, show)?,
         Command::Mcp => mcp::run(&data_dir)?,
         Command::Key(command) => key::run(&data_dir, &command, show)?,
+        Command::Webhook(command) => webhook::run(&data_dir, &command, show)?,
         Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,
         Command::Wallet(command) => wallet::run(&data_dir, &command, cli.verbose, show)?,
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,

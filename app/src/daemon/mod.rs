@@ -23,6 +23,7 @@ pub(crate) mod remote;
 pub(crate) mod rim;
 mod start;
 mod store;
+mod timeline;
 mod vault;
 
 pub(crate) use config::Config;
@@ -53,11 +54,11 @@ use std::time::Instant;
 use talkoo_api::Call;
 use talkoo_base::{Digest, ModelOffer, Mono, Network, NodeId, Now, Price, Refusal, SecretKey, Tier, Unix};
 use talkoo_disk::{Blocks, Journal};
-use talkoo_inference::{Keys, Meters};
+use talkoo_inference::{Hooks, Keys, Meters};
 use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
-use talkoo_node::{Effect, Event as Record, Input, Message, Node, Notice, Providing};
-use talkoo_proof::Notice::{Faulty, Warned};
+use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
+use timeline::Timeline;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -102,7 +103,6 @@ pub(crate) struct Daemon {
     shelf: Shelf,
     net: Arc<Net>,
     executor: Executor,
-    /// Another program's engine, if we offer one.
     remote: Option<Remote>,
     rim: Box<dyn Rim>,
     inbox: mpsc::Sender<Event>,
@@ -133,7 +133,9 @@ pub(crate) struct Daemon {
     /// Parent of `receipts/` and `evidence/`.
     receipts: PathBuf,
     bought: Bought,
+    timeline: Timeline,
     keys: Arc<Keys>,
+    hooks: Arc<Hooks>,
     meters: Meters,
     out: Vec<Effect>,
     pending: Vec<Input>,
@@ -269,17 +271,7 @@ impl Daemon {
             Effect::Keep(_) | Effect::Sold(_) => {}
             Effect::Dispute { worker, case } => self.dispute(worker, *case),
             Effect::Channel(channel) => self.channel(*channel),
-            Effect::Notice(notice) => {
-                if let Some(event) = notices::json_of(&notice) {
-                    self.tell(&event);
-                }
-                self.heard(&notice);
-                match &notice {
-                    Notice::Proof(Warned { client, refusal }) => self.doubt(client, refusal),
-                    Notice::Proof(Faulty { refusal }) => self.give_up(refusal),
-                    _ => {}
-                }
-            }
+            Effect::Notice(notice) => self.notice(&notice),
         }
     }
 

@@ -1,10 +1,27 @@
 //! What people who watch see: every notice of the node as one JSON object.
 
+use super::Daemon;
 use serde_json::{Value, json};
 use talkoo_base::Attempt;
 use talkoo_job::Notice as Job;
 use talkoo_node::Notice;
 use talkoo_proof::Notice as Proof;
+
+impl Daemon {
+    /// Passes a notice on to all whom it concerns.
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        if let Some(event) = json_of(notice) {
+            self.tell(&event);
+        }
+        self.timeline.note(notice, super::timeline::now_ms());
+        self.heard(notice);
+        match notice {
+            Notice::Proof(Proof::Warned { client, refusal }) => self.doubt(client, refusal),
+            Notice::Proof(Proof::Faulty { refusal }) => self.give_up(refusal),
+            _ => {}
+        }
+    }
+}
 
 fn lease(kind: &str, attempt: &Attempt, rest: Value) -> Value {
     let mut value =
@@ -16,7 +33,7 @@ fn lease(kind: &str, attempt: &Attempt, rest: Value) -> Value {
 }
 
 /// The JSON of a notice that is for all who watch.
-pub(super) fn json_of(notice: &Notice) -> Option<Value> {
+fn json_of(notice: &Notice) -> Option<Value> {
     match notice {
         Notice::Job(notice) => Some(job(notice)),
         Notice::Proof(notice) => proof(notice),

@@ -7,6 +7,7 @@ use super::money::{self, Around, Money};
 use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
+use super::timeline::Timeline;
 use super::vault::{Entry, Vault};
 use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces, operators};
 use crate::commands::{Failure, Passphrase};
@@ -22,7 +23,7 @@ use talkoo_api::{Api, Attach};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
-use talkoo_inference::{Keys, Meters};
+use talkoo_inference::{Hooks, Keys, Meters};
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
@@ -115,6 +116,7 @@ pub(crate) async fn run(
     })?;
     let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
+    let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
     let meters = Meters::default();
     let desk = Desk::new(inference::Setup {
         node: key.node_id(),
@@ -128,6 +130,7 @@ pub(crate) async fn run(
     let inference = talkoo_inference::router(talkoo_inference::Attach {
         desk,
         keys: keys.clone(),
+        hooks: hooks.clone(),
         meters: meters.clone(),
         folder: dir.path().to_owned(),
         tasks: tasks.clone(),
@@ -179,7 +182,9 @@ pub(crate) async fn run(
     same_ledger(dir.path().join("ledger.id"), money.url.clone(), has_dealt).await?;
     let mut daemon = Daemon {
         bought: Bought::default(),
+        timeline: Timeline::default(),
         keys,
+        hooks,
         meters,
         receipts: dir.path().to_owned(),
         operator,

@@ -16,6 +16,7 @@ mod embeddings;
 mod error;
 mod fields;
 mod files;
+mod hooks;
 mod keys;
 mod limits;
 mod message;
@@ -30,6 +31,7 @@ mod tests;
 mod tools;
 
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
+pub use hooks::{Hook, Hooks};
 pub use keys::{
     AUDIT_LINES_MAX, Admitted, Approval, Asset, Decision, Key, Keys, Paid, Payment, Policy, Scope, Standing, Who,
     in_time,
@@ -226,6 +228,7 @@ struct Shared {
     kept: Arc<responses::Kept>,
     files: Arc<files::Files>,
     batches: Arc<batches::Batches>,
+    hooks: Arc<Hooks>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -236,6 +239,8 @@ pub struct Attach {
     pub desk: Arc<dyn Desk>,
     /// Who may ask.
     pub keys: Arc<Keys>,
+    /// Who wants to be told.
+    pub hooks: Arc<Hooks>,
     /// What counts it all.
     pub meters: Meters,
     /// Where responses, files and batches are kept.
@@ -259,11 +264,14 @@ pub struct Faces {
 /// # Errors
 /// If the folder can't be made or read.
 pub fn router(attach: Attach) -> std::io::Result<Faces> {
-    let Attach { desk, keys, meters, folder, tasks, stop } = attach;
-    let kept = Arc::new(responses::Kept::open(folder.join("responses"), stop.clone())?);
+    let Attach { desk, keys, hooks, meters, folder, tasks, stop } = attach;
+    let (kept, lost) = responses::Kept::open(folder.join("responses"), stop.clone())?;
+    lost.iter().for_each(|id| hooks.tell("response.failed", id));
+    let kept = Arc::new(kept);
     let files = Arc::new(files::Files::open(folder.join("files"))?);
     let batches = Arc::new(batches::Batches::open(folder.join("batches"))?);
-    let shared = Shared { desk, keys, meters, kept, files, batches, tasks, stop };
+    let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop };
+    shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
     let within = routes(&shared);
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
@@ -286,7 +294,7 @@ fn routes(shared: &Shared) -> Router {
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/responses", post(responses::create))
-        .route("/v1/responses/compact", axum::routing::any(error::no_route))
+        .route("/v1/responses/compact", post(responses::compact::create))
         .route("/v1/responses/{id}", get(responses::one).delete(responses::remove))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))

@@ -57,3 +57,9 @@ pub(crate) const RESPONSES_MAX: usize = 4096;
 pub(crate) const RESPONSE_BYTES_MAX: usize = 4 << 20;
 /// Items of one response's input, what came before included.
 pub(crate) const ITEMS_MAX: usize = 4096;
+/// Webhooks of a node, and the bytes of an address.
+pub(crate) const HOOKS_MAX: usize = 32;
+/// The longest address.
+pub(crate) const URL_BYTES_MAX: usize = 2048;
+/// Events that wait to be told.
+pub(crate) const PENDING_MAX: usize = 10_000;

@@ -1,7 +1,7 @@
 //! The protocols on a desk that says what a test wants it to say.
 
 use crate::keys::{Keys, Who};
-use crate::{Answering, Attach, Desk, Embedded, Inputs, Meters, Model, Order, Piece, Prompt, router};
+use crate::{Answering, Attach, Desk, Embedded, Hooks, Inputs, Meters, Model, Order, Piece, Prompt, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -123,6 +123,7 @@ fn put_up(parrot: &Arc<Parrot>, keys: &Arc<Keys>, folder: &tempfile::TempDir) ->
     let attach = Attach {
         desk: parrot.clone(),
         keys: keys.clone(),
+        hooks: Arc::new(Hooks::open(folder.path().join("webhooks")).unwrap()),
         meters: Meters::default(),
         folder: folder.path().to_owned(),
         tasks: TaskTracker::new(),
@@ -367,6 +368,46 @@ async fn responses_are_found_again_by_their_owner_only() {
     assert_eq!(owner(&format!("{path}/input_items"), "GET").await.unwrap().status(), 200);
     assert_eq!(owner(&path, "DELETE").await.unwrap().status(), 200);
     assert_eq!(owner(&path, "GET").await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn a_conversation_is_compacted_into_an_item_that_goes_on() {
+    let bench = bench(Parrot::default());
+    let input = json!([
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "We launch on Tuesday."},
+        {"role": "assistant", "content": "Understood."},
+    ]);
+    let (status, compacted) = bench.post("/v1/responses/compact", &json!({"model": "a/parrot", "input": input})).await;
+    assert_eq!((status, compacted["object"].as_str()), (200, Some("response.compaction")), "{compacted}");
+    assert_eq!(compacted["usage"]["total_tokens"], 5);
+    let kinds: Vec<_> = compacted["output"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect();
+    assert_eq!(kinds, ["message", "compaction"]);
+    // The model was asked for all of it, with a wish at the end.
+    let messages = |order: &Order| match &order.prompt {
+        Prompt::Chat(messages, _) => messages.clone(),
+        other => panic!("{other:?}"),
+    };
+    let asked = messages(&bench.parrot.orders.lock().unwrap()[0]);
+    assert_eq!(asked.len(), 4);
+    assert_eq!((asked[1].text.as_str(), asked[3].role.as_str()), ("We launch on Tuesday.", "user"));
+    // What it said stands for the conversation.
+    let mut items = compacted["output"].as_array().unwrap().clone();
+    items.push(json!({"role": "user", "content": "When?"}));
+    let (status, _) = bench.post("/v1/responses", &json!({"model": "a/parrot", "input": items})).await;
+    assert_eq!(status, 200);
+    let told = messages(&bench.parrot.orders.lock().unwrap()[1]);
+    assert_eq!(told[0].text, "Be brief.\n\nSummary of the conversation so far: Hello");
+    assert_eq!((told.len(), told[1].text.as_str()), (2, "When?"));
+    for (body, says) in [
+        (json!({"input": input}), "model"),
+        (json!({"model": "a/parrot"}), "input"),
+        (json!({"model": "a/parrot", "input": input, "tools": []}), "tools"),
+        (json!({"model": "a/parrot", "input": [{"type": "compaction", "encrypted_content": "gAAAAA"}]}), "compaction"),
+    ] {
+        let (status, fault) = bench.post("/v1/responses/compact", &body).await;
+        assert!(status == 400 && fault["error"]["message"].as_str().unwrap().contains(says), "{status} {fault}");
+    }
 }
 
 #[tokio::test]

@@ -112,6 +112,54 @@ def openai_client():
     client.files.delete(file.id)
 
 
+def webhooks_client():
+    import http.server
+    import queue
+    import threading
+    import urllib.request
+
+    import openai
+
+    heard = queue.Queue()
+
+    class Ear(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            heard.put((self.rfile.read(int(self.headers["content-length"])), dict(self.headers)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    ear = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ear)
+    threading.Thread(target=ear.serve_forever, daemon=True).start()
+
+    def native(method, path, body=None):
+        headers = {"Authorization": f"Bearer {os.environ['TALKOO_TOKEN']}", "Content-Type": "application/json"}
+        ask = urllib.request.Request(f"{base}/api/v1{path}", json.dumps(body).encode() if body else None, headers, method=method)
+        return json.load(urllib.request.urlopen(ask, timeout=10))
+
+    hook = native("POST", "/webhooks", {"url": f"http://127.0.0.1:{ear.server_port}/hook"})
+    client = openai.OpenAI(base_url=f"{base}/v1", api_key=key, webhook_secret=hook["secret"], max_retries=0, timeout=120)
+    begun = client.responses.create(model=MODEL, input="Say hello.", max_output_tokens=8, background=True)
+    line = {"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", "body": {"model": MODEL, "messages": ASK, "max_tokens": 4}}
+    file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    told = {}
+    while set(told) != {begun.id, batch.id}:
+        body, headers = heard.get(timeout=120)
+        event = client.webhooks.unwrap(body, headers)
+        told[event.data.id] = event.type
+        try:
+            client.webhooks.unwrap(body.replace(b"response.", b"batch.").replace(b"_", b"-"), headers)
+            raise SystemExit("a forged event was taken")
+        except openai.InvalidWebhookSignatureError:
+            pass
+    same(told[batch.id], "batch.completed", "what is told of a batch")
+    holds(told[begun.id] in ("response.completed", "response.incomplete"), told)
+    same(native("DELETE", f"/webhooks/{hook['id']}"), {"removed": True}, "a webhook that is removed")
+
+
 def anthropic_client():
     import anthropic
 

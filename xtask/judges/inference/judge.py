@@ -30,8 +30,8 @@ NPM = {
     "clients": ["openai@6.49.0", "ai@6.0.326", "@ai-sdk/openai-compatible@2.0.87"],
 }
 CLIENTS = {
-    "two": ["openai", "anthropic", "ollama", "litellm", "instructor"],
-    "three": ["openai", "langchain", "agents"],
+    "two": ["openai", "webhooks", "anthropic", "ollama", "litellm", "instructor"],
+    "three": ["openai", "webhooks", "langchain", "agents"],
     "index": ["llamaindex"],
 }
 
@@ -87,7 +87,8 @@ def comply(base, key, token):
         raise SystemExit(f"failed: {failed}")
 
 
-def clients(base, key, _):
+def clients(base, key, token):
+    os.environ["TALKOO_TOKEN"] = token
     for name, programs in CLIENTS.items():
         if run(f"{packages}/{name}/bin/python", str(here / "clients.py"), base, key, *programs).returncode:
             raise SystemExit("a client failed")

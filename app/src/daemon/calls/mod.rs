@@ -2,6 +2,7 @@
 
 mod data;
 mod doctor;
+mod hooks;
 mod jobs;
 mod keys;
 mod post;
@@ -75,6 +76,7 @@ impl Daemon {
             "quote" => return self.post(&args, true, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
+            "timeline" => self.job(&args).map(|job| self.timeline.of(&job.spec.id)),
             "explain" => self.explain(&args),
             "output" => self.output(&args),
             "cancel" => self.cancel(&args),
@@ -91,6 +93,7 @@ impl Daemon {
             name if name.starts_with("data") => return self.data(name, args, reply),
             "metrics" => self.metrics(),
             name if name.starts_with("key") || name == "approvals" => self.about_keys(name, &args),
+            name if name.starts_with("webhook") => self.webhooks(name, &args),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),
             other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),

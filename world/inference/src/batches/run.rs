@@ -71,6 +71,7 @@ async fn work(shared: &Shared, mut batch: Batch, stop: CancellationToken) -> Res
             Err(errors) => {
                 batch.errors = errors;
                 batch.enter("failed");
+                tell(shared, &batch);
             }
         }
         shared.batches.keep(&batch)?;
@@ -101,9 +102,15 @@ async fn work(shared: &Shared, mut batch: Batch, stop: CancellationToken) -> Res
             () => "completed",
         };
         batch.enter(end);
+        tell(shared, &batch);
         shared.batches.keep(&batch)?;
     }
     Ok(())
+}
+
+/// Notes who has to be told of a batch's end, before the end is kept: a kill between the two tells twice, not never.
+fn tell(shared: &Shared, batch: &Batch) {
+    shared.hooks.tell(&format!("batch.{}", batch.status), &batch.id);
 }
 
 fn who_of(name: &str) -> Who {

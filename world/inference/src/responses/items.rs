@@ -150,7 +150,7 @@ fn refuse(fields: &Fields<'_>) -> Result<(), Refusal> {
 }
 
 /// The items of an input, each with an id.
-fn input_of(input: Option<&Value>) -> Result<Vec<Value>, Refusal> {
+pub(super) fn input_of(input: Option<&Value>) -> Result<Vec<Value>, Refusal> {
     let list = match input {
         Some(Value::String(text)) => {
             let part = json!([{"type": "input_text", "text": text}]);
@@ -207,10 +207,12 @@ fn push(item: &Value, messages: &mut Vec<Message>) -> Result<(), Refusal> {
             }
             messages.push(Message { call_id, ..Message::text("tool", content_of(&item["output"])?) });
         }
+        Some("compaction") => super::compact::unpack(item, messages)?,
         // What another model thought is not ours to go on with.
         Some("reasoning") => {}
         _ => {
-            let message = "`input` has an item that is neither a message nor a function's call or output";
+            let message =
+                "`input` has an item that is neither a message, a function's call or output, nor a compaction";
             return Err(unsupported(message, "leave it out"));
         }
     }

@@ -56,9 +56,11 @@ impl Drop for Running {
 }
 
 impl Kept {
-    pub(crate) fn open(folder: PathBuf, stop: CancellationToken) -> io::Result<Self> {
+    /// With the ids of what was being worked at when the node ended.
+    pub(crate) fn open(folder: PathBuf, stop: CancellationToken) -> io::Result<(Self, Vec<String>)> {
         std::fs::create_dir_all(&folder)?;
         let kept = Self { folder, running: Arc::default(), stop };
+        let mut lost = Vec::new();
         // What was being worked at when the node ended is not worked at any more.
         for path in kept.files()? {
             let Some(mut record) = std::fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Record>(&b).ok())
@@ -68,10 +70,11 @@ impl Kept {
             if matches!(record.response["status"].as_str(), Some("queued" | "in_progress")) {
                 record.response["status"] = json!("failed");
                 record.response["error"] = json!({"code": "stopping", "message": "the node stopped; ask again"});
+                lost.extend(record.response["id"].as_str().map(str::to_owned));
                 std::fs::write(&path, serde_json::to_vec(&record).map_err(io::Error::other)?)?;
             }
         }
-        Ok(kept)
+        Ok((kept, lost))
     }
 
     fn files(&self) -> io::Result<Vec<PathBuf>> {

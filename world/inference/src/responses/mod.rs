@@ -1,5 +1,6 @@
 //! `POST /v1/responses` and what is asked about them: the Open Responses specification of 2026-04-24, which is OpenAI's protocol.
 
+pub(crate) mod compact;
 mod events;
 mod items;
 mod kept;
@@ -40,8 +41,8 @@ pub(crate) async fn create(
     if is_background {
         let queued = draft.json();
         shared.kept.keep(&record).map_err(of)?;
-        let (kept, stop) = (shared.kept.clone(), shared.kept.begin(&draft.id));
-        shared.tasks.spawn(run_on(flow, draft, record, kept, stop));
+        let stop = shared.kept.begin(&draft.id);
+        shared.tasks.spawn(run_on(flow, draft, record, shared.clone(), stop));
         return Ok(Json(queued).into_response());
     }
     let keep = keeps.then(|| (shared.kept.clone(), record));
@@ -64,15 +65,22 @@ fn finish(keep: Option<(Arc<Kept>, Record)>, draft: &Draft) {
 }
 
 /// An answer that nobody waits for.
-async fn run_on(flow: Flow, mut draft: Draft, record: Record, kept: Arc<Kept>, stop: kept::Running) {
+async fn run_on(flow: Flow, mut draft: Draft, record: Record, shared: Shared, stop: kept::Running) {
     tokio::select! {
         whole = flow.whole() => match whole {
             Ok(whole) => draft.finish(&whole),
             Err(refusal) => draft.fail(&refusal),
         },
-        () = stop.cancelled() => draft.status = "cancelled",
+        () = stop.cancelled() => {
+            // The next start says so, to those who want to be told, too.
+            if shared.stop.is_cancelled() {
+                return;
+            }
+            draft.status = "cancelled";
+        }
     }
-    finish(Some((kept, record)), &draft);
+    shared.hooks.tell(&format!("response.{}", draft.status), &draft.id);
+    finish(Some((shared.kept.clone(), record)), &draft);
     drop(stop);
 }
 
@@ -122,13 +130,7 @@ impl Draft {
         if reason == "length" {
             (self.status, self.incomplete) = ("incomplete", json!({"reason": "max_output_tokens"}));
         }
-        self.usage = json!({
-            "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": prompt + tokens,
-        });
+        self.usage = usage(prompt, tokens);
         self.facts = facts;
     }
 
@@ -143,6 +145,17 @@ impl Draft {
         self.completed = Some(unix());
         (self.status, self.error) = ("failed", json!({"code": fault.code, "message": fault.message}));
     }
+}
+
+/// Tokens of an answer.
+fn usage(prompt: u32, tokens: u32) -> Value {
+    json!({
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": prompt + tokens,
+    })
 }
 
 /// A message of the assistant.

@@ -1,0 +1,115 @@
+// Sealed data: one's own, what was bought, who bought, and the log of all that happened to keys.
+import { useState } from "preact/hooks";
+import { call, useAct, useAnswer } from "/web/api.mjs";
+import { Failure, Id, Page, Panel, Reading, Sure, Table, bytes, html, money } from "/web/parts.mjs";
+
+const MICRO = 1_000_000n;
+
+/** Micro-units as tokens of money, exactly. */
+function tokens(micro) {
+  const units = BigInt(micro);
+  return money(`${units / MICRO}.${String(units % MICRO).padStart(6, "0")}`);
+}
+
+/** Tokens of money as micro-units; nothing if it is no amount. */
+function micro(text) {
+  const [, whole, part = ""] = /^(\d+)(?:\.(\d{1,6}))?$/.exec(text.trim()) ?? [];
+  return whole === undefined ? undefined : String(BigInt(whole) * MICRO + BigInt(part.padEnd(6, "0")));
+}
+
+const when = (seconds) => (seconds > 0 ? new Date(seconds * 1000).toLocaleString() : "—");
+
+function Seal({ again }) {
+  const [path, setPath] = useState("");
+  const seal = useAct(async () => { await call("POST", "/data", { path: path.trim() }); setPath(""); again(); });
+  const submit = (event) => { event.preventDefault(); seal.run(); };
+  return html`<form class="fields" onSubmit=${submit}><label class="grow">A file or folder of the node's machine, from the root on
+    <input required value=${path} placeholder="/home/me/bird-songs" spellcheck="false" onInput=${(event) => setPath(event.currentTarget.value)} /></label>
+    <button class="main" disabled=${seal.busy || !path.trim()}>${seal.busy ? "Sealing …" : "Seal it"}</button></form><${Failure} error=${seal.error} />`;
+}
+
+/** What an owner says becomes public first as a draft: nothing is taken back. */
+function Publish({ own, again }) {
+  const open = own.filter((one) => one.version == null);
+  const [terms, setTerms] = useState({ id: "", name: "", title: "", licence: "", purpose: "", price: "" });
+  const [draft, setDraft] = useState();
+  const body = () => {
+    const price = terms.price.trim() ? micro(terms.price) : undefined;
+    if (terms.price.trim() && price === undefined) throw { message: `${terms.price} is no amount`, hint: "a number with at most 6 digits behind the point" };
+    return { id: terms.id || open[0].id, name: terms.name, title: terms.title, licence: terms.licence, purposes: terms.purpose ? [terms.purpose] : [], price };
+  };
+  const look = useAct(async () => setDraft(await call("POST", "/data-publish", { ...body(), dry: true })));
+  const publish = useAct(async () => { await call("POST", "/data-publish", body()); setDraft(); again(); });
+  if (open.length === 0) return html`<p class="muted">All that is sealed here is published.</p>`;
+  const field = (key, word, hint) => html`<label>${word}<input value=${terms[key]} placeholder=${hint ?? ""} onInput=${(event) => { setDraft(); setTerms({ ...terms, [key]: event.currentTarget.value }); }} /></label>`;
+  return html`<div class="fields"><label>What<select value=${terms.id} onChange=${(event) => { setDraft(); setTerms({ ...terms, id: event.currentTarget.value }); }}>
+      ${open.map((one) => html`<option value=${one.id}>${one.label || one.id}</option>`)}</select></label>
+    ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}
+    <button disabled=${look.busy} onClick=${look.run}>What becomes public?</button></div>
+    <${Failure} error=${look.error ?? publish.error} />
+    ${draft && html`<div class="stack" role="status"><p>This becomes public, and cannot be taken back:</p><pre class="wide" tabindex="0">${JSON.stringify(draft.public, null, 2)}</pre>
+      <p class="muted">${draft.retained}</p><p><button class="main" disabled=${publish.busy} onClick=${publish.run}>${publish.busy ? "Publishing …" : "Publish it"}</button></p></div>`}`;
+}
+
+/** What others say of a version, and its purchase. */
+function Buy({ again }) {
+  const [id, setId] = useState("");
+  const [found, setFound] = useState();
+  const look = useAct(async () => { setFound(); setFound(await call("POST", "/data-show", { id: id.trim() })); });
+  const buy = useAct(async () => { await call("POST", "/data-buy", { id: id.trim() }); setFound(); again(); });
+  const submit = (event) => { event.preventDefault(); look.run(); };
+  const offer = found?.offers.find((one) => one.open);
+  return html`<form class="fields" onSubmit=${submit}><label class="grow">OWNER/NAME, the number of an asset, or a manifest's CID
+    <input required value=${id} spellcheck="false" onInput=${(event) => { setFound(); setId(event.currentTarget.value); }} /></label><button disabled=${look.busy || !id.trim()}>Look</button></form>
+    <${Failure} error=${look.error ?? buy.error} />
+    ${found && html`<div class="stack" role="status"><p><strong>${found.says.title || found.says.name || `asset ${found.asset}`}</strong> ${found.says.description}</p>
+      <p class="muted">Licence ${found.says.licence || "not named"}; for ${found.says.purposes.join(", ") || "no named purpose"}; ${bytes(found.says.sealed_bytes)} sealed; by <${Id} of=${found.says.owner} /></p>
+      ${offer ? html`<p><button class="main" disabled=${buy.busy} onClick=${buy.run}>${buy.busy ? "Paying …" : `Buy for ${tokens(offer.price)} tokens`}</button>
+        <span class="small muted"> On hold until the key is here; back if that takes longer than ${Math.ceil(offer.deliver_s / 3600)} h. ${offer.uses_most > 0 ? `Uses: ${offer.uses_most}.` : ""}</span></p>`
+    : html`<p class="muted">It is not for sale now.</p>`}</div>`}`;
+}
+
+function Get({ grant, version }) {
+  const [path, setPath] = useState("");
+  const get = useAct(async () => { const { path: at } = await call("POST", "/data-get", { id: grant > 0 ? `#${grant}` : version, path: path.trim() }); setPath(`${at} is there`); });
+  const submit = (event) => { event.preventDefault(); get.run(); };
+  return html`<form class="fields" onSubmit=${submit}><label>Write it to<input required value=${path} placeholder="/home/me/songs" spellcheck="false" onInput=${(event) => setPath(event.currentTarget.value)} /></label>
+    <button class="quiet" disabled=${get.busy}>Write</button></form><${Failure} error=${get.error} />`;
+}
+
+function Requests() {
+  const { value, error, again } = useAnswer("/api/v1/data-requests");
+  const revoke = useAct(async (grant) => { await call("POST", "/data-revoke", { grant }); again(); });
+  if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
+  const row = (one) => [`#${one.grant}`, html`<${Id} of=${one.grantee} />`, tokens(one.price), one.state, when(one.end), `${one.uses}${one.uses_most > 0 ? ` of ${one.uses_most}` : ""}`,
+    one.state === "granted" || one.state === "paid" ? html`<${Sure} label="Revoke" sure="Really end it" busy=${revoke.busy} act=${() => revoke.run(one.grant)} />` : ""];
+  return html`<${Failure} error=${error ?? revoke.error} />
+    <${Table} label="grants" heads=${["Grant", "Who", "Paid", "State", "Until", "Uses", ""]} rows=${value.grants.map(row)} empty="Nobody has bought anything yet." />`;
+}
+
+function Audit() {
+  const { value, error } = useAnswer("/api/v1/data-audit");
+  const [checked, setChecked] = useState();
+  const check = useAct(async () => setChecked(await call("GET", "/data-audit?verify=true")));
+  if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
+  const lines = [...value.lines].reverse().slice(0, 50);
+  const row = (line) => [line.n, when(line.at), line.what, html`<code class="small">${JSON.stringify(line.about)}</code>`];
+  return html`<${Failure} error=${error ?? check.error} /><${Table} label="log" heads=${["Line", "When", "What", "About"]} rows=${lines.map(row)} empty="Nothing happened yet." />
+    <p><button class="quiet" disabled=${check.busy} onClick=${check.run}>Check that nobody changed it</button>
+      ${checked && html` <span role="status" class="good">${checked.lines} lines, as they were written</span>`}</p>`;
+}
+
+export function Data() {
+  const { value, error, again } = useAnswer("/api/v1/data");
+  if (!value) return html`<${Page} title="Data">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
+  const own = (one) => [one.label || html`<${Id} of=${one.id} />`, one.kind, bytes(one.bytes), one.version ? html`asset ${one.asset} <${Id} of=${one.version} />` : html`<span class="muted">only here, sealed</span>`];
+  const bought = (one) => [one.grant > 0 ? `#${one.grant}` : "a gift", html`<${Id} of=${one.version} />`,
+    one.over ? html`<span class="bad">${one.over}</span>` : one.here ? html`<span class="good">here</span>` : one.key ? "the key is here, the data comes" : one.waits ?? one.said ?? "waits for the key",
+    one.here && !one.over ? html`<${Get} grant=${one.grant} version=${one.version} />` : ""];
+  return html`<${Page} title="Data" lead="What is sealed here, and what was bought. Who has a key can keep what it read."><${Failure} error=${error} />
+    <${Panel} title="Mine"><${Table} label="own data" heads=${["What", "Kind", "Size", "Published"]} rows=${value.own.map(own)} empty="Nothing is sealed here yet." /><${Seal} again=${again} /><//>
+    ${value.own.length > 0 && html`<${Panel} title="Publish, and sell"><${Publish} own=${value.own} again=${again} /><//>`}
+    <${Panel} title="Who bought"><${Requests} /><//>
+    <${Panel} title="Bought"><${Table} label="bought data" heads=${["Grant", "Version", "State", ""]} rows=${value.bought.map(bought)} empty="Nothing." /><${Buy} again=${again} /><//>
+    <${Panel} title="Log"><${Audit} /><//><//>`;
+}
