@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn parts_are_text_where_they_can_be() {
         // Content, offset, bytes; text or base64, next.
-        let cases: [(&[u8], u64, u64, &str, &str, Option<u64>); 6] = [
-            (b"hello", 0, 3, "text", "hel", Some(3)),
+        let cases = [
+            (&b"hello"[..], 0, 3, "text", "hel", Some(3)),
             (b"hello", 3, 9, "text", "lo", None),
             (b"hello", 9, 9, "text", "", None),
             ("aäb".as_bytes(), 0, 2, "text", "a", Some(1)),

@@ -42,7 +42,6 @@ pub struct Attach {
 }
 
 /// The route, for the API's port.
-#[must_use]
 pub fn router(attach: Attach) -> Router {
     let Attach { inference, calls, keys, stop } = attach;
     let office = Arc::new(Office::new(inference, calls, keys.clone()));

@@ -158,12 +158,11 @@ impl ServerHandler for Service {
         let who = who_of(&context)?;
         let found = tools::resource(&self.0, &who, &request.uri).await;
         let value = found.map_err(|no| {
-            let code = if no.code == RefusalCode::UnknownId.as_str() {
+            if no.code == RefusalCode::UnknownId.as_str() {
                 ErrorData::resource_not_found(no.message.clone(), Some(no_json(&no)))
             } else {
                 ErrorData::invalid_params(no.message.clone(), Some(no_json(&no)))
-            };
-            code
+            }
         })?;
         let text = ResourceContents::text(value.to_string(), request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![text]).into())

@@ -110,7 +110,7 @@ async fn what_is_no_message_is_said_so() {
             -32_700,
         ),
         ("no UTF-8", b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\xfe\"}".to_vec(), 400, -32_700),
-        ("10 MB", vec![b' '; 10_000_000], 413, -32_600),
+        ("10 MB", vec![b' '; BODY_BYTES_MAX.max(10_000_000)], 413, -32_600),
         ("a batch", json!([ping, ping]).to_string().into_bytes(), 400, -32_600),
         ("a text", b"\"hello\"".to_vec(), 400, -32_600),
         (
@@ -125,7 +125,6 @@ async fn what_is_no_message_is_said_so() {
         let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{what}: {text}"));
         assert_eq!((have.as_u16(), answer["error"]["code"].as_i64()), (status, Some(code)), "{what}: {text}");
     }
-    assert!(BODY_BYTES_MAX < 10_000_000);
 }
 
 #[tokio::test]
@@ -175,7 +174,11 @@ async fn who_may_not_ask_is_not_let_in() {
         200,
         "whoever has the key has it"
     );
-    bench.keys.change(&key.id, |key| Ok(key.rate = Some(1))).unwrap();
+    let slow = |key: &mut talkoo_inference::Key| {
+        key.rate = Some(1);
+        Ok(())
+    };
+    bench.keys.change(&key.id, slow).unwrap();
     assert_eq!(ask(&[("x-api-key", &good)]).await.2["x-ratelimit-limit-requests"], "1");
     let (status, _, headers) = ask(&[("x-api-key", &good)]).await;
     assert!(status == 429 && headers.contains_key("retry-after"));

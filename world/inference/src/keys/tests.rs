@@ -180,7 +180,11 @@ fn the_file_of_an_older_version_opens() {
 #[test]
 fn a_key_that_asks_too_often_is_told_when() {
     let bench = bench(None);
-    let (_, secret) = bench.keys.create_with("quick", None, None, |key| Ok(key.rate = Some(2))).unwrap();
+    let quick = |key: &mut Key| {
+        key.rate = Some(2);
+        Ok(())
+    };
+    let (_, secret) = bench.keys.create_with("quick", None, None, quick).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", secret.parse().unwrap());
     let ask = || bench.keys.admit(Caller::Stranger, &headers, Scope::Inference);
