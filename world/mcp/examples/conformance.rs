@@ -5,9 +5,10 @@
 
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ErrorData, ListPromptsRequestMethod,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+    ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
@@ -59,6 +60,11 @@ impl ServerHandler for Fixtures {
         if self.get_tool(name).is_none() {
             return Err(ErrorData::invalid_params(format!("there is no tool {name:?}"), None));
         }
+        let has_sampling = context.client_capabilities().is_some_and(|has| has.sampling.is_some());
+        if name == "test_missing_capability" && !has_sampling {
+            let needed = of::<ClientCapabilities>(json!({"sampling": {}}));
+            return Err(ErrorData::missing_required_client_capability(needed));
+        }
         if name == "test_error_handling" {
             let no = Refusal::new(RefusalCode::Other, "this tool intentionally returns an error", "for testing");
             return Ok(refused(no).into());
@@ -71,7 +77,15 @@ impl ServerHandler for Fixtures {
         }
         let text = json!([{"type": "text", "text": "This is a simple text response for testing."}]);
         let content = FIXTURES["results"].get(name).cloned().unwrap_or(text);
-        Ok(of::<CallToolResult>(json!({"content": content})).into())
+        Ok(of::<CallToolResult>(json!({"resultType": "complete", "content": content})).into())
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
     }
 
     async fn list_resources(
@@ -107,7 +121,7 @@ impl ServerHandler for Fixtures {
         });
         let unknown = || ErrorData::resource_not_found(format!("there is no {uri}"), Some(json!({"uri": uri})));
         let content = fixed.or(made).ok_or_else(unknown)?;
-        Ok(of::<ReadResourceResult>(json!({"contents": [content]})).into())
+        Ok(of::<ReadResourceResult>(json!({"resultType": "complete", "contents": [content]})).into())
     }
 }
 

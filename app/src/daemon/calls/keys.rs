@@ -146,10 +146,10 @@ impl Daemon {
         }
     }
 
-    /// A key by its id or name, be it revoked.
+    /// A key by its id, be it revoked, or by its name.
     fn found(&self, name: &str) -> Result<Key, Refusal> {
         self.keys.one(name).or_else(|no| {
-            let named: Vec<Key> = self.keys.all().into_iter().filter(|key| key.name == name).collect();
+            let named: Vec<Key> = self.keys.all().into_iter().filter(|key| !key.revoked && key.name == name).collect();
             match <[Key; 1]>::try_from(named) {
                 Ok([key]) => Ok(key),
                 Err(none) if none.is_empty() => Err(no),

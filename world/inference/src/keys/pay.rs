@@ -193,7 +193,7 @@ impl Keys {
     pub fn approvals(&self) -> Vec<(String, Approval)> {
         let now = unix();
         let of = |key: &Key| key.approvals.iter().map(|one| (key.id.clone(), one.clone())).collect::<Vec<_>>();
-        self.lock().iter().flat_map(of).filter(|(_, one)| one.expires > now).collect()
+        self.lock().iter().filter(|key| key.is_good()).flat_map(of).filter(|(_, one)| one.expires > now).collect()
     }
 
     /// A key by its id.
