@@ -42,7 +42,10 @@ def published(text, price, name):
     path = root / f"{name}.txt"
     path.write_text(text)
     sealed = call("chain", "data", "add", str(path))["id"]
-    return call("chain", "data", "publish", sealed, "--yes", "--name", name, "--title", f"Words of {name}", "--price", price)["version"]
+    version = call("chain", "data", "publish", sealed, "--yes", "--name", name, "--title", f"Words of {name}", "--price", price)["version"]
+    # The buyer follows the chain, and hears of it a moment later.
+    until(f"{name} is known", lambda: tool(agent, "data_show", id=version).get("offers"))
+    return version
 
 
 start("chain", "--provide", "--pull", MODEL, "--threads", "1")
