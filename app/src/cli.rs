@@ -1,5 +1,6 @@
 //! The command line. Every flag has its one home here.
 
+mod audit;
 mod data;
 mod demo;
 mod dispute;
@@ -14,6 +15,7 @@ mod store;
 mod webhook;
 mod wishes;
 
+pub(crate) use audit::{AuditCommand, AuditExportArgs};
 pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
@@ -107,6 +109,9 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// A file for auditors: what this node ordered, received and paid, checked without it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),

@@ -122,6 +122,7 @@ const JUDGES: &[Judge] = &[
         run: || processes("inference/market.py"),
     },
     Judge { name: "mcp", what: "MCP's own suite and Python client, on a node", quick: false, run: mcp::run },
+    Judge { name: "audit", what: "a bundle for auditors", quick: false, run: || processes("audit.py") },
     Judge { name: "newcomers", what: "five who know only the README", quick: false, run: || processes("newcomers.py") },
     Judge {
         name: "dashboard",
@@ -154,12 +155,7 @@ const JUDGES: &[Judge] = &[
         run: kubo_dht,
     },
     Judge { name: "helia", what: "Helia 7.1.15 does the same", quick: false, run: || ipfs("helia") },
-    Judge {
-        name: "tokenizer",
-        what: "the `tokenizers` package gives our token ids on 10,000 lines",
-        quick: false,
-        run: || tokens("xtask/judges/tokenizer.py"),
-    },
+    Judge { name: "tokenizer", what: "the same token ids", quick: false, run: || tokens("xtask/judges/tokenizer.py") },
     Judge {
         name: "wordpiece",
         what: "the `tokenizers` package gives our token ids of all-MiniLM-L6-v2 on 10,000 lines",

@@ -8,6 +8,8 @@ use talkoo_base::{Refusal, RefusalCode};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
+/// What was to be checked does not hold.
+pub(super) const FALSE: u8 = 6;
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
 
@@ -27,6 +29,13 @@ impl Failure {
     /// The command line makes no sense.
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { refusal: Refusal::new(RefusalCode::Malformed, message, hint), exit: USAGE }
+    }
+}
+
+impl Failure {
+    /// What was to be checked does not hold.
+    pub(crate) fn unproved(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { refusal: Refusal::new(RefusalCode::Malformed, message, hint), exit: FALSE }
     }
 }
 
