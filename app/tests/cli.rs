@@ -91,14 +91,14 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     let cases: [(&[&str], i32, &str, &str, &str); 11] = [
         (&["job", "show", ""], 2, "malformed", "id is missing", "job ls"),
         (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
-        (&["status"], 1, "disconnected", "no node runs", "up`"),
+        (&["status"], 4, "disconnected", "no node runs", "up`"),
         (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
         (&["dispute", "show", "liar"], 2, "malformed", "<ID>", "--help"),
-        (&["dispute", "list"], 1, "disconnected", "no node runs", "up`"),
+        (&["dispute", "list"], 4, "disconnected", "no node runs", "up`"),
         (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
         (&["batch", "x", "--nodes", "0"], 2, "malformed", "--nodes", "--help"),
         (&["up", "--api", "0.0.0.0:0"], 2, "malformed", "other machines", "--api-public"),
-        (&["up", "--api", "127.0.0.1:0", "--pull", "smolllm3"], 1, "unknown_model", "smolllm3", "smollm2"),
+        (&["up", "--api", "127.0.0.1:0", "--pull", "smolllm3"], 3, "unknown_model", "smolllm3", "smollm2"),
         (&["receipt", "show", damaged_name], 1, "malformed", "is no receipt", "receipts"),
     ];
     for (args, exit, code, message, hint) in cases {
