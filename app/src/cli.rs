@@ -22,10 +22,10 @@ pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
 pub(crate) use job::JobCommand;
-pub(crate) use key::KeyCommand;
+pub(crate) use key::{KeyCommand, LimitArgs};
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
-pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand};
+pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 pub(crate) use service::ServiceCommand;
@@ -132,6 +132,8 @@ pub(crate) enum Command {
     /// Look at disputes: what became of workers that our engine refuted.
     #[command(subcommand)]
     Dispute(DisputeCommand),
+    /// Serve the Model Context Protocol on standard input and output, for clients that start a command: the running node's `/mcp`.
+    Mcp,
     /// Keys for programs that ask this node.
     #[command(subcommand)]
     Key(KeyCommand),

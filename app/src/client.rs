@@ -59,6 +59,12 @@ impl Client {
         }
     }
 
+    /// Where it is, and what it wants as `Authorization`.
+    pub(crate) fn at(&self) -> (String, String) {
+        let addr = self.base.trim_start_matches("http://").trim_end_matches("/api/v1");
+        (addr.to_owned(), self.bearer())
+    }
+
     fn bearer(&self) -> String {
         format!("Bearer {}", self.token)
     }

@@ -1,6 +1,8 @@
 //! Outside judges: programs that others wrote, against a real node. Each can be skipped, with a
 //! printed reason, never silently.
 
+mod mcp;
+
 use crate::bench::peer::Peer;
 use crate::cargo;
 use anyhow::{Result, bail};
@@ -117,6 +119,7 @@ const JUDGES: &[Judge] = &[
         quick: false,
         run: || processes("inference/market.py"),
     },
+    Judge { name: "mcp", what: "MCP's own suite and Python client, on a node", quick: false, run: mcp::run },
     Judge { name: "newcomers", what: "five who know only the README", quick: false, run: || processes("newcomers.py") },
     Judge {
         name: "dashboard",

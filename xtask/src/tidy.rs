@@ -32,6 +32,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("talkoo-api", &["talkoo-base", "talkoo-ledger"]),
     ("talkoo-gateway", &["talkoo-api", "talkoo-base", "talkoo-disk", "talkoo-store"]),
     ("talkoo-inference", &["talkoo-api", "talkoo-base"]),
+    ("talkoo-mcp", &["talkoo-api", "talkoo-base", "talkoo-inference"]),
     ("talkoo-web", &["talkoo-base"]),
     ("talkoo-sim", &["talkoo-base", "talkoo-chain", "talkoo-job", "talkoo-node", "talkoo-proof"]),
     ("xtask", &[]),

@@ -14,6 +14,35 @@ pub(crate) enum KeyCommand {
         /// Its id or name.
         key: String,
     },
+    /// Change what one may do; what is not named stays.
+    Set {
+        /// Its id or name.
+        key: String,
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
+    /// Show one: what it may do, what it paid, what waits for you.
+    Show {
+        /// Its id or name.
+        key: String,
+    },
+    /// List payments that wait for your word.
+    Approvals,
+    /// Let one be made, now.
+    Approve {
+        /// Its id.
+        payment: String,
+    },
+    /// Let one not be made.
+    Refuse {
+        /// Its id.
+        payment: String,
+    },
+    /// Print what was decided about payments of a key, and by which rule.
+    Audit {
+        /// Its id or name.
+        key: String,
+    },
 }
 
 /// `key create`.
@@ -28,4 +57,35 @@ pub(crate) struct KeyArgs {
     /// Days until it ends.
     #[arg(long)]
     pub(crate) days: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// What a key may do.
+#[derive(Args)]
+pub(crate) struct LimitArgs {
+    /// What it is for, of inference, batch, data, wallet, mcp; the first two unless told otherwise.
+    #[arg(long, value_name = "SCOPE,…")]
+    pub(crate) scopes: Option<String>,
+    /// Requests per minute; 0 for any number.
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<u64>,
+    /// What it may pay at once, as 1.5; with --per-day and --allow this makes a spending policy.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) per_payment: Option<String>,
+    /// What it may pay within 24 hours.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) per_day: Option<String>,
+    /// Whom it may pay; several times. Nobody unless told otherwise; '' for nobody again.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow: Option<Vec<String>>,
+    /// A payment above this waits for `key approve`.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) approve_above: Option<String>,
+    /// Days until the policy ends.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) policy_days: Option<u64>,
+    /// What it pays with; money unless told otherwise.
+    #[arg(long, value_enum)]
+    pub(crate) asset: Option<super::Asset>,
 }

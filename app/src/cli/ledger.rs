@@ -51,7 +51,7 @@ fn choice(text: &str) -> Result<Choice, String> {
     }
 }
 
-pub(super) fn account(text: &str) -> Result<Address, String> {
+pub(crate) fn account(text: &str) -> Result<Address, String> {
     let mut bytes = [0; 20];
     let digits = text.strip_prefix("0x").unwrap_or(text);
     hex::decode_to_slice(digits, &mut bytes).map_err(|_| "it is no address: 40 hexadecimal digits")?;
@@ -168,6 +168,17 @@ pub(crate) enum Asset {
     Stake,
     /// What transactions cost, in units of 10^18 wei.
     Gas,
+}
+
+impl Asset {
+    /// As the node calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Money => "money",
+            Self::Stake => "stake",
+            Self::Gas => "gas",
+        }
+    }
 }
 
 /// What `wallet` does.

@@ -1,6 +1,5 @@
 //! `data`: sealed data, and its sale. A client of the node's API.
 
-use super::keys::parse;
 use super::{Failure, Show, say};
 use crate::cli::{AddArgs, Class, DataCommand, Profile, PublishArgs, TermsArgs};
 use crate::client::Client;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use talkoo_base::RefusalCode;
+use talkoo_inference::Asset;
 
 pub(super) fn run(data_dir: &Path, command: &DataCommand, show: &Show) -> Result<()> {
     let client = Client::of(data_dir)?;
@@ -49,8 +49,7 @@ fn whole(path: &Path) -> Result<PathBuf> {
 fn micro(amount: &str) -> Result<String> {
     let bad = || Failure::usage(format!("{amount} is no amount"), "a number with at most 6 digits behind the point");
     // Nothing is a price, too.
-    let is_zero = !amount.is_empty() && amount.chars().all(|c| c == '0' || c == '.');
-    Ok(if is_zero { "0".into() } else { parse(amount, 6).ok_or_else(bad)?.to_string() })
+    Ok(Asset::Money.units(amount).ok_or_else(bad)?.to_string())
 }
 
 fn with_terms(body: &mut Value, terms: &TermsArgs) {

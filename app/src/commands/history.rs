@@ -10,15 +10,16 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use talkoo_ledger::bindings::IToken;
 
-/// Prints every movement of an owner's money, first the oldest.
-pub(super) fn run(books: &Books, owner: Address, since: Option<u64>, csv: bool, show: &Show) -> Result<()> {
-    let Books { place, rpc, .. } = books;
+/// Movements of the owner's money, the oldest first; the last `most` of them.
+pub(crate) fn movements(books: &Books, since: Option<u64>, most: Option<usize>) -> Result<Vec<Value>> {
+    let (Books { place, rpc, .. }, owner) = (books, books.account("owner")?);
     let (kind, topic) = (IToken::Transfer::SIGNATURE_HASH.to_string(), owner.into_word().to_string());
     let mut rows = Vec::new();
     for topics in [json!([kind, topic]), json!([kind, null, topic])] {
         events(books, since, place.at.token, &topics, |log| rows.push(Transfer::of(log)))?;
     }
     rows.sort_by_key(|row| row.block);
+    let rows = rows.split_off(most.map_or(0, |most| rows.len().saturating_sub(most)));
     let mut times = BTreeMap::new();
     for row in &rows {
         if let Entry::Vacant(free) = times.entry(row.block) {
@@ -42,24 +43,34 @@ pub(super) fn run(books: &Books, owner: Address, since: Option<u64>, csv: bool, 
             }
         }
     };
+    let shown = |row: &Transfer| {
+        let ((what, sign), time) = (what(row), times.get(&row.block).copied().unwrap_or(0));
+        let Transfer { block, hash, from, to, amount } = row;
+        json!({"time": time, "block": block, "what": what, "amount": format!("{sign}{amount}"), "from": from, "to": to, "transaction": hash})
+    };
+    Ok(rows.iter().map(shown).collect())
+}
+
+/// Prints them.
+pub(super) fn run(books: &Books, since: Option<u64>, csv: bool, show: &Show) -> Result<()> {
+    let rows = movements(books, since, None)?;
+    if show.json() && !csv {
+        show.value(&json!({"history": rows, "unit": "micro-units"}));
+        return Ok(());
+    }
     if csv {
         print("time,block,what,amount,from,to,transaction");
     }
-    let mut values: Vec<Value> = Vec::new();
     for row in &rows {
-        let ((what, sign), time) = (what(row), times.get(&row.block).copied().unwrap_or(0));
-        let Transfer { block, hash, from, to, amount } = row;
+        let text = |key: &str| row[key].as_str().unwrap_or_default();
+        let (sign, amount) = text("amount").split_at_checked(1).unwrap_or_default();
+        let amount = units(amount.parse().unwrap_or_default());
+        let (time, block, what, hash) = (&row["time"], &row["block"], text("what"), text("transaction"));
         if csv {
-            print(&format!("{time},{block},{what},{sign}{},{from},{to},{hash}", units(*amount)));
-        } else if show.json() {
-            let amount = format!("{sign}{amount}");
-            values.push(json!({"time": time, "block": block, "what": what, "amount": amount, "from": from, "to": to, "transaction": hash}));
+            print(&format!("{time},{block},{what},{sign}{amount},{},{},{hash}", text("from"), text("to")));
         } else {
-            print(&format!("{time}  block {block:<8} {what:<9} {sign}{:>16}  {hash}", units(*amount)));
+            print(&format!("{time}  block {block:<8} {what:<9} {sign}{amount:>16}  {hash}"));
         }
-    }
-    if show.json() && !csv {
-        show.value(&json!({"history": values, "unit": "micro-units"}));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `key`: what the owner gives away to ask with.
 
 use super::{Show, print, say};
-use crate::cli::KeyCommand;
+use crate::cli::{Asset, KeyCommand, LimitArgs};
 use crate::client::Client;
 use anyhow::Result;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,7 +12,8 @@ pub(super) fn run(data_dir: &Path, command: &KeyCommand, show: &Show) -> Result<
     let client = Client::of(data_dir)?;
     match command {
         KeyCommand::Create(args) => {
-            let body = json!({"name": args.name, "budget": args.budget, "days": args.days});
+            let mut body = json!({"name": args.name, "budget": args.budget, "days": args.days});
+            with_limits(&mut body, &args.limits);
             let key = client.post("/keys", &body)?;
             if show.json() {
                 show.value(&key);
@@ -31,9 +32,18 @@ pub(super) fn run(data_dir: &Path, command: &KeyCommand, show: &Show) -> Result<
             }
             rows.iter().filter(|_| !show.json()).for_each(|row| print(&line(row)));
         }
+        KeyCommand::Set { key, limits } => {
+            let mut body = json!({});
+            with_limits(&mut body, limits);
+            show.value(&client.post(&path("keys", key), &body)?);
+        }
+        KeyCommand::Show { key } => show.value(&client.get(&path("keys", key))?),
+        KeyCommand::Approvals => show.value(&client.get("/approvals")?),
+        KeyCommand::Approve { payment } => show.value(&client.post(&path("approvals", payment), &json!({}))?),
+        KeyCommand::Refuse { payment } => show.value(&client.delete(&path("approvals", payment))?),
+        KeyCommand::Audit { key } => show.value(&client.get(&format!("{}/audit", path("keys", key)))?),
         KeyCommand::Revoke { key } => {
-            let name = utf8_percent_encode(key, NON_ALPHANUMERIC);
-            let gone = client.delete(&format!("/keys/{name}"))?;
+            let gone = client.delete(&path("keys", key))?;
             if show.json() {
                 show.value(&gone);
             } else {
@@ -42,6 +52,22 @@ pub(super) fn run(data_dir: &Path, command: &KeyCommand, show: &Show) -> Result<
         }
     }
     Ok(())
+}
+
+/// A path of one thing by its name.
+fn path(of: &str, name: &str) -> String {
+    format!("/{of}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+}
+
+fn with_limits(body: &mut Value, limits: &LimitArgs) {
+    let LimitArgs { scopes, rate, per_payment, per_day, allow, approve_above, policy_days, asset } = limits;
+    let more = json!({
+        "scopes": scopes, "rate": rate, "per_payment": per_payment, "per_day": per_day,
+        "allow": allow.as_ref().map(|all| all.iter().filter(|one| !one.is_empty()).collect::<Vec<_>>()),
+        "approve_above": approve_above, "policy_days": policy_days, "asset": asset.map(Asset::name),
+    });
+    let fields = body.as_object_mut().expect("it is one");
+    fields.extend(more.as_object().cloned().unwrap_or_default());
 }
 
 /// A key in one line.

@@ -14,6 +14,7 @@ mod key;
 mod keys;
 mod ledger;
 mod manual;
+mod mcp;
 mod passphrase;
 mod proved;
 mod receipt;
@@ -31,11 +32,13 @@ mod webhook;
 
 pub(crate) use failure::{Failure, refusal_of, report_settings, report_usage};
 pub(crate) use follow::{Watch, bar};
+pub(crate) use history::movements;
 pub(crate) use passphrase::Passphrase;
-pub(crate) use receipt::{check as check_receipt, read as read_receipt};
+pub(crate) use receipt::{check as check_receipt, check_one as check_one_receipt, read as read_receipt};
 pub(crate) use show::Show;
 pub(crate) use store::{Form, imported};
 pub(crate) use up::{config_of, serve};
+pub(crate) use wallet::{Books, summary as wallet_summary};
 
 use crate::cli::{Cli, Command, JobCommand};
 use crate::{daemon, demo};
@@ -72,6 +75,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
         Command::Data(command) => data::run(&data_dir, &command, show)?,
+        Command::Mcp => mcp::run(&data_dir)?,
         Command::Key(command) => key::run(&data_dir, &command, show)?,
         Command::Webhook(command) => webhook::run(&data_dir, &command, show)?,
         Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,

@@ -1,6 +1,6 @@
 //! `stake`: the owner's bond.
 
-use super::keys::{known, owner_key, parse, raw_key};
+use super::keys::{known, owner_key, raw_key};
 use super::wallet::{Books, units};
 use super::{Failure, Show, print};
 use crate::cli::{Role, StakeCommand};
@@ -14,6 +14,7 @@ use serde_json::json;
 use std::path::Path;
 use talkoo_base::{RefusalCode, SecretKey, Signer as _};
 use talkoo_disk::OwnerFiles;
+use talkoo_inference::Asset;
 use talkoo_ledger::bindings::{IStaking, IToken};
 
 /// Roles by the bits that the contract gives them.
@@ -44,7 +45,7 @@ pub(super) fn run(data_dir: &Path, command: &StakeCommand, show: &Show) -> Resul
 fn micro(amount: &str) -> Result<u128> {
     let bad =
         || Failure::usage(format!("{amount} is no amount"), "a number above 0 with at most 6 digits behind the point");
-    Ok(parse(amount, 6).ok_or_else(bad)?.to())
+    Ok(Asset::Stake.units(amount).filter(|units| *units > 0).ok_or_else(bad)?)
 }
 
 /// Sends a call of the owner's and waits for its block.

@@ -18,7 +18,7 @@ const LOG_BLOCKS: u64 = 1_000;
 const OUTSIDE_BLOCKS: u64 = 10_000;
 
 /// The ledger that a command is about.
-pub(super) struct Books {
+pub(crate) struct Books {
     pub(super) place: Place,
     pub(super) rpc: Rpc,
     status: Value,
@@ -31,7 +31,11 @@ impl Books {
 
     /// The one of the node here.
     pub(super) fn of(client: &Client) -> Result<Self> {
-        let status = client.get("/status")?;
+        Self::with(client.get("/status")?)
+    }
+
+    /// The one of a node with this status.
+    pub(crate) fn with(status: Value) -> Result<Self> {
         let url = status["ledger"].as_str().ok_or_else(|| {
             let hint = "start it with `--ledger own`, or with `--ledger URL` of a node that has one";
             Failure::new(RefusalCode::NotProviding, "this node has no ledger", hint)
@@ -41,7 +45,7 @@ impl Books {
     }
 
     /// One of the node's accounts: `owner`, or `address` of the node itself.
-    fn account(&self, key: &str) -> Result<Address> {
+    pub(super) fn account(&self, key: &str) -> Result<Address> {
         self.status[key].as_str().unwrap_or_default().parse().with_context(|| format!("the node names no {key}"))
     }
 
@@ -72,12 +76,11 @@ pub(super) fn run(data_dir: &Path, command: &WalletCommand, verbose: bool, show:
             return keys::export(data_dir, to, secret.passphrase_file.as_deref(), show);
         }
         WalletCommand::Send { to, amount, asset, secret } => {
-            let key = keys::owner_key(data_dir, secret.passphrase_file.as_deref())?;
-            return keys::send(&books()?, &key, to.0.into(), amount, *asset, show);
+            return keys::send(data_dir, &to.to_string(), amount, *asset, secret.passphrase_file.as_deref(), show);
         }
         WalletCommand::History { csv, since } => {
             let books = books()?;
-            return history::run(&books, books.account("owner")?, *since, *csv, show);
+            return history::run(&books, *since, *csv, show);
         }
         WalletCommand::TopUp => return top_up(&books()?, show),
         WalletCommand::Show => {}
@@ -112,7 +115,8 @@ fn top_up(books: &Books, show: &Show) -> Result<()> {
     Ok(())
 }
 
-fn balance(data_dir: &Path, books: &Books, verbose: bool, show: &Show) -> Result<()> {
+/// What there is, in micro-units; with `verbose` also accounts, gas and nonce.
+pub(crate) fn summary(data_dir: &Path, books: &Books, verbose: bool) -> Result<Value> {
     let Books { place, rpc, status } = books;
     let (owner, node) = (books.account("owner")?, books.account("address")?);
     let available = rpc.call(place.at.token, &IToken::balanceOfCall { account: owner })?;
@@ -128,29 +132,38 @@ fn balance(data_dir: &Path, books: &Books, verbose: bool, show: &Show) -> Result
         "earned": held.to_string(),
         "unit": format!("micro-units of {unit}"),
     });
+    if !verbose {
+        return Ok(value);
+    }
     let gas = rpc.number("eth_getBalance", &json!([node.to_string(), "latest"]))?;
     let nonce = rpc.number("eth_getTransactionCount", &json!([node.to_string(), "latest"]))?;
-    if verbose {
-        value["owner"] = json!(owner.to_string());
-        value["node"] = json!(node.to_string());
-        value["gas_wei"] = json!(gas.to_string());
-        value["nonce"] = json!(nonce.to_string());
-        value["ledger"] = status["ledger"].clone();
-    }
+    value["owner"] = json!(owner.to_string());
+    value["node"] = json!(node.to_string());
+    value["gas_wei"] = json!(gas.to_string());
+    value["nonce"] = json!(nonce.to_string());
+    value["ledger"] = status["ledger"].clone();
+    Ok(value)
+}
+
+fn balance(data_dir: &Path, books: &Books, verbose: bool, show: &Show) -> Result<()> {
+    let value = summary(data_dir, books, verbose)?;
     if show.json() {
         show.value(&value);
         return Ok(());
     }
-    print(&format!("Available  {:>16}", units(available)));
-    print(&format!("Reserved   {:>16}   in channels, for what was ordered", units(reserved)));
-    if !leaving.is_zero() {
-        print(&format!("Leaving    {:>16}   on its way back from channels", units(leaving)));
+    let text = |key: &str| value[key].as_str().unwrap_or_default();
+    let amount = |key: &str| units(text(key).parse().unwrap_or_default());
+    print(&format!("Available  {:>16}", amount("available")));
+    print(&format!("Reserved   {:>16}   in channels, for what was ordered", amount("reserved")));
+    if text("leaving") != "0" {
+        print(&format!("Leaving    {:>16}   on its way back from channels", amount("leaving")));
     }
-    print(&format!("Earned     {:>16}   held until nobody can challenge it", units(held)));
+    print(&format!("Earned     {:>16}   held until nobody can challenge it", amount("earned")));
     if verbose {
+        let [owner, node, gas, nonce] = ["owner", "node", "gas_wei", "nonce"].map(text);
         print(&format!("owner {owner}, node {node}, gas {gas} wei, {nonce} transactions"));
     }
-    say(&unit);
+    say(text("unit").trim_start_matches("micro-units of "));
     Ok(())
 }
 

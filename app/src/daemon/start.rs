@@ -137,7 +137,13 @@ pub(crate) async fn run(
         stop: stop.clone(),
     });
     let inference = inference.context("what inference keeps cannot be read")?;
-    let faces = faces::start(&config, around).await?.merge(inference).merge(talkoo_web::router());
+    let mcp = talkoo_mcp::router(talkoo_mcp::Attach {
+        inference: inference.within,
+        calls: calls.clone(),
+        keys: keys.clone(),
+        stop: stop.clone(),
+    });
+    let faces = faces::start(&config, around).await?.merge(inference.guarded).merge(mcp).merge(talkoo_web::router());
     let faces = faces.merge(operators::router(calls.clone()));
     let (token, stopped) = (dir.token()?, stop.clone());
     let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };

@@ -3,7 +3,7 @@
 use super::chain::{State, Version, digest};
 use super::files::Bought;
 use super::hand::handed_json;
-use super::manifest::Manifest;
+use super::manifest::{Kind, Manifest};
 use super::object;
 use super::owner::{grant_json, told};
 use super::talk::Said;
@@ -64,8 +64,8 @@ impl Desks {
         Ok(json!({"own": self.own_rows(), "bought": rows.collect::<Vec<_>>()}))
     }
 
-    /// Buys access: the price is on hold until the owner delivers.
-    pub(crate) fn buy(&self, id: &str) -> Answer<Value> {
+    /// Buys access, for no more than `most` micro-units: the price is on hold until the owner delivers.
+    pub(crate) fn buy(&self, id: &str, most: Option<u128>) -> Answer<Value> {
         let version = self.find(id)?;
         let (cid, _) = self.manifest(&version)?;
         let _one = lock(&self.buying);
@@ -81,6 +81,10 @@ impl Desks {
         let offers = self.desk.offers(version.id)?;
         let open = offers.into_iter().rev().find(|offer| offer.terms.isOpen);
         let offer = open.ok_or_else(|| no(RefusalCode::NotProviding, "it is not for sale", "ask its owner"))?;
+        if most.is_some_and(|most| offer.terms.price > most) {
+            let no = no(RefusalCode::PriceAboveMax, "its owner asks more by now", "talkoo data show");
+            return Err(no.with(most.unwrap_or_default(), offer.terms.price));
+        }
         let grant = self.desk.buy(&offer)?;
         self.remember(digest(version.id), grant, cid)?;
         self.audit.note(
@@ -263,7 +267,7 @@ impl Desks {
     }
 
     /// What we have of a version, by its name or by the number of its grant (`#7`).
-    fn held(&self, id: &str) -> Answer<Bought> {
+    pub(super) fn held(&self, id: &str) -> Answer<Bought> {
         let wanted = match id.strip_prefix('#').map(str::parse::<u64>) {
             Some(grant) => (None, grant.ok()),
             None => (Some(self.find(id)?), None),
@@ -297,7 +301,8 @@ impl Desks {
         read
     }
 
-    fn read(&self, bought: &Bought, to: &Path) -> Answer<Value> {
+    /// Opens something bought, and counts it as a use.
+    pub(super) fn opened(&self, bought: &Bought) -> Answer<(Plain, Kind)> {
         if let Some(why) = &bought.over {
             return Err(no(RefusalCode::Denied, why.clone(), "talkoo data buy"));
         }
@@ -305,10 +310,6 @@ impl Desks {
         let grant = (bought.grant > 0).then(|| self.desk.grant(bought.grant)).transpose()?;
         grant.iter().try_for_each(|grant| self.desk.good(grant))?;
         let wrap = bought.wrap.as_ref().ok_or_else(|| wait("the owner has not delivered the key yet"))?;
-        if std::fs::symlink_metadata(to).is_ok() {
-            let why = format!("{} is there already", to.display());
-            return Err(no(RefusalCode::InUse, why, "name another place with --to"));
-        }
         if !bought.is_here {
             return Err(wait("what is sealed is still being fetched"));
         }
@@ -318,8 +319,17 @@ impl Desks {
         if grant.is_some_and(|grant| grant.uses_most > 0) {
             self.desk.use_once(bought.grant)?;
         }
-        let bytes = object::export(plain, manifest.kind, to).map_err(|why| crate::commands::refusal_of(&why))?;
-        let now = grant.map(|grant| self.desk.grant(grant.id)).transpose()?;
+        Ok((plain, manifest.kind))
+    }
+
+    fn read(&self, bought: &Bought, to: &Path) -> Answer<Value> {
+        if std::fs::symlink_metadata(to).is_ok() {
+            let why = format!("{} is there already", to.display());
+            return Err(no(RefusalCode::InUse, why, "name another place with --to"));
+        }
+        let (plain, kind) = self.opened(bought)?;
+        let bytes = object::export(plain, kind, to).map_err(|why| crate::commands::refusal_of(&why))?;
+        let now = (bought.grant > 0).then(|| self.desk.grant(bought.grant)).transpose()?;
         Ok(json!({"path": to.display().to_string(), "bytes": bytes, "grant": now.as_ref().map(grant_json)}))
     }
 }

@@ -2,12 +2,13 @@
 //! read from it again before something is sent, so a kill repeats nothing.
 
 use super::manifest::Manifest;
-use crate::ledger::{Place, Rpc, RpcError};
+use crate::ledger::{Included, Place, Rpc, RpcError};
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent, SolInterface};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::{Digest, Refusal, RefusalCode, SecretKey};
+use talkoo_inference::{Asset, Payment};
 use talkoo_ledger::Deployment;
 use talkoo_ledger::bindings::IAccess::{self, IAccessErrors};
 use talkoo_ledger::bindings::{AssetVersion, IAssets, IRevenue, IToken, Share, Terms};
@@ -105,7 +106,7 @@ impl Desk {
         *self.owner_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
-    fn key(&self) -> Answer<SecretKey> {
+    pub(super) fn key(&self) -> Answer<SecretKey> {
         let key = self.owner_key.lock().unwrap_or_else(PoisonError::into_inner);
         let key = key.as_ref().map(|key| SecretKey::from_bytes(&key.expose()).expect("the bytes of a key"));
         let locked = || Refusal::new(RefusalCode::Denied, "the wallet is locked", "talkoo wallet unlock");
@@ -122,6 +123,18 @@ impl Desk {
         let hash = self.rpc.send(&key, to, call).map_err(refusal)?;
         self.rpc.wait(hash).map_err(refusal)?;
         Ok(hash)
+    }
+
+    /// Sends something of the owner's and waits for the block.
+    pub(super) fn give(&self, key: &SecretKey, payment: &Payment) -> Answer<Included> {
+        let (to, amount) = (Address::from(payment.to.0), U256::from(payment.amount));
+        let token = |at| self.rpc.send(key, at, &IToken::transferCall { to, value: amount });
+        let sent = match payment.asset {
+            Asset::Gas => self.rpc.give(key, to, amount),
+            Asset::Money => token(self.at.token),
+            Asset::Stake => token(self.at.stake),
+        };
+        self.rpc.wait(sent.map_err(refusal)?).map_err(refusal)
     }
 
     pub(super) fn time(&self) -> Answer<u64> {

@@ -24,11 +24,14 @@ mod keep;
 mod manifest;
 mod object;
 mod owner;
+mod part;
+mod pay;
 mod release;
 mod talk;
 mod wrap;
 
 pub(crate) use owner::{Price, Said as Terms};
+pub(crate) use part::Part;
 pub(crate) use talk::is_of_data;
 
 use crate::ledger::Place;

@@ -26,7 +26,7 @@ mod treasury;
 
 pub(crate) use file::{Disk, GenesisFile};
 pub(crate) use place::{Place, Url};
-pub(crate) use rpc::{Rpc, RpcError, Told};
+pub(crate) use rpc::{Included, Rpc, RpcError, Told};
 pub(crate) use stake::set_validator_key;
 pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 

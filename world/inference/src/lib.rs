@@ -32,7 +32,10 @@ mod tools;
 
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use hooks::{Hook, Hooks};
-pub use keys::{Key, Keys, Who};
+pub use keys::{
+    AUDIT_LINES_MAX, Admitted, Approval, Asset, Decision, Key, Keys, Paid, Payment, Policy, Scope, Standing, Who,
+    in_time,
+};
 pub use message::{Chat, Message, ToolCall};
 pub use meters::Meters;
 pub use tools::{Choose, Tools, in_words};
@@ -248,11 +251,19 @@ pub struct Attach {
     pub stop: CancellationToken,
 }
 
-/// The routes, for the API's port; batches that were not over go on.
+/// The routes.
+pub struct Faces {
+    /// For the API's port.
+    pub guarded: Router,
+    /// For this process: whoever calls them says [`Who`] asks, as an extension of the request, and has let him in.
+    pub within: Router,
+}
+
+/// Puts up the routes; batches that were not over go on.
 ///
 /// # Errors
 /// If the folder can't be made or read.
-pub fn router(attach: Attach) -> std::io::Result<Router> {
+pub fn router(attach: Attach) -> std::io::Result<Faces> {
     let Attach { desk, keys, hooks, meters, folder, tasks, stop } = attach;
     let (kept, lost) = responses::Kept::open(folder.join("responses"), stop.clone())?;
     lost.iter().for_each(|id| hooks.tell("response.failed", id));
@@ -262,7 +273,9 @@ pub fn router(attach: Attach) -> std::io::Result<Router> {
     let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
-    Ok(routes(shared))
+    let within = routes(&shared);
+    let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
+    Ok(Faces { guarded, within })
 }
 
 /// What a line of a batch may ask.
@@ -275,7 +288,7 @@ fn inner(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-fn routes(shared: Shared) -> Router {
+fn routes(shared: &Shared) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
@@ -305,6 +318,5 @@ fn routes(shared: Shared) -> Router {
         .route("/v1/{*rest}", axum::routing::any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
-        .layer(from_fn_with_state(shared.clone(), keys::guard))
-        .with_state(shared)
+        .with_state(shared.clone())
 }

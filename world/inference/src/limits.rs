@@ -43,6 +43,10 @@ pub(crate) const METADATA_BYTES_MAX: usize = 64 << 10;
 pub(crate) const BATCH_S: u64 = 24 * 3600;
 /// Keys that are kept.
 pub(crate) const KEYS_MAX: usize = 1024;
+/// Payments of a key within 24 hours; each is a line of its file.
+pub(crate) const PAYMENTS_MAX: usize = 1024;
+/// Payments of a key that wait for its owner: more than he would read.
+pub(crate) const APPROVALS_MAX: usize = 16;
 /// Output tokens of a request that does not say: what the context leaves, at most this. A small model may never end.
 pub(crate) const MAX_TOKENS_DEFAULT: u32 = 2048;
 /// A tool call that does not end within so many bytes is text.

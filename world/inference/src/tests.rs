@@ -129,7 +129,7 @@ fn put_up(parrot: &Arc<Parrot>, keys: &Arc<Keys>, folder: &tempfile::TempDir) ->
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    router(attach).unwrap()
+    router(attach).unwrap().guarded
 }
 
 impl Bench {

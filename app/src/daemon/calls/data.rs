@@ -1,12 +1,15 @@
 //! Calls about data. They wait for blocks and disks, so each has a thread of its own.
 
 use super::{Answer, Daemon, bad, optional, required, text, yes_or_no};
-use crate::data::{Desks, Price, Terms};
+use crate::data::{Desks, Part, Price, Terms};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use talkoo_base::{Cid, NodeId, Refusal, RefusalCode};
 use tokio::sync::oneshot;
+
+/// Bytes of a part, unless told otherwise.
+const PART_BYTES: u64 = 16 << 10;
 
 impl Daemon {
     pub(super) fn data(&self, name: &'static str, args: Value, reply: oneshot::Sender<Answer>) {
@@ -39,7 +42,15 @@ fn done(desks: &Arc<Desks>, name: &str, args: &Value) -> Answer {
         "data_publish" => desks.publish(id()?, &terms(args)?),
         "data_price" => desks.price(id()?, price(args)?.ok_or_else(|| bad("`price` is missing", "see docs/DATA.md"))?),
         "data_give" => desks.give(id()?, node(required(args, "node")?)?),
-        "data_buy" => desks.buy(id()?),
+        "data_search" => {
+            let limit = |value: &Value| value.as_u64().filter(|n| (1..=50).contains(n)).ok_or("1 to 50");
+            let limit = optional(args, "limit", limit)?.unwrap_or(20);
+            desks.search(text(args, "words").unwrap_or_default(), limit as usize)
+        }
+        "data_read" => {
+            let (offset, bytes) = (number(args, "offset")?.unwrap_or(0), number(args, "bytes")?.unwrap_or(PART_BYTES));
+            desks.read_part(id()?, &Part { file: text(args, "file"), offset, bytes })
+        }
         "data_get" => desks.get(id()?, absolute(args)?),
         "data_keep" => desks.keep_room(number(args, "space_bytes")?),
         "data_drop" => desks.let_go(id()?),

@@ -7,6 +7,7 @@ mod jobs;
 mod keys;
 mod post;
 mod quote;
+mod wallet;
 mod wishes;
 
 pub(crate) use post::Posted;
@@ -86,11 +87,12 @@ impl Daemon {
             "accounts" => Ok(self.accounts()),
             "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
             "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
+            "data_buy" | "wallet" | "wallet_history" | "wallet_pay" | "approve" | "decline" | "receipt_verify" => {
+                return self.about_money(name, args, reply);
+            }
             name if name.starts_with("data") => return self.data(name, args, reply),
             "metrics" => self.metrics(),
-            "keys" => Ok(self.list_keys()),
-            "key_create" => self.create_key(&args),
-            "key_revoke" => self.revoke_key(&args),
+            name if name.starts_with("key") || name == "approvals" => self.about_keys(name, &args),
             name if name.starts_with("webhook") => self.webhooks(name, &args),
             "disputes" => self.disputes().map(Disputes::list),
             "dispute" => required(&args, "id").and_then(|id| self.disputes()?.show(id)),

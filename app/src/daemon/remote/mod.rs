@@ -16,6 +16,7 @@ mod sse;
 mod words;
 
 pub(crate) use server::{Key, Room, Server};
+pub(crate) use sse::Events;
 
 use super::Event;
 use super::executor::Report;

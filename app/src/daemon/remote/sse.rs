@@ -6,7 +6,7 @@ pub(super) const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a stream on their way to events.
 #[derive(Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     /// What came of a line that is not complete.
     line: Vec<u8>,
     /// The `data` lines of an event that is not complete.
@@ -18,7 +18,7 @@ impl Events {
     ///
     /// # Errors
     /// What is wrong with the stream.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, &'static str> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, &'static str> {
         let mut done = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);

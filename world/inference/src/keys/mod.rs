@@ -1,25 +1,34 @@
 //! Who asks: keys that the owner gives away, with budgets.
 //!
 //! Before there is a first key, everybody on this machine may ask for what costs nothing, as with other programs that run
-//! models; the first key closes that door. Only the SHA-256 of a key is kept.
+//! models; the first key closes that door. Only the SHA-256 of a key is kept. What a key may do is its scopes, how often its
+//! rate, what it may pay its policy.
 
-use crate::error::{Fault, Tongue, drain};
-use crate::limits::{BODY_WAIT, KEYS_MAX};
-use crate::{Shared, collect};
-use axum::body::{Body, BodyDataStream};
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
-use futures::StreamExt as _;
+mod audit;
+mod guard;
+mod pay;
+mod policy;
+mod rate;
+#[cfg(test)]
+mod tests;
+
+pub use audit::LINES_MAX as AUDIT_LINES_MAX;
+pub(crate) use guard::guard;
+pub use guard::{Admitted, in_time};
+pub use pay::{Approval, Decision};
+pub use policy::{Asset, Paid, Payment, Policy};
+pub use rate::Standing;
+
+use crate::collect;
+use crate::limits::KEYS_MAX;
+use audit::Audit;
+use rate::Rates;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-use talkoo_api::Caller;
 use talkoo_base::{Amount, Refusal, RefusalCode, sha256};
-use tokio::time::timeout;
 
 /// A key begins so.
 const PREFIX: &str = "sk-talkoo-";
@@ -33,6 +42,50 @@ pub enum Who {
     Key(String),
     /// Somebody on this machine, while there are no keys.
     Anybody,
+}
+
+/// What a key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Answers, vectors, models.
+    Inference,
+    /// Files and batches.
+    Batch,
+    /// Sealed data: to find and to read it.
+    Data,
+    /// The wallet: to see it, and to pay what the key's policy allows.
+    Wallet,
+    /// The Model Context Protocol; each tool wants a scope of its own besides.
+    Mcp,
+}
+
+impl Scope {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::Inference, Self::Batch, Self::Data, Self::Wallet, Self::Mcp];
+
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Batch => "batch",
+            Self::Data => "data",
+            Self::Wallet => "wallet",
+            Self::Mcp => "mcp",
+        }
+    }
+
+    /// The scope of a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == word)
+    }
+
+    /// Of keys whose owner names none, and of those that were made before there were scopes.
+    fn of_old() -> BTreeSet<Self> {
+        BTreeSet::from([Self::Inference, Self::Batch])
+    }
 }
 
 /// The name under which what is kept is somebody's.
@@ -63,12 +116,29 @@ pub struct Key {
     pub spent: u128,
     /// Whether it was taken back.
     pub revoked: bool,
+    /// What it may be used for.
+    #[serde(default = "Scope::of_old")]
+    pub scopes: BTreeSet<Scope>,
+    /// Requests per minute; nothing: any number.
+    #[serde(default)]
+    pub rate: Option<u32>,
+    /// What it may pay; nothing: no payment.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+    /// What it paid within 24 hours.
+    #[serde(default)]
+    pub payments: Vec<Paid>,
+    /// What waits for the owner.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
 }
 
 /// The keys of a node, in a file.
 pub struct Keys {
     path: PathBuf,
     keys: Mutex<Vec<Key>>,
+    rates: Mutex<Rates>,
+    audit: Audit,
     /// Whether the port is this machine's only.
     is_local: bool,
 }
@@ -94,7 +164,8 @@ impl Keys {
             Err(why) if why.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(why) => return Err(why),
         };
-        Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), is_local })
+        let (rates, audit) = (Mutex::default(), Audit::beside(path));
+        Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), rates, audit, is_local })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Key>> {
@@ -111,6 +182,20 @@ impl Keys {
     /// # Errors
     /// If there are too many, or it can't be kept.
     pub fn create(&self, name: &str, budget: Option<Amount>, expires: Option<u64>) -> Result<(Key, String), Refusal> {
+        self.create_with(name, budget, expires, |_| Ok(()))
+    }
+
+    /// The same, with what else is to be said of it.
+    ///
+    /// # Errors
+    /// As [`Keys::create`], and what `change` says; then no key is made.
+    pub fn create_with(
+        &self,
+        name: &str,
+        budget: Option<Amount>,
+        expires: Option<u64>,
+        change: impl FnOnce(&mut Key) -> Result<(), Refusal>,
+    ) -> Result<(Key, String), Refusal> {
         let mut keys = self.lock();
         let mut more = keys.clone();
         if more.len() >= KEYS_MAX {
@@ -119,10 +204,11 @@ impl Keys {
                 let message = format!("there are {KEYS_MAX} keys");
                 return Err(Refusal::new(RefusalCode::TooLarge, message, "talkoo key revoke"));
             };
-            more.remove(old);
+            let gone = more.remove(old);
+            self.rates.lock().unwrap_or_else(PoisonError::into_inner).forget(&gone.id);
         }
         let secret = format!("{PREFIX}{}{}", collect::fresh(""), collect::fresh(""));
-        let key = Key {
+        let mut key = Key {
             id: collect::fresh("key_"),
             name: name.to_owned(),
             digest: digest(&secret),
@@ -131,7 +217,13 @@ impl Keys {
             budget: budget.map(|amount| amount.0),
             spent: 0,
             revoked: false,
+            scopes: Scope::of_old(),
+            rate: None,
+            policy: None,
+            payments: Vec::new(),
+            approvals: Vec::new(),
         };
+        change(&mut key)?;
         more.push(key.clone());
         self.save(&more).map_err(|why| unkept(&why))?;
         *keys = more;
@@ -149,6 +241,17 @@ impl Keys {
     /// # Errors
     /// If there is none, or several of that name, or it can't be kept.
     pub fn revoke(&self, id: &str) -> Result<Key, Refusal> {
+        self.change(id, |key| {
+            key.revoked = true;
+            Ok(())
+        })
+    }
+
+    /// Changes a key that was not taken back, by its id or name.
+    ///
+    /// # Errors
+    /// If there is none, or several of that name, or it can't be kept; and what `change` says, which then changes nothing.
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut Key) -> Result<(), Refusal>) -> Result<Key, Refusal> {
         let mut keys = self.lock();
         let mut changed = keys.clone();
         let mut called = changed.iter_mut().filter(|key| !key.revoked && (key.id == id || key.name == id));
@@ -157,7 +260,7 @@ impl Keys {
         if called.next().is_some() {
             return no(RefusalCode::Malformed, format!("several keys are called {id}: say which by its id"));
         }
-        key.revoked = true;
+        change(key)?;
         let key = key.clone();
         self.save(&changed).map_err(|why| unkept(&why))?;
         *keys = changed;
@@ -211,28 +314,6 @@ impl Keys {
             tracing::warn!(%why, "what keys spent could not be written");
         }
     }
-
-    /// Who asks with these headers.
-    fn who(&self, caller: Caller, headers: &HeaderMap) -> Result<Who, Refusal> {
-        if caller == Caller::Owner {
-            return Ok(Who::Owner);
-        }
-        let given = given(headers);
-        let keys = self.lock();
-        let hint = "send a key of `talkoo key create`, or the content of api.token in the data folder";
-        let no = |message: &str| Err(Refusal::new(RefusalCode::BadSignature, message, hint));
-        let digest = given.map(digest);
-        match keys.iter().find(|key| digest.as_ref() == Some(&key.digest)) {
-            Some(key) if key.revoked => no("the key was revoked"),
-            Some(key) if key.has_expired() => no("the key has expired"),
-            Some(key) => Ok(Who::Key(key.id.clone())),
-            None if given.is_some_and(|given| given.starts_with(PREFIX)) => no("there is no such key"),
-            None if !self.is_local => no("no or wrong key"),
-            // A revoked key does not open the door again.
-            None if !keys.is_empty() => no("no or wrong key"),
-            None => Ok(Who::Anybody),
-        }
-    }
 }
 
 fn spent_out() -> Refusal {
@@ -246,63 +327,4 @@ fn digest(secret: &str) -> String {
 
 fn unkept(why: &io::Error) -> Refusal {
     Refusal::new(RefusalCode::Other, format!("the keys can't be written ({why})"), "is the disk full?")
-}
-
-/// What stands where OpenAI's and Anthropic's clients put their key.
-fn given(headers: &HeaderMap) -> Option<&str> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    let bearer = || {
-        let (scheme, token) = text(header::AUTHORIZATION)?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
-    };
-    bearer().or_else(|| text(HeaderName::from_static("x-api-key")))
-}
-
-/// Whether a page of another site asks: browsers then say which.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_none_or(|(_, name)| name != host)
-}
-
-/// A body whose bytes have to go on coming: one that stalls would hold its place for ever.
-fn in_time(body: Body) -> Body {
-    let read = |mut stream: BodyDataStream| async move {
-        let late = || axum::Error::new(format!("nothing came for {} s", BODY_WAIT.as_secs()));
-        let next = timeout(BODY_WAIT, stream.next()).await.unwrap_or_else(|_| Some(Err(late())));
-        next.map(|bytes| (bytes, stream))
-    };
-    Body::from_stream(futures::stream::unfold(body.into_data_stream(), read))
-}
-
-/// Finds out who asks, and gives every answer a name.
-pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    request = request.map(in_time);
-    let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
-    let tongue = Tongue::of(request.uri().path());
-    let caller = request.extensions().get::<Caller>().copied().unwrap_or(Caller::Stranger);
-    let who = match shared.keys.who(caller, request.headers()) {
-        Ok(Who::Anybody) if is_foreign(request.headers()) => {
-            let hint = "make a key, and let the page send it: `talkoo key create`";
-            Err(Refusal::new(RefusalCode::Denied, "a page of another site asks", hint))
-        }
-        who => who,
-    };
-    let mut response = match who {
-        Ok(who) => {
-            request.extensions_mut().insert(who);
-            next.run(request).await
-        }
-        Err(refusal) => {
-            drain(request).await;
-            Fault::from(refusal).response(tongue)
-        }
-    };
-    shared.meters.request(&route, response.status().as_u16(), begun.elapsed());
-    let headers = response.headers_mut();
-    let id = HeaderValue::from_str(&collect::fresh("req_")).expect("letters and digits");
-    headers.insert("x-request-id", id);
-    headers.insert("openai-processing-ms", HeaderValue::from(begun.elapsed().as_millis() as u64));
-    response
 }
