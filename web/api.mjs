@@ -23,11 +23,14 @@ export class Refusal extends Error {
   }
 }
 
+/** A problem (RFC 9457) of the native API, or the error of a protocol of inference. */
+const problem = (said) => said.code ? { ...said, message: said.detail } : said.error;
+
 const SILENT = { code: "silent", message: "the node does not answer", hint: "is it up? start it with `talkoo up`" };
 
 /** A request with the token; its refusal is thrown. */
-export async function send(method, path, body, signal) {
-  const headers = { authorization: `Bearer ${token.value}` };
+export async function send(method, path, body, signal, more) {
+  const headers = { authorization: `Bearer ${token.value}`, ...more };
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {
@@ -41,22 +44,24 @@ export async function send(method, path, body, signal) {
     token.value = null;
   }
   const said = await response.json().catch(() => ({}));
-  throw new Refusal(said.error ?? { code: String(response.status), message: `the node answers with status ${response.status}` });
+  throw new Refusal(problem(said) ?? { code: String(response.status), message: `the node answers with status ${response.status}` });
 }
 
 /** A call of the native API: `call("POST", "/models", {name})`. */
 export const call = async (method, path, body, signal) => (await send(method, `/api/v1${path}`, body, signal)).json();
 
-/** The `data:` lines of an event stream (html.spec.whatwg.org, "Server-sent events"), as JSON. */
-export async function* events(response) {
+/** The `data:` lines of an event stream (html.spec.whatwg.org, "Server-sent events"), as JSON. `mark` hears the ids. */
+export async function* events(response, mark) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let rest = "", id;
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
     for (const line of lines) {
+      if (line.startsWith("id: ")) id = line.slice(4);
+      if (id && (line === "" || line.startsWith("data: "))) mark?.(id);
       if (line.startsWith("data: ") && line !== "data: [DONE]") yield JSON.parse(line.slice(6));
     }
   }
@@ -75,6 +80,8 @@ export function listen(hear) {
 const AGAIN_MS = 2_000;
 
 let following = false;
+/** Id of the last event that was read: where to go on. */
+let last;
 
 /** Follows the node's events as long as there is a token. */
 export async function follow() {
@@ -82,9 +89,9 @@ export async function follow() {
   following = true;
   while (token.value) {
     try {
-      const stream = await send("GET", "/api/v1/events");
+      const stream = await send("GET", "/api/v1/events", undefined, undefined, last && { "last-event-id": last });
       live.value = true;
-      for await (const event of events(stream)) listeners.forEach((hear) => hear(event));
+      for await (const event of events(stream, (id) => { last = id; })) listeners.forEach((hear) => hear(event));
     } catch {
       // Every page says itself what it could not read.
     }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use talkoo_base::{Refusal, RefusalCode};
 
 /// A node that is up answers at once; this is for one that is very busy.
@@ -17,6 +17,10 @@ const ANSWER: Duration = Duration::from_secs(90);
 const TRANSFER: Duration = Duration::from_secs(24 * 3600);
 /// The event stream says something at least every ten seconds.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A reader of events that was cut off asks again for this long,
+const RESUME: Duration = Duration::from_secs(5);
+/// so often.
+const RESUME_EACH: Duration = Duration::from_millis(250);
 
 /// Whether every call is told: `--explain`.
 static TELLS: AtomicBool = AtomicBool::new(false);
@@ -115,10 +119,10 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        let text = |key: &str| value["error"][key].as_str().map(str::to_owned);
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
         let refusal = Refusal {
             code: RefusalCode::parse(&text("code").unwrap_or_default()),
-            message: text("message").unwrap_or_else(|| format!("the node answers with status {status}")),
+            message: text("detail").unwrap_or_else(|| format!("the node answers with status {status}")),
             need: text("need"),
             have: text("have"),
             hint: text("hint").unwrap_or_default(),
@@ -171,18 +175,19 @@ impl Client {
         Failure::new(RefusalCode::Silent, message, "is it up? start it with `talkoo up`")
     }
 
-    /// Opens the event stream. It listens by the time this returns, so nothing after it is missed.
+    /// Opens the event stream. It listens by the time this returns, so nothing after it is missed. A reader that is cut off
+    /// goes on where it was; events `lagged` and `reset` say if it could not.
     pub(crate) fn events(&self) -> Result<Events> {
         let config = ureq::Agent::config_builder()
             .timeout_recv_body(Some(Duration::from_secs(24 * 3600)))
             .timeout_recv_response(Some(SILENCE));
         let agent: ureq::Agent = config.build().into();
         self.tell("GET", &format!("{}/events", self.base), None);
-        let request = agent.get(format!("{}/events", self.base)).header("Authorization", self.bearer());
-        let response = request.call().map_err(|why| self.silent(&why))?;
-        let mut events = Events(BufReader::new(Box::new(response.into_body().into_reader())));
+        let (url, bearer) = (format!("{}/events", self.base), self.bearer());
+        let mut events = Events { agent, url, bearer, last: None, lines: BufReader::new(Box::new(std::io::empty())) };
+        events.open().map_err(|why| self.silent(&why))?;
         let mut line = String::new();
-        events.0.read_line(&mut line).context("the event stream ended at once")?;
+        events.lines.read_line(&mut line).context("the event stream ended at once")?;
         Ok(events)
     }
 }
@@ -219,20 +224,56 @@ fn reachable(addr: &str) -> String {
 }
 
 /// The node's events, as they happen.
-pub(crate) struct Events(BufReader<Box<dyn std::io::Read + Send>>);
+pub(crate) struct Events {
+    agent: ureq::Agent,
+    url: String,
+    bearer: String,
+    /// Id of the last event that was read.
+    last: Option<String>,
+    lines: BufReader<Box<dyn std::io::Read + Send>>,
+}
+
+impl Events {
+    fn open(&mut self) -> Result<(), ureq::Error> {
+        let mut request = self.agent.get(&self.url).header("Authorization", &self.bearer);
+        if let Some(last) = &self.last {
+            request = request.header("Last-Event-ID", last);
+        }
+        self.lines = BufReader::new(Box::new(request.call()?.into_body().into_reader()));
+        Ok(())
+    }
+
+    /// Asks again, until the node answers or it took too long.
+    fn resume(&mut self) -> Option<()> {
+        let end = Instant::now() + RESUME;
+        while Instant::now() < end {
+            std::thread::sleep(RESUME_EACH);
+            if self.open().is_ok() {
+                return Some(());
+            }
+        }
+        None
+    }
+}
 
 impl Iterator for Events {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
+        let (mut line, mut coming) = (String::new(), None);
         loop {
             line.clear();
-            if self.0.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(json) = line.strip_prefix("data: ") {
+            // A line without its end is one that was cut off.
+            if self.lines.read_line(&mut line).is_err() || !line.ends_with('\n') {
+                self.resume()?;
+                coming = None;
+            } else if let Some(id) = line.strip_prefix("id: ") {
+                coming = Some(id.trim().to_owned());
+            } else if let Some(json) = line.strip_prefix("data: ") {
+                self.last = coming.or(self.last.take());
                 return serde_json::from_str(json).ok();
+            } else if line == "\n" {
+                self.last = coming.take().or(self.last.take());
             }
         }
     }

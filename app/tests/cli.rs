@@ -162,7 +162,7 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
     }
     folder.json(&["job", "cancel", &job]);
     let (error, status) = folder.error(&["job", "cancel", &job]);
-    assert_eq!((status, &error["message"]), (Some(1), &json!("the job is cancelled already")));
+    assert_eq!((status, &error["message"]), (Some(3), &json!("the job is cancelled already")));
     assert_eq!(folder.json(&["job", "show", &job, "--follow"])["status"], json!("cancelled"));
     folder.json(&["provide", "start"]);
     let (error, _) = folder.error(&["rm", "smollm2"]);

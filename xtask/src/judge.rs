@@ -22,7 +22,9 @@ enum Outcome {
     Failed(String),
 }
 
+const NATIVE: &str = "xtask/judges/native.py";
 const JUDGES: &[Judge] = &[
+    Judge { name: "openapi", what: "the native API", quick: false, run: || installs(NATIVE, "openapi") },
     Judge {
         name: "eip712",
         what: "ethers 6.17 recomputes our digests and recovers our signatures",
@@ -356,7 +358,6 @@ fn dashboard() -> Outcome {
     shown("node", &["xtask/judges/dashboard.mjs", &node, folder, &format!("{folder}/pictures")])
 }
 
-/// The store's faces.
 fn gateway(which: &str) -> Outcome {
     installs("xtask/judges/gateway/judge.py", which)
 }

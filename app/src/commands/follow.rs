@@ -183,7 +183,7 @@ pub(super) fn follow(client: &Client, events: Events, what: &Followed<'_>, show:
             Err(RecvTimeoutError::Disconnected) => break,
         };
         heard(&event, job).into_iter().for_each(|line| talk(&line));
-        if event["type"] == json!("lagged") && is_closed(client, job) {
+        if (event["type"] == json!("lagged") || event["type"] == json!("reset")) && is_closed(client, job) {
             return Ok(());
         }
         if event["job"] != json!(job) {

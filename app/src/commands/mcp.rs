@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,17 +45,17 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Runs until the client has nothing more to say.
 pub(super) fn run(data_dir: &Path) -> Result<()> {
-    let client = client(data_dir)?;
+    be_there(data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(Bridge::new(&client).serve());
+    runtime.block_on(Bridge::new(data_dir).serve());
     Ok(())
 }
 
-/// The node of a data folder; one is started if none runs.
-fn client(data_dir: &Path) -> Result<Client> {
-    let runs = || Client::of(data_dir).and_then(|client| client.get("/status").map(|_| client));
-    if let Ok(client) = runs() {
-        return Ok(client);
+/// Starts a node in a data folder if none runs there.
+fn be_there(data_dir: &Path) -> Result<()> {
+    let runs = || Client::of(data_dir).and_then(|client| client.get("/status")).is_ok();
+    if runs() {
+        return Ok(());
     }
     std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let log = data_dir.join("up.log");
@@ -70,8 +70,8 @@ fn client(data_dir: &Path) -> Result<Client> {
     say("no node runs here: starting one");
     let begun = Instant::now();
     while begun.elapsed() < START_WAIT {
-        if let Ok(client) = runs() {
-            return Ok(client);
+        if runs() {
+            return Ok(());
         }
         if node.try_wait().context("cannot look after the node")?.is_some() {
             break;
@@ -92,8 +92,7 @@ struct Session {
 }
 
 struct Bridge {
-    addr: String,
-    bearer: String,
+    data_dir: PathBuf,
     session: Mutex<Session>,
     running: Mutex<BTreeMap<String, AbortHandle>>,
     places: Arc<Semaphore>,
@@ -109,10 +108,10 @@ fn error(id: &Value, code: i64, message: &str) -> Value {
 }
 
 impl Bridge {
-    fn new(client: &Client) -> Arc<Self> {
-        let (addr, bearer) = client.at();
+    fn new(data_dir: &Path) -> Arc<Self> {
+        let data_dir = data_dir.to_owned();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Arc::new(Self { addr, bearer, session: Mutex::default(), running: Mutex::default(), places })
+        Arc::new(Self { data_dir, session: Mutex::default(), running: Mutex::default(), places })
     }
 
     async fn serve(self: Arc<Self>) {
@@ -129,6 +128,10 @@ impl Bridge {
                         continue;
                     }
                 };
+            if !message.is_object() {
+                tell(&error(&Value::Null, -32_600, "a message is one object: there are no batches since 2025-06-18"));
+                continue;
+            }
             while tasks.try_join_next().is_some() {}
             if message["method"] == "initialize" {
                 self.clone().begin(message).await;
@@ -210,15 +213,17 @@ impl Bridge {
     }
 
     async fn post(&self, message: &Value) -> Result<Response<Incoming>> {
+        // A node that was started again may be elsewhere.
+        let (addr, bearer) = Client::of(&self.data_dir)?.at();
         let connected =
-            timeout(CONNECT_WAIT, TcpStream::connect(&self.addr)).await.context("the node takes no connection")?;
+            timeout(CONNECT_WAIT, TcpStream::connect(&addr)).await.context("the node takes no connection")?;
         let stream = connected.context("the node takes no connection: is it up?")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the answer, or when that is dropped.
         tokio::spawn(async move { drop(connection.await) });
         let mut request = Request::post("/mcp")
-            .header(header::HOST, &self.addr)
-            .header(header::AUTHORIZATION, &self.bearer)
+            .header(header::HOST, &addr)
+            .header(header::AUTHORIZATION, &bearer)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, text/event-stream");
         let session = self.session().clone();

@@ -1,11 +1,12 @@
 //! Receipts and evidence as files.
 
-use super::Daemon;
+use super::vault::Vault;
+use super::{Daemon, Record};
 use serde_json::json;
 use std::path::PathBuf;
 use talkoo_base::JobId;
 use talkoo_proof::Kept;
-use tracing::warn;
+use tracing::{info, warn};
 
 impl Daemon {
     /// Writes a lease's record: `receipts/JOB/STEP-LEASE.receipt`, or `evidence/…` against a liar.
@@ -47,5 +48,15 @@ impl Daemon {
                 None
             }
         }
+    }
+}
+
+impl Daemon {
+    /// Replaces the journal so far by what is left of it.
+    pub(super) fn snapshot(&mut self) -> anyhow::Result<()> {
+        let history: Vec<Record> = self.node.history().collect();
+        self.journal.snapshot(&Vault::pack(&self.vault.write(history.iter())?))?;
+        info!(events = history.len(), "the journal was shortened");
+        Ok(())
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_disk::Blocks;
 use talkoo_net::{FetchOptions, Net};
-use tokio::sync::broadcast;
 use tracing::{info, warn};
 
 /// How long a pull that may only ask peers waits for one that has the file.
@@ -37,7 +36,7 @@ struct Pull {
     blocks: Arc<Blocks>,
     net: Arc<Net>,
     sources: Sources,
-    events: broadcast::Sender<Arc<str>>,
+    events: talkoo_api::Feed,
 }
 
 impl Daemon {
@@ -181,8 +180,7 @@ impl Pull {
     }
 
     fn tell(&self, event: &serde_json::Value) {
-        // No receiver is no error: nobody watches.
-        self.events.send(event.to_string().into()).ok();
+        self.events.tell(event);
     }
 
     /// A catalogue model: cache, peers, hub, package.
@@ -253,10 +251,9 @@ impl Pull {
                 // Ten lines for the whole file are enough for a bar.
                 if bytes == total || bytes >= last + total / 50 {
                     last = bytes;
-                    let event = json!({
+                    events.tell(&json!({
                         "type": "model.pulling", "name": name, "from": from, "bytes": bytes, "total": total,
-                    });
-                    events.send(event.to_string().into()).ok();
+                    }));
                 }
             })?;
             models::copy(&cached, &path)?;

@@ -59,7 +59,7 @@ use talkoo_market::Demand;
 use talkoo_net::{Net, NetEvent};
 use talkoo_node::{Effect, Event as Record, Input, Message, Node, Providing};
 use timeline::Timeline;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -106,7 +106,7 @@ pub(crate) struct Daemon {
     remote: Option<Remote>,
     rim: Box<dyn Rim>,
     inbox: mpsc::Sender<Event>,
-    events: broadcast::Sender<Arc<str>>,
+    events: talkoo_api::Feed,
     tasks: TaskTracker,
     money: Money,
     stop: CancellationToken,
@@ -139,6 +139,7 @@ pub(crate) struct Daemon {
     meters: Meters,
     out: Vec<Effect>,
     pending: Vec<Input>,
+    replies: calls::Replies,
 }
 
 impl Daemon {
@@ -218,19 +219,12 @@ impl Daemon {
                 self.snapshot()?;
             }
         }
+        self.reply();
         for effect in out.drain(..) {
             let effect = self.rim.effect(effect);
             self.carry_out(effect);
         }
         self.out = out;
-        Ok(())
-    }
-
-    /// Replaces the journal so far by what is left of it.
-    fn snapshot(&mut self) -> anyhow::Result<()> {
-        let history: Vec<Record> = self.node.history().collect();
-        self.journal.snapshot(&Vault::pack(&self.vault.write(history.iter())?))?;
-        info!(events = history.len(), "the journal was shortened");
         Ok(())
     }
 
@@ -277,8 +271,7 @@ impl Daemon {
 
     /// Tells everybody who listens to the event stream.
     fn tell(&self, event: &serde_json::Value) {
-        // No receiver is no error: nobody watches.
-        self.events.send(event.to_string().into()).ok();
+        self.events.tell(event);
     }
 
     fn hear(&mut self, event: NetEvent) {

@@ -20,7 +20,7 @@ use talkoo_ledger::contracts::{BEACON_S, Beginning, EPOCH_S, Staker};
 use talkoo_net::Net;
 use talkoo_node::Input;
 use talkoo_proof::{Input as Proof, channel};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -86,7 +86,7 @@ pub(super) struct Around<'a> {
     /// The ledger, if it is not our own.
     pub(super) place: Option<Place>,
     pub(super) inbox: mpsc::Sender<Event>,
-    pub(super) events: broadcast::Sender<Arc<str>>,
+    pub(super) events: talkoo_api::Feed,
     pub(super) lender: Lender,
     pub(super) tasks: &'a TaskTracker,
     /// Stops the node.
@@ -142,8 +142,7 @@ impl Money {
             delegation: delegation.clone(),
             blocks: around.blocks.clone(),
             net: around.net.clone(),
-            // No receiver is no error: nobody watches.
-            tell: Arc::new(move |event| drop(tell.send(event.to_string().into()))),
+            tell: Arc::new(move |event| tell.tell(event)),
         })?;
         let deals = deals::Setup {
             dir: around.dir.path(),
@@ -200,10 +199,7 @@ fn disputes(
     let Around { net, dir, network, events, lender, .. } = around;
     let (net, events) = (net.clone(), events.clone());
     let post = Arc::new(move |to, bytes| net.send(to, bytes).is_ok());
-    let tell = Arc::new(move |event: &Value| {
-        // No receiver is no error: nobody watches.
-        events.send(event.to_string().into()).ok();
-    });
+    let tell = Arc::new(move |event: &Value| events.tell(event));
     let (network, lender) = (Network::clone(network), lender.clone());
     let setup = disputes::Setup { dir: dir.path(), place, network, node, owner, owner_key, lender, post, tell };
     Disputes::start(setup).context("cannot start the disputes")

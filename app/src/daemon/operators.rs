@@ -36,7 +36,7 @@ pub(super) fn router(calls: Calls) -> Router {
 /// Asks the loop; what kept it from an answer.
 async fn ask(calls: &Calls, name: &'static str) -> Result<Value, String> {
     let (reply, answer) = oneshot::channel();
-    let call = Call { name, args: json!({}), reply };
+    let call = Call { name, args: json!({}), once: None, reply };
     let asked = async {
         calls.send(call).await.map_err(|_| "the node is stopping".to_owned())?;
         let answer: Result<Value, Refusal> = answer.await.map_err(|_| "the node is stopping".to_owned())?;

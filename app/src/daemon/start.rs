@@ -18,8 +18,8 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use talkoo_api::{Api, Attach};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use talkoo_api::{Api, Attach, Feed};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
@@ -27,7 +27,7 @@ use talkoo_inference::{Hooks, Keys, Meters};
 use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Event as Record, Input, Node, Setup};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -72,7 +72,8 @@ pub(crate) async fn run(
     let (inbox, events_in) = mpsc::channel(INBOX_MAX);
     let (net_events, network_in) = mpsc::channel(INBOX_MAX);
     let (calls, calls_in) = mpsc::channel(64);
-    let (events, _) = broadcast::channel(4_096);
+    // Milliseconds, for a node may be started twice in a second.
+    let events = Feed::new(u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?);
     let tasks = TaskTracker::new();
     let mut memory = Memory::open(dir.path(), &config.network);
     let mut bootstrap = parse_all(&config.bootstrap)?;
@@ -146,7 +147,8 @@ pub(crate) async fn run(
     let faces = faces::start(&config, around).await?.merge(inference.guarded).merge(mcp).merge(talkoo_web::router());
     let faces = faces.merge(operators::router(calls.clone()));
     let (token, stopped) = (dir.token()?, stop.clone());
-    let attach = Attach { addr: config.api, token, calls, events: events.clone(), faces, stop: stopped };
+    let (events_too, repeats) = (events.clone(), dir.path().join("repeats.log"));
+    let attach = Attach { addr: config.api, token, calls, events: events_too, repeats, faces, stop: stopped };
     let api = Api::bind(attach).await?;
     let api_addr = api.addr;
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
@@ -218,6 +220,7 @@ pub(crate) async fn run(
         refused: std::collections::BTreeMap::new(),
         out: Vec::new(),
         pending: Vec::new(),
+        replies: Vec::new(),
         config,
     };
     daemon.watch_owner();

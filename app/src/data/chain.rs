@@ -86,6 +86,19 @@ pub(super) fn refusal(error: RpcError) -> Refusal {
     }
 }
 
+/// The same for a payment: nobody is to pay twice because he was told to try again.
+fn unpaid(error: RpcError) -> Refusal {
+    let (code, hint) = match &error {
+        RpcError::Unreachable { .. } | RpcError::Late(_) => {
+            (RefusalCode::Silent, "it may have been sent: see `talkoo wallet history` before you pay again")
+        }
+        RpcError::Refused { .. } | RpcError::Reverted(_) => {
+            (RefusalCode::Denied, "nothing was paid; is there enough, and gas? talkoo wallet show -v")
+        }
+    };
+    Refusal::new(code, error.to_string(), hint)
+}
+
 type Answer<T> = Result<T, Refusal>;
 
 fn short(number: U256) -> u64 {
@@ -134,7 +147,7 @@ impl Desk {
             Asset::Money => token(self.at.token),
             Asset::Stake => token(self.at.stake),
         };
-        self.rpc.wait(sent.map_err(refusal)?).map_err(refusal)
+        self.rpc.wait(sent.map_err(unpaid)?).map_err(unpaid)
     }
 
     pub(super) fn time(&self) -> Answer<u64> {

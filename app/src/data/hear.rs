@@ -94,7 +94,7 @@ impl Desks {
         }
         let checked = self.audit.verify().map_err(super::broken)?;
         match checked.broken {
-            None => Ok(json!({"lines": checked.lines, "head": checked.head.to_string(), "whole": true})),
+            None => Ok(json!({"count": checked.lines, "head": checked.head.to_string(), "whole": true})),
             Some(line) => {
                 let hint = "somebody changed it: compare it with a copy";
                 Err(no(RefusalCode::Malformed, format!("line {line} of the audit log is not what was written"), hint))

@@ -3,10 +3,10 @@
 use std::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)*) => {
         /// Why something was refused. Codes are part of the API and of the wire: never renamed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum RefusalCode { $($(#[$doc])* $name,)* }
+        pub enum RefusalCode { $(#[doc = $doc] $name,)* }
 
         impl RefusalCode {
             /// The code as users, peers and programs see it.
@@ -14,6 +14,15 @@ macro_rules! codes {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$name => $doc.trim_ascii(),)* }
+            }
+
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// Reads a code; a code of a newer version reads as [`RefusalCode::Other`].
             #[must_use]

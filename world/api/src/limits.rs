@@ -10,6 +10,25 @@ pub(crate) const ANSWER_MS_MAX: u64 = 60_000;
 /// A comment line keeps an idle event stream open, in milliseconds.
 pub(crate) const KEEP_ALIVE_MS: u64 = 10_000;
 
+/// Readers of the event stream at once: each holds a connection.
+pub(crate) const LISTENERS_MAX: usize = 64;
+/// Events that are kept for readers who were cut off.
+pub(crate) const EVENTS_MAX: usize = 4_096;
+/// The most bytes of them.
+pub(crate) const EVENTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Events that are written to a reader at once.
+pub(crate) const EVENTS_AT_ONCE: usize = 64;
+/// How long an answer is kept for whoever asks again with the same key, in seconds.
+pub(crate) const REPEAT_S: u64 = 24 * 3600;
+/// Requests with a key that are kept.
+pub(crate) const REPEATS_MAX: usize = 16_384;
+/// The most bytes of their answers.
+pub(crate) const REPEATS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest answer that is kept, in bytes.
+pub(crate) const REPEAT_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest `Idempotency-Key`, in bytes.
+pub(crate) const KEY_BYTES_MAX: usize = 255;
+
 /// Largest body or message of Ethereum's JSON-RPC in bytes: as go-ethereum takes.
 pub(crate) const RPC_BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Bytes of one answer, all of a batch together: a full block of 4 MiB is 8 MiB in hexadecimal.

@@ -1,4 +1,16 @@
-//! Every route of the native API.
+//! Every route of the native API: its name, path, and the shapes of what is asked and answered.
+
+use crate::shapes::{
+    Accounts, Approvals, CancelledJob, Closing, DataAddAsk, DataAudit, DataAuditQuery, DataBought, DataCheckAsk,
+    DataChecked, DataDropped, DataFound, DataGetAsk, DataGiveAsk, DataGiven, DataGot, DataIdAsk, DataIncome,
+    DataKeepAsk, DataKept, DataList, DataPart, DataPriceAsk, DataPriced, DataPublishAsk, DataPublished, DataReadAsk,
+    DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote, DealTerms, Deals, DialAsk, Dialled, Dispute,
+    Disputes, Doctor, Explanation, ForgottenJob, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk,
+    JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, Models, NewKey, NewWebhook, NothingAsk,
+    OwnData, Payment, PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked,
+    Removed, RestoreAsk, Restored, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk, Unlocked, Wallet,
+    WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
+};
 
 /// HTTP method of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +23,17 @@ pub enum Verb {
     Delete,
 }
 
+/// What a request is worth that comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Doing it twice is doing it once: no key is needed.
+    Same,
+    /// A key is heeded. If the node died while it did it, it is not tried again.
+    Kept,
+    /// A key is heeded, and what follows from it is found again: it is done once, whatever dies.
+    Found,
+}
+
 /// One route.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
@@ -20,77 +43,150 @@ pub struct Route {
     pub verb: Verb,
     /// Path.
     pub path: &'static str,
+    /// What it does, in a clause.
+    pub summary: &'static str,
+    /// Parameters behind the `?`.
+    pub query: Option<Shape>,
+    /// Fields of the body.
+    pub body: Option<Shape>,
+    /// The answer.
+    pub answer: Shape,
+    /// Whether it heeds an `Idempotency-Key`, and how.
+    pub repeat: Repeat,
 }
 
-const fn route(name: &'static str, verb: Verb, path: &'static str) -> Route {
-    Route { name, verb, path }
+impl Route {
+    const fn query<T: utoipa::ToSchema>(mut self) -> Self {
+        self.query = Some(of::<T>());
+        self
+    }
+
+    const fn body<T: utoipa::ToSchema>(mut self) -> Self {
+        self.body = Some(of::<T>());
+        self
+    }
+
+    const fn keyed(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
 }
 
-/// All of them; `GET /api/v1/events`, the event stream, is apart.
+const fn route<T: utoipa::ToSchema>(
+    verb: Verb,
+    name: &'static str,
+    path: &'static str,
+    summary: &'static str,
+) -> Route {
+    Route { name, verb, path, summary, query: None, body: None, answer: of::<T>(), repeat: Repeat::Same }
+}
+
+const fn get<T: utoipa::ToSchema>(name: &'static str, path: &'static str, summary: &'static str) -> Route {
+    route::<T>(Verb::Get, name, path, summary)
+}
+
+/// Its body has no fields unless [`Route::body`] says which.
+const fn post<T: utoipa::ToSchema>(name: &'static str, path: &'static str, summary: &'static str) -> Route {
+    route::<T>(Verb::Post, name, path, summary).body::<NothingAsk>()
+}
+
+const fn delete<T: utoipa::ToSchema>(name: &'static str, path: &'static str, summary: &'static str) -> Route {
+    route::<T>(Verb::Delete, name, path, summary)
+}
+
+/// All of them that the node answers; the event stream and the API's own description are apart.
 pub const ROUTES: &[Route] = &[
-    route("status", Verb::Get, "/api/v1/status"),
-    route("stop", Verb::Post, "/api/v1/stop"),
-    route("peers", Verb::Get, "/api/v1/peers"),
-    route("dial", Verb::Post, "/api/v1/peers"),
-    route("doctor", Verb::Get, "/api/v1/doctor"),
-    route("invite", Verb::Get, "/api/v1/invite"),
-    route("models", Verb::Get, "/api/v1/models"),
-    route("pull", Verb::Post, "/api/v1/models"),
-    route("remove", Verb::Delete, "/api/v1/models/{name}"),
-    route("provide", Verb::Post, "/api/v1/provide"),
-    route("why", Verb::Get, "/api/v1/provide"),
-    route("post", Verb::Post, "/api/v1/jobs"),
-    route("quote", Verb::Post, "/api/v1/quotes"),
-    route("jobs", Verb::Get, "/api/v1/jobs"),
-    route("job", Verb::Get, "/api/v1/jobs/{id}"),
-    route("explain", Verb::Get, "/api/v1/jobs/{id}/explain"),
-    route("timeline", Verb::Get, "/api/v1/jobs/{id}/timeline"),
-    route("output", Verb::Get, "/api/v1/jobs/{id}/output"),
-    route("cancel", Verb::Delete, "/api/v1/jobs/{id}"),
-    route("forget", Verb::Post, "/api/v1/jobs/{id}/forget"),
-    route("settle", Verb::Post, "/api/v1/settle"),
-    route("unlock", Verb::Post, "/api/v1/unlock"),
-    route("close", Verb::Post, "/api/v1/close"),
-    route("accounts", Verb::Get, "/api/v1/accounts"),
-    route("data", Verb::Get, "/api/v1/data"),
-    route("data_add", Verb::Post, "/api/v1/data"),
-    route("data_audit", Verb::Get, "/api/v1/data-audit"),
-    route("data_requests", Verb::Get, "/api/v1/data-requests"),
-    route("data_revoke", Verb::Post, "/api/v1/data-revoke"),
-    route("data_check", Verb::Post, "/api/v1/data-check"),
-    route("data_show", Verb::Post, "/api/v1/data-show"),
-    route("data_publish", Verb::Post, "/api/v1/data-publish"),
-    route("data_price", Verb::Post, "/api/v1/data-price"),
-    route("data_give", Verb::Post, "/api/v1/data-grant"),
-    route("data_buy", Verb::Post, "/api/v1/data-buy"),
-    route("data_get", Verb::Post, "/api/v1/data-get"),
-    route("data_keep", Verb::Post, "/api/v1/data-keep"),
-    route("data_drop", Verb::Post, "/api/v1/data-drop"),
-    route("data_collect", Verb::Post, "/api/v1/data-collect"),
-    route("deals", Verb::Get, "/api/v1/deals"),
-    route("deal", Verb::Post, "/api/v1/deals"),
-    route("deal_quote", Verb::Post, "/api/v1/deals/quote"),
-    route("deal_provide", Verb::Post, "/api/v1/deals/provide"),
-    route("deal_restore", Verb::Post, "/api/v1/deals/restore"),
-    route("keys", Verb::Get, "/api/v1/keys"),
-    route("webhooks", Verb::Get, "/api/v1/webhooks"),
-    route("webhook_add", Verb::Post, "/api/v1/webhooks"),
-    route("webhook_remove", Verb::Delete, "/api/v1/webhooks/{id}"),
-    route("webhook_test", Verb::Post, "/api/v1/webhooks/{id}/test"),
-    route("key_create", Verb::Post, "/api/v1/keys"),
-    route("key_revoke", Verb::Delete, "/api/v1/keys/{id}"),
-    route("key_set", Verb::Post, "/api/v1/keys/{id}"),
-    route("key_show", Verb::Get, "/api/v1/keys/{id}"),
-    route("key_audit", Verb::Get, "/api/v1/keys/{id}/audit"),
-    route("approvals", Verb::Get, "/api/v1/approvals"),
-    route("approve", Verb::Post, "/api/v1/approvals/{id}"),
-    route("decline", Verb::Delete, "/api/v1/approvals/{id}"),
-    route("wallet", Verb::Get, "/api/v1/wallet"),
-    route("wallet_history", Verb::Get, "/api/v1/wallet/history"),
-    route("wallet_pay", Verb::Post, "/api/v1/wallet/payments"),
-    route("receipt_verify", Verb::Post, "/api/v1/receipts/verify"),
-    route("data_search", Verb::Post, "/api/v1/data-search"),
-    route("data_read", Verb::Post, "/api/v1/data-read"),
-    route("disputes", Verb::Get, "/api/v1/disputes"),
-    route("dispute", Verb::Get, "/api/v1/disputes/{id}"),
+    get::<Status>("status", "/api/v1/status", "How the node stands"),
+    post::<Stopping>("stop", "/api/v1/stop", "Stops it: leases go back, the journal is flushed"),
+    get::<Peers>("peers", "/api/v1/peers", "Connected nodes, their standing and what they offer"),
+    post::<Dialled>("dial", "/api/v1/peers", "Connects to a multiaddress").body::<DialAsk>(),
+    get::<Doctor>("doctor", "/api/v1/doctor", "How the node is reached, and what to do about what is amiss"),
+    get::<Invite>("invite", "/api/v1/invite", "A code with which others join"),
+    get::<Models>("models", "/api/v1/models", "Models that are here"),
+    post::<Started>("pull", "/api/v1/models", "Starts to get a model").body::<PullAsk>(),
+    delete::<Removed>("remove", "/api/v1/models/{name}", "Removes a model that nothing needs"),
+    post::<Provision>("provide", "/api/v1/provide", "Offers compute or stops").body::<ProvideAsk>(),
+    get::<Provision>("why", "/api/v1/provide", "What it offers, and what keeps work away"),
+    post::<Posted>("post", "/api/v1/jobs", "Posts a batch as a job").body::<JobAsk>().keyed(Repeat::Found),
+    post::<Quote>("quote", "/api/v1/quotes", "What a job would take and cost if it were posted now").body::<JobAsk>(),
+    get::<Jobs>("jobs", "/api/v1/jobs", "Jobs of this node"),
+    get::<Job>("job", "/api/v1/jobs/{id}", "One job, step by step; its id may be shortened"),
+    get::<Explanation>("explain", "/api/v1/jobs/{id}/explain", "Who works for it, and why others do not"),
+    get::<Timeline>("timeline", "/api/v1/jobs/{id}/timeline", "Who worked at which step of it, and when"),
+    get::<JobOutput>("output", "/api/v1/jobs/{id}/output", "What came of it, once it is over"),
+    delete::<CancelledJob>("cancel", "/api/v1/jobs/{id}", "Ends a job; what was done is paid and stays"),
+    post::<ForgottenJob>("forget", "/api/v1/jobs/{id}/forget", "Deletes prompts and answers of a job that is over"),
+    post::<Settled>("settle", "/api/v1/settle", "Claims everything earned").keyed(Repeat::Kept),
+    post::<Unlocked>("unlock", "/api/v1/unlock", "Opens a locked wallet until the node stops").body::<UnlockAsk>(),
+    post::<Closing>("close", "/api/v1/close", "Starts to take back what channels hold for nobody").keyed(Repeat::Kept),
+    get::<Accounts>("accounts", "/api/v1/accounts", "What was signed for which worker, and what is contested"),
+    get::<DataList>("data", "/api/v1/data", "Sealed data of ours and what was bought"),
+    post::<OwnData>("data_add", "/api/v1/data", "Seals a file or folder").body::<DataAddAsk>().keyed(Repeat::Kept),
+    get::<DataAudit>("data_audit", "/api/v1/data-audit", "What happened to data, from the audit log")
+        .query::<DataAuditQuery>(),
+    get::<Grants>("data_requests", "/api/v1/data-requests", "Grants of ours, also those that wait for their key"),
+    post::<GrantRevoked>("data_revoke", "/api/v1/data-revoke", "Ends a grant").body::<GrantAsk>().keyed(Repeat::Kept),
+    post::<DataChecked>("data_check", "/api/v1/data-check", "Whether code may read under a grant")
+        .body::<DataCheckAsk>(),
+    post::<DataShown>("data_show", "/api/v1/data-show", "A published version and its offers").body::<DataIdAsk>(),
+    post::<DataPublished>("data_publish", "/api/v1/data-publish", "Publishes data, and may offer it")
+        .body::<DataPublishAsk>()
+        .keyed(Repeat::Kept),
+    post::<DataPriced>("data_price", "/api/v1/data-price", "Other terms for new buyers")
+        .body::<DataPriceAsk>()
+        .keyed(Repeat::Kept),
+    post::<DataGiven>("data_give", "/api/v1/data-grant", "Gives a version to a node, for good")
+        .body::<DataGiveAsk>()
+        .keyed(Repeat::Kept),
+    post::<DataBought>("data_buy", "/api/v1/data-buy", "Buys access to a version")
+        .body::<DataIdAsk>()
+        .keyed(Repeat::Kept),
+    post::<DataGot>("data_get", "/api/v1/data-get", "Writes what was bought to a place")
+        .body::<DataGetAsk>()
+        .keyed(Repeat::Kept),
+    post::<DataKept>("data_keep", "/api/v1/data-keep", "Keeps shares and data for others").body::<DataKeepAsk>(),
+    post::<DataDropped>("data_drop", "/api/v1/data-drop", "Lets a share go").body::<DataIdAsk>(),
+    post::<DataIncome>("data_collect", "/api/v1/data-collect", "Collects the income of a version")
+        .body::<DataIdAsk>()
+        .keyed(Repeat::Kept),
+    get::<Deals>("deals", "/api/v1/deals", "Storage for pay: what others keep for us, and we for them"),
+    post::<DealQuote>("deal", "/api/v1/deals", "Has an object kept for pay").body::<DealAsk>().keyed(Repeat::Kept),
+    post::<DealQuote>("deal_quote", "/api/v1/deals/quote", "Who would keep an object, and what that costs")
+        .body::<DealAsk>(),
+    post::<DealTerms>("deal_provide", "/api/v1/deals/provide", "Keeps others' objects for pay from now on")
+        .body::<DealProvideAsk>(),
+    post::<Restored>("deal_restore", "/api/v1/deals/restore", "Brings an object back from a replica")
+        .body::<RestoreAsk>(),
+    get::<Keys>("keys", "/api/v1/keys", "Keys for programs that ask this node"),
+    post::<NewKey>("key_create", "/api/v1/keys", "Makes a key; its text is told this once")
+        .body::<KeyAsk>()
+        .keyed(Repeat::Kept),
+    delete::<Key>("key_revoke", "/api/v1/keys/{id}", "Takes a key back; its id may be its name"),
+    post::<Key>("key_set", "/api/v1/keys/{id}", "Changes what a key may do; what is left out stays")
+        .body::<KeySetAsk>(),
+    get::<KeyDetail>("key_show", "/api/v1/keys/{id}", "One key, what waits for the owner, and what was decided last"),
+    get::<KeyAudit>("key_audit", "/api/v1/keys/{id}/audit", "What was decided about its payments"),
+    get::<Approvals>("approvals", "/api/v1/approvals", "Payments of keys that wait for the owner"),
+    post::<Payment>("approve", "/api/v1/approvals/{id}", "Lets one be made").keyed(Repeat::Kept),
+    delete::<Payment>("decline", "/api/v1/approvals/{id}", "Refuses one"),
+    get::<Wallet>("wallet", "/api/v1/wallet", "What there is, in micro-units"),
+    get::<WalletHistory>("wallet_history", "/api/v1/wallet/history", "The last movements, the newest first")
+        .query::<HistoryQuery>(),
+    post::<Payment>("wallet_pay", "/api/v1/wallet/payments", "A payment of the owner's")
+        .body::<PaymentAsk>()
+        .keyed(Repeat::Kept),
+    post::<ReceiptChecked>("receipt_verify", "/api/v1/receipts/verify", "Checks a receipt, without a model")
+        .body::<ReceiptAsk>(),
+    post::<DataFound>("data_search", "/api/v1/data-search", "Published data by words").body::<DataSearchAsk>(),
+    post::<DataPart>("data_read", "/api/v1/data-read", "A part of what was bought, which counts as a use")
+        .body::<DataReadAsk>()
+        .keyed(Repeat::Kept),
+    get::<Webhooks>("webhooks", "/api/v1/webhooks", "Who is told what becomes of work that nobody waits for"),
+    post::<NewWebhook>("webhook_add", "/api/v1/webhooks", "Adds one; its secret is told this once")
+        .body::<WebhookAsk>()
+        .keyed(Repeat::Kept),
+    delete::<Removed>("webhook_remove", "/api/v1/webhooks/{id}", "Removes one"),
+    post::<WebhookTested>("webhook_test", "/api/v1/webhooks/{id}/test", "Sends it an event").keyed(Repeat::Kept),
+    get::<Disputes>("disputes", "/api/v1/disputes", "Disputes with workers that this node's engine refuted"),
+    get::<Dispute>("dispute", "/api/v1/disputes/{id}", "One dispute, move by move; its id may be shortened"),
 ];

@@ -104,7 +104,7 @@ impl Office {
     pub(crate) async fn call(&self, name: &'static str, args: Value, wait: Duration) -> Result<Value, No> {
         let (reply, answer) = oneshot::channel();
         let stopping = || Refusal::new(RefusalCode::Stopping, "the node is stopping", "start it again");
-        let call = Call { name, args, reply };
+        let call = Call { name, args, once: None, reply };
         let asked = async {
             self.calls.send(call).await.map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())?

@@ -8,12 +8,38 @@ use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use talkoo_api::{Call, Caller};
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_inference::{Keys, Scope};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+/// Tells when it goes.
+struct Ended(mpsc::Sender<&'static str>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.try_send("ended").ok();
+    }
+}
+
+/// A model that never ends, and what is heard of it.
+fn endless() -> (Router, mpsc::Receiver<&'static str>) {
+    let (told, heard) = mpsc::channel(8);
+    let answer = move || {
+        let ended = Ended(told.clone());
+        told.try_send("begun").unwrap();
+        let pieces = futures::stream::unfold(ended, |ended| async move {
+            std::future::pending::<()>().await;
+            Some((Ok::<_, std::io::Error>(String::new()), ended))
+        });
+        async { Body::from_stream(pieces) }
+    };
+    (Router::new().route("/v1/chat/completions", post(answer)), heard)
+}
 
 struct Bench {
     router: Router,
@@ -32,12 +58,16 @@ const ANSWER: &str = concat!(
 );
 
 fn bench() -> Bench {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = Arc::new(Keys::open(&folder.path().join("keys.json"), true).unwrap());
-    let (sender, calls) = mpsc::channel(8);
     let inference = Router::new()
         .route("/v1/models", get(|| async { axum::Json(json!({"data": []})) }))
         .route("/v1/chat/completions", post(|| async { ANSWER }));
+    bench_with(inference)
+}
+
+fn bench_with(inference: Router) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Arc::new(Keys::open(&folder.path().join("keys.json"), true).unwrap());
+    let (sender, calls) = mpsc::channel(8);
     let attach = Attach { inference, calls: sender, keys: keys.clone(), stop: CancellationToken::new() };
     Bench { router: router(attach), keys, calls, _folder: folder }
 }
@@ -319,4 +349,47 @@ async fn sessions_make_room_for_others() {
     bench.session().await;
     assert_eq!(bench.send(&[("mcp-session-id", &second)], ping.clone()).await.0, 404, "this one was silent longest");
     assert_eq!(bench.send(&[("mcp-session-id", &first)], ping).await.0, 200);
+}
+
+/// The next thing that is heard of the model, if it comes in time.
+async fn heard(of: &mut mpsc::Receiver<&'static str>) -> Option<&'static str> {
+    timeout(Duration::from_secs(10), of.recv()).await.expect("something is heard in time")
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_its_work() {
+    let (inference, mut model) = endless();
+    let bench = bench_with(inference);
+    let session = bench.session().await;
+    let params = json!({"name": "run", "arguments": {"model": "a", "prompt": "hi"}});
+    let call = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params});
+    let asked = [("mcp-session-id", session.as_str())];
+    let mut asking = std::pin::pin!(bench.send(&asked, call.to_string()));
+    assert!(futures::poll!(&mut asking).is_pending());
+    tokio::select! {
+        _ = &mut asking => panic!("it never answers by itself"),
+        said = heard(&mut model) => assert_eq!(said, Some("begun")),
+    }
+    let stop =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9, "reason": "enough"}});
+    assert_eq!(bench.send(&asked, stop.to_string()).await.0, 202);
+    assert_eq!(heard(&mut model).await, Some("ended"));
+}
+
+#[tokio::test]
+async fn who_goes_away_without_a_session_ends_the_work() {
+    let (inference, mut model) = endless();
+    let bench = bench_with(inference);
+    let params = json!({"name": "run", "arguments": {"model": "a", "prompt": "hi"}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }});
+    let call = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params}).to_string();
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "run")];
+    tokio::select! {
+        (status, text, _) = bench.send(&headers, call) => panic!("it answers by itself: {status} {text}"),
+        said = heard(&mut model) => assert_eq!(said, Some("begun")),
+    }
+    assert_eq!(heard(&mut model).await, Some("ended"), "the request was dropped");
 }

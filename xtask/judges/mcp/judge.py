@@ -116,6 +116,11 @@ def main():
     finally:
         node.terminate()
         node.wait(timeout=30)
+    spending = [sys.executable, str(here / "market.py"), talkoo]
+    if subprocess.run(spending, env={**os.environ, "PYTHONPATH": str(here.parent)}, timeout=600).returncode:
+        fail("spending on a network")
+    if subprocess.run([sys.executable, str(here / "stdio.py"), talkoo, f"{root}/stdio"], timeout=300).returncode:
+        fail("the command")
     print("all held")
 
 

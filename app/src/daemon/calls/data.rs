@@ -29,7 +29,7 @@ fn done(desks: &Arc<Desks>, name: &str, args: &Value) -> Answer {
     match name {
         "data" => desks.list(),
         "data_add" => desks.add(absolute(args)?),
-        "data_audit" => desks.audit(text(args, "verify") == Some("true")),
+        "data_audit" => desks.audit(optional(args, "verify", yes_or_no)?.unwrap_or(false)),
         "data_requests" => desks.requests(),
         "data_revoke" => {
             desks.revoke(number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))?)

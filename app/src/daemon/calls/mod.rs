@@ -54,9 +54,17 @@ fn yes_or_no(value: &Value) -> Result<bool, &'static str> {
     value.as_bool().ok_or("true or false")
 }
 
+/// Answers that wait for the journal.
+pub(super) type Replies = Vec<(oneshot::Sender<Answer>, Answer)>;
+
 impl Daemon {
+    /// Says what is durable by now. A caller that went away needs no answer.
+    pub(super) fn reply(&mut self) {
+        self.replies.drain(..).for_each(|(reply, answer)| drop(reply.send(answer)));
+    }
+
     pub(super) fn call(&mut self, call: Call) {
-        let Call { name, args, reply } = call;
+        let Call { name, args, once, reply } = call;
         let answer = match name {
             "status" => Ok(self.status()),
             "stop" => {
@@ -72,8 +80,8 @@ impl Daemon {
             "remove" => self.remove_unused(&args),
             "provide" => self.provide(&args),
             "why" => Ok(self.why()),
-            "post" => return self.post(&args, false, reply),
-            "quote" => return self.post(&args, true, reply),
+            "post" => return self.post(&args, Some(once), reply),
+            "quote" => return self.post(&args, None, reply),
             "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
             "timeline" => self.job(&args).map(|job| self.timeline.of(&job.spec.id)),

@@ -17,13 +17,16 @@ use tokio::sync::oneshot;
 /// Longest context that a job may ask of engines that we do not know; each says its own.
 const FOREIGN_CONTEXT_MAX: u32 = 131_072;
 
+/// What to do with a batch: only say what it would take and cost, or post it, under an id that follows from the request if
+/// that may come again.
+type How = Option<Option<Digest>>;
+
 /// A batch that was read and tokenised.
 pub(crate) struct Posted {
     spec: Result<Box<JobSpec>, Refusal>,
     bad: Vec<BadLine>,
     reply: oneshot::Sender<Answer>,
-    /// Only say what it would take and cost.
-    dry: bool,
+    how: How,
 }
 
 /// What a job is posted under.
@@ -103,8 +106,8 @@ impl Terms {
 
 impl Daemon {
     /// Reads, tokenises and posts a batch; the slow part in a task.
-    pub(super) fn post(&mut self, args: &Value, dry: bool, reply: oneshot::Sender<Answer>) {
-        match self.prepare(args) {
+    pub(super) fn post(&mut self, args: &Value, how: How, reply: oneshot::Sender<Answer>) {
+        match self.prepare(args, how.flatten()) {
             Ok(prepare) => {
                 let inbox = self.inbox.clone();
                 self.tasks.spawn(async move {
@@ -113,14 +116,14 @@ impl Daemon {
                         let no = Refusal::new(RefusalCode::Other, "reading the batch panicked", "please report it");
                         (Err(no), Vec::new())
                     });
-                    inbox.send(Event::Posted(Posted { spec, bad, reply, dry })).await.ok();
+                    inbox.send(Event::Posted(Posted { spec, bad, reply, how })).await.ok();
                 });
             }
             Err(no) => drop(reply.send(Err(no))),
         }
     }
 
-    fn prepare(&self, args: &Value) -> Result<Prepare, Refusal> {
+    fn prepare(&self, args: &Value, once: Option<Digest>) -> Result<Prepare, Refusal> {
         let file = required(args, "file")?.to_owned();
         let model = optional(args, "model", |v| v.as_str().ok_or("a name"))?.map(str::to_owned);
         let terms = Terms::read(args)?;
@@ -136,8 +139,11 @@ impl Daemon {
             }
             Tier::Exact | Tier::Quorum => self.held(&name, terms.kv)?,
         };
-        let mut id = [0; 32];
-        getrandom::fill(&mut id).map_err(|e| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes"))?;
+        let mut id = once.unwrap_or(Digest::ZERO);
+        if once.is_none() {
+            let none = |e: getrandom::Error| Refusal::new(RefusalCode::Other, e.to_string(), "no random bytes");
+            getrandom::fill(&mut id.0).map_err(none)?;
+        }
         Ok(Prepare {
             bad,
             model: source.name.clone(),
@@ -146,12 +152,7 @@ impl Daemon {
             path: source.path,
             data_dir: self.config.data_dir.clone(),
             strict: terms.strict,
-            spec: JobSpec {
-                id: JobId(Digest(id)),
-                name: source.name,
-                program: source.program,
-                ..terms.spec(self.providing)
-            },
+            spec: JobSpec { id: JobId(id), name: source.name, program: source.program, ..terms.spec(self.providing) },
             asks,
         })
     }
@@ -174,19 +175,22 @@ impl Daemon {
     }
 
     pub(in crate::daemon) fn posted(&mut self, posted: Posted) {
-        let Posted { spec, bad, reply, dry } = posted;
+        let Posted { spec, bad, reply, how } = posted;
         let bad: Vec<Value> = bad.iter().map(|b| {
             json!({"line": b.line, "custom_id": b.custom_id, "code": b.refusal.code.as_str(), "message": b.refusal.to_string()})
         }).collect();
         let answer = spec.map(|spec| {
-            if dry {
+            if how.is_none() {
                 return self.quote(&spec, &bad);
             }
             let value = json!({"job": spec.id.to_string(), "steps": spec.steps.len(), "model": spec.name, "bad": bad});
-            self.pending.push(Input::Post(spec));
+            if !self.node.jobs().iter().any(|job| job.spec.id == spec.id) {
+                self.pending.push(Input::Post(spec));
+            }
             value
         });
-        reply.send(answer).ok();
+        // Said when the job stands in the journal.
+        self.replies.push((reply, answer));
     }
 }
 

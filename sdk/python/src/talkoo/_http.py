@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 
 
 class Error(Exception):
@@ -65,11 +66,42 @@ class Http:
             # Who stops reading ends the work.
             response.connection.close()
 
+    def follow(self, path, timeout=60, patience=5):
+        """The JSON of each event of a stream that can be resumed. Cut off, it goes on where it was, if the node answers within
+        `patience` seconds; the node says `lagged` or `reset` if something is lost."""
+        last, silent_since = None, None
+        while True:
+            try:
+                response = self.open("GET", path, headers={"Last-Event-ID": last} if last else None, timeout=timeout)
+            except Error as why:
+                silent_since = silent_since or time.monotonic()
+                if why.code != "silent" or last is None or time.monotonic() - silent_since > patience:
+                    raise
+                time.sleep(0.25)
+                continue
+            silent_since, coming = None, None
+            try:
+                for line in response:
+                    if line.startswith(b"id: "):
+                        coming = line[4:].strip().decode()
+                    elif line.startswith(b"data: ") and line.endswith(b"\n"):
+                        last = coming or last
+                        yield json.loads(line[6:])
+                    elif line == b"\n":
+                        last = coming or last
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                # Who stops reading ends the work.
+                response.connection.close()
+
 
 def error_of(status, text):
     """The error in an answer."""
     try:
-        said = json.loads(text)["error"]
+        said = json.loads(text)
+        # The native API tells problems (RFC 9457), the protocols of inference have an object of their own.
+        said = said["error"] if "error" in said else {**said, "message": said["detail"]}
         message, _, hint = said["message"].partition("; ")
         return Error(said.get("code") or "other", message, said.get("hint") or hint, status, said.get("param"))
     except (ValueError, KeyError, TypeError):

@@ -86,8 +86,8 @@ class Node:
         return self._http.json("POST", f"/api/v1{path}", body or {})
 
     def events(self, timeout=60):
-        """The node's events as they happen."""
-        return self._http.events("GET", "/api/v1/events", timeout=timeout)
+        """The node's events as they happen; cut off, they go on where they were."""
+        return self._http.follow("/api/v1/events", timeout=timeout)
 
     def status(self):
         """How it is."""

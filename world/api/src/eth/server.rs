@@ -7,10 +7,11 @@ use super::desk::{Answer, Asker, Desk, Visit};
 use super::filters::fresh_id;
 use super::request::{Batch, Request, answer};
 use super::{Chain, RpcError, socket};
+use crate::ApiError;
+use crate::guard::{Hosts, is_ours};
 use crate::limits::{
     RPC_AT_ONCE_MAX, RPC_AT_ONCE_OWN_MAX, RPC_BODY_BYTES_MAX, RPC_MS_MAX, SEND_MS, SEND_MS_MAX, SOCKETS_MAX,
 };
-use crate::{ApiError, Hosts, is_ours};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
