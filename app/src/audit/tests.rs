@@ -309,7 +309,7 @@ fn a_node_that_signs_false_members_is_told_which() {
         ),
         ("no delegation", made(&client, &[("delegation", vec![1])], |_| {}), "not a valid record"),
         ("no genesis", made(&client, &[("chain/0-genesis.json", b"{}".to_vec())], |_| {}), "no list"),
-        ("no block", made(&client, &[("chain/2-block-00000.json", b"{}".to_vec())], |_| {}), "hexadecimal"),
+        ("no block", made(&client, &[("chain/2-block-00000.json", b"{}".to_vec())], |_| {}), "header is none"),
         ("a proof alone", made(&client, &[("chain/3-channel-00.json", b"{}".to_vec())], |_| {}), "a channel has an id"),
     ];
     for (what, bytes, why) in cases {
