@@ -1,5 +1,6 @@
 //! The command line. Every flag has its one home here.
 
+mod batch;
 mod data;
 mod demo;
 mod dispute;
@@ -10,10 +11,12 @@ mod kv;
 mod ledger;
 mod owner;
 mod sampling;
+mod service;
 mod store;
 mod webhook;
 mod wishes;
 
+pub(crate) use batch::BatchArgs;
 pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
@@ -25,6 +28,7 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
+pub(crate) use service::ServiceCommand;
 pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
 pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
@@ -49,6 +53,9 @@ pub(crate) struct Cli {
     /// `json` prints results, and errors, for programs; a file is where `batch` and `job output` write.
     #[arg(short = 'o', long = "output", global = true, value_name = "json|FILE")]
     pub(crate) output: Vec<String>,
+    /// Print every HTTP call to the node on stderr, as a curl command.
+    #[arg(long, global = true)]
+    pub(crate) explain: bool,
     /// Say on stderr what the node does meanwhile.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
@@ -67,6 +74,8 @@ pub(crate) enum Command {
     Open,
     /// Say how the node is.
     Status,
+    /// Watch the node: its jobs, peers, models and events, in this terminal.
+    Top,
     /// List connected peers and what we think of them.
     Peers,
     /// Say how others reach this node, and what to do about what is amiss.
@@ -85,6 +94,13 @@ pub(crate) enum Command {
     },
     /// List the models that are here.
     Ls,
+    /// Say what is known of a model: context, size, CID, who answers and for what price.
+    Show {
+        /// Its name.
+        model: String,
+    },
+    /// List what is being worked at: jobs that are open, and runs for others.
+    Ps,
     /// Remove a model.
     Rm {
         /// Its name.
@@ -133,6 +149,11 @@ pub(crate) enum Command {
     /// Look at the chain that holds it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Settings of `up` from files and the environment.
+    Config,
+    /// Start the node with this machine, as a service of this user.
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Print a script that completes commands and flags in a shell.
     Completions {
         /// Which shell.
@@ -256,42 +277,6 @@ pub(crate) struct BenchArgs {
     /// Threads of the engine; all cores unless told otherwise.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
-}
-
-/// Flags of `batch`.
-#[derive(Args)]
-pub(crate) struct BatchArgs {
-    /// JSONL of OpenAI batch lines.
-    pub(crate) file: PathBuf,
-    /// The model for all lines, whatever they say; left out, it is the one that the first line names.
-    #[arg(long)]
-    pub(crate) model: Option<String>,
-    #[command(flatten)]
-    pub(crate) kv: Kv,
-    /// Workers at most; 64 unless told otherwise.
-    #[arg(long, value_name = "N", value_parser = workers())]
-    pub(crate) nodes: Option<u32>,
-    /// Highest price for a million output tokens, in tokens of money; input costs a quarter.
-    #[arg(long, value_name = "PRICE", value_parser = price)]
-    pub(crate) max_price: Option<f64>,
-    /// Who re-runs answers: `drawn` nodes, our `own` engine, or `none`.
-    #[arg(long, value_name = "WHO", default_value = "drawn", value_parser = ["drawn", "own", "none"])]
-    pub(crate) verify: String,
-    /// How the answers can be checked: `exact`, bit for bit, or `float`, weighed at most: from any engine, of any model.
-    #[arg(long, value_name = "TIER", default_value = "exact", value_parser = ["exact", "float"])]
-    pub(crate) tier: String,
-    /// For `--tier float`: a GGUF file of the model, or its beginning, for its tokenizer, or a model that is here; with the weights in it
-    /// some answers are weighed.
-    #[arg(long, value_name = "FILE", required_if_eq("tier", "float"))]
-    pub(crate) vocabulary: Option<PathBuf>,
-    /// Run nothing if any line is bad.
-    #[arg(long)]
-    pub(crate) strict: bool,
-    #[command(flatten)]
-    pub(crate) wishes: Wishes,
-    /// Only say how long it would take, what it would cost at most, and why nodes would not work for it.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 /// `provide …`.

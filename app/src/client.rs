@@ -1,12 +1,13 @@
 //! The command line's client of the node's local API.
 
-use crate::commands::{Failure, Form};
+use crate::commands::{Failure, Form, say};
 use anyhow::{Context, Result};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use talkoo_base::{Refusal, RefusalCode};
 
@@ -21,10 +22,22 @@ const RESUME: Duration = Duration::from_secs(5);
 /// so often.
 const RESUME_EACH: Duration = Duration::from_millis(250);
 
+/// Whether every call is told: `--explain`.
+static TELLS: AtomicBool = AtomicBool::new(false);
+/// Characters of a told body.
+const TOLD_MAX: usize = 2_000;
+
+/// Tells every call from now on.
+pub(crate) fn explain() {
+    TELLS.store(true, Ordering::Relaxed);
+}
+
 /// A running node's API.
 pub(crate) struct Client {
     base: String,
     token: String,
+    /// Where the token is, for who wants to see how it is done.
+    token_file: PathBuf,
     agent: ureq::Agent,
 }
 
@@ -39,7 +52,15 @@ impl Client {
         let addr = reachable(&addr);
         let token = read("api.token").with_context(|| format!("cannot read api.token in {}", data_dir.display()))?;
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(ANSWER));
-        Ok(Self { base: format!("http://{addr}/api/v1"), token, agent: config.build().into() })
+        let token_file = data_dir.join("api.token");
+        Ok(Self { base: format!("http://{addr}/api/v1"), token, token_file, agent: config.build().into() })
+    }
+
+    /// Says a call as a curl command, without the token and without secrets.
+    fn tell(&self, method: &str, url: &str, body: Option<&Value>) {
+        if TELLS.load(Ordering::Relaxed) {
+            say(&curl(method, url, &self.token_file, body));
+        }
     }
 
     /// Where it is, and what it wants as `Authorization`.
@@ -59,8 +80,16 @@ impl Client {
 
     /// Reads.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
+        self.tell("GET", &format!("{}{path}", self.base), None);
         let request = self.agent.get(format!("{}{path}", self.base)).header("Authorization", self.bearer());
         self.answer(request.call())
+    }
+
+    /// Reads of another face of the node, by its whole path.
+    pub(crate) fn face(&self, path: &str) -> Result<Value> {
+        let url = format!("{}{path}", self.base.trim_end_matches("/api/v1"));
+        self.tell("GET", &url, None);
+        self.answer(self.agent.get(url).header("Authorization", self.bearer()).call())
     }
 
     /// Does.
@@ -70,12 +99,14 @@ impl Client {
             let no = Refusal::new(RefusalCode::TooLarge, "this is more than the node takes at once", "split the file");
             return Err(Failure::from(no.with(talkoo_api::BODY_BYTES_MAX, text.len())).into());
         }
+        self.tell("POST", &format!("{}{path}", self.base), Some(body));
         let request = self.agent.post(format!("{}{path}", self.base)).header("Authorization", self.bearer());
         self.answer(request.content_type("application/json").send(text))
     }
 
     /// Ends or removes.
     pub(crate) fn delete(&self, path: &str) -> Result<Value> {
+        self.tell("DELETE", &format!("{}{path}", self.base), None);
         let request = self.agent.delete(format!("{}{path}", self.base)).header("Authorization", self.bearer());
         self.answer(request.call())
     }
@@ -101,13 +132,17 @@ impl Client {
 
     /// A call of `/api/v0`, kubo's RPC.
     pub(crate) fn rpc(&self, call: &str, args: &[(&str, &str)]) -> Result<impl Read + use<>> {
-        let request = self.patient().post(self.rpc_url(call, args)).header("Authorization", self.bearer());
+        let url = self.rpc_url(call, args);
+        self.tell("POST", &url, None);
+        let request = self.patient().post(url).header("Authorization", self.bearer());
         self.body(request.send_empty())
     }
 
     /// The same with an upload.
     pub(crate) fn upload(&self, call: &str, args: &[(&str, &str)], mut form: Form) -> Result<impl Read + use<>> {
-        let request = self.patient().post(self.rpc_url(call, args)).header("Authorization", self.bearer());
+        let url = self.rpc_url(call, args);
+        self.tell("POST", &url, Some(&Value::String("a form with the files".into())));
+        let request = self.patient().post(url).header("Authorization", self.bearer());
         let request = request.content_type(Form::media_type());
         self.body(request.send(ureq::SendBody::from_reader(&mut form)))
     }
@@ -147,6 +182,7 @@ impl Client {
             .timeout_recv_body(Some(Duration::from_secs(24 * 3600)))
             .timeout_recv_response(Some(SILENCE));
         let agent: ureq::Agent = config.build().into();
+        self.tell("GET", &format!("{}/events", self.base), None);
         let (url, bearer) = (format!("{}/events", self.base), self.bearer());
         let mut events = Events { agent, url, bearer, last: None, lines: BufReader::new(Box::new(std::io::empty())) };
         events.open().map_err(|why| self.silent(&why))?;
@@ -154,6 +190,27 @@ impl Client {
         events.lines.read_line(&mut line).context("the event stream ended at once")?;
         Ok(events)
     }
+}
+
+/// A call as a curl command.
+fn curl(method: &str, url: &str, token_file: &Path, body: Option<&Value>) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let token = format!("\"Authorization: Bearer $(cat {})\"", quoted(&token_file.display().to_string()));
+    let mut line = format!("curl -X {method} {} -H {token}", quoted(url));
+    if let Some(body) = body {
+        let mut body = body.clone();
+        for secret in ["passphrase", "key"] {
+            if body.get(secret).is_some_and(Value::is_string) {
+                body[secret] = "…".into();
+            }
+        }
+        let mut text = body.to_string();
+        if text.chars().count() > TOLD_MAX {
+            text = text.chars().take(TOLD_MAX).chain("…".chars()).collect();
+        }
+        line.push_str(&format!(" -H 'Content-Type: application/json' -d {}", quoted(&text)));
+    }
+    line
 }
 
 /// Where a node on this machine answers that listens on all of its addresses.
@@ -225,6 +282,14 @@ impl Iterator for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_are_told_without_secrets() {
+        let told = |body| curl("POST", "http://h/api/v1/unlock", Path::new("/d/it's"), Some(&body));
+        let line = told(serde_json::json!({"passphrase": "correct horse", "days": 2}));
+        assert!(!line.contains("horse") && line.contains("\"days\":2") && line.contains(r"'/d/it'\''s'"), "{line}");
+        assert!(told(serde_json::json!({"text": "x".repeat(9_000)})).len() < 3_000);
+    }
 
     #[test]
     fn a_node_that_listens_everywhere_is_reached_here() {

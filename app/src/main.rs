@@ -13,6 +13,7 @@ mod disputes;
 mod inference;
 mod ledger;
 mod models;
+mod settings;
 mod talk;
 
 use clap::Parser;
@@ -24,12 +25,14 @@ const QUIET: &str = "warn,libp2p_kad=error";
 const VERBOSE: &str = "talkoo=debug,talkoo_net=debug,info";
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let given: Vec<_> = std::env::args_os().collect();
+    let (args, settings) = match settings::extend(&given, &settings::Around::here()) {
+        Ok(extended) => extended,
+        Err(why) => return commands::report_settings(&why, &given),
+    };
+    let cli = match cli::Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-            return commands::report_usage(&error, &args);
-        }
+        Err(error) => return commands::report_usage(&error, &given, &settings),
     };
     let level = if cli.verbose { VERBOSE } else { QUIET };
     let filter = tracing_subscriber::EnvFilter::try_from_env("TALKOO_LOG")

@@ -91,14 +91,14 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     let cases: [(&[&str], i32, &str, &str, &str); 11] = [
         (&["job", "show", ""], 2, "malformed", "id is missing", "job ls"),
         (&["rm", ""], 2, "malformed", "name is missing", "ls`"),
-        (&["status"], 1, "disconnected", "no node runs", "up`"),
+        (&["status"], 4, "disconnected", "no node runs", "up`"),
         (&["up", "--price", "NaN"], 2, "malformed", "--price", "--help"),
         (&["dispute", "show", "liar"], 2, "malformed", "<ID>", "--help"),
-        (&["dispute", "list"], 1, "disconnected", "no node runs", "up`"),
+        (&["dispute", "list"], 4, "disconnected", "no node runs", "up`"),
         (&["up", "--threads", "0"], 2, "malformed", "--threads", "--help"),
         (&["batch", "x", "--nodes", "0"], 2, "malformed", "--nodes", "--help"),
         (&["up", "--api", "0.0.0.0:0"], 2, "malformed", "other machines", "--api-public"),
-        (&["up", "--api", "127.0.0.1:0", "--pull", "smolllm3"], 1, "unknown_model", "smolllm3", "smollm2"),
+        (&["up", "--api", "127.0.0.1:0", "--pull", "smolllm3"], 3, "unknown_model", "smolllm3", "smollm2"),
         (&["receipt", "show", damaged_name], 1, "malformed", "is no receipt", "receipts"),
     ];
     for (args, exit, code, message, hint) in cases {
@@ -135,7 +135,8 @@ fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
     ];
     for (args, code, message, hint) in cases {
         let (error, status) = folder.error(args);
-        assert_eq!((status, &error["code"]), (Some(1), &json!(code)), "{args:?}: {error}");
+        let exit = if code == "disconnected" { 4 } else { 1 + 2 * i32::from(code.starts_with("unknown")) };
+        assert_eq!((status, &error["code"]), (Some(exit), &json!(code)), "{args:?}: {error}");
         assert!(error["message"].as_str().unwrap().contains(message), "{args:?}: {error}");
         assert!(error["hint"].as_str().unwrap().contains(&hint), "{args:?}: {error}");
     }
@@ -162,7 +163,7 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
     }
     folder.json(&["job", "cancel", &job]);
     let (error, status) = folder.error(&["job", "cancel", &job]);
-    assert_eq!((status, &error["message"]), (Some(1), &json!("the job is cancelled already")));
+    assert_eq!((status, &error["message"]), (Some(3), &json!("the job is cancelled already")));
     assert_eq!(folder.json(&["job", "show", &job, "--follow"])["status"], json!("cancelled"));
     folder.json(&["provide", "start"]);
     let (error, _) = folder.error(&["rm", "smollm2"]);
@@ -310,7 +311,7 @@ fn texts_become_vectors() {
     assert_eq!((&one["digest"], &one["embedding"]), (&lines[1]["digest"], &lines[1]["embedding"]));
     std::fs::remove_file(&file).unwrap();
     let (error, code) = folder.error(&["embed", "smollm2", "hi"]);
-    assert_eq!((error["code"].as_str(), code), (Some("unknown_model"), Some(1)));
+    assert_eq!((error["code"].as_str(), code), (Some("unknown_model"), Some(3)));
     let (error, _) = folder.error(&["run", "minilm", "hi"]);
     assert!(error["hint"].as_str().unwrap().contains("embed minilm"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! The house rules that a compiler does not know, as ratchets: what is listed as an exception has
 //! a written reason, and may only shrink.
 
-use crate::vendor;
+use crate::{judge, vendor};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ pub(crate) fn run() -> Result<()> {
     check_graph(&mut broken)?;
     check_attacks(&files, &mut broken)?;
     vendor::check(&mut broken)?;
+    judge::record::check(&mut broken)?;
     for (path, _, why) in LONG {
         if !Path::new(path).exists() {
             broken.push(format!("{path} is listed as an exception ({why}) and is gone"));

@@ -1,13 +1,23 @@
 //! How a command says no: one line for people, one JSON object for programs.
 
 use super::{Show, say};
+use crate::settings::Setting;
 use anyhow::Error;
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 use talkoo_base::{Refusal, RefusalCode};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
+/// What it is about is not there.
+const NOT_FOUND: u8 = 3;
+/// Nobody answers, or not in time.
+const UNREACHABLE: u8 = 4;
+/// A policy, a budget or a price forbids it.
+const DENIED: u8 = 5;
+/// What was to be checked does not hold.
+pub(super) const FALSE: u8 = 6;
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
 
@@ -32,7 +42,21 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, exit: FAILED }
+        Self { exit: exit_of(refusal.code), refusal }
+    }
+}
+
+/// What a script sees of a refusal.
+fn exit_of(code: RefusalCode) -> u8 {
+    match code {
+        RefusalCode::UnknownId | RefusalCode::UnknownModel => NOT_FOUND,
+        RefusalCode::Silent | RefusalCode::Disconnected | RefusalCode::DeadlinePassed => UNREACHABLE,
+        RefusalCode::Denied
+        | RefusalCode::InsufficientFunds
+        | RefusalCode::PriceAboveMax
+        | RefusalCode::PriceTooLow
+        | RefusalCode::NotWanted => DENIED,
+        _ => FAILED,
     }
 }
 
@@ -89,10 +113,15 @@ pub(crate) fn report(error: &Error, show: &Show) -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or prints the help that it asks for.
-pub(crate) fn report_usage(error: &clap::Error, args: &[String]) -> ExitCode {
-    if !error.use_stderr() || !asks_for_json(args) {
+pub(crate) fn report_usage(error: &clap::Error, args: &[OsString], settings: &[Setting]) -> ExitCode {
+    let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if !error.use_stderr() || !asks_for_json(&args) {
         // A closed terminal is no reason to say anything else.
         error.print().ok();
+        let told = error.render().to_string();
+        for setting in settings.iter().filter(|setting| told.contains(&format!("--{}", setting.name))) {
+            say(&format!("`{}` is set by {}", setting.name, setting.from));
+        }
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     }
     let text = error.render().to_string();
@@ -101,6 +130,15 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[String]) -> ExitCode {
     let no = Refusal::new(RefusalCode::Malformed, message, "see `talkoo --help`, and `--help` after a command");
     say(&talkoo_api::refusal_json(&no).to_string());
     ExitCode::from(USAGE)
+}
+
+/// Says what is wrong with a file of settings.
+pub(crate) fn report_settings(why: &str, args: &[OsString]) -> ExitCode {
+    let is_json = asks_for_json(&args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>());
+    report(
+        &Failure::usage(why, "mend the file, or name another with XDG_CONFIG_HOME").into(),
+        &Show::new(is_json, None),
+    )
 }
 
 /// Whether a command line that does not parse asks for JSON.

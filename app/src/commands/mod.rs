@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod chat;
+mod config;
 mod data;
 mod dispute;
 mod embed;
@@ -18,16 +19,18 @@ mod passphrase;
 mod proved;
 mod receipt;
 mod run;
+mod service;
 mod show;
 mod simple;
 mod stake;
 mod store;
 mod target;
+mod top;
 mod up;
 mod wallet;
 mod webhook;
 
-pub(crate) use failure::{Failure, refusal_of, report_usage};
+pub(crate) use failure::{Failure, refusal_of, report_settings, report_usage};
 pub(crate) use follow::{Watch, bar};
 pub(crate) use history::movements;
 pub(crate) use passphrase::Passphrase;
@@ -51,6 +54,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 }
 
 fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
+    if cli.explain {
+        crate::client::explain();
+    }
     let data_dir = cli.data_dir.unwrap_or_else(daemon::config::data_dir_default);
     let file = cli.output.iter().find(|o| *o != "json" && *o != "text").map(PathBuf::from);
     let writes = matches!(cli.command, Command::Batch(_) | Command::Job(JobCommand::Output { .. }));
@@ -77,6 +83,11 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Stake(command) => stake::run(&data_dir, &command, show)?,
         Command::Ledger(command) => return ledger::run(&data_dir, &command, show),
         Command::Store(command) => store::run(&data_dir, &command, show)?,
+        Command::Config => config::run(show)?,
+        Command::Service(command) => service::run(&data_dir, &command, show)?,
+        Command::Top => top::run(&data_dir, show)?,
+        Command::Ps => simple::ps(&data_dir, show)?,
+        Command::Show { model } => simple::model(&data_dir, &model, show)?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::pages(dir.as_deref())?,
         Command::Down => simple::down(&data_dir, show)?,

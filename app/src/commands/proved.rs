@@ -1,6 +1,7 @@
 //! `ledger verify`: that a receipt was paid, from the chain's headers alone. The server is not trusted: what it says is
 //! checked against the validators of the genesis, and those to whom they handed over.
 
+use super::failure::FALSE;
 use super::{Show, read_receipt};
 use crate::ledger::{GenesisFile, Rpc};
 use alloy_primitives::{B256, Bytes, U256};
@@ -14,12 +15,10 @@ use talkoo_ledger::light::{CHANNELS_AT, Handover, Trusted, channel_of, channel_s
 use talkoo_ledger::{Header, hash};
 use talkoo_proof::{Kept, verify_kept};
 
-/// Exit code if a payment is not proved.
-const UNPAID: u8 = 3;
 /// Blocks may come while we ask: then everything is asked again.
 const TRIES: usize = 8;
 
-/// Proves that receipts were paid; exit code 3 if one was not.
+/// Proves that receipts were paid; exit code 6 if one was not.
 pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> Result<ExitCode> {
     let text = std::fs::read_to_string(genesis)
         .with_context(|| format!("cannot read {}; give the network's genesis with --genesis", genesis.display()))?;
@@ -49,7 +48,7 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
         }));
     }
     show.value(&json!({"receipts": rows}));
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(UNPAID) })
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(FALSE) })
 }
 
 /// What was claimed in all on a receipt's channel, and the block that proves it.

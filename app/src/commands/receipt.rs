@@ -1,5 +1,6 @@
 //! `receipt`: what a client kept, checked without any network.
 
+use super::failure::FALSE;
 use super::{Failure, Show, run::model_file, say};
 use crate::cli::ReceiptCommand;
 use crate::models::{Shelf, catalog, foreign};
@@ -17,9 +18,6 @@ use talkoo_proof::{Kept, Part, verify_kept, verify_part};
 
 /// What a receipt of the float tier is worth.
 const NOT_CHECKED: &str = "float tier: not checked by recomputation";
-
-/// Exit code if a receipt does not hold.
-const FALSE: u8 = 3;
 
 /// Reads a receipt file.
 pub(crate) fn read(path: &Path) -> Result<Kept> {

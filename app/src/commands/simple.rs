@@ -211,6 +211,27 @@ pub(super) fn remove(data_dir: &Path, model: &str, show: &Show) -> Result<()> {
     Ok(())
 }
 
+/// What is being worked at.
+pub(super) fn ps(data_dir: &Path, show: &Show) -> Result<()> {
+    let client = Client::of(data_dir)?;
+    let (jobs, status) = (client.get("/jobs")?, client.get("/status")?);
+    let is_open = |job: &&Value| job["status"] == "open";
+    let open: Vec<&Value> = jobs["jobs"].as_array().into_iter().flatten().filter(is_open).collect();
+    show.value(&json!({"jobs": open, "runs_for_others": status["slots_taken"]}));
+    Ok(())
+}
+
+/// What is known of a model: what is here, and who answers.
+pub(super) fn model(data_dir: &Path, name: &str, show: &Show) -> Result<()> {
+    let client = Client::of(data_dir)?;
+    let endpoints = client.face(&format!("/v1/models/{}/endpoints", segment(name)))?;
+    let models = client.get("/models")?;
+    let id = endpoints["data"]["id"].as_str().unwrap_or(name).to_owned();
+    let here = models["models"].as_array().into_iter().flatten().find(|model| model["name"] == id.as_str());
+    show.value(&json!({"model": endpoints["data"], "here": here}));
+    Ok(())
+}
+
 /// A text of the user's as one part of a path.
 fn segment(text: &str) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use talkoo_api::{Api, Attach};
+use talkoo_api::{Api, Attach, Feed};
 use talkoo_base::{Refusal, RefusalCode};
 use talkoo_inference::Keys;
 use talkoo_mcp::{Shape, mount, refused};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 static FIXTURES: LazyLock<Value> = LazyLock::new(|| {
@@ -132,9 +132,17 @@ async fn main() {
     let stop = CancellationToken::new();
     let faces = mount(Shape { keys, stop: stop.clone() }, || Fixtures);
     let (calls, _calls) = mpsc::channel(1);
-    let (events, _) = broadcast::channel(1);
+    let events = Feed::new(1);
     let addr = "127.0.0.1:0".parse().expect("an address");
-    let attach = Attach { addr, token: "fixtures".into(), calls, events, faces, stop: stop.clone() };
+    let attach = Attach {
+        addr,
+        token: "fixtures".into(),
+        calls,
+        events,
+        repeats: folder.join("repeats.log"),
+        faces,
+        stop: stop.clone(),
+    };
     let api = Api::bind(attach).await.expect("a port");
     writeln!(std::io::stdout(), "{}", api.addr).expect("somebody reads");
     let served = tokio::spawn(api.serve());

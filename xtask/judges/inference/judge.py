@@ -1,6 +1,6 @@
 """A node's inference protocols against schema suites and the programs that people use. One real node with a real model.
 
-Usage: judge.py comply|clients TALKOO PACKAGES
+Usage: judge.py comply|clients|evals TALKOO PACKAGES
 What is needed is installed into PACKAGES (npm, pip).
 """
 import json
@@ -19,6 +19,7 @@ MODEL = "smollm2-135m-instruct"
 # One environment each: litellm keeps openai below 3.
 PIP = {
     "comply": {"comply": ["llm-comply==0.5.0"]},
+    "evals": {"evals": ["lm_eval[api]==0.4.13"]},
     "clients": {
         "two": ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0"],
         "three": ["openai==3.51.0", "langchain-openai==1.7.3", "openai-agents==0.24.0"],
@@ -26,6 +27,7 @@ PIP = {
     },
 }
 NPM = {
+    "evals": [],
     "comply": ["compatcanary@0.2.2"],
     "clients": ["openai@6.49.0", "ai@6.0.326", "@ai-sdk/openai-compatible@2.0.87"],
 }
@@ -43,7 +45,8 @@ def setup():
             install = [f"{packages}/{name}/bin/python", "-m", "pip", "install", "--quiet", *wanted]
             subprocess.run(install, check=True, capture_output=True, timeout=600)
         npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", packages]
-        subprocess.run(npm + NPM[which], check=True, capture_output=True, timeout=300)
+        if NPM[which]:
+            subprocess.run(npm + NPM[which], check=True, capture_output=True, timeout=300)
     except (subprocess.SubprocessError, OSError) as why:
         print(f"set-up failed: {why} {getattr(why, 'stderr', b'')[-500:]}")
         sys.exit(77)
@@ -102,6 +105,11 @@ def clients(base, key, token):
         raise SystemExit("a client failed")
 
 
+def evals(base, key, _):
+    if run(sys.executable, str(here / "evals.py"), base, key, talkoo, packages).returncode:
+        raise SystemExit("lm-eval found something else")
+
+
 setup()
 root = tempfile.mkdtemp(prefix="talkoo-inference-")
 command = [talkoo, "--data-dir", root, "-o", "json", "up", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]
@@ -112,7 +120,7 @@ try:
     subprocess.run([*cli, "pull", MODEL], check=True, capture_output=True, timeout=300)
     subprocess.run([talkoo, "embed", "all-minilm-l6-v2", "fetched once"], check=True, capture_output=True, timeout=300)
     key = subprocess.run([*cli, "key", "create", "--name", "judge"], check=True, capture_output=True, text=True).stdout.strip()
-    {"comply": comply, "clients": clients}[which](base, key, pathlib.Path(f"{root}/api.token").read_text().strip())
+    {"comply": comply, "clients": clients, "evals": evals}[which](base, key, pathlib.Path(f"{root}/api.token").read_text().strip())
 finally:
     node.terminate()
     node.wait(timeout=30)
