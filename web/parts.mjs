@@ -88,6 +88,14 @@ export function bytes(n) {
 /** An amount of the API as it is, without idle zeros. */
 export const money = (text) => (String(text).includes(".") ? String(text).replace(/\.?0+$/, "") : String(text));
 
+const MICRO = 1_000_000n;
+
+/** Micro-units as tokens of money, exactly. */
+export function tokens(micro) {
+  const units = BigInt(micro);
+  return money(`${units / MICRO}.${String(units % MICRO).padStart(6, "0")}`);
+}
+
 export function span(seconds) {
   const parts = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => seconds >= size);
   return parts ? `${Math.floor(seconds / parts[0])} ${parts[1]}` : `${seconds} s`;

@@ -1,15 +1,9 @@
 // Sealed data: one's own, what was bought, who bought, and the log of all that happened to keys.
 import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
-import { Failure, Id, Page, Panel, Reading, Sure, Table, bytes, html, money, when } from "/web/parts.mjs";
+import { Failure, Id, Page, Panel, Reading, Sure, Table, bytes, html, tokens, when } from "/web/parts.mjs";
 
 const MICRO = 1_000_000n;
-
-/** Micro-units as tokens of money, exactly. */
-function tokens(micro) {
-  const units = BigInt(micro);
-  return money(`${units / MICRO}.${String(units % MICRO).padStart(6, "0")}`);
-}
 
 /** Tokens of money as micro-units; nothing if it is no amount. */
 function micro(text) {

@@ -56,7 +56,7 @@ function Revoke({ id, again }) {
 
 function Answer({ id, again }) {
   const act = useAct(async (method) => { await call(method, `/approvals/${encodeURIComponent(id)}`); again(); });
-  return html`<button class="main" disabled=${act.busy} onClick=${() => act.run("POST")}>Approve</button> <${Sure} label="Refuse" sure="Really refuse" busy=${act.busy} act=${() => act.run("DELETE")} /><${Failure} error=${act.error} />`;
+  return html`<div class="coming"><button disabled=${act.busy} onClick=${() => act.run("POST")}>Approve</button><${Sure} label="Refuse" sure="Really refuse" busy=${act.busy} act=${() => act.run("DELETE")} /></div><${Failure} error=${act.error} />`;
 }
 
 /** Payments of keys that wait for the owner; nothing if none does. */
@@ -64,7 +64,7 @@ export function Waiting() {
   const { value, error, again } = useAnswer("/api/v1/approvals");
   if (!value?.approvals.length) return html`<${Failure} error=${error} />`;
   const row = (one) => [html`<a href=${`#/keys/${one.key}`}>${one.key}</a>`, `${money(one.amount)} ${one.asset}`, html`<${Id} of=${one.to} />`, one.why, when(one.expires), html`<${Answer} id=${one.id} again=${again} />`];
-  return html`<${Panel} title="Waiting for your word"><${Failure} error=${error} /><${Table} label="approvals" heads=${["Key", "Wants to pay", "To", "What for, in its words", "Until", ""]} rows=${value.approvals.map(row)} /><//>`;
+  return html`<${Panel} title="Waiting for your word"><${Failure} error=${error} /><${Table} label="approvals" heads=${["Key", "Wants to pay", "To", "What for, in its words", "Until", "Your word"]} rows=${value.approvals.map(row)} /><//>`;
 }
 
 function One({ id }) {
@@ -74,12 +74,12 @@ function One({ id }) {
   if (!value) return html`<${Page} title="Key" lead=${lead}>${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const { policy } = value;
   const may = policy && [["With", policy.asset], ["At once", money(policy.per_payment)], ["In 24 hours", `${money(policy.per_day)}, ${money(value.paid)} paid`], ["Asks above", policy.approve_above ? money(policy.approve_above) : "never"],
-    ["To", policy.allow.length ? policy.allow.map((to) => html`<code>${to}</code> `) : "anybody"], ["Until", policy.expires ? day(policy.expires) : "ever"]];
-  const decision = (one) => Object.entries(one).map(([key, what]) => html`<span class="muted">${key}</span> ${typeof what === "object" ? JSON.stringify(what) : String(what)} `);
+    ["To", policy.allow.length ? policy.allow.map((to) => html`<code>${to}</code> `) : "nobody"], ["Until", policy.expires ? day(policy.expires) : "ever"]];
+  const decision = (one) => [when(one.time), one.decision, `${money(one.amount)} ${one.asset}`, html`<${Id} of=${one.to} />`, one.why, one.rule ?? (one.transaction ? html`<${Id} of=${one.transaction} />` : "")];
   return html`<${Page} title=${value.name ? `Key ${value.name}` : `Key ${value.id}`} lead=${lead}><${Failure} error=${error ?? audit.error} />
     <${Figures} of=${[["State", value.revoked ? "revoked" : "good", value.expires ? `until ${day(value.expires)}` : "for ever"], ["Spent", money(value.spent), value.budget ? `of ${money(value.budget)}` : "no limit"], ["Requests", value.rate || "any number", value.rate ? "in a minute" : ""], ["May do", value.scopes.join(", ")]]} />
     <${Panel} title="May pay">${may ? html`<${Table} label="policy" heads=${["What", "Value"]} rows=${may} />` : html`<p class="muted">Nothing: it has no policy. <code>talkoo key set ${value.id}</code> gives it one.</p>`}<//>
-    <${Panel} title="What was decided about its payments">${audit.value ? html`<${Table} label="decisions" heads=${["Decision"]} rows=${audit.value.decisions.map((one) => [decision(one)])} empty="Nothing yet." />` : html`<${Reading} />`}<//><//>`;
+    <${Panel} title="What was decided about its payments">${audit.value ? html`<${Table} label="decisions" heads=${["When", "Decision", "Amount", "To", "What for", "Rule, or transaction"]} rows=${audit.value.decisions.map(decision)} empty="Nothing yet." />` : html`<${Reading} />`}<//><//>`;
 }
 
 function All() {

@@ -1,7 +1,7 @@
 // The chain that this node serves, block by block; receipts, disputes and deals.
 import { useState } from "preact/hooks";
 import { useAnswer } from "/web/api.mjs";
-import { Failure, Figures, Id, More, Page, Panel, Reading, Table, html, money, when } from "/web/parts.mjs";
+import { Failure, Figures, Id, More, Page, Panel, Reading, Table, html, money, tokens, when } from "/web/parts.mjs";
 import { Receipt, Receipts } from "/web/pages/receipts.mjs";
 
 const BASE = "#/ledger";
@@ -56,13 +56,13 @@ function Disputes() {
   return html`<${Failure} error=${error} /><${Table} label="disputes" heads=${["Dispute", "Worker", "Begun", "State", "Questions", "Transactions"]} rows=${value.disputes.map(row)} empty="None: no worker was refuted by this node's engine." />`;
 }
 
-const FACES = { objects: "Kept for us", kept: "Kept for others" };
-
 function Deals() {
   const { value, error } = useAnswer("/api/v1/deals");
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
-  return html`<${Failure} error=${error} /><${Table} label="deals" heads=${["Deals", "How many"]} rows=${Object.entries(FACES).map(([key, word]) => [word, value[key]?.length ?? 0])} />
-    <p class="muted">One by one, with every challenge: <code>talkoo deal ls</code></p>`;
+  const row = (whose, cid) => (one) => [html`<${Id} of=${one.deal} />`, whose, html`<${Id} of=${one.cid ?? cid ?? "—"} />`, one.state, `${one.decided} of ${one.epochs}`,
+    html`${one.proven ?? "—"} / <span class=${one.missed ? "bad" : ""}>${one.missed ?? "—"}</span>`, one.paid == null ? "—" : tokens(one.paid)];
+  const rows = [...value.objects.flatMap((object) => object.replicas.map(row("kept for us", object.cid))), ...value.kept.map(row("kept for others"))];
+  return html`<${Failure} error=${error} /><${Table} label="deals" heads=${["Deal", "Whose", "Object", "State", "Epochs", "Proven / missed", "Paid, in tokens"]} rows=${rows} empty="None: nothing is kept for pay, here or for this node." />`;
 }
 
 function Whole() {
@@ -94,11 +94,11 @@ function OneTransaction({ id }) {
   if (!value) return html`<${Page} title="Transaction" lead=${Back}>${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const { transaction: one } = value;
   const rows = [["Hash", html`<code>${one.hash}</code>`], ["From", html`<${Address} of=${one.from} />`], ["To", html`<${Address} of=${one.to} name=${one.contract} />`], ["Calls", html`<code>${one.function ?? "—"}</code>`],
-    ["Pays", `${money(one.value)} of gas money`], ["Nonce", value.nonce], ["Block", value.block == null ? "it waits" : html`<${Block} of=${value.block} />`], value.made && ["Made", html`<${Address} of=${value.made} />`],
+    ["Pays", `${money(one.value)} of gas money`], ["Fee", value.fee ? `${money(value.fee)} of gas money` : "—"], ["Block", value.block == null ? "it waits" : html`<${Block} of=${value.block} />`], value.made && ["Made", html`<${Address} of=${value.made} />`],
     ["Input", html`<span class="muted">${value.input_bytes.toLocaleString()} bytes</span>`]].filter(Boolean);
-  const event = (it) => [html`<${Address} of=${it.address} name=${it.contract} />`, html`<code>${it.event ?? it.topics[0] ?? ""}</code>`, html`<code>${it.topics.slice(1).join(" ")}</code>`];
+  const event = (it) => [html`<${Address} of=${it.address} name=${it.contract} />`, it.event ? html`<code>${it.event}</code>` : it.topics[0] ? html`<${Id} of=${it.topics[0]} />` : "—", it.topics.slice(1).map((topic) => html`<${Id} of=${topic} /> `)];
   return html`<${Page} title="Transaction" lead=${Back}><${Failure} error=${error} />
-    <${Figures} of=${[["State", html`<span class=${value.status === "reverted" ? "bad" : ""}>${value.status}</span>`], ["Made", value.time ? when(value.time) : "—"], ["Gas", value.gas_used?.toLocaleString() ?? "—", `of ${value.gas_limit.toLocaleString()}`], ["Fee", value.fee ? money(value.fee) : "—", "of gas money"]]} />
+    <${Figures} of=${[["State", html`<span class=${value.status === "reverted" ? "bad" : ""}>${value.status}</span>`], ["Made", value.time ? when(value.time) : "—"], ["Gas", value.gas_used?.toLocaleString() ?? "—", `of ${value.gas_limit.toLocaleString()}`], ["Nonce", value.nonce]]} />
     <${Panel} title="What it does"><${Table} label="transaction" heads=${["What", "Value"]} rows=${rows} /><//>
     <${Panel} title="Events"><${Table} label="events" heads=${["Contract", "Event", "Topics"]} rows=${value.events.map(event)} empty="None." />${value.events_left > 0 && html`<p class="muted">and ${value.events_left} more</p>`}<//><//>`;
 }

@@ -9,13 +9,14 @@ use talkoo_base::{Refusal, RefusalCode};
 use talkoo_inference::Asset;
 use talkoo_ledger::Deployment;
 use talkoo_ledger::bindings::{IToken, names};
+use talkoo_ledger::contracts::{EQUIVOCATION_AT, FAUCET_AT};
 
 /// Hexadecimal digits of an input or of an event's data that are shown, with `0x`: 4,096 bytes.
 const SHOWN_DIGITS_MAX: usize = 2 + 2 * 4_096;
 /// Events of a transaction that are shown.
 const EVENTS_MAX: usize = 200;
 
-/// A chain to look at.
+/// A chain of ours to look at: our contracts are where its genesis has them.
 pub(crate) struct Explorer {
     rpc: Rpc,
     /// Where wallets find it.
@@ -145,7 +146,8 @@ impl Explorer {
     }
 
     fn contracts(&self) -> impl Iterator<Item = (&'static str, Address)> {
-        self.at.entries().into_iter().chain([("parameters", self.at.parameters)])
+        let beside = [("parameters", self.at.parameters), ("equivocation", EQUIVOCATION_AT), ("faucet", FAUCET_AT)];
+        self.at.entries().into_iter().chain(beside)
     }
 
     fn name_of(&self, address: Address) -> Option<&'static str> {

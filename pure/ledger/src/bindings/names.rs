@@ -6,11 +6,14 @@ use super::{
 use super::{ISettlement, IStaking, IToken, IVault};
 use alloy_primitives::B256;
 
+/// Looks a name up.
+type Find<T> = fn(T) -> Option<&'static str>;
+
 /// A contract's function by its selector, as Solidity writes it: `claim((…)[])`. None of a function that the bindings
 /// do not have.
 #[must_use]
 pub fn function(selector: [u8; 4]) -> Option<&'static str> {
-    let all: [fn([u8; 4]) -> Option<&'static str>; 14] = [
+    let all: [Find<[u8; 4]>; 14] = [
         IToken::ITokenCalls::signature_by_selector,
         ISettlement::ISettlementCalls::signature_by_selector,
         IVault::IVaultCalls::signature_by_selector,
@@ -32,7 +35,7 @@ pub fn function(selector: [u8; 4]) -> Option<&'static str> {
 /// An event by its first topic, as [`function`].
 #[must_use]
 pub fn event(topic: B256) -> Option<&'static str> {
-    let all: [fn([u8; 32]) -> Option<&'static str>; 8] = [
+    let all: [Find<[u8; 32]>; 8] = [
         IToken::ITokenEvents::signature_by_selector,
         ISettlement::ISettlementEvents::signature_by_selector,
         IVault::IVaultEvents::signature_by_selector,
