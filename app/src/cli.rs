@@ -1,5 +1,6 @@
 //! The command line. Every flag has its one home here.
 
+mod audit;
 mod batch;
 mod data;
 mod demo;
@@ -16,6 +17,7 @@ mod store;
 mod webhook;
 mod wishes;
 
+pub(crate) use audit::{AuditCommand, AuditExportArgs};
 pub(crate) use batch::BatchArgs;
 pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
@@ -123,6 +125,9 @@ pub(crate) enum Command {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// A file for auditors: what this node ordered, received and paid, checked without it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),

@@ -1,6 +1,7 @@
 //! `talkoo`: a peer-to-peer AI computer in one binary.
 
 mod answer;
+mod audit;
 mod batch;
 mod cli;
 mod client;

@@ -38,6 +38,11 @@ impl Failure {
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { refusal: Refusal::new(RefusalCode::Malformed, message, hint), exit: USAGE }
     }
+
+    /// What was to be checked does not hold.
+    pub(crate) fn unproved(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { refusal: Refusal::new(RefusalCode::Malformed, message, hint), exit: FALSE }
+    }
 }
 
 impl From<Refusal> for Failure {

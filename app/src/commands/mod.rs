@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod audit;
 mod batch;
 mod bench;
 mod chat;
@@ -16,7 +17,7 @@ mod ledger;
 mod manual;
 mod mcp;
 mod passphrase;
-mod proved;
+pub(crate) mod proved;
 mod receipt;
 mod run;
 mod service;
@@ -74,6 +75,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
+        Command::Audit(command) => return audit::run(&data_dir, &command, show),
         Command::Data(command) => data::run(&data_dir, &command, show)?,
         Command::Mcp => mcp::run(&data_dir)?,
         Command::Key(command) => key::run(&data_dir, &command, show)?,

@@ -54,48 +54,84 @@ pub(super) fn run(files: &[PathBuf], genesis: &Path, rpc: &Rpc, show: &Show) -> 
 /// What was claimed in all on a receipt's channel, and the block that proves it.
 fn claimed(rpc: &Rpc, trusted: &mut Trusted, network: &Network, kept: &Kept) -> Result<(u64, u128)> {
     let channel = kept.channel.id(network);
+    let asked = ask(rpc, &[channel])?;
+    let block = head(&asked)?.number;
+    loop {
+        let before = trusted.since();
+        for handover in handovers(rpc, before)?.iter().map(self::handover) {
+            let handover = handover?;
+            if handover.header.number >= block {
+                break;
+            }
+            follow(trusted, handover, network)?;
+        }
+        if trusted.since() == before {
+            break;
+        }
+    }
+    let root = channels_root(&asked, trusted, network)?;
+    Ok((block, claimed_of(&asked["slots"][0], &channel, root)?))
+}
+
+/// What a server says of channels in its last block: `{parent, header, certificate, account, slots}`, one of `slots` for
+/// each channel.
+pub(crate) fn ask(rpc: &Rpc, channels: &[Digest]) -> Result<Value> {
+    let slots: Vec<String> = channels.iter().map(|channel| channel_slot(channel).to_string()).collect();
     for _ in 0..TRIES {
         let number = rpc.ask("eth_blockNumber", &json!([]))?;
-        let slot = channel_slot(&channel);
-        let proof = rpc.ask("eth_getProof", &json!([CHANNELS_AT.to_string(), [slot.to_string()], number]));
+        let proof = rpc.ask("eth_getProof", &json!([CHANNELS_AT.to_string(), slots, number]));
         let Ok(proof) = proof else { continue };
         let before = number.as_str().and_then(|text| text.parse::<U256>().ok()).unwrap_or_default();
         let before = format!("{:#x}", before.saturating_sub(U256::from(1)));
-        let header = header(&rpc.ask("debug_getRawHeader", &json!([number]))?)?;
-        let parent = self::header(&rpc.ask("debug_getRawHeader", &json!([before]))?)?;
-        let certificate = certificate(&rpc.ask("talkoo_getCertificate", &json!([number]))?)?;
-        follow(rpc, trusted, header.number, network)?;
-        trusted
-            .check_final(&parent, &header, &certificate, network)
-            .with_context(|| format!("block {} ({}) is not final", header.number, hash(&header)))?;
-        let root = storage_root(header.state_root, CHANNELS_AT, &nodes(&proof["accountProof"])?)?;
-        let word: U256 = proof["storageProof"][0]["value"].as_str().unwrap_or_default().parse()?;
-        check_slot(root, slot, word, &nodes(&proof["storageProof"][0]["proof"])?)?;
-        return Ok((header.number, channel_of(word).1));
+        return Ok(json!({
+            "parent": rpc.ask("debug_getRawHeader", &json!([before]))?,
+            "header": rpc.ask("debug_getRawHeader", &json!([number]))?,
+            "certificate": rpc.ask("talkoo_getCertificate", &json!([number]))?,
+            "account": proof["accountProof"],
+            "slots": proof["storageProof"],
+        }));
     }
     bail!("blocks come faster than they can be asked about; try again")
 }
 
-/// Follows the changes of validators before a block.
-fn follow(rpc: &Rpc, trusted: &mut Trusted, block: u64, network: &Network) -> Result<()> {
-    loop {
-        let page = rpc.ask("talkoo_getHandovers", &json!([format!("{:#x}", trusted.since())]))?;
-        let page = page.as_array().context("the server's changes of validators are no list")?;
-        let handovers = page.iter().map(handover).collect::<Result<Vec<_>>>()?;
-        let before = trusted.since();
-        for handover in handovers.into_iter().take_while(|handover| handover.header.number < block) {
-            let number = handover.header.number;
-            trusted
-                .hand_over(handover, network)
-                .with_context(|| format!("the change of validators at block {number} is not proved"))?;
-        }
-        if trusted.since() == before {
-            return Ok(());
-        }
+/// A page of the changes of validators after a block, the oldest first.
+pub(crate) fn handovers(rpc: &Rpc, since: u64) -> Result<Vec<Value>> {
+    match rpc.ask("talkoo_getHandovers", &json!([format!("{since:#x}")]))? {
+        Value::Array(page) => Ok(page),
+        _ => bail!("the server's changes of validators are no list"),
     }
 }
 
-fn handover(value: &Value) -> Result<Handover> {
+/// Follows a change of validators.
+pub(crate) fn follow(trusted: &mut Trusted, handover: Handover, network: &Network) -> Result<()> {
+    let number = handover.header.number;
+    let proved = trusted.hand_over(handover, network);
+    proved.with_context(|| format!("the change of validators at block {number} is not proved"))
+}
+
+/// The header of what [`ask`] was told.
+pub(crate) fn head(asked: &Value) -> Result<Header> {
+    header(&asked["header"])
+}
+
+/// The storage root of the contract that holds the channels, in a final block.
+pub(crate) fn channels_root(asked: &Value, trusted: &Trusted, network: &Network) -> Result<B256> {
+    let (parent, header) = (header(&asked["parent"])?, head(asked)?);
+    trusted
+        .check_final(&parent, &header, &certificate(&asked["certificate"])?, network)
+        .with_context(|| format!("block {} ({}) is not final", header.number, hash(&header)))?;
+    Ok(storage_root(header.state_root, CHANNELS_AT, &nodes(&asked["account"])?)?)
+}
+
+/// What was claimed in all on a channel, from one of `slots`.
+pub(crate) fn claimed_of(slot: &Value, channel: &Digest, root: B256) -> Result<u128> {
+    let word: U256 = slot["value"].as_str().unwrap_or_default().parse().context("a slot's value is a number")?;
+    check_slot(root, channel_slot(channel), word, &nodes(&slot["proof"])?)?;
+    Ok(channel_of(word).1)
+}
+
+/// A change of validators as a server tells it.
+pub(crate) fn handover(value: &Value) -> Result<Handover> {
     let validator = |value: &Value| -> Result<Validator> {
         let address = bytes(&value["address"])?.as_ref().try_into().context("an address has 20 bytes")?;
         let power: U256 = value["power"].as_str().unwrap_or_default().parse().context("a power is a number")?;

@@ -14,6 +14,9 @@ use tracing::warn;
 /// Lines that are shown at once.
 const SHOWN_MAX: usize = 1_000;
 
+/// Bytes of a line: far more than any has.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
 /// The log of one node.
 #[derive(Debug)]
 pub(crate) struct Audit {
@@ -97,14 +100,61 @@ impl Audit {
 
     /// Computes the chain again.
     pub(crate) fn verify(&self) -> std::io::Result<Checked> {
-        let (mut lines, mut head) = (0, Digest::ZERO);
-        for line in BufReader::new(File::open(&self.path)?).lines() {
-            match read_line(&line?, lines, &head) {
-                Some((_, hash)) => (lines, head) = (lines + 1, hash),
-                None => return Ok(Checked { lines, head, broken: Some(lines) }),
-            }
+        check(&mut BufReader::new(File::open(&self.path)?), 0, Digest::ZERO)
+    }
+}
+
+/// Computes the chain of a part of a log again: `first` is the number of its first line, `before` the hash of the line before it.
+pub(crate) fn check(log: &mut impl BufRead, first: u64, before: Digest) -> std::io::Result<Checked> {
+    let (mut lines, mut head, mut text) = (0, before, Vec::new());
+    loop {
+        text.clear();
+        if log.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut text)? == 0 {
+            return Ok(Checked { lines, head, broken: None });
         }
-        Ok(Checked { lines, head, broken: None })
+        let line = std::str::from_utf8(&text).ok().and_then(|text| text.strip_suffix('\n'));
+        match line.and_then(|line| read_line(line, first + lines, &head)) {
+            Some((_, hash)) => (lines, head) = (lines + 1, hash),
+            None => return Ok(Checked { lines, head, broken: Some(first + lines) }),
+        }
+    }
+}
+
+/// The lines of a span of time: they follow one another, so that the chain holds among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Where they stand in the file.
+    pub(crate) bytes: std::ops::Range<u64>,
+    pub(crate) first: u64,
+    pub(crate) before: Digest,
+    pub(crate) lines: u64,
+    pub(crate) head: Digest,
+}
+
+/// Finds the lines of a log from the first one of a time to the last one before another, in seconds of Unix time. What a crash
+/// left of a last line is no line.
+pub(crate) fn span(path: &Path, times: &std::ops::Range<u64>) -> std::io::Result<Span> {
+    let mut log = BufReader::new(File::open(path)?);
+    let mut span = Span { bytes: 0..0, first: 0, before: Digest::ZERO, lines: 0, head: Digest::ZERO };
+    let (mut at, mut text) = (0, Vec::new());
+    loop {
+        text.clear();
+        let length = log.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut text)? as u64;
+        if !text.ends_with(b"\n") {
+            return Ok(span);
+        }
+        let line: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let hash = line["hash"].as_str().and_then(Digest::from_hex).unwrap_or(span.head);
+        let time = line["at"].as_u64().unwrap_or(0);
+        if span.lines > 0 && time >= times.end {
+            return Ok(span);
+        }
+        (span.head, at) = (hash, at + length);
+        if span.lines == 0 && !times.contains(&time) {
+            (span.first, span.before, span.bytes) = (span.first + 1, hash, at..at);
+        } else {
+            (span.lines, span.bytes.end) = (span.lines + 1, at);
+        }
     }
 }
 
@@ -126,7 +176,15 @@ mod tests {
         let audit = Audit::open(&path).unwrap();
         audit.note("read", json!({}));
         assert_eq!((audit.verify().unwrap().lines, audit.last().unwrap().len()), (6, 6));
+        let part = span(&path, &(0..u64::MAX)).unwrap();
+        assert_eq!((part.first, part.lines, part.bytes.end), (0, 6, std::fs::metadata(&path).unwrap().len()));
+        assert_eq!(span(&path, &(0..1)).unwrap().lines, 0, "nothing was so early");
         let lines: Vec<&str> = text.lines().collect();
+        let tail = format!("{}\n{}\n", lines[3], lines[4]);
+        let before =
+            serde_json::from_str::<Value>(lines[2]).unwrap()["hash"].as_str().and_then(Digest::from_hex).unwrap();
+        assert_eq!(check(&mut tail.as_bytes(), 3, before).unwrap(), Checked { lines: 2, ..good });
+        assert_eq!(check(&mut tail.as_bytes(), 3, Digest::ZERO).unwrap().broken, Some(3), "torn from its beginning");
         let changed = text.replacen("\"grant\":2", "\"grant\":7", 1);
         let without = [&lines[..1], &lines[2..]].concat().join("\n");
         let moved = [lines[0], lines[2], lines[1], lines[3]].join("\n");

@@ -12,7 +12,7 @@
 //! A thread of its own asks and answers; calls of the API come on threads of theirs. Either side can be killed anywhere: files
 //! in `<data-dir>/data` and the chain say where to go on.
 
-mod audit;
+pub(crate) mod audit;
 mod buyer;
 mod chain;
 mod files;

@@ -59,7 +59,7 @@ pub use network::{Contracts, Network};
 pub use refusal::{Refusal, RefusalCode};
 pub use time::{Millis, Mono, Now, Unix};
 pub use wire::{
-    AuditPolicy, Card, Certificate, CertificateError, ChannelConfig, Delegation, Kind, Limits, ModelOffer,
+    AuditPolicy, Bundle, Card, Certificate, CertificateError, ChannelConfig, Delegation, Kind, Limits, ModelOffer,
     PREFERRED_MAX, Preferences, Proposal, Receipt, Request, Signed, Sort, Tier, Unit, VALIDATORS_MAX, Validator,
     ValidatorKey, Vote, VoteKind, Voucher, validators_bytes, validators_hash,
 };

@@ -54,6 +54,10 @@ fn receipt() -> Receipt {
     }
 }
 
+fn bundle() -> Bundle {
+    Bundle { version: 1, node: key().node_id(), manifest: d(9) }
+}
+
 fn channel() -> ChannelConfig {
     ChannelConfig {
         payer: a(1),
@@ -71,7 +75,7 @@ fn digests_are_those_of_ethers() {
     let net = Network::local("test");
     let voucher = Voucher { channel: d(7), max_claimable: Amount(123_456_789_012_345_678_901_234_567_890) };
     let delegation = Delegation { owner: a(1), node: a(2), roles: Delegation::ALL_ROLES, expiry: Unix(9) };
-    // These two by eth-account 0.14 for Python.
+    // These two, and the bundle's, by eth-account 0.14 for Python.
     let first = Proposal { height: 8, round: 3, valid_round: None, block: d(5), body: d(6) };
     let again = Proposal { valid_round: Some(2), ..first };
     let cases = [
@@ -81,6 +85,7 @@ fn digests_are_those_of_ethers() {
         ("delegation", delegation.digest(&net), "ffbe34c61bff9df04049ae3ca33e12243b00e3e9d44b2f6cd6e7763cafe08f37"),
         ("proposal", first.digest(&net), "77e06f7b4629384aee49463995a3b19d86722a62e1da639304780432866ef2b5"),
         ("proposed again", again.digest(&net), "3212f0f408f5067fbcdb72dd9c88278e9bfcf21835b485d882713d8e17aca3ae"),
+        ("bundle", bundle().digest(&net), "ee64e6878cb14186fd52b7a11392168bb0a4d86a6249b8ad33390db8d60fbe99"),
         ("channel", channel().id(&net), "dcb245ad704ccf75f9951ab24aaa7a03babe0f22e68419d2e26a6ec9b4d8540f"),
     ];
     for (name, have, want) in cases {
@@ -98,6 +103,7 @@ fn stored_bytes_are_golden() {
     let cases = [
         ("request", wire::cid_of(&encode(&request())), "bafyreidod5oowzps4hs5jibqsykt6vrjnqt4ez6ohkxensviqp2ohuicfq"),
         ("receipt", receipt().id(), "bafyreifdlkq2vu5riwfjfdziwoyghuxrhiql22twhbwifcpxgaasvjhncu"),
+        ("bundle", wire::cid_of(&encode(&bundle())), "bafyreihsockw4pop2bet4wjys7d7p562mero3bw6ilmpjnbx2ziadzrfki"),
         ("channel", wire::cid_of(&encode(&channel())), "bafyreihsdo6lh4rq65aq54s3sibx75higexqp4e66cjqghv2odrb6zrrxa"),
         (
             "params",

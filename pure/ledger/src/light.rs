@@ -78,6 +78,17 @@ impl Trusted {
         Self { validators, since: 0 }
     }
 
+    /// Begins with a block that is known by other means, and the validators that it names.
+    ///
+    /// # Errors
+    /// [`LightError::OtherSet`].
+    pub fn at(header: &Header, validators: Vec<Validator>) -> Result<Self, LightError> {
+        if header.extra_data[..] != validators_hash(&validators).0[..] {
+            return Err(LightError::OtherSet);
+        }
+        Ok(Self { validators, since: header.number })
+    }
+
     /// The block that named those who decide.
     #[must_use]
     pub fn since(&self) -> u64 {

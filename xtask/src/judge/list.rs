@@ -128,6 +128,12 @@ pub(super) const JUDGES: &[Judge] = &[
         run: || processes("inference/market.py"),
     },
     Judge { name: "mcp", what: "MCP's own suite and Python client, on a node", quick: false, run: mcp::run },
+    Judge {
+        name: "audit",
+        what: "a bundle of bought answers is checked without its node and a network: paid, from the genesis on; whatever was changed is refused",
+        quick: false,
+        run: || processes("audit.py"),
+    },
     Judge { name: "newcomers", what: "five who know only the README", quick: false, run: || processes("newcomers.py") },
     Judge {
         name: "dashboard",

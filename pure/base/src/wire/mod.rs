@@ -6,6 +6,7 @@
 //! is a change of the protocol.
 
 mod atoms;
+mod bundle;
 mod card;
 mod params;
 mod preferences;
@@ -16,6 +17,7 @@ mod signed;
 mod vote;
 mod voucher;
 
+pub use bundle::Bundle;
 pub use card::{Card, Delegation, ModelOffer};
 pub use preferences::{PREFERRED_MAX, Preferences, Sort};
 pub use receipt::{Receipt, Tier, Unit};

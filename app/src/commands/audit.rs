@@ -1,0 +1,97 @@
+//! `audit`: a bundle for those who check this node's books.
+
+use super::failure::FALSE;
+use super::keys::raw_key;
+use super::{Books, Failure, Show, say};
+use crate::audit::{self, Choice, Maker, Root};
+use crate::cli::{AuditCommand, AuditExportArgs};
+use crate::client::Client;
+use crate::ledger::Rpc;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::Path;
+use std::process::ExitCode;
+use talkoo_base::{Digest, RefusalCode};
+use talkoo_disk::OwnerFiles;
+
+/// Items that are shown one by one; of more, only those that do not hold.
+const SHOWN_MAX: usize = 16;
+
+pub(super) fn run(data_dir: &Path, command: &AuditCommand, show: &Show) -> Result<ExitCode> {
+    match command {
+        AuditCommand::Export(args) => export(data_dir, args, show),
+        AuditCommand::Verify { file, genesis } => verify(file, genesis.as_deref(), show),
+    }
+}
+
+fn export(data_dir: &Path, args: &AuditExportArgs, show: &Show) -> Result<ExitCode> {
+    let key = raw_key(&data_dir.join("key")).ok_or_else(|| {
+        let message = format!("{} is no node's folder: it has no key", data_dir.display());
+        Failure::new(RefusalCode::Other, message, "name the node's folder with --data-dir")
+    })?;
+    let jobs = args.job.iter().filter_map(|id| Digest::from_hex(id)).collect();
+    let days = [args.from.clone(), args.to.clone()];
+    let choice = Choice { times: times(&days)?, days, jobs, disclosed: args.disclose };
+    let owner = OwnerFiles::of(data_dir).look().ok().flatten().map(|owner| owner.address().to_string());
+    let maker = Maker { data_dir, key: &key, owner, chain: chain(data_dir) };
+    // Written aside: a file with this name is whole.
+    let mut aside = args.file.clone().into_os_string();
+    aside.push(".part");
+    let written = File::create(&aside).context("it cannot be made").and_then(|mut file| {
+        let value = audit::export(&maker, &choice, &mut file)?;
+        file.sync_all()?;
+        fs::rename(&aside, &args.file)?;
+        Ok(value)
+    });
+    if written.is_err() {
+        fs::remove_file(&aside).ok();
+    }
+    let mut value = written.with_context(|| format!("cannot write {}", args.file.display()))?;
+    value["file"] = json!(args.file);
+    value["bytes"] = json!(fs::metadata(&args.file)?.len());
+    show.value(&value);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The chain of the node that runs here, or why it can't prove anything.
+fn chain(data_dir: &Path) -> Result<Rpc, String> {
+    let books = Client::of(data_dir).and_then(|client| Books::of(&client)).map_err(|why| format!("{why:#}"))?;
+    match books.place.is_outside() {
+        true => Err("the headers of an outside chain have no certificates that this program can check".into()),
+        false => Ok(books.rpc),
+    }
+}
+
+/// The seconds of a span of days, both included.
+fn times([from, to]: &[Option<String>; 2]) -> Result<Range<u64>> {
+    let day = |text: &String, more: i64| -> Result<u64> {
+        let no = |why: jiff::Error| Failure::usage(format!("{text} is no day ({why})"), "write it as 2026-01-31");
+        let day = text.parse::<jiff::civil::Date>().map_err(no)?;
+        let begin = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(no)?.timestamp().as_second();
+        Ok(u64::try_from(begin + more).unwrap_or(0))
+    };
+    let from = from.as_ref().map_or(Ok(0), |text| day(text, 0))?;
+    let to = to.as_ref().map_or(Ok(u64::MAX), |text| day(text, 86_400))?;
+    ensure!(from < to, Failure::usage("the last day is before the first", "change --from and --to"));
+    Ok(from..to)
+}
+
+fn verify(path: &Path, genesis: Option<&str>, show: &Show) -> Result<ExitCode> {
+    let root = genesis.map(Root::parse).transpose()?;
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let verdict = audit::verify(file, root).map_err(|why| {
+        let hint = "ask the one who made it for another copy";
+        Failure::unproved(format!("{} does not hold: {why}", path.display()), hint)
+    })?;
+    let (mut value, wrong) = (verdict.value, verdict.wrong);
+    let items = value["items"].as_array().map_or(0, Vec::len);
+    if !show.json() && items > SHOWN_MAX {
+        let bad = |item: &&Value| item["holds"] == json!(false);
+        value["items"] = value["items"].as_array().into_iter().flatten().filter(bad).cloned().collect();
+    }
+    show.value(&value);
+    say(&format!("{} of {items} items hold", items - wrong));
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(FALSE) })
+}
