@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod contracts;
+mod deb;
 mod judge;
 mod tidy;
 mod vendor;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | bench [chain|embed|engine|float|gc|import|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace] | sim report [--seed N] [--nodes N] [--jobs N] [--write]";
+const USAGE: &str = "usage: cargo xtask ci | tidy | contracts [--write] | judge [NAME|--list] | deb [--binary FILE] | bench [chain|embed|engine|float|gc|import|ledger|llama|net|path|sim] | sim [chain] SEED|FROM..TO [--trace] | sim report [--seed N] [--nodes N] [--jobs N] [--write]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
         Some("tidy") => tidy::run(),
         Some("contracts") => contracts::run(&rest),
         Some("judge") => judge::run(&rest),
+        Some("deb") => deb::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("sim") => sim(&rest),
         _ => bail!(USAGE),
