@@ -1,9 +1,10 @@
 // The frame: who may look, which page, light or dark.
 import { h, render } from "preact";
 import { useEffect } from "preact/hooks";
-import { effect, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { follow, live, takeToken, token } from "/web/api.mjs";
 import { Command, Page, html } from "/web/parts.mjs";
+import { theme } from "/web/theme.mjs";
 import { Home } from "/web/pages/home.mjs";
 import { Chat } from "/web/pages/chat.mjs";
 import { Models } from "/web/pages/models.mjs";
@@ -11,13 +12,14 @@ import { Jobs } from "/web/pages/jobs.mjs";
 import { Data } from "/web/pages/data.mjs";
 import { Provide } from "/web/pages/provide.mjs";
 import { Network } from "/web/pages/network.mjs";
+import { Ledger } from "/web/pages/ledger.mjs";
 import { Keys } from "/web/pages/keys.mjs";
+import { Settings } from "/web/pages/settings.mjs";
 
 const PAGES = { "": ["Home", Home], chat: ["Chat", Chat], models: ["Models", Models], jobs: ["Jobs", Jobs], data: ["Data", Data],
-  provide: ["Provide", Provide], network: ["Network", Network], keys: ["Keys", Keys] };
+  provide: ["Provide", Provide], network: ["Network", Network], ledger: ["Ledger", Ledger], keys: ["Keys", Keys], settings: ["Settings", Settings] };
 
 const place = signal([]);
-const theme = signal(localStorage.getItem("talkoo.theme") ?? "system");
 
 function arrive() {
   takeToken();
@@ -51,10 +53,6 @@ function Frame() {
 
 const App = () => (token.value ? h(Frame) : h(Gate));
 
-effect(() => {
-  document.documentElement.dataset.theme = theme.value;
-  localStorage.setItem("talkoo.theme", theme.value);
-});
 addEventListener("hashchange", arrive);
 arrive();
 render(h(App), document.body);

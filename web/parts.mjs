@@ -70,6 +70,12 @@ export const Table = ({ label, heads, rows, empty }) => rows.length === 0 ? html
 /** A long name, shortened; whole when pointed at. */
 export const Id = ({ of }) => html`<code title=${of}>${of.length > 16 ? `${of.slice(0, 8)}…${of.slice(-4)}` : of}</code>`;
 
+/** The way to older entries of a list and back to the newest. */
+export const More = ({ next, at, go }) => (next || at) && html`<p>${at && html`<button class="quiet" onClick=${() => go()}>the newest</button> `}${next && html`<button class="quiet" onClick=${() => go(next)}>older</button>`}</p>`;
+
+/** A moment of the API, in Unix seconds. */
+export const when = (seconds) => (seconds > 0 ? new Date(seconds * 1000).toLocaleString() : "—");
+
 export const Reading = () => html`<p class="muted" aria-busy="true">Reading …</p>`;
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
@@ -81,6 +87,14 @@ export function bytes(n) {
 
 /** An amount of the API as it is, without idle zeros. */
 export const money = (text) => (String(text).includes(".") ? String(text).replace(/\.?0+$/, "") : String(text));
+
+const MICRO = 1_000_000n;
+
+/** Micro-units as tokens of money, exactly. */
+export function tokens(micro) {
+  const units = BigInt(micro);
+  return money(`${units / MICRO}.${String(units % MICRO).padStart(6, "0")}`);
+}
 
 export function span(seconds) {
   const parts = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => seconds >= size);

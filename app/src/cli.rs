@@ -10,6 +10,7 @@ mod job;
 mod key;
 mod kv;
 mod ledger;
+mod log;
 mod owner;
 mod sampling;
 mod service;
@@ -29,6 +30,7 @@ pub(crate) use key::{KeyCommand, LimitArgs};
 pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
+pub(crate) use log::LogFormat;
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 pub(crate) use service::ServiceCommand;
@@ -236,6 +238,9 @@ pub(crate) struct UpArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) owner: OwnerArgs,
+    /// How the log on stderr is written.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) log_format: LogFormat,
     /// Room for blocks, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) quota: u64,

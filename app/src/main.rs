@@ -13,17 +13,13 @@ mod demo;
 mod disputes;
 mod inference;
 mod ledger;
+mod log;
 mod models;
 mod settings;
 mod talk;
 
 use clap::Parser;
 use std::process::ExitCode;
-
-/// What is logged unless the user asks for more: kad warns that a node without peers has none.
-const QUIET: &str = "warn,libp2p_kad=error";
-/// What is logged with `-v`.
-const VERBOSE: &str = "talkoo=debug,talkoo_net=debug,info";
 
 fn main() -> ExitCode {
     let given: Vec<_> = std::env::args_os().collect();
@@ -35,9 +31,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return commands::report_usage(&error, &given, &settings),
     };
-    let level = if cli.verbose { VERBOSE } else { QUIET };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TALKOO_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    log::begin(&cli);
     commands::run(cli)
 }

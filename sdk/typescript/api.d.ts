@@ -150,7 +150,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Jobs of this node */
+        /** Jobs of this node, the newest first */
         get: operations["jobs"];
         put?: never;
         /** Posts a batch as a job */
@@ -791,6 +791,159 @@ export interface paths {
         put?: never;
         /** Checks a receipt, without a model */
         post: operations["receiptVerify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Receipts of what was bought, the newest first */
+        get: operations["receipts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/receipts/{job}/{lease}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One receipt, and what checking it finds */
+        get: operations["receiptShow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Signed cards of other nodes: models and prices */
+        get: operations["offers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How this run of the node was started, without secrets */
+        get: operations["settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The chain that this node serves, and our contracts on it */
+        get: operations["ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/blocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Its blocks, the newest first */
+        get: operations["ledgerBlocks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/blocks/{block}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One block, by number or hash */
+        get: operations["ledgerBlock"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/transactions/{hash}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One transaction */
+        get: operations["ledgerTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/addresses/{address}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an address has */
+        get: operations["ledgerAddress"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2387,6 +2540,197 @@ export interface components {
          * @enum {string}
          */
         KvFormat: "int8" | "int16";
+        /** @description An address after the last block. */
+        LedgerAddress: {
+            /** @description The address. */
+            address: string;
+            /** @description What we call the contract there. */
+            contract?: string | null;
+            /** @description Units of gas money (10¹⁸ wei). */
+            gas: string;
+            /** @description Whether there is a contract. */
+            is_contract: boolean;
+            /** @description Tokens of money. */
+            money: string;
+            /**
+             * Format: u-int64
+             * @description Transactions that it sent.
+             */
+            nonce: number;
+            /** @description Tokens of stake, without what is bonded. */
+            stake: string;
+        };
+        /** @description A block in short. Every block is final. */
+        LedgerBlock: {
+            /**
+             * Format: u-int64
+             * @description Gas that they used.
+             */
+            gas_used: number;
+            /** @description Its hash. */
+            hash: string;
+            /**
+             * Format: u-int64
+             * @description Its number.
+             */
+            number: number;
+            /** @description Address of the validator that proposed it. */
+            proposer: string;
+            /**
+             * Format: u-int64
+             * @description When it was made, in Unix seconds.
+             */
+            time: number;
+            /**
+             * Format: u-int64
+             * @description How many transactions it has.
+             */
+            transactions: number;
+        };
+        /** @description A block with a page of its transactions. */
+        LedgerBlockDetail: {
+            /** @description Price of a unit of gas, in wei. */
+            base_fee?: string | null;
+            /** @description The block. */
+            block: components["schemas"]["LedgerBlock"];
+            /**
+             * Format: u-int64
+             * @description Bytes of it.
+             */
+            bytes: number;
+            /**
+             * Format: u-int64
+             * @description Gas that it could have used.
+             */
+            gas_limit: number;
+            /** @description Where the next page of transactions begins, if there is one. */
+            next_cursor?: string | null;
+            /** @description Hash of the block before. */
+            parent: string;
+            /**
+             * Format: u-int64
+             * @description How many validators signed it; none of the first block, which needs none.
+             */
+            signatures?: number | null;
+            /** @description Root of the state after it. */
+            state_root: string;
+            /** @description As they stand in it. */
+            transactions: components["schemas"]["LedgerTransactionRow"][];
+        };
+        /** @description A page of blocks. */
+        LedgerBlocks: {
+            /** @description The newest first. */
+            blocks: components["schemas"]["LedgerBlock"][];
+            /**
+             * Format: u-int64
+             * @description Number of the last block.
+             */
+            height: number;
+            /** @description Where the next page begins, if there is one. */
+            next_cursor?: string | null;
+        };
+        /** @description A contract of ours. */
+        LedgerContract: {
+            /** @description Where it is. */
+            address: string;
+            /** @description What we call it. */
+            name: string;
+        };
+        /** @description An event of a contract. */
+        LedgerEvent: {
+            /** @description Who told it. */
+            address: string;
+            /** @description What we call that contract. */
+            contract?: string | null;
+            /** @description The first 4,096 bytes of its data, as hexadecimal digits. */
+            data: string;
+            /** @description The event, if it is one of ours. */
+            event?: string | null;
+            /** @description Its topics. */
+            topics: string[];
+        };
+        /** @description The chain that this node serves. */
+        LedgerShown: {
+            /**
+             * Format: u-int64
+             * @description Its chain id.
+             */
+            chain: number;
+            /** @description Our contracts. */
+            contracts: components["schemas"]["LedgerContract"][];
+            /**
+             * Format: u-int64
+             * @description Number of the last block.
+             */
+            height: number;
+            /** @description Where wallets find it. */
+            rpc: string;
+        };
+        /** @description A transaction. */
+        LedgerTransaction: {
+            /**
+             * Format: u-int64
+             * @description Number of its block, once it stands in one.
+             */
+            block?: number | null;
+            /** @description The first 200 events. */
+            events: components["schemas"]["LedgerEvent"][];
+            /**
+             * Format: u-int64
+             * @description Events beyond them.
+             */
+            events_left: number;
+            /** @description What its gas cost, in units of gas money. */
+            fee?: string | null;
+            /**
+             * Format: u-int64
+             * @description Gas that it may use.
+             */
+            gas_limit: number;
+            /**
+             * Format: u-int64
+             * @description Gas that it used.
+             */
+            gas_used?: number | null;
+            /** @description The first 4,096 bytes of its input, as hexadecimal digits. */
+            input: string;
+            /**
+             * Format: u-int64
+             * @description Bytes of its input.
+             */
+            input_bytes: number;
+            /** @description The contract that it made. */
+            made?: string | null;
+            /**
+             * Format: u-int64
+             * @description Number among its sender's transactions, from 0.
+             */
+            nonce: number;
+            /** @description `waiting`, `done` or `reverted`. */
+            status: string;
+            /**
+             * Format: u-int64
+             * @description When that block was made, in Unix seconds.
+             */
+            time?: number | null;
+            /** @description The transaction. */
+            transaction: components["schemas"]["LedgerTransactionRow"];
+        };
+        /** @description A transaction in short. */
+        LedgerTransactionRow: {
+            /** @description What we call the contract that it calls. */
+            contract?: string | null;
+            /** @description Who signed it. */
+            from: string;
+            /** @description The function that it calls, if it is one of ours. */
+            function?: string | null;
+            /** @description Its hash. */
+            hash: string;
+            /** @description Whom it calls or pays; none if it makes a contract. */
+            to?: string | null;
+            /** @description What it pays, in units of gas money (10¹⁸ wei). */
+            value: string;
+        };
         /** @description What is said of data. */
         Manifest: {
             /** @description CIDs of the code that alone may read it. */
@@ -2536,6 +2880,38 @@ export interface components {
              */
             waiting: number;
         };
+        /** @description A node's signed card. */
+        NodeOffer: {
+            /** @description Whether a connection to it is open. */
+            connected: boolean;
+            /**
+             * Format: u-int64
+             * @description Output tokens a second, as this node measured them on real work.
+             */
+            decode_tps_measured?: number | null;
+            /**
+             * Format: u-int64
+             * @description When the card ends, in Unix seconds.
+             */
+            expires: number;
+            /** @description Models that it runs. */
+            models: components["schemas"]["OfferedModel"][];
+            /** @description The node. */
+            node: string;
+            /** @description Its owner's address. */
+            operator: string;
+            /** @description Tokens of money for a million input tokens. */
+            price_input: string;
+            /** @description Tokens of money for a million output tokens. */
+            price_output: string;
+            /**
+             * Format: u-int32
+             * @description Runs that it takes at once.
+             */
+            slots: number;
+            /** @description `good`, `paused` or `liar: …`. */
+            standing: string;
+        };
         /** @description An address at which nobody gets through. */
         NotReached: {
             /** @description The multiaddress. */
@@ -2545,6 +2921,37 @@ export interface components {
         };
         /** @description A request's body that has no fields: `{}`, or none at all. */
         NothingAsk: Record<string, never>;
+        /** @description A model on a card. Its speeds are the owner's word. */
+        OfferedModel: {
+            /**
+             * Format: u-int32
+             * @description Longest context, in tokens.
+             */
+            context: number;
+            /**
+             * Format: u-int64
+             * @description Output tokens a second of one run.
+             */
+            decode_tps: number;
+            /** @description Its name, if it is here or in the catalogue. */
+            name?: string | null;
+            /**
+             * Format: u-int64
+             * @description Prompt tokens a second.
+             */
+            prefill_tps: number;
+            /** @description Root of the model; of the float tier its name's digest. */
+            program: string;
+            /** @description `exact` or `float`. */
+            tier: string;
+        };
+        /** @description A page of offers. */
+        Offers: {
+            /** @description Where the next page begins, if there is one. */
+            next_cursor?: string | null;
+            /** @description One for each node with a card, by its id. */
+            offers: components["schemas"]["NodeOffer"][];
+        };
         /** @description Data of ours. */
         OwnData: {
             /**
@@ -2859,10 +3266,118 @@ export interface components {
             /** @description As an answer calls it: JOB/STEP-LEASE. */
             receipt: string;
         };
+        /** @description One check. */
+        ReceiptCheck: {
+            /** @description `order`, `chunks`, `end`, `disclosure`, `reruns` or `stands`. */
+            check: string;
+            /** @description Whether it holds; none if there is nothing to check. */
+            holds?: boolean | null;
+            /** @description What is checked. */
+            what: string;
+            /** @description Why not, or why there is nothing. */
+            why?: string | null;
+        };
         /** @description What checking a receipt found. */
         ReceiptChecked: {
             /** @description Its file in the data folder. */
             file: string;
+        };
+        /** @description What a receipt says of itself: nothing of it is checked here. */
+        ReceiptRow: {
+            /** @description What that price makes of its tokens, in tokens of money. */
+            amount: string;
+            /** @description Whether somebody ran it again. */
+            audited: boolean;
+            /** @description Why it cannot be read; all else but its names is empty then. */
+            error?: string | null;
+            /** @description Its file in the data folder. */
+            file: string;
+            /** @description Its id, JOB/STEP-LEASE, as an answer calls it. */
+            id: string;
+            /** @description The job. */
+            job: string;
+            /** @description Root of the model. */
+            model_root: string;
+            /** @description Tokens of money for a million input tokens. */
+            price_input: string;
+            /** @description Tokens of money for a million output tokens. */
+            price_output: string;
+            /**
+             * Format: u-int64
+             * @description Number of the step in its job, from 0.
+             */
+            step: number;
+            /** @description `exact` or `float`. */
+            tier: string;
+            /**
+             * Format: u-int64
+             * @description When it was written, in Unix seconds.
+             */
+            time: number;
+            /**
+             * Format: u-int64
+             * @description Output tokens.
+             */
+            units: number;
+            /** @description Address of the worker. */
+            worker: string;
+        };
+        /** @description A receipt, and what checking it found. */
+        ReceiptShown: {
+            /** @description How far it was checked, in words. */
+            badge?: string | null;
+            /** @description Check by check. */
+            checks: components["schemas"]["ReceiptCheck"][];
+            /**
+             * Format: u-int64
+             * @description Chunks of 32 tokens.
+             */
+            chunks?: number | null;
+            /** @description Address of the client. */
+            client?: string | null;
+            /** @description Whether it has prompt and answer. */
+            disclosed?: boolean | null;
+            /** @description Its file in the data folder. */
+            file: string;
+            /** @description Why the answer ends: `stop` or `length`. */
+            finish?: string | null;
+            /** @description Whether all of it holds that needs no model. */
+            holds: boolean;
+            /** @description Its id, JOB/STEP-LEASE. */
+            id: string;
+            /** @description The job. */
+            job: string;
+            /** @description Root of the model. */
+            model_root?: string | null;
+            /** @description Id of the last receipt. */
+            receipt?: string | null;
+            /** @description `exact` or `float`. */
+            tier?: string | null;
+            /**
+             * Format: u-int64
+             * @description When it was written, in Unix seconds.
+             */
+            time: number;
+            /** @description Root of all states. */
+            trace_root?: string | null;
+            /**
+             * Format: u-int64
+             * @description Output tokens.
+             */
+            units?: number | null;
+            /** @description What the last voucher promises over its channel's life, in tokens of money. */
+            voucher?: string | null;
+            /** @description Why not. */
+            why?: string | null;
+            /** @description Address of the worker. */
+            worker?: string | null;
+        };
+        /** @description A page of receipts. */
+        Receipts: {
+            /** @description Where the next page begins, if there is one. */
+            next_cursor?: string | null;
+            /** @description The newest first. */
+            receipts: components["schemas"]["ReceiptRow"][];
         };
         /** @description A relay. */
         Relay: {
@@ -2885,6 +3400,30 @@ export interface components {
         Restored: {
             /** @description False if it is not ours, or whole here. */
             restored: boolean;
+        };
+        /** @description A flag as it holds. */
+        Setting: {
+            /** @description The flag of `talkoo up`. */
+            flag: string;
+            /** @description Its value in words. */
+            value: string;
+        };
+        /** @description How this run of the node was started. Passphrases, keys and paths of URLs are left out. */
+        Settings: {
+            /** @description The node's address. */
+            address: string;
+            /** @description Where the API listens. */
+            api: string;
+            /** @description Hash of the engine's build. */
+            build: string;
+            /** @description The node's id. */
+            node: string;
+            /** @description The owner's address. */
+            owner: string;
+            /** @description The flags of `talkoo up` as they hold, also those that were left out. */
+            settings: components["schemas"]["Setting"][];
+            /** @description Its version. */
+            version: string;
         };
         /** @description What was earned is claimed. */
         Settled: {
@@ -3550,7 +4089,12 @@ export interface operations {
     };
     jobs: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where the page begins: `next_cursor` of the one before; left out, at the beginning. */
+                cursor?: string;
+                /** @description Entries at most. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5314,6 +5858,382 @@ export interface operations {
             409: components["responses"]["Refused"];
             413: components["responses"]["Refused"];
             415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    receipts: {
+        parameters: {
+            query?: {
+                /** @description Where the page begins: `next_cursor` of the one before; left out, at the beginning. */
+                cursor?: string;
+                /** @description Entries at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Receipts"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    receiptShow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                job: string;
+                /** @description Which one. */
+                lease: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptShown"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    offers: {
+        parameters: {
+            query?: {
+                /** @description Where the page begins: `next_cursor` of the one before; left out, at the beginning. */
+                cursor?: string;
+                /** @description Entries at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Offers"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    ledger: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerShown"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    ledgerBlocks: {
+        parameters: {
+            query?: {
+                /** @description Where the page begins: `next_cursor` of the one before; left out, at the beginning. */
+                cursor?: string;
+                /** @description Entries at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerBlocks"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    ledgerBlock: {
+        parameters: {
+            query?: {
+                /** @description Where the page begins: `next_cursor` of the one before; left out, at the beginning. */
+                cursor?: string;
+                /** @description Entries at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Which one. */
+                block: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerBlockDetail"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    ledgerTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerTransaction"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    ledgerAddress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                address: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerAddress"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
             422: components["responses"]["Refused"];
             429: components["responses"]["Refused"];
             503: components["responses"]["Refused"];

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Refusal, events, send, useAnswer } from "/web/api.mjs";
-import { Badge, Command, Failure, Id, Page, Reading, html, money } from "/web/parts.mjs";
+import { Badge, Failure, Id, Page, Reading, html, money } from "/web/parts.mjs";
 
 /** `{role, content, facts?, error?, stopped?}`: outlives a visit to another page, but not the tab. */
 const talk = signal([]);
@@ -41,7 +41,7 @@ function Facts({ facts, finish }) {
     <span>${nodes.map((one, i) => html`${i > 0 && ", "}${one.here ? "this machine" : html`<${Id} of=${one.node} />`}`)}</span>
     <span>${Number(price) === 0 ? "free" : `${money(price)} tokens`}</span><span>seed ${seed}</span>
     ${finish === "length" && html`<span>cut at the longest answer</span>`}
-    ${receipt && html`<details><summary>receipt</summary><${Command} text=${`talkoo receipt verify ${receipt}`} /></details>`}</div>`;
+    ${receipt && html`<a href=${`#/ledger/${receipt.replace(/\.receipt$/, "")}`}>receipt</a>`}</div>`;
 }
 
 const Turn = ({ turn, isLast }) => html`<li class=${turn.role}><span class="small muted">${turn.role === "user" ? "You" : "Model"}</span>

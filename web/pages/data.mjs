@@ -1,23 +1,15 @@
 // Sealed data: one's own, what was bought, who bought, and the log of all that happened to keys.
 import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
-import { Failure, Id, Page, Panel, Reading, Sure, Table, bytes, html, money } from "/web/parts.mjs";
+import { Failure, Id, Page, Panel, Reading, Sure, Table, bytes, html, tokens, when } from "/web/parts.mjs";
 
 const MICRO = 1_000_000n;
-
-/** Micro-units as tokens of money, exactly. */
-function tokens(micro) {
-  const units = BigInt(micro);
-  return money(`${units / MICRO}.${String(units % MICRO).padStart(6, "0")}`);
-}
 
 /** Tokens of money as micro-units; nothing if it is no amount. */
 function micro(text) {
   const [, whole, part = ""] = /^(\d+)(?:\.(\d{1,6}))?$/.exec(text.trim()) ?? [];
   return whole === undefined ? undefined : String(BigInt(whole) * MICRO + BigInt(part.padEnd(6, "0")));
 }
-
-const when = (seconds) => (seconds > 0 ? new Date(seconds * 1000).toLocaleString() : "—");
 
 function Seal({ again }) {
   const [path, setPath] = useState("");

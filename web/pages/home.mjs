@@ -1,12 +1,15 @@
 // How the node is, and what to do next. The first time it asks one thing.
 import { signal } from "@preact/signals";
 import { useAnswer } from "/web/api.mjs";
-import { Command, Failure, Figures, Id, Page, Panel, Reading, bytes, html, money, span } from "/web/parts.mjs";
+import { Command, Failure, Figures, Id, Page, Panel, Reading, Table, bytes, html, money, span } from "/web/parts.mjs";
+import { Waiting } from "/web/pages/keys.mjs";
 
 const KEPT = "talkoo.purpose";
-const purpose = signal(localStorage.getItem(KEPT));
+/** What the owner wants first. */
+export const purpose = signal(localStorage.getItem(KEPT));
 
-function choose(word) {
+/** Remembers it; nothing asks anew. */
+export function choose(word) {
   word ? localStorage.setItem(KEPT, word) : localStorage.removeItem(KEPT);
   purpose.value = word;
 }
@@ -38,6 +41,25 @@ function steps(status) {
   }[purpose.value].filter(Boolean);
 }
 
+/** The market in a few rows: every model with the cheapest and the quickest of those who offer it. */
+function pulse(offers) {
+  const models = new Map();
+  for (const one of offers) {
+    for (const model of one.models) {
+      const row = models.get(model.program) ?? { name: model.name ?? model.program, tier: model.tier, nodes: 0, price: Infinity, speed: 0 };
+      models.set(model.program, { ...row, nodes: row.nodes + 1, price: Math.min(row.price, Number(one.price_output)), speed: Math.max(row.speed, one.decode_tps_measured ?? model.decode_tps) });
+    }
+  }
+  return [...models.values()].sort((a, b) => b.nodes - a.nodes).slice(0, 8);
+}
+
+function Market() {
+  const { value, error } = useAnswer("/api/v1/offers?limit=200");
+  if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
+  const row = (one) => [one.name.length > 40 ? html`<${Id} of=${one.name} />` : one.name, one.tier, one.nodes, `${money(one.price)} tokens`, `${one.speed} tokens/s`];
+  return html`<${Failure} error=${error} /><${Table} label="offers" heads=${["Model", "Tier", "Nodes", "A million tokens from", "Up to"]} rows=${pulse(value.offers).map(row)} empty="No other node offers anything." />`;
+}
+
 export function Home() {
   const { value: status, error } = useAnswer("/api/v1/status");
   if (!PURPOSES[purpose.value]) return html`<${First} />`;
@@ -54,5 +76,6 @@ export function Home() {
     ]} />
     <${Panel} title=${`Next: ${PURPOSES[purpose.value][0].toLowerCase()}`} aside=${html`<button class="quiet" onClick=${() => choose(null)}>something else</button>`}>
       <ol class="steps">${steps(status).map((step) => html`<li>${step}</li>`)}</ol><//>
+    <${Waiting} /><${Panel} title="On offer"><${Market} /><//>
   <//>`;
 }

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
 import { Gantt, Strip } from "/web/gantt.mjs";
-import { Failure, Figures, Id, Page, Panel, Reading, Sure, Table, html, money, span } from "/web/parts.mjs";
+import { Failure, Figures, Id, More, Page, Panel, Reading, Sure, Table, html, money, span } from "/web/parts.mjs";
 
 const Progress = ({ job }) => html`<progress aria-label=${`steps done of ${job.job.slice(0, 8)}`} value=${job.done + job.failed} max=${job.steps}></progress>
   <span class="small muted"> ${job.done} of ${job.steps}${job.failed > 0 && html`, <span class="bad">${job.failed} failed</span>`}</span>`;
@@ -11,11 +11,12 @@ const WORD = { finished: "good", done: "good", failed: "bad", cancelled: "plain"
 const Status = ({ of }) => html`<span class=${`badge ${WORD[of] ?? "busy"}`}>${of}</span>`;
 
 function All() {
-  const { value, error, again } = useAnswer("/api/v1/jobs");
+  const [cursor, setCursor] = useState();
+  const { value, error, again } = useAnswer(`/api/v1/jobs?limit=50${cursor ? `&cursor=${cursor}` : ""}`);
   if (!value) return html`<${Page} title="Jobs">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const row = (job) => [html`<a href=${`#/jobs/${job.job}`}><${Id} of=${job.job} /></a>`, job.model, job.tier, html`<${Status} of=${job.status} />`, html`<${Progress} job=${job} />`];
   return html`<${Page} title="Jobs" lead="Batches that this node has done by others."><${Failure} error=${error} />
-    <${Table} label="jobs" heads=${["Job", "Model", "Tier", "Status", "Steps"]} rows=${[...value.jobs].reverse().map(row)} empty="None yet." />
+    <${Table} label="jobs" heads=${["Job", "Model", "Tier", "Status", "Steps"]} rows=${value.jobs.map(row)} empty="None yet." /><${More} next=${value.next_cursor} at=${cursor} go=${setCursor} />
     <${Post} again=${again} /><//>`;
 }
 

@@ -1,4 +1,4 @@
-// The dashboard in Chromium, by keyboard, on two real nodes: every page light and dark, axe-core, the console, bytes.
+// The dashboard in Chromium, by keyboard, on three real nodes: every page light and dark, axe-core, the console, bytes.
 //
 // Usage: dashboard.mjs TALKOO PACKAGES SCREENSHOTS
 import { spawn, spawnSync } from "node:child_process";
@@ -19,6 +19,9 @@ if (spawnSync(program, ["--version"]).status !== 0) {
 const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const BYTES_MAX = 300_000;
 const WAIT_MS = 120_000;
+/** A page is to be usable after so many milliseconds. */
+const GOAL_MS = 300;
+const FRIEND = `0x${"4".repeat(40)}`;
 const root = mkdtempSync(join(tmpdir(), "talkoo-dashboard-"));
 const nodes = [];
 mkdirSync(shots, { recursive: true });
@@ -96,6 +99,17 @@ async function ask(page, text) {
   return page.locator(".facts").nth(before).innerText();
 }
 
+/** The receipt of the answer that was bought, check by check. */
+async function receipt(page) {
+  await page.locator(".facts").last().getByRole("link", { name: "receipt" }).press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Receipt" }).waitFor();
+  await page.getByRole("button", { name: "Verify" }).press("Enter");
+  await page.getByText("All that needs no model holds.").waitFor();
+  holds("every check is told", (await page.locator(".findings li").count()) === 6 && (await page.locator(".findings .bad").count()) === 0);
+  await look(page, "receipt");
+  await visit(page, "Chat");
+}
+
 async function chat(page) {
   await visit(page, "Chat");
   await page.getByLabel("Longest answer").fill("24");
@@ -104,6 +118,7 @@ async function chat(page) {
   await page.getByLabel("Answered by").selectOption("price");
   const bought = await ask(page, "Name three trees.");
   holds(`bought: ${bought}`, /re-run/.test(bought) && /tokens/.test(bought) && /receipt/.test(bought));
+  await receipt(page);
   await page.getByLabel("Answered by").selectOption("");
   await page.getByLabel("Longest answer").fill("4000");
   await page.getByLabel("Message").fill("Count to one thousand.");
@@ -155,12 +170,116 @@ async function pages(page) {
   await page.getByText("This is the only time that it is shown").waitFor();
   await page.getByRole("button", { name: "Revoke" }).waitFor();
   await look(page, "keys");
+  await page.locator("td a").first().press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Key judge" }).waitFor();
+  await page.getByText("Nothing yet.").waitFor();
+  await look(page, "key");
+  await visit(page, "Ledger");
+  await page.getByText("This node has no ledger").waitFor();
+  await page.locator("td a").first().waitFor();
+  await look(page, "ledger-none");
+  await visit(page, "Settings");
+  await page.getByRole("cell", { name: "--bootstrap" }).waitFor();
+  await page.getByLabel("Theme").selectOption("dark");
+  holds("Settings switch the theme", (await page.evaluate(() => document.documentElement.dataset.theme)) === "dark");
+  await page.getByLabel("Theme").selectOption("system");
+  await look(page, "settings");
+  await visit(page, "Home");
+  await page.getByRole("region", { name: "offers" }).getByRole("cell", { name: "smollm2-135m-instruct" }).waitFor();
+  await look(page, "home-offers");
+  await visit(page, "Keys");
   await page.setViewportSize({ width: 390, height: 844 });
   await look(page, "keys-narrow");
+  await visit(page, "Ledger");
+  await look(page, "ledger-narrow");
 }
 
-/** Data is sealed and sold where there is a ledger: at the node that joined nobody. */
-async function data(context) {
+/** The chain, at the node that serves one: from the last blocks to a contract that a transaction called. */
+async function ledger(page) {
+  await visit(page, "Ledger");
+  await page.getByRole("cell", { name: "disputes", exact: true }).waitFor();
+  await page.getByText("None: no worker was refuted").waitFor();
+  await page.getByText("None: nothing is kept for pay").waitFor();
+  await look(page, "ledger");
+  await page.getByLabel(/A block's number/).fill("nonsense");
+  await page.getByLabel(/A block's number/).press("Enter");
+  await page.getByRole("alert").getByText("this is no block").waitFor();
+  await page.getByLabel(/A block's number/).fill("1");
+  await page.getByLabel(/A block's number/).press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Block 1" }).waitFor();
+  await page.getByRole("region", { name: "transactions" }).waitFor();
+  await look(page, "block");
+  await page.getByRole("region", { name: "transactions" }).locator("a").first().press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Transaction" }).waitFor();
+  await page.getByText("grant(address,bytes32,(uint128,uint128))").waitFor();
+  await page.getByText("Transfer(address,address,uint256)").waitFor();
+  await look(page, "transaction");
+  await page.getByRole("link", { name: "faucet" }).first().press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Contract faucet" }).waitFor();
+  await look(page, "address");
+}
+
+/** A tool of the Model Context Protocol, with a key. */
+async function tool(api, key, name, args) {
+  const about = { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": { name: "judge", version: "1" }, "io.modelcontextprotocol/clientCapabilities": {} };
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", accept: "application/json, text/event-stream", "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": name };
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: args, _meta: about } });
+  return (await fetch(`http://${api}/mcp`, { method: "POST", headers, body })).text();
+}
+
+/** A key with a policy asks for more than it may; its owner refuses one payment and approves the other. */
+async function approvals(page, api) {
+  await visit(page, "Keys");
+  await page.getByLabel("Name").fill("agent");
+  for (const scope of [/^wallet/, /^mcp/]) await page.getByRole("checkbox", { name: scope }).check();
+  await page.getByText("It may pay").press("Enter");
+  await page.getByLabel("With").selectOption("gas");
+  for (const [label, text] of [["At most at once", "2"], ["At most in 24 hours", "5"], ["Ask me above", "0.5"], ["Only to these addresses", FRIEND]]) await page.getByLabel(label).fill(text);
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByText("This is the only time that it is shown").waitFor();
+  const key = await page.locator("[role=status] code").first().innerText();
+  for (const [amount, why] of [["1.5", "a cake"], ["1.2", "a pie"]]) {
+    const said = await tool(api, key, "wallet_pay", { to: FRIEND, amount, why, asset: "gas" });
+    holds(`a payment waits: ${said}`, /waits/.test(said));
+  }
+  await page.getByRole("cell", { name: "a pie" }).waitFor();
+  await look(page, "approvals");
+  await page.getByRole("row", { name: /a pie/ }).getByRole("button", { name: "Refuse" }).press("Enter");
+  await page.getByRole("row", { name: /a pie/ }).getByRole("button", { name: "Really refuse" }).press("Enter");
+  await page.getByRole("cell", { name: "a pie" }).waitFor({ state: "detached" });
+  await page.getByRole("row", { name: /a cake/ }).getByRole("button", { name: "Approve" }).press("Enter");
+  await page.getByRole("cell", { name: "a cake" }).waitFor({ state: "detached", timeout: WAIT_MS });
+  await page.getByRole("region", { name: "keys" }).locator("a").first().press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Key agent" }).waitFor();
+  await page.getByRole("region", { name: "decisions" }).getByText("a cake").first().waitFor();
+  await look(page, "key-policy");
+}
+
+/** How long a page takes from the start of its navigation to its heading's focus and its first data: told, not held. */
+async function speed(context, base) {
+  const all = [];
+  for (const name of ["", "chat", "models", "jobs", "data", "provide", "network", "ledger", "keys", "settings"]) {
+    const page = await context.newPage();
+    await page.addInitScript((token) => {
+      sessionStorage.setItem("talkoo.token", token);
+      const watch = () => {
+        const heading = document.querySelector("main h1");
+        const is = heading && document.activeElement === heading && !document.querySelector("main [aria-busy=true]");
+        is ? (window.interactive = performance.now()) : requestAnimationFrame(watch);
+      };
+      requestAnimationFrame(watch);
+    }, readFileSync(join(root, "ui", "api.token"), "utf8").trim());
+    await page.goto(`${base}/#/${name}`);
+    await page.waitForFunction(() => window.interactive, undefined, { timeout: WAIT_MS });
+    all.push([name || "home", Math.round(await page.evaluate(() => window.interactive))]);
+    await page.close();
+  }
+  const middle = all.map(([, ms]) => ms).sort((a, b) => a - b)[all.length / 2];
+  console.log(`interactive after ms (the goal is ${GOAL_MS}): ${all.map(([name, ms]) => `${name} ${ms}`).join(", ")}; median ${middle}`);
+}
+
+/** Data is sealed and sold where there is a ledger: at the node that joined nobody. So is the chain, and what keys pay. */
+async function data(context, api) {
   const page = await context.newPage();
   await page.goto(cli("worker", "open"));
   await page.getByRole("button", { name: /^Share data/ }).click();
@@ -184,9 +303,11 @@ async function data(context) {
   await page.getByLabel(/OWNER\/NAME/).press("Enter");
   await page.getByRole("button", { name: "Buy for 0.25 tokens" }).waitFor();
   await look(page, "data");
+  await ledger(page);
+  await approvals(page, api);
 }
 
-async function judge(browser, base) {
+async function judge(browser, base, api) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, permissions: ["clipboard-write"] });
   const page = await context.newPage();
   const wrong = [];
@@ -206,7 +327,8 @@ async function judge(browser, base) {
   console.log(`${bytes} bytes for the whole dashboard`);
   holds(`at most ${BYTES_MAX} bytes`, bytes > 10_000 && bytes <= BYTES_MAX);
   await pages(page);
-  await data(context);
+  await data(context, api);
+  await speed(context, base);
   await page.getByRole("button", { name: /^Theme/ }).click();
   holds("the switch goes before the system", (await page.evaluate(() => document.documentElement.dataset.theme)) === "light");
   holds(`nothing is wrong: ${wrong.join("\n")}`, wrong.length === 0);
@@ -216,8 +338,9 @@ let browser;
 try {
   const worker = await start("worker", "--provide", "--pull", "smollm2");
   const { api } = await start("ui", "--bootstrap", worker.listen[0]);
+  await start("third", "--bootstrap", worker.listen[0]);
   browser = await chromium.launch({ executablePath: program, args: QUIET });
-  await judge(browser, `http://${api}`);
+  await judge(browser, `http://${api}`, worker.api);
   console.log(`all held; pictures in ${shots}`);
 } catch (error) {
   console.log(`${error.stack}\nlogs in ${root}`);

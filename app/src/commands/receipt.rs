@@ -14,7 +14,7 @@ use talkoo_base::wire::DecodeError;
 use talkoo_base::{Digest, RefusalCode, Tier};
 use talkoo_engine::{Engine, KvFormat, Model, Task, Vocabulary, define_generate};
 use talkoo_proof::kept::{Facts, Rerun, VerifyError};
-use talkoo_proof::{Kept, verify_kept};
+use talkoo_proof::{Kept, Part, verify_kept, verify_part};
 
 /// What a receipt of the float tier is worth.
 const NOT_CHECKED: &str = "float tier: not checked by recomputation";
@@ -112,8 +112,48 @@ fn verify(
 
 /// What a receipt says, and whether it holds, without a model.
 pub(crate) fn check_one(file: &Path) -> Value {
-    let checked = read(file).and_then(|kept| check(&kept).map(|facts| describe(file, &kept, Some((&facts, false)))));
-    checked.unwrap_or_else(|why| json!({"holds": false, "why": format!("{why:#}")}))
+    let refuted = |why: anyhow::Error| json!({"holds": false, "why": format!("{why:#}"), "checks": []});
+    let kept = match read(file) {
+        Ok(kept) => kept,
+        Err(why) => return refuted(why),
+    };
+    let checked = check(&kept);
+    let mut value =
+        checked.as_ref().map_or_else(|_| describe(file, &kept, None), |f| describe(file, &kept, Some((f, false))));
+    if let Err(why) = checked {
+        value["holds"] = json!(false);
+        value["why"] = json!(format!("{why:#}"));
+    }
+    value["checks"] = Part::ALL.iter().map(|part| checked_part(&kept, *part)).chain([checked_end(&kept)]).collect();
+    value
+}
+
+/// One part of a receipt, for people.
+fn checked_part(kept: &Kept, part: Part) -> Value {
+    let (check, what) = match part {
+        Part::Order => ("order", "the client signed the order, and the channel that pays is its own"),
+        Part::Chunks => {
+            ("chunks", "for every chunk the worker signed a receipt and the client a voucher, and they add up")
+        }
+        Part::End => ("end", "the last receipt ends the answer, which is no longer than was ordered"),
+        Part::Disclosure => ("disclosure", "prompt and answer are those that were signed"),
+        Part::Reruns => ("reruns", "whoever ran it again was drawn, signed, and is somebody else"),
+    };
+    let none = match part {
+        Part::Disclosure => kept.disclosure.is_none().then_some("it is stripped: nothing is disclosed"),
+        Part::Reruns => (kept.reruns.is_empty() && kept.lies.is_empty()).then_some("nobody else ran it again"),
+        Part::Order | Part::Chunks | Part::End => None,
+    };
+    let found = verify_part(kept, part);
+    let holds = none.is_none().then_some(found.is_ok());
+    json!({"check": check, "what": what, "holds": holds, "why": none.map(str::to_owned).or(found.err().map(|e| e.to_string()))})
+}
+
+/// Whether the record speaks for its worker, if its parts hold.
+fn checked_end(kept: &Kept) -> Value {
+    let found = signed(kept).and_then(|facts| stands(&facts));
+    let why = found.as_ref().err().map(|why| format!("{why:#}"));
+    json!({"check": "stands", "what": "nobody who ran it again found another answer", "holds": found.is_ok(), "why": why})
 }
 
 fn no_rerun(file: &Path) -> Failure {

@@ -257,7 +257,7 @@ pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, sho
     }
     let client = Client::of(data_dir)?;
     let value = match command {
-        JobCommand::Ls => client.get("/jobs")?,
+        JobCommand::Ls => all_jobs(&client)?,
         JobCommand::Show { id, follow: false } => client.get(&format!("/jobs/{}", segment(&id)))?,
         JobCommand::Show { id, follow: true } => watch(&client, &id, show)?,
         JobCommand::Explain { id } => client.get(&format!("/jobs/{}/explain", segment(&id)))?,
@@ -275,6 +275,19 @@ pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, sho
     };
     show.value(&value);
     Ok(())
+}
+
+/// All jobs, page by page, as they were posted.
+fn all_jobs(client: &Client) -> Result<Value> {
+    let (mut jobs, mut path) = (Vec::new(), "/jobs".to_owned());
+    loop {
+        let mut page = client.get(&path)?;
+        jobs.extend(page["jobs"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        path = format!("/jobs?cursor={}", segment(next));
+    }
+    jobs.reverse();
+    Ok(json!({"jobs": jobs}))
 }
 
 /// Follows a job until it is closed; answers how it stands then.

@@ -4,6 +4,7 @@
 //! reclaim window to come to its end, then it goes back to its clients, paid chunk by chunk as far as it came.
 
 use super::executor::Load;
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,6 +33,13 @@ impl FromStr for Hours {
         let ends = text.split_once('-').and_then(|(from, to)| Some((minute(from)?, minute(to)?)));
         let (from, to) = ends.filter(|(from, to)| from != to).ok_or("two times of the day, as 22:00-7:30")?;
         Ok(Self { from, to })
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [from, to] = [self.from, self.to];
+        write!(f, "{}:{:02}-{}:{:02}", from / 60, from % 60, to / 60, to % 60)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Daemon, Event};
 use crate::data::{self, Data};
 use crate::deals::{self, Deals};
 use crate::disputes::{self, Disputes};
-use crate::ledger::{Command, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
+use crate::ledger::{Command, Explorer, GenesisFile, Ledger, News, Place, Treasury, TreasurySetup, Url};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -67,6 +67,8 @@ pub(super) struct Keys {
 #[derive(Default)]
 pub(super) struct Money {
     own: Option<Ledger>,
+    /// Where this node itself asks the chain that it serves.
+    own_place: Option<Place>,
     treasury: Option<Treasury>,
     pub(super) disputes: Option<Disputes>,
     pub(super) data: Option<Data>,
@@ -154,6 +156,7 @@ impl Money {
             net: around.net.clone(),
         };
         let deals = Some(Deals::start(deals).context("cannot start the deals")?);
+        let own_place = own.is_some().then(|| place.clone());
         let setup = TreasurySetup { place, gas_worth: worth, channels, network, node, owner, owner_key, delegation };
         let tell = move |news| {
             // A closed inbox means the node is stopping.
@@ -162,6 +165,7 @@ impl Money {
         let treasury = Treasury::start(setup, tell).context("cannot start the treasury's thread")?;
         Ok(Self {
             own,
+            own_place,
             treasury: Some(treasury),
             disputes: Some(disputes),
             data: Some(data),
@@ -169,6 +173,15 @@ impl Money {
             url: Some(url),
             rpc: stop,
         })
+    }
+
+    /// The chain that this node serves, for whoever looks at it.
+    pub(super) fn explorer(&self) -> Result<Explorer, Refusal> {
+        let hint = "ask a node that has one: `talkoo up --ledger own`, or the address of `--ledger URL`";
+        let none = || Refusal::new(RefusalCode::NotProviding, "this node serves no chain of its own", hint);
+        let place = self.own_place.as_ref().ok_or_else(none)?;
+        let rpc = self.url.as_ref().map(|url| url.rpc.clone()).unwrap_or_default();
+        Ok(Explorer::new(place, rpc))
     }
 
     /// Claims what was earned, then closes the chain. Blocks.

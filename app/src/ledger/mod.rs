@@ -14,6 +14,7 @@ mod deposits;
 mod driver;
 mod earnings;
 mod evidence;
+mod explorer;
 mod file;
 mod log;
 pub(crate) mod place;
@@ -24,6 +25,7 @@ mod stake;
 mod tests;
 mod treasury;
 
+pub(crate) use explorer::Explorer;
 pub(crate) use file::{Disk, GenesisFile};
 pub(crate) use place::{Place, Url};
 pub(crate) use rpc::{Included, Rpc, RpcError, Told};

@@ -2,6 +2,7 @@
 
 mod data;
 mod deals;
+pub mod names;
 mod records;
 
 pub use data::*;

@@ -179,17 +179,80 @@ fn hold(rule: bool, why: &'static str) -> Result<(), VerifyError> {
     if rule { Ok(()) } else { Err(VerifyError::Contradiction(why)) }
 }
 
+/// A part of a kept record that is checked for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The signed order and the channel that pays.
+    Order,
+    /// Receipts and vouchers, chunk by chunk.
+    Chunks,
+    /// How the answer ends.
+    End,
+    /// Prompt and answer, as far as they are disclosed.
+    Disclosure,
+    /// The words of those who ran it again.
+    Reruns,
+}
+
+impl Part {
+    /// In the order of [`verify_kept`].
+    pub const ALL: [Self; 5] = [Self::Order, Self::Chunks, Self::End, Self::Disclosure, Self::Reruns];
+}
+
+/// Checks one part of a kept record.
+///
+/// # Errors
+/// The first thing of it that does not hold.
+pub fn verify_part(kept: &Kept, part: Part) -> Result<(), VerifyError> {
+    match part {
+        Part::Order => check_order(kept).map(drop),
+        Part::Chunks => check_chunks(kept).map(drop),
+        Part::End => check_end(kept).map(drop),
+        Part::Disclosure => kept.disclosure.iter().try_for_each(|open| check_disclosure(kept, open).map(drop)),
+        Part::Reruns => check_reruns(kept, check_end(kept)?).map(drop),
+    }
+}
+
 /// Checks everything in a kept record that needs no model: signatures, roots, sums.
 ///
 /// # Errors
 /// The first thing that does not hold.
 pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
-    let network = kept.network();
     let request = &kept.request.body;
+    let (client, _) = check_order(kept)?;
+    let paid = check_chunks(kept)?;
+    let last = check_end(kept)?;
+    let rerun = kept.disclosure.as_ref().map(|open| check_disclosure(kept, open)).transpose()?;
+    let (matched, refuted) = check_reruns(kept, last)?;
+    Ok(Facts {
+        client,
+        worker: request.worker,
+        program: request.program,
+        tier: last.tier,
+        units: last.units,
+        finish: last.finish,
+        paid,
+        matched,
+        refuted,
+        lies: kept.lies.len(),
+        own_rerun: kept.own_rerun,
+        rerun,
+    })
+}
+
+/// The client and the lease.
+fn check_order(kept: &Kept) -> Result<(Address, Digest), VerifyError> {
+    let (network, request) = (kept.network(), &kept.request.body);
     let client = kept.request.signer(&network).map_err(|_| VerifyError::Signature("request"))?;
-    let lease = request.digest(&network);
     hold(request.channel == kept.channel.id(&network), "the request names another channel")?;
     hold(kept.channel.payer_authorizer == client, "the channel is authorised by another key than the request's")?;
+    Ok((client, request.digest(&network)))
+}
+
+/// What the last voucher promises.
+fn check_chunks(kept: &Kept) -> Result<Amount, VerifyError> {
+    let (network, request) = (kept.network(), &kept.request.body);
+    let (client, lease) = check_order(kept)?;
     hold(!kept.links.is_empty() && kept.links.len() == kept.digests.len(), "receipts and chunks differ in number")?;
     let mut before = (0, Amount::ZERO);
     for (index, link) in kept.links.iter().enumerate() {
@@ -211,27 +274,24 @@ pub fn verify_kept(kept: &Kept) -> Result<Facts, VerifyError> {
         hold(receipt.trace_root == trace_root(&kept.digests[..=index]), "a trace root is not that of its chunks")?;
         before = (receipt.units, voucher.max_claimable);
     }
-    let last = &kept.links[kept.links.len() - 1].receipt.body;
+    Ok(before.1)
+}
+
+/// The last receipt.
+fn check_end(kept: &Kept) -> Result<&Receipt, VerifyError> {
+    let last = kept.links.last().ok_or(VerifyError::Contradiction("there is no receipt"))?;
+    let last = &last.receipt.body;
     hold(matches!(last.finish, Finish::Stop | Finish::Length), "the last receipt does not end the output")?;
-    hold(last.units <= request.limits.output_units, "the output is longer than was ordered")?;
-    let rerun = kept.disclosure.as_ref().map(|open| check_disclosure(kept, open)).transpose()?;
+    hold(last.units <= kept.request.body.limits.output_units, "the output is longer than was ordered")?;
+    Ok(last)
+}
+
+/// How many re-runs matched, and how many did not; lies are only checked.
+fn check_reruns(kept: &Kept, last: &Receipt) -> Result<(usize, usize), VerifyError> {
     let mut seen = BTreeSet::new();
-    let (matched, refuted) = count_reruns(kept, &kept.reruns, &mut seen, last)?;
+    let counted = count_reruns(kept, &kept.reruns, &mut seen, last)?;
     count_reruns(kept, &kept.lies, &mut seen, last)?;
-    Ok(Facts {
-        client,
-        worker: request.worker,
-        program: request.program,
-        tier: last.tier,
-        units: last.units,
-        finish: last.finish,
-        paid: before.1,
-        matched,
-        refuted,
-        lies: kept.lies.len(),
-        own_rerun: kept.own_rerun,
-        rerun,
-    })
+    Ok(counted)
 }
 
 fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError> {

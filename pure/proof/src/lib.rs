@@ -46,7 +46,7 @@ mod waiting;
 mod weigh;
 pub mod wire;
 
-pub use kept::{Kept, VerifyError, verify_kept};
+pub use kept::{Kept, Part, VerifyError, verify_kept, verify_part};
 pub use machine::{Proof, Setup};
 pub use message::{Answer, Chunk, Message, Order};
 pub use notice::{Channel, Notice};

@@ -111,12 +111,12 @@ fn verb(verb: Verb) -> &'static str {
 /// The part of the path that says what it is about.
 fn tag(path: &str) -> &str {
     match path.trim_start_matches("/api/v1/").split(['/', '-']).next().unwrap_or_default() {
-        "jobs" | "quotes" | "accounts" => "jobs",
+        "jobs" | "quotes" | "accounts" | "offers" => "jobs",
         "data" => "data",
         "deals" => "deals",
         "keys" => "keys",
         "disputes" => "disputes",
-        "settle" | "unlock" | "close" | "wallet" | "receipts" => "money",
+        "settle" | "unlock" | "close" | "wallet" | "receipts" | "ledger" => "money",
         "webhooks" | "approvals" => "keys",
         "models" | "provide" => "models",
         _ => "node",

@@ -19,6 +19,7 @@ mod guard;
 mod limits;
 mod problem;
 mod repeats;
+mod requests;
 mod routes;
 mod serve;
 pub mod shapes;

@@ -6,10 +6,11 @@ use crate::shapes::{
     DataKeepAsk, DataKept, DataList, DataPart, DataPriceAsk, DataPriced, DataPublishAsk, DataPublished, DataReadAsk,
     DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote, DealTerms, Deals, DialAsk, Dialled, Dispute,
     Disputes, Doctor, Explanation, ForgottenJob, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk,
-    JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, Models, NewKey, NewWebhook, NothingAsk,
-    OwnData, Payment, PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked,
-    Removed, RestoreAsk, Restored, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk, Unlocked, Wallet,
-    WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
+    JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress, LedgerBlockDetail, LedgerBlocks,
+    LedgerShown, LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers, OwnData, PageQuery, Payment,
+    PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked, ReceiptShown,
+    Receipts, Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk,
+    Unlocked, Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
 };
 
 /// HTTP method of a route.
@@ -109,7 +110,7 @@ pub const ROUTES: &[Route] = &[
     get::<Provision>("why", "/api/v1/provide", "What it offers, and what keeps work away"),
     post::<Posted>("post", "/api/v1/jobs", "Posts a batch as a job").body::<JobAsk>().keyed(Repeat::Found),
     post::<Quote>("quote", "/api/v1/quotes", "What a job would take and cost if it were posted now").body::<JobAsk>(),
-    get::<Jobs>("jobs", "/api/v1/jobs", "Jobs of this node"),
+    get::<Jobs>("jobs", "/api/v1/jobs", "Jobs of this node, the newest first").query::<PageQuery>(),
     get::<Job>("job", "/api/v1/jobs/{id}", "One job, step by step; its id may be shortened"),
     get::<Explanation>("explain", "/api/v1/jobs/{id}/explain", "Who works for it, and why others do not"),
     get::<Timeline>("timeline", "/api/v1/jobs/{id}/timeline", "Who worked at which step of it, and when"),
@@ -177,6 +178,17 @@ pub const ROUTES: &[Route] = &[
         .keyed(Repeat::Kept),
     post::<ReceiptChecked>("receipt_verify", "/api/v1/receipts/verify", "Checks a receipt, without a model")
         .body::<ReceiptAsk>(),
+    get::<Receipts>("receipts", "/api/v1/receipts", "Receipts of what was bought, the newest first")
+        .query::<PageQuery>(),
+    get::<ReceiptShown>("receipt_show", "/api/v1/receipts/{job}/{lease}", "One receipt, and what checking it finds"),
+    get::<Offers>("offers", "/api/v1/offers", "Signed cards of other nodes: models and prices").query::<PageQuery>(),
+    get::<Settings>("settings", "/api/v1/settings", "How this run of the node was started, without secrets"),
+    get::<LedgerShown>("ledger", "/api/v1/ledger", "The chain that this node serves, and our contracts on it"),
+    get::<LedgerBlocks>("ledger_blocks", "/api/v1/ledger/blocks", "Its blocks, the newest first").query::<PageQuery>(),
+    get::<LedgerBlockDetail>("ledger_block", "/api/v1/ledger/blocks/{block}", "One block, by number or hash")
+        .query::<PageQuery>(),
+    get::<LedgerTransaction>("ledger_transaction", "/api/v1/ledger/transactions/{hash}", "One transaction"),
+    get::<LedgerAddress>("ledger_address", "/api/v1/ledger/addresses/{address}", "What an address has"),
     post::<DataFound>("data_search", "/api/v1/data-search", "Published data by words").body::<DataSearchAsk>(),
     post::<DataPart>("data_read", "/api/v1/data-read", "A part of what was bought, which counts as a use")
         .body::<DataReadAsk>()

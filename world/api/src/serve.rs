@@ -52,6 +52,7 @@ pub(crate) async fn serve_with(
     stop: CancellationToken,
     waits: Waits,
 ) -> io::Result<()> {
+    let router = router.layer(axum::middleware::from_fn(crate::requests::log));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {

@@ -1,6 +1,6 @@
 //! Calls about jobs: how they stand, who works for them, what came of them.
 
-use super::{Answer, Daemon, required};
+use super::{Answer, Daemon, page, required};
 use crate::batch::{Choice, Line};
 use crate::models::foreign;
 use serde_json::{Value, json};
@@ -10,7 +10,17 @@ use talkoo_job::{Job, JobStatus, Step, StepStatus};
 use talkoo_market::{Market, Standing};
 use talkoo_node::Input;
 
+/// Jobs of a page, if nobody says how many.
+const USUAL: usize = 200;
+
 impl Daemon {
+    pub(super) fn jobs(&self, args: &Value) -> Answer {
+        let mut all: Vec<&Job> = self.node.jobs().iter().collect();
+        all.reverse();
+        let (rows, next) = page::page(args, USUAL, all.iter(), |job| job.spec.id.to_string())?;
+        Ok(json!({"jobs": rows.into_iter().map(|job| summary(job)).collect::<Vec<_>>(), "next_cursor": next}))
+    }
+
     pub(super) fn job(&self, args: &Value) -> Result<&Job, Refusal> {
         let id = required(args, "id")?;
         let found: Vec<&Job> =

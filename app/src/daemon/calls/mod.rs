@@ -5,8 +5,13 @@ mod doctor;
 mod hooks;
 mod jobs;
 mod keys;
+mod ledger;
+mod offers;
+mod page;
 mod post;
 mod quote;
+mod receipts;
+mod settings;
 mod wallet;
 mod wishes;
 
@@ -16,13 +21,12 @@ pub(super) use post::Terms;
 use super::Daemon;
 use super::remote::Remote;
 use crate::disputes::Disputes;
-use jobs::{detail, summary};
+use jobs::detail;
 use serde_json::{Value, json};
 use std::time::Duration;
 use talkoo_api::Call;
 use talkoo_base::{Amount, JobId, Refusal, RefusalCode, Tier};
 use talkoo_job::JobStatus;
-use talkoo_market::Standing;
 use talkoo_net::DialError;
 use tokio::sync::oneshot;
 
@@ -82,7 +86,7 @@ impl Daemon {
             "why" => Ok(self.why()),
             "post" => return self.post(&args, Some(once), reply),
             "quote" => return self.post(&args, None, reply),
-            "jobs" => Ok(json!({"jobs": self.node.jobs().iter().map(summary).collect::<Vec<_>>()})),
+            "jobs" => self.jobs(&args),
             "job" => self.job(&args).map(|job| detail(job, self.node.market())),
             "timeline" => self.job(&args).map(|job| self.timeline.of(&job.spec.id)),
             "explain" => self.explain(&args),
@@ -95,7 +99,11 @@ impl Daemon {
             "accounts" => Ok(self.accounts()),
             "deals" | "deal" | "deal_quote" | "deal_restore" => return self.ask_deals(name, &args, reply),
             "deal_provide" => self.deals().and_then(|deals| deals.provide(&args)),
-            "data_buy" | "wallet" | "wallet_history" | "wallet_pay" | "approve" | "decline" | "receipt_verify" => {
+            "offers" => self.market_offers(&args),
+            "settings" => Ok(self.settings()),
+            name if name.starts_with("ledger") => return self.about_ledger(name, args, reply),
+            name if name.starts_with("receipt") => return self.about_receipts(name, args, reply),
+            "data_buy" | "wallet" | "wallet_history" | "wallet_pay" | "approve" | "decline" => {
                 return self.about_money(name, args, reply);
             }
             name if name.starts_with("data") => return self.data(name, args, reply),
@@ -148,11 +156,6 @@ impl Daemon {
                 let peer = book.peer(&info.id);
                 let offered = peer.and_then(|p| p.card.as_ref()).map_or(&[][..], |card| &card.models);
                 let offers = |tier| offered.iter().filter(|offer| offer.tier == tier).count();
-                let standing = match peer.map(|p| &p.standing) {
-                    Some(Standing::Convicted(why)) => format!("liar: {why}"),
-                    Some(Standing::Paused(_)) => "paused".into(),
-                    Some(Standing::Good) | None => "good".into(),
-                };
                 json!({
                     "node": info.id.to_string(),
                     "address": info.id.address().to_string(),
@@ -161,7 +164,7 @@ impl Daemon {
                     "offers": offers(Tier::Exact),
                     "offers_float": offers(Tier::Float),
                     "decode_tps": peer.and_then(talkoo_market::Peer::decode_mtps).map(|m| m / 1000),
-                    "standing": standing,
+                    "standing": offers::standing(peer.map(|p| &p.standing)),
                     "refused_messages": self.refused.get(&info.id).copied().unwrap_or(0),
                     "sent_bytes": info.sent_bytes,
                     "received_bytes": info.received_bytes,

@@ -2,7 +2,7 @@
 //! has a thread of its own.
 
 use super::{Answer, Daemon, bad, optional, required, text};
-use crate::commands::{Books, check_one_receipt, movements, refusal_of, wallet_summary};
+use crate::commands::{Books, movements, refusal_of, wallet_summary};
 use crate::data::Desks;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -35,7 +35,6 @@ impl Daemon {
                 "wallet_pay" => till.and_then(|till| till.wallet_pay(&args)),
                 "data_buy" => till.and_then(|till| till.data_buy(&args)),
                 "approve" | "decline" => till.and_then(|till| till.answer(required(&args, "id")?, name == "approve")),
-                "receipt_verify" => receipt(&dir, &args),
                 other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
             };
             // Who asked may have gone.
@@ -66,23 +65,6 @@ fn history(status: Value, args: &Value) -> Answer {
 /// A number of a body or a query.
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-/// A receipt by what an answer calls it, JOB/STEP-LEASE: never a path of the caller's.
-fn receipt(dir: &std::path::Path, args: &Value) -> Answer {
-    let id = required(args, "receipt")?;
-    let unknown =
-        || Refusal::new(RefusalCode::UnknownId, format!("there is no receipt {id:?}"), "an answer names its own");
-    let is_part =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let (job, lease) = id.split_once('/').filter(|(job, lease)| is_part(job) && is_part(lease)).ok_or_else(unknown)?;
-    let path = dir.join("receipts").join(job).join(format!("{lease}.receipt"));
-    if !path.is_file() {
-        return Err(unknown());
-    }
-    let mut value = check_one_receipt(&path);
-    value["file"] = json!(format!("receipts/{id}.receipt"));
-    Ok(value)
 }
 
 /// The key that asks, if it is one.

@@ -1,7 +1,7 @@
 //! Kept records: what holds offline, one broken rule at a time, and their bytes.
 
 use super::{Nodes, Word, candidate, id, key, net, operator};
-use crate::kept::{Facts, Kept, Link, VerifyError, verify_kept};
+use crate::kept::{Facts, Kept, Link, Part, VerifyError, verify_kept, verify_part};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 use talkoo_base::wire::{DecodeError, Sealed, Typed, cid_of};
@@ -155,7 +155,22 @@ fn one_broken_rule_is_one_error() {
         let mut broken = kept.clone();
         edit(&mut broken);
         assert_eq!(verify_kept(&broken).as_ref().map(|f| f.units), Err(want), "case {number}");
+        assert_eq!(broken_parts(&broken).first().map(|(_, why)| why), Some(want), "case {number}, part by part");
     }
+}
+
+fn broken_parts(kept: &Kept) -> Vec<(Part, VerifyError)> {
+    Part::ALL.into_iter().filter_map(|part| Some((part, verify_part(kept, part).err()?))).collect()
+}
+
+#[test]
+fn a_part_that_does_not_hold_leaves_the_others_be() {
+    let mut kept = honest();
+    assert_eq!(broken_parts(&kept), []);
+    voucher(&mut kept, 1, |v| v.max_claimable = Amount(41));
+    open(&mut kept).prompt[0] ^= 1;
+    let broken: Vec<Part> = broken_parts(&kept).into_iter().map(|(part, _)| part).collect();
+    assert_eq!(broken, [Part::Chunks, Part::Disclosure]);
 }
 
 fn open(kept: &mut Kept) -> &mut crate::kept::Disclosure {

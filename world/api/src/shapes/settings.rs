@@ -1,0 +1,31 @@
+//! How this run of the node was started.
+
+use utoipa::ToSchema;
+
+/// How this run of the node was started. Passphrases, keys and paths of URLs are left out.
+#[derive(ToSchema)]
+pub struct Settings {
+    /// The node's id.
+    pub node: String,
+    /// The node's address.
+    pub address: String,
+    /// The owner's address.
+    pub owner: String,
+    /// Its version.
+    pub version: String,
+    /// Hash of the engine's build.
+    pub build: String,
+    /// Where the API listens.
+    pub api: String,
+    /// The flags of `talkoo up` as they hold, also those that were left out.
+    pub settings: Vec<Setting>,
+}
+
+/// A flag as it holds.
+#[derive(ToSchema)]
+pub struct Setting {
+    /// The flag of `talkoo up`.
+    pub flag: String,
+    /// Its value in words.
+    pub value: String,
+}
