@@ -15,6 +15,7 @@ mod owner;
 mod sampling;
 mod service;
 mod store;
+mod tls;
 mod webhook;
 mod wishes;
 
@@ -34,6 +35,7 @@ use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 pub(crate) use service::ServiceCommand;
 pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
+use tls::TlsArgs;
 pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
 
@@ -197,6 +199,8 @@ pub(crate) struct UpArgs {
     /// Let `--api` be an address that other machines reach, with no guard but the token, sent in clear.
     #[arg(long)]
     pub(crate) api_public: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
     /// Models to get at the start: names of the catalogue, or GGUF files.

@@ -50,6 +50,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         listen,
         bootstrap: args.bootstrap,
         api: args.api,
+        tls: args.tls.tls(),
         gateway: args.open.gateway,
         gateway_local: args.open.gateway_local,
         strangers: match args.open.serve_strangers {
@@ -97,7 +98,7 @@ fn check_api(api: SocketAddr, is_public: bool, data_dir: &Path) -> Result<(), Fa
     let token = data_dir.join("api.token");
     let hint = format!(
         "the API has no encryption, and whoever has the token in {} owns the node; keep to 127.0.0.1 and come in \
-         through SSH, or add --api-public if you trust everybody on the way",
+         through SSH, let others in by TLS with --tls-listen, or add --api-public if you trust everybody on the way",
         token.display()
     );
     Err(Failure::usage(format!("--api {api} would let other machines reach this node's API"), hint))
@@ -146,6 +147,9 @@ pub(crate) fn serve(config: Config, rim: Box<dyn Rim>, show: &Show) -> Result<()
                 let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
                 let text = |key: &str| value[key].as_str().unwrap_or("?").to_owned();
                 say(&format!("node {} is up, API at {}", text("node"), text("api")));
+                if let Some(addr) = value["tls"].as_str() {
+                    say(&format!("  others reach it by TLS at {addr}"));
+                }
                 if let Some(url) = value["ledger"].as_str() {
                     say(&format!("  ledger at {url}"));
                 }

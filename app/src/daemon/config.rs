@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<String>,
     pub(crate) bootstrap: Vec<String>,
     pub(crate) api: SocketAddr,
+    /// Where others reach it by TLS.
+    pub(crate) tls: Option<talkoo_api::Tls>,
     /// Where the IPFS gateway listens, if there is to be one.
     pub(crate) gateway: Option<SocketAddr>,
     /// It shows only what is here.

@@ -115,7 +115,7 @@ pub(crate) async fn run(
         // A closed inbox means the node is stopping.
         reports.blocking_send(Event::Report(report)).ok();
     })?;
-    let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback());
+    let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback() && config.tls.is_none());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
     let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
     let meters = Meters::default();
@@ -146,11 +146,11 @@ pub(crate) async fn run(
     });
     let faces = faces::start(&config, around).await?.merge(inference.guarded).merge(mcp).merge(talkoo_web::router());
     let faces = faces.merge(operators::router(calls.clone()));
-    let (token, stopped) = (dir.token()?, stop.clone());
+    let (token, stopped, tls) = (dir.token()?, stop.clone(), config.tls.clone());
     let (events_too, repeats) = (events.clone(), dir.path().join("repeats.log"));
-    let attach = Attach { addr: config.api, token, calls, events: events_too, repeats, faces, stop: stopped };
+    let attach = Attach { addr: config.api, token, calls, events: events_too, repeats, faces, tls, stop: stopped };
     let api = Api::bind(attach).await?;
-    let api_addr = api.addr;
+    let (api_addr, tls_addr) = (api.addr, api.tls_addr);
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
     let mut node = Node::new(Setup {
         me: key.node_id(),
@@ -229,7 +229,7 @@ pub(crate) async fn run(
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
     let line = json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses,
-               "ledger": daemon.money.url.as_ref().map(ToString::to_string)});
+               "ledger": daemon.money.url.as_ref().map(ToString::to_string), "tls": tls_addr});
     ready(&line.to_string());
     let served = daemon.serve(events_in, calls_in, network_in).await;
     end(daemon).await;

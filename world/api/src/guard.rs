@@ -18,6 +18,8 @@ pub(crate) enum Hosts {
     /// Also an IP address, for the owner let others reach the API. A name never: a web page can
     /// point its own name here.
     Addresses,
+    /// Any: who came by TLS asked for the name of our certificate, and no other page has that.
+    Any,
 }
 
 /// Tells a face who asks. A wrong token counts as none: programs send the token of another service along.
@@ -42,6 +44,7 @@ fn other_host(headers: &HeaderMap, hosts: Hosts) -> Option<Response> {
         return None;
     }
     let (message, hint) = match hosts {
+        Hosts::Any => return None,
         Hosts::Loopback => ("the Host header is not loopback", "use 127.0.0.1"),
         Hosts::Addresses => ("the Host header is not an IP address", "use the address instead of a name"),
     };

@@ -7,8 +7,8 @@
 //!
 //! Every request of the native API needs `Authorization: Bearer <token>`, the token of `<data-dir>/api.token`, and a
 //! loopback `Host`, so that no web page can reach it. Whatever is wrong with a request, the answer
-//! is a refusal as JSON. There is no TLS: on an address that others reach, whoever listens in on
-//! the way has the token.
+//! is a refusal as JSON. Without TLS ([`Tls`]) whoever listens in on the way
+//! to an address that others reach has the token.
 
 mod call;
 mod check;
@@ -23,6 +23,7 @@ mod requests;
 mod routes;
 mod serve;
 pub mod shapes;
+mod tls;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -38,6 +39,7 @@ use talkoo_base::{Digest, Refusal, RefusalCode};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +51,7 @@ pub use limits::BODY_BYTES_MAX;
 pub use problem::refusal_json;
 pub use routes::{ROUTES, Repeat, Route, Verb};
 pub use serve::serve;
+pub use tls::{Tls, TlsError};
 
 /// A request on its way to the node's loop.
 #[derive(Debug)]
@@ -82,6 +85,17 @@ pub enum ApiError {
         /// Why.
         source: std::io::Error,
     },
+    /// The port for TLS is taken, or the address is not ours.
+    #[error("the API cannot listen on {addr}: is the port taken? choose another with --tls-listen")]
+    ListenTls {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The same as [`ApiError::Listen`], for Ethereum's JSON-RPC.
     #[error("the Ethereum RPC cannot listen on {addr}: is the port taken? choose another with --ledger-rpc")]
     ListenRpc {
@@ -106,6 +120,8 @@ pub struct Attach {
     pub repeats: PathBuf,
     /// Other routes of the same port. They hear who asks, as [`Caller`], and decide for themselves.
     pub faces: Router,
+    /// Where others come in by TLS.
+    pub tls: Option<Tls>,
     /// Ends the server.
     pub stop: CancellationToken,
 }
@@ -136,8 +152,11 @@ struct Shared {
 pub struct Api {
     /// The address, with the port that the system chose.
     pub addr: SocketAddr,
+    /// That of TLS.
+    pub tls_addr: Option<SocketAddr>,
     listener: TcpListener,
     router: Router,
+    tls: Option<(TcpListener, TlsAcceptor, Router)>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -152,7 +171,7 @@ impl Api {
     }
 
     async fn bind_with(attach: Attach, body_bytes_max: usize) -> Result<Self, ApiError> {
-        let Attach { addr, token, calls, events, repeats: path, faces, stop } = attach;
+        let Attach { addr, token, calls, events, repeats: path, faces, tls, stop } = attach;
         let listen = |source| ApiError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
@@ -161,7 +180,18 @@ impl Api {
         let (token, tasks) = (token.into(), TaskTracker::new());
         let shared =
             Shared { token, calls, events, repeats, tasks: tasks.clone(), stop: stop.clone(), hosts, body_bytes_max };
-        Ok(Self { addr, listener, router: router(shared, faces), tasks, stop })
+        let tls = match tls {
+            None => None,
+            Some(tls) => {
+                let listen = |source| ApiError::ListenTls { addr: tls.addr, source };
+                let acceptor = tls::acceptor(&tls)?;
+                let listener = TcpListener::bind(tls.addr).await.map_err(listen)?;
+                let shared = Shared { hosts: Hosts::Any, ..shared.clone() };
+                Some((listener, acceptor, router(shared, faces.clone())))
+            }
+        };
+        let tls_addr = tls.as_ref().and_then(|(listener, ..)| listener.local_addr().ok());
+        Ok(Self { addr, tls_addr, listener, router: router(shared, faces), tls, tasks, stop })
     }
 
     /// Serves until stopped.
@@ -169,7 +199,14 @@ impl Api {
     /// # Errors
     /// What the socket says when it breaks.
     pub async fn serve(self) -> std::io::Result<()> {
-        let served = serve::serve(self.listener, self.router, self.stop).await;
+        let plain = serve::serve(self.listener, self.router, self.stop.clone());
+        let served = match self.tls {
+            None => plain.await,
+            Some((listener, tls, router)) => {
+                let (plain, tls) = tokio::join!(plain, serve::serve_tls(listener, tls, router, self.stop));
+                plain.and(tls)
+            }
+        };
         self.tasks.close();
         // The node's loop has ended or is about to: what has no answer by then has none.
         tokio::time::timeout(limits::STOP_WAIT, self.tasks.wait()).await.ok();

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,17 @@ use tokio_util::task::TaskTracker;
 /// # Errors
 /// What the socket says when it breaks.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
-    serve_with(listener, router, stop, Waits { head: HEAD_WAIT, take: TAKE_WAIT }).await
+    serve_with(listener, None, router, stop, Waits { head: HEAD_WAIT, take: TAKE_WAIT }).await
+}
+
+/// The same by TLS.
+pub(crate) async fn serve_tls(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    serve_with(listener, Some(tls), router, stop, Waits { head: HEAD_WAIT, take: TAKE_WAIT }).await
 }
 
 /// How long a client is waited for.
@@ -36,6 +47,7 @@ pub(crate) struct Waits {
 
 pub(crate) async fn serve_with(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     stop: CancellationToken,
     waits: Waits,
@@ -63,10 +75,21 @@ pub(crate) async fn serve_with(
                 continue;
             }
         };
-        let (router, stop) = (router.clone(), stop.clone());
+        let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
         connections.spawn(async move {
             let _place = place;
-            connection(stream, router, stop, waits).await;
+            // Small answers are not to wait for one another.
+            stream.set_nodelay(true).ok();
+            let Some(tls) = tls else { return connection(stream, router, stop, waits).await };
+            let shaken = tokio::select! {
+                shaken = timeout(waits.head, tls.accept(stream)) => shaken,
+                () = stop.cancelled() => return,
+            };
+            match shaken {
+                Ok(Ok(stream)) => connection(stream, router, stop, waits).await,
+                Ok(Err(why)) => tracing::debug!(%why, "no TLS with a caller"),
+                Err(_) => tracing::debug!("a caller began TLS and said no more"),
+            }
         });
     }
     connections.close();
@@ -74,9 +97,10 @@ pub(crate) async fn serve_with(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, waits: Waits) {
-    // Small answers are not to wait for one another.
-    stream.set_nodelay(true).ok();
+async fn connection<S>(stream: S, router: Router, stop: CancellationToken, waits: Waits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(waits.head);
     let stream = Taken { stream, wait: waits.take, due: None };
@@ -99,13 +123,13 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
 
 /// A connection that breaks when the other side takes nothing of what is written for so long. Without this, whoever asks
 /// and does not read keeps the connection, and what is ready for it in memory.
-struct Taken {
-    stream: TcpStream,
+struct Taken<S> {
+    stream: S,
     wait: Duration,
     due: Option<Pin<Box<Sleep>>>,
 }
 
-impl Taken {
+impl<S> Taken<S> {
     fn by_then<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.due = None;
@@ -117,7 +141,7 @@ impl Taken {
     }
 }
 
-impl AsyncRead for Taken {
+impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -127,7 +151,7 @@ impl AsyncRead for Taken {
     }
 }
 
-impl AsyncWrite for Taken {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.by_then(context, written)
@@ -160,6 +184,7 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     #[tokio::test]
     async fn who_sends_half_a_head_is_let_go_and_a_stop_ends_all() {
@@ -167,7 +192,7 @@ mod tests {
         let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let router = Router::new().route("/", get(|| async { "here" })).route("/ever", get(std::future::pending::<()>));
         let waits = Waits { head: Duration::from_millis(100), take: TAKE_WAIT };
-        let server = tokio::spawn(serve_with(listener, router, stop.clone(), waits));
+        let server = tokio::spawn(serve_with(listener, None, router, stop.clone(), waits));
         let mut slow = TcpStream::connect(addr).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         let mut said = Vec::new();
@@ -209,7 +234,7 @@ mod tests {
         };
         let waits = Waits { head: HEAD_WAIT, take: Duration::from_millis(100) };
         let router = Router::new().route("/", get(endless));
-        let server = tokio::spawn(serve_with(listener, router, stop.clone(), waits));
+        let server = tokio::spawn(serve_with(listener, None, router, stop.clone(), waits));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut said = [0; 12];

@@ -25,6 +25,7 @@ async fn echo() -> (SocketAddr, Feed, CancellationToken) {
         events: events.clone(),
         repeats: folder("echo"),
         faces: Router::new().route("/face", axum::routing::get(face)),
+        tls: None,
         stop: stop.clone(),
     };
     let api = Api::bind_with(attach, BODY_TEST).await.unwrap();
@@ -210,7 +211,8 @@ async fn a_taken_port_is_said_once() {
     let (calls, events) = (mpsc::channel(1).0, Feed::new(1));
     let addr = taken.local_addr().unwrap();
     let (faces, stop) = (Router::new(), CancellationToken::new());
-    let attach = Attach { addr, token: "secret".into(), calls, events, repeats: folder("taken"), faces, stop };
+    let attach =
+        Attach { addr, token: "secret".into(), calls, events, repeats: folder("taken"), faces, tls: None, stop };
     let Err(error) = Api::bind(attach).await else { panic!("two listeners on {addr}") };
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(!error.to_string().contains(&source), "{error}: {source}");

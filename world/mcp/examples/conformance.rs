@@ -141,6 +141,7 @@ async fn main() {
         events,
         repeats: folder.join("repeats.log"),
         faces,
+        tls: None,
         stop: stop.clone(),
     };
     let api = Api::bind(attach).await.expect("a port");
