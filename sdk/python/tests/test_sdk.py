@@ -1,8 +1,10 @@
 """The client against a real node: TALKOO=path/to/talkoo python3 -m unittest discover -s tests."""
 
+import json
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "src"))
@@ -75,6 +77,54 @@ class Sdk(unittest.TestCase):
         self.assertTrue(self.node.get("/provide")["providing"])
         self.node.provide(False)
 
+    def test_a_dataset_is_mapped_row_by_row(self):
+        folder = pathlib.Path(tempfile.mkdtemp())
+        words = ["a kitten", "a young cat", "the stock market", "shares and bonds", "rain"]
+        (folder / "words.csv").write_text("n,text\n" + "".join(f"{n},{word}\n" for n, word in enumerate(words)))
+        (folder / "words.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in words))
+        out = folder / "vectors.jsonl"
+        job = self.node.map("embed", folder / "words.csv", column="text", shard=2, out=out).watch(timeout=300)
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        self.assertEqual([row["text"] for row in rows], words)
+        dot = lambda a, b: sum(x * y for x, y in zip(rows[a]["embedding"], rows[b]["embedding"]))  # noqa: E731
+        self.assertGreater(dot(0, 1), dot(0, 2))
+        self.assertEqual((job.batch.counts["total"], len(rows[0]["embedding"])), (3, 384))
+        same = self.node.embed(words)
+        self.assertEqual(same[4], rows[4]["embedding"])
+        told = self.node.map("chat", ["What is the capital of Finland?", "What is the capital of Japan?"], max_tokens=20).watch(timeout=300)
+        self.assertIn("Helsinki", told.rows()[0])
+        self.assertEqual(told.rows()[1], self.node.chat("What is the capital of Japan?", max_tokens=20))
+        self.assertEqual((told.cost, told.nodes, told.verified), ("0", 1, 0.0))
+        for source, more, says in [
+            (folder / "words.csv", {}, "column"),
+            (folder / "words.jsonl", {"column": "title"}, "no text in column"),
+            (folder / "words.xml", {"column": "text"}, "no kind that is read"),
+            (["x"], {"out": "x.xml"}, "no kind that is written"),
+            ([], {}, "no text"),
+        ]:
+            with self.assertRaises(talkoo.Error) as no:
+                self.node.map("embed", source, **more)
+            self.assertIn(says, str(no.exception))
+
+    def test_data_is_sealed_and_offered_for_sale(self):
+        songs = pathlib.Path(tempfile.mkdtemp()) / "songs.txt"
+        songs.write_text("the song of the crane\n")
+        terms = {"name": "songs", "title": "Songs of cranes", "license": "CC-BY-4.0", "purposes": ["research"], "price": "2.50 TLK"}
+        self.assertIn("Songs of cranes", json.dumps(self.node.data.preview(songs, **terms)))
+        published = self.node.data.publish(songs, **terms)
+        shown = self.node.data.show(published.asset)
+        self.assertEqual((shown["manifest"], shown["offers"][0]["price"]), (published.cid, "2500000"))
+        published.price("3")
+        self.assertEqual([one["price"] for one in self.node.data.show(published.asset)["offers"] if one["open"]], ["3000000"])
+        self.assertEqual(published.requests(), [])
+        self.assertNotIn("crane\n", json.dumps(self.node.data.list()))
+        for price in (2.5, "1.0000001", "-1", "much", "NaN"):
+            with self.assertRaises(talkoo.Error) as no:
+                self.node.data.publish(songs, price=price)
+            self.assertIn("no amount", str(no.exception))
+        with self.assertRaises(talkoo.Error):
+            self.node.data.buy(77)
+
     def test_the_openai_package_asks_this_node(self):
         try:
             client = self.node.openai()
@@ -82,12 +132,53 @@ class Sdk(unittest.TestCase):
             self.skipTest(str(why))
         chunks = client.chat.completions.create(
             model="smollm2", messages=[{"role": "user", "content": "What is the capital of Finland?"}], stream=True, max_tokens=20)
-        last, text = None, ""
-        for chunk in chunks:
-            text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
-            last = chunk
+        text = "".join((chunk.choices[0].delta.content or "") if chunk.choices else "" for chunk in chunks)
         self.assertIn("Helsinki", text)
-        self.assertIn("here", talkoo.receipt(last))
+        self.assertRegex(talkoo.receipt(chunks), r"^here · free · re-runnable · seed \d+$")
+
+
+class Network(unittest.TestCase):
+    """Two nodes: what is asked of one, the other answers for pay."""
+
+    @classmethod
+    def setUpClass(cls):
+        flags = ["--network", "sdk", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]
+        cls.worker = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--provide", "--pull", "smollm2"])
+        at = cls.worker.status()["listen"][0]
+        cls.client = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--bootstrap", at])
+        cls.client.pull("smollm2")
+        cls.worker.pull("smollm2")
+        end = time.monotonic() + 120
+        # A worker offers a model once it has measured itself with it.
+        while not any(peer["offers"] for peer in cls.client.get("/peers")["peers"]):
+            if time.monotonic() > end:
+                raise AssertionError("the worker offers nothing")
+            time.sleep(0.2)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.down()
+        cls.worker.down()
+
+    def test_a_chat_goes_through_the_network_and_says_for_what(self):
+        try:
+            client = self.client.openai()
+        except talkoo.Error as why:
+            self.skipTest(str(why))
+        stream = client.chat.completions.create(
+            model="smollm2", stream=True, max_tokens=40, messages=[{"role": "user", "content": "Why do geese fly in a V?"}],
+            extra_body={"provider": {"sort": "price", "max_price": {"completion": "0.40"}, "verify": "spot"}})
+        text = "".join((chunk.choices[0].delta.content or "") if chunk.choices else "" for chunk in stream)
+        self.assertEqual(text, self.client.chat("Why do geese fly in a V?", max_tokens=40))
+        self.assertRegex(talkoo.receipt(stream), r"^[0-9a-f]{12} · 0\.0000\d+ tokens · re-run(nable| matched) · seed \d+ · .+")
+
+    def test_a_map_is_paid_and_says_by_how_many_it_was_answered(self):
+        job = self.client.map("chat", [f"Name a bird with {letter}." for letter in "abcd"], max_tokens=20, provider={"sort": "throughput", "verify": "own"})
+        job.watch(timeout=300)
+        self.assertEqual((job.nodes, len(job.rows())), (1, 4))
+        self.assertGreater(float(job.cost), 0)
+        self.assertGreater(job.verified, 0)
+        self.assertGreater(float(self.worker.earned), 0)
 
 
 if __name__ == "__main__":

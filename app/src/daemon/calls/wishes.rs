@@ -64,7 +64,9 @@ fn ceiling(max_price: &Value) -> Result<Option<Price>, Refusal> {
         ));
     }
     let part = |key: &str| -> Result<Option<u128>, Refusal> {
-        let number = optional(max_price, key, |v| v.as_f64().ok_or("a number"))?;
+        // OpenRouter's clients send either.
+        let read = |v: &Value| v.as_f64().or_else(|| v.as_str()?.parse().ok()).ok_or("a number");
+        let number = optional(max_price, key, read)?;
         Ok(number.map(price_of).transpose()?.map(|price| price.output))
     };
     let (input, output) = (part("prompt")?, part("completion")?);
@@ -92,7 +94,7 @@ mod tests {
         let one = "0x0101010101010101010101010101010101010101";
         let (prefer, price) = read(&json!({
             "sort": "price", "order": [one], "only": [], "ignore": null, "allow_fallbacks": false,
-            "require_parameters": true, "max_price": {"prompt": 0.1, "completion": 0.4},
+            "require_parameters": true, "max_price": {"prompt": 0.1, "completion": "0.40"},
         }))
         .unwrap();
         let order = vec![Address([1; 20])];
@@ -109,7 +111,8 @@ mod tests {
             (json!({"only": ["OpenAI"]}), RefusalCode::Malformed),
             (json!({"ignore": vec![one; 257]}), RefusalCode::Malformed),
             (json!({"allow_fallbacks": 1}), RefusalCode::Malformed),
-            (json!({"max_price": {"prompt": "1"}}), RefusalCode::Malformed),
+            (json!({"max_price": {"prompt": "one"}}), RefusalCode::Malformed),
+            (json!({"max_price": {"prompt": "NaN"}}), RefusalCode::Malformed),
             (json!({"max_price": 0.5}), RefusalCode::Malformed),
             (json!({"max_price": {"output": 0.5}}), RefusalCode::Malformed),
             (json!({"quantizations": ["int4"]}), RefusalCode::UnsupportedParameter),

@@ -33,6 +33,27 @@ class Stream:
         self._events.close()
 
 
+class Kept:
+    """A stream of the openai package that remembers who answered. Else it is that stream."""
+
+    def __init__(self, stream):
+        self._stream, self.facts = stream, None
+
+    def __iter__(self):
+        for chunk in self._stream:
+            self.facts = (getattr(chunk, "model_extra", None) or {}).get("talkoo") or self.facts
+            yield chunk
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
 def receipt(answer):
     """Who answered, for what, in a line: of an answer of ours, a stream at its end, or what the openai package answered."""
     facts = getattr(answer, "facts", None)

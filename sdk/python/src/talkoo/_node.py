@@ -10,9 +10,11 @@ import time
 import urllib.parse
 import uuid
 
-from ._answer import Answer, Stream
+from ._answer import Answer, Kept, Stream
 from ._batch import Batch
+from ._data import Data
 from ._http import Error, Http
+from ._map import SHARD, Map, bodies_of, texts_of
 
 #: How long a node may take to start, in seconds.
 START_S = 60
@@ -150,6 +152,22 @@ class Node:
         ask = {"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "24h"}
         return Batch(self._http, self._http.json("POST", "/v1/batches", ask))
 
+    def map(self, what, source, column=None, model=None, shard=SHARD, out=None, **more):
+        """Begins to "embed" or "chat" every text of a list or a file (.txt, .jsonl, .csv, .parquet). `out` is a file to write; what else is
+        given goes into each request, `provider` too. Vectors are made on this machine, answers also by the network."""
+        if isinstance(out, (str, pathlib.Path)) and pathlib.Path(out).suffix.lower() not in (".jsonl", ".parquet"):
+            raise Error("malformed", f"{out} is of no kind that is written", "name it .jsonl or .parquet")
+        texts = texts_of(source, column)
+        if not texts:
+            raise Error("malformed", "there is no text", "give at least one")
+        endpoint, bodies = bodies_of(what, texts, model, shard, more)
+        return Map(self.batch(bodies, endpoint=endpoint), what, texts, out)
+
+    @property
+    def data(self):
+        """Sealed data: `publish`, `show`, `buy`, `list`."""
+        return Data(self)
+
     def batches(self):
         """Those that are known, the newest first."""
         return [Batch(self._http, state) for state in self._http.json("GET", "/v1/batches")["data"]]
@@ -173,17 +191,27 @@ class Node:
         """What keeps work away: reasons, each with its fix."""
         return [f"{one['message']}: {one['hint']}" for one in self.get("/provide")["reasons"]]
 
+    @property
+    def earned(self):
+        """What this machine earned so far, in tokens of money, as a text."""
+        return self.status()["earned"]
+
     def key(self, name="", budget=None, days=None):
         """A key for programs that ask this node."""
         return self.post("/keys", {"name": name, "budget": budget, "days": days})["key"]
 
     def openai(self, **options):
-        """A plain openai.OpenAI that asks this node."""
+        """A plain openai.OpenAI that asks this node. `talkoo.receipt` reads its streams, too."""
         try:
             import openai
         except ImportError as why:
             raise Error("not_found", "the package openai is not here", "pip install talkoo[openai]") from why
-        return openai.OpenAI(base_url=f"http://{self.address}/v1", api_key=self._http.token, **options)
+        client = openai.OpenAI(base_url=f"http://{self.address}/v1", api_key=self._http.token, **options)
+        completions = client.chat.completions
+        create = completions.create
+        # A stream says at its end who answered: it has to be kept for whoever asks afterwards.
+        completions.create = lambda *args, **more: Kept(create(*args, **more)) if more.get("stream") else create(*args, **more)
+        return client
 
     def link(self):
         """The dashboard, with the token that it needs."""
