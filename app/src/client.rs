@@ -119,10 +119,15 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        // The native API tells problems, other faces have an object of OpenAI's shape.
+        let said = value.get("error").unwrap_or(&value);
+        let text = |key: &str| said[key].as_str().map(str::to_owned);
+        let code = text("code").unwrap_or_default();
         let refusal = Refusal {
-            code: RefusalCode::parse(&text("code").unwrap_or_default()),
-            message: text("detail").unwrap_or_else(|| format!("the node answers with status {status}")),
+            code: if code == "model_not_found" { RefusalCode::UnknownModel } else { RefusalCode::parse(&code) },
+            message: text("detail")
+                .or_else(|| text("message"))
+                .unwrap_or_else(|| format!("the node answers with status {status}")),
             need: text("need"),
             have: text("have"),
             hint: text("hint").unwrap_or_default(),

@@ -62,7 +62,7 @@ fn path(of: &str, name: &str) -> String {
 fn with_limits(body: &mut Value, limits: &LimitArgs) {
     let LimitArgs { scopes, rate, per_payment, per_day, allow, approve_above, policy_days, asset } = limits;
     let more = json!({
-        "scopes": scopes, "rate": rate, "per_payment": per_payment, "per_day": per_day,
+        "scopes": scopes.as_ref().map(|all| all.split(',').map(str::trim).collect::<Vec<_>>()), "rate": rate, "per_payment": per_payment, "per_day": per_day,
         "allow": allow.as_ref().map(|all| all.iter().filter(|one| !one.is_empty()).collect::<Vec<_>>()),
         "approve_above": approve_above, "policy_days": policy_days, "asset": asset.map(Asset::name),
     });
@@ -76,4 +76,25 @@ fn line(row: &Value) -> String {
     let budget = row["budget"].as_str().map_or_else(|| "no limit".to_owned(), |most| format!("of {most}"));
     let state = if row["revoked"] == true { "  revoked" } else { "" };
     format!("{}  {:<16} spent {} {budget}{state}", text("id"), text("name"), text("spent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn flags_become_the_fields_that_the_api_wants() {
+        let line =
+            "talkoo key create --scopes inference,mcp --rate 60 --per-payment 1 --per-day 3 --allow 0x01 --allow 0x02";
+        let Command::Key(KeyCommand::Create(args)) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("it makes a key");
+        };
+        let mut body = json!({});
+        with_limits(&mut body, &args.limits);
+        assert_eq!(body["scopes"], json!(["inference", "mcp"]));
+        assert_eq!((&body["rate"], &body["allow"]), (&json!(60), &json!(["0x01", "0x02"])));
+        assert_eq!(body["per_payment"], json!("1"));
+    }
 }

@@ -44,7 +44,8 @@ pub(crate) use wallet::{Books, summary as wallet_summary};
 use crate::cli::{Cli, Command, JobCommand};
 use crate::{daemon, demo};
 use anyhow::Result;
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,11 +112,19 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
 /// Talk goes to stderr.
 #[allow(clippy::print_stderr, reason = "the one place where the program talks")]
 pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
+    eprintln!("{}", quiet(line));
 }
 
 /// Data goes to stdout.
 pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let text = if out.is_terminal() { quiet(text) } else { text.into() };
     // A reader that went away, as `head` does, wants no more.
-    writeln!(std::io::stdout(), "{text}").ok();
+    writeln!(out, "{text}").ok();
+}
+
+/// A text without letters that a terminal obeys, for others may have written it.
+fn quiet(text: &str) -> Cow<'_, str> {
+    let obeyed = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if text.contains(obeyed) { text.replace(obeyed, " ").into() } else { text.into() }
 }

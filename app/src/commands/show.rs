@@ -108,7 +108,7 @@ fn text(value: &Value, depth: usize) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => tame(text),
         Value::Null => "-".into(),
         Value::Array(items) if items.is_empty() => "none".into(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
@@ -116,10 +116,23 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// A text of anybody's, on one line and without letters that a terminal obeys: it may want to look like other lines.
+pub(crate) fn tame(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_others_wrote_forges_no_line() {
+        let why = "tea\u{1b}[2J\u{1b}[H\nto: 0xgood\r\namount: 0.1";
+        let told = text(&json!({"why": why, "list": [why]}), 0);
+        assert_eq!(told.lines().count(), 2, "{told}");
+        assert!(!told.contains('\u{1b}') && !told.contains('\r'));
+    }
 
     #[test]
     fn suggested_commands_lead_to_the_same_node() {

@@ -98,9 +98,11 @@ impl Repeats {
     pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         let mut records = BTreeMap::new();
         if path.exists() {
-            for line in BufReader::new(File::open(path)?).lines() {
-                // A line that a kill cut off was never acted on.
-                read(&line?, &mut records);
+            for line in BufReader::new(File::open(path)?).split(b'\n') {
+                // A line that a kill cut off, in the middle of a letter perhaps, was never acted on.
+                if let Ok(line) = std::str::from_utf8(&line?) {
+                    read(line, &mut records);
+                }
             }
         }
         let now = unix();

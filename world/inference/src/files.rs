@@ -60,9 +60,19 @@ fn malformed(message: impl Into<String>, hint: &str) -> Refusal {
 /// Writes a file as a whole or not at all, also if the power goes.
 pub(crate) fn write(path: &FilePath, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
-    let mut file = std::fs::File::create(&aside)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    // Only its owner reads it: there are secrets of webhooks in one.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&aside)?;
     file.write_all(bytes).and_then(|()| file.sync_all())?;
-    std::fs::rename(&aside, path)
+    std::fs::rename(&aside, path)?;
+    match path.parent() {
+        #[cfg(unix)]
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 impl Files {

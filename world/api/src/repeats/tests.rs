@@ -17,6 +17,8 @@ fn first(turn: Result<Turn, NotNow>) -> Digest {
 fn the_same_request_gets_the_first_answer_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("repeats");
+    // The power went in the middle of a letter.
+    std::fs::write(&path, b"{\"key\":\"\xc3").unwrap();
     let repeats = Repeats::open(&path).unwrap();
     first(repeats.begin(seen(1, 1)));
     assert_eq!(repeats.begin(seen(1, 1)), Err(NotNow::Runs));

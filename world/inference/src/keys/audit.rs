@@ -29,7 +29,8 @@ impl Audit {
             std::fs::rename(&self.0, self.before())?;
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&self.0)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
+        // What a kill cut off before it is a line of its own.
+        file.write_all(format!("\n{line}\n").as_bytes())?;
         file.sync_data()
     }
 
@@ -38,9 +39,9 @@ impl Audit {
         let mut last = std::collections::VecDeque::new();
         for path in [self.before(), self.0.clone()] {
             let Ok(file) = std::fs::File::open(path) else { continue };
-            let lines = BufReader::new(file).lines().map_while(Result::ok);
+            let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
             // A line that a kill cut off is none.
-            let lines = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+            let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(&line).ok());
             for line in lines.filter(|line| key.is_none_or(|key| line["key"] == key)) {
                 if last.len() >= most.min(LINES_MAX) {
                     last.pop_front();
