@@ -10,6 +10,7 @@ mod job;
 mod key;
 mod kv;
 mod ledger;
+pub(crate) mod live;
 mod log;
 mod owner;
 mod sampling;
