@@ -4,7 +4,7 @@ import { html } from "/web/parts.mjs";
 
 /** `nodes`: `{region, own}` of each. */
 export function WorldMap({ nodes }) {
-  const [world, setWorld] = useState();
+  const [world, setWorld] = useState(/** @type {any} */ (undefined));
   // The shapes are some kilobytes that no other page needs.
   useEffect(() => { import("/web/world.mjs").then(setWorld); }, []);
   const counts = new Map();

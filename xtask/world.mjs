@@ -13,6 +13,18 @@ const HEIGHT = y(-60);
 
 const rings = (geometry) => (geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates);
 
+/** A ring that crosses the date line goes on behind the edge, and comes in on the other side as a second one. */
+function unwrapped(points) {
+  let turn = 0;
+  const all = points.map(([longitude, latitude], i) => {
+    const step = i === 0 ? 0 : longitude - points[i - 1][0];
+    turn += step > 180 ? -360 : step < -180 ? 360 : 0;
+    return [longitude + turn, latitude];
+  });
+  const copies = [0, 360, -360].map((by) => all.map(([longitude, latitude]) => [longitude + by, latitude]));
+  return copies.filter((copy) => copy.some(([longitude]) => longitude > -180 && longitude < 180));
+}
+
 /** A ring in relative steps; points that fall together are one. */
 function ring(points) {
   const whole = points.map(([longitude, latitude]) => [x(longitude), y(latitude)]).filter(([a, b], i, all) => i === 0 || a !== all[i - 1][0] || b !== all[i - 1][1]);
@@ -40,7 +52,7 @@ function middle(points) {
 }
 
 const land = require("world-atlas/land-110m.json");
-const path_ = feature(land, land.objects.land).features.flatMap((one) => rings(one.geometry)).flat().map(ring).join("");
+const path_ = feature(land, land.objects.land).features.flatMap((one) => rings(one.geometry)).flat().flatMap(unwrapped).map(ring).join("");
 const atlas = require("world-atlas/countries-50m.json");
 const places = {};
 for (const country of feature(atlas, atlas.objects.countries).features) {
