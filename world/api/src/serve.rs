@@ -1,8 +1,9 @@
 //! HTTP on a listener, so that nobody holds it: a request's head has to come in time, an answer has to be taken,
 //! connections are bounded, and a stop lets answers that have begun go on for a moment only.
 
+use crate::Peer;
 use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT, STOP_WAIT, TAKE_WAIT};
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -66,8 +67,8 @@ pub(crate) async fn serve_with(
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             // One caller went away, or there are no file handles for a moment; the listener is as good as before.
             Err(why) => {
                 tracing::debug!(%why, "a connection was not taken");
@@ -80,6 +81,8 @@ pub(crate) async fn serve_with(
             let _place = place;
             // Small answers are not to wait for one another.
             stream.set_nodelay(true).ok();
+            let peer = Peer { ip: from.ip(), is_tls: tls.is_some() };
+            let router = router.layer(Extension(peer));
             let Some(tls) = tls else { return connection(stream, router, stop, waits).await };
             let shaken = tokio::select! {
                 shaken = timeout(waits.head, tls.accept(stream)) => shaken,
