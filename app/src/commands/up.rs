@@ -216,10 +216,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_at_the_start() {
+        let sells = "talkoo up --x402 --ledger http://127.0.0.1:1#0x0000000000000000000000000000000000000001";
         let cases = [
             ("talkoo up --api 0.0.0.0:8420", RefusalCode::Malformed, "--api-public"),
             ("talkoo up --api [::]:8420", RefusalCode::Malformed, "api.token"),
             ("talkoo up --api 192.168.1.7:0", RefusalCode::Malformed, "--api-public"),
+            ("talkoo up --x402", RefusalCode::Malformed, "ledger deploy"),
+            ("talkoo up --x402 --ledger off", RefusalCode::Malformed, "ledger deploy"),
+            ("talkoo up --x402 --ledger http://127.0.0.1:1", RefusalCode::Malformed, "URL#ADDRESS"),
+            (&format!("{sells} --price 0 --x402-least 0"), RefusalCode::Malformed, "--x402-price"),
             ("talkoo up --pull smolllm3", RefusalCode::UnknownModel, "smollm2"),
             ("talkoo up --pull smollm2 --pull /nonexistent.gguf", RefusalCode::UnknownModel, "GGUF"),
         ];
@@ -231,5 +236,10 @@ mod tests {
         for line in ["talkoo up --pull smollm2", "talkoo up --api [::1]:0", "talkoo up --api 0.0.0.0:1 --api-public"] {
             assert!(config(line).is_ok(), "{line}");
         }
+        let sold = |more: &str| config(&format!("{sells}{more}")).unwrap().x402;
+        let price = |output: u128| Price { input: output / 4, output };
+        assert_eq!(config("talkoo up").unwrap().x402, None);
+        assert_eq!(sold(" --price 0.2..0.8"), Some((price(800_000), Amount(1_000))), "a price that stays");
+        assert_eq!(sold(" --x402-price 2 --x402-least 0"), Some((price(2_000_000), Amount::ZERO)));
     }
 }
