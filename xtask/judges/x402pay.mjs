@@ -160,7 +160,7 @@ async function main() {
     ["invalid_payment_requirements", { ...(await payload(buyer, lower)), accepted: lower }],
     ["invalid_exact_evm_payload_authorization_valid_before", await payload(buyer, { ...terms, maxTimeoutSeconds: 1 })],
     ["invalid_exact_evm_payload_recipient_mismatch", await payload(buyer, { ...terms, payTo: poor.address })],
-    ["invalid_exact_evm_payload_signature", await payload(buyer, { ...terms, network: "eip155:1" }).catch(() => twisted)],
+    ["invalid_exact_evm_payload_signature", await payload(buyer, { ...terms, extra: { ...terms.extra, name: "Another" } })],
     ["invalid_exact_evm_payload_signature", twisted],
     ["insufficient_funds", await payload(poor, terms)],
     ["invalid_x402_version", { ...twisted, x402Version: 1 }],
@@ -184,10 +184,13 @@ async function main() {
   const again = await send(good);
   assert.deepEqual([again.status, (await again.json()).choices[0].message.content], [200, whole.choices[0].message.content]);
   await books(0n);
-  // Who takes the authorization back before he sends it has not paid.
-  const drained = privateKeyToAccount(generatePrivateKey());
-  const empty = await payload(drained, terms);
-  assert.equal(header(await send(empty), "payment-required").error, "insufficient_funds");
+  // Who uses an authorization elsewhere has spent it.
+  const elsewhere = await payload(buyer, terms);
+  const { from, to, value, validAfter, validBefore, nonce } = elsewhere.payload.authorization;
+  const args = [from, to, value, validAfter, validBefore, nonce, elsewhere.payload.signature];
+  await mined(await deployer.writeContract({ address: contracts.token, abi, functionName: "transferWithAuthorization", args }));
+  assert.equal(header(await send(elsewhere), "payment-required").error, "invalid_exact_evm_nonce_already_used");
+  await books(price);
   console.log("wrong payments: none has an answer, none costs anything");
 
   // Killed with the first piece of an answer: what was paid is answered after the next start.

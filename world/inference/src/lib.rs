@@ -39,6 +39,7 @@ pub use keys::{
 };
 pub use message::{Chat, Message, ToolCall};
 pub use meters::Meters;
+pub use models::a_token;
 pub use tools::{Choose, Tools, in_words};
 pub use x402::{Authorization, Look, Selling, Terms, Till, Unsettled};
 

@@ -155,7 +155,7 @@ pub struct Selling {
 /// All that the door needs.
 pub(crate) struct Sales {
     till: Arc<dyn Till>,
-    price: Price,
+    pub(crate) price: Price,
     least: Amount,
     kept: Arc<Kept>,
     places: Arc<Places>,

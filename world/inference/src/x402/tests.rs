@@ -167,6 +167,14 @@ impl Shop {
         Answer { status, headers, text: String::from_utf8(bytes.into()).unwrap() }
     }
 
+    async fn see(&self, path: &str) -> Value {
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Caller::Stranger);
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap()
+    }
+
     async fn pay(&self, payment: &Value, body: &Value) -> Answer {
         let payment = STANDARD.encode(payment.to_string());
         self.ask("/v1/chat/completions", &[("payment-signature", &payment)], body).await
@@ -378,13 +386,18 @@ async fn without_an_answer_nothing_is_paid_and_without_payment_nothing_is_answer
     let poor = shop(folder.path(), Parrot::default(), |chain| chain.balance = COST - 1);
     let answer = poor.pay(&payment(&authorization(1)), &question(json!({}))).await;
     assert_eq!((answer.status, answer.reason().as_str()), (402, reason::FUNDS));
+    let seen = poor.see("/v1/models").await;
+    assert_eq!(seen["data"][0]["pricing"], json!({"prompt": "0.0001", "completion": "0.0004"}));
     assert!(poor.parrot.orders.lock().unwrap().is_empty(), "nothing was computed for who cannot pay");
 }
 
 #[tokio::test]
 async fn an_authorization_buys_one_answer_however_often_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let shop = Arc::new(shop(folder.path(), Parrot::default(), |chain| chain.may = Semaphore::new(0)));
+    let shop = Arc::new(shop(folder.path(), Parrot::default(), |chain| {
+        chain.may = Semaphore::new(0);
+        chain.balance = 2 * COST - 1;
+    }));
     let (paid, body) = (payment(&authorization(1)), question(json!({})));
     let first = tokio::spawn({
         let (shop, paid, body) = (shop.clone(), paid.clone(), body.clone());
@@ -395,6 +408,8 @@ async fn an_authorization_buys_one_answer_however_often_it_is_sent() {
         tokio::task::yield_now().await;
     }
     assert_eq!(shop.pay(&paid, &body).await.reason(), reason::PENDING, "twice at once");
+    let beside = shop.pay(&payment(&authorization(2)), &body).await;
+    assert_eq!(beside.reason(), reason::FUNDS, "the same money does not pay for two");
     shop.chain.may.add_permits(1);
     assert_eq!(first.await.unwrap().status, 200);
     let other = shop.pay(&paid, &question(json!({"max_tokens": 10, "top_p": 0.5}))).await;
@@ -404,9 +419,13 @@ async fn an_authorization_buys_one_answer_however_often_it_is_sent() {
         assert_eq!((again.status, again.header("payment-response")["transaction"].as_str()), (200, Some("0xfeed")));
     }
     assert_eq!(shop.pay(&paid, &body).await.reason(), reason::NONCE, "often enough");
+    shop.chain.may.add_permits(1);
+    assert_eq!(shop.pay(&payment(&authorization(2)), &body).await.status, 200, "what is paid is not owed");
     let orders = shop.parrot.orders.lock().unwrap();
+    let (last, orders) = orders.split_last().unwrap();
+    assert_ne!(last.seed, orders[0].seed);
     assert!(orders.iter().all(|order| order.seed == orders[0].seed), "the same answer each time");
-    assert_eq!((orders.len(), shop.chain.transfers()), (1 + REPEATS_MAX as usize, 1));
+    assert_eq!((orders.len(), shop.chain.transfers()), (1 + REPEATS_MAX as usize, 2));
 }
 
 #[tokio::test]
