@@ -9,6 +9,7 @@ use talkoo_base::{Digest, JobId, Refusal, RefusalCode, Tier};
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_market::Standing;
 use talkoo_node::{Input, Notice};
+use tracing::warn;
 
 /// A price in micro-units for a million as a decimal of tokens of money for one.
 fn a_token(price: u128) -> String {
@@ -27,7 +28,7 @@ impl Daemon {
     }
 
     fn post_answer(&mut self, posting: Posting) {
-        let Posting { terms, name, program, context, prompt, params, seeds, heard, reply } = posting;
+        let Posting { terms, name, program, context, prompt, params, seeds, who, heard, reply } = posting;
         let terms = match Terms::read(&terms) {
             Ok(terms) => terms,
             Err(no) => return drop(reply.send(Err(no))),
@@ -38,6 +39,11 @@ impl Daemon {
             return drop(reply.send(Err(no)));
         }
         let id = JobId(Digest(id));
+        if let Some(key) = who
+            && let Err(why) = crate::erase::receipts::belongs(&self.config.data_dir, &id, &key)
+        {
+            warn!(%why, "whose job this is could not be written: `erase --key` will not find its receipts");
+        }
         let step = |seed| StepSpec { custom_id: "chat".into(), prompt: prompt.clone(), params: params.clone(), seed };
         let steps = seeds.into_iter().map(step).collect();
         let base = JobSpec {

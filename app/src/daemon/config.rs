@@ -5,6 +5,7 @@ use super::executor::Allowance;
 use super::limits::Limits;
 use super::remote::Server;
 use crate::commands::Passphrase;
+use crate::erase::Retention;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -62,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) funded: bool,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
+    /// How long prompts, answers and receipts are kept.
+    pub(crate) retention: Retention,
 }
 
 /// Loopback only, unless told otherwise.
