@@ -147,7 +147,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Dispute(DisputeCommand),
     /// Serve the Model Context Protocol on standard input and output, for clients that start a command: the running node's `/mcp`.
-    Mcp,
+    Mcp {
+        /// Ask with this key, under its scopes and its policy, instead of as the owner.
+        #[arg(long, env = "TALKOO_KEY", hide_env_values = true)]
+        key: Option<String>,
+    },
     /// Keys for programs that ask this node.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -25,6 +25,8 @@ type Read = (PathBuf, BTreeMap<String, Value>);
 pub(crate) struct Around {
     /// The environment.
     pub(crate) var: fn(&str) -> Option<String>,
+    /// All names of it.
+    pub(crate) names: fn() -> Vec<String>,
     /// Files, the first goes before the others.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -42,11 +44,45 @@ pub(crate) struct Setting {
     pub(crate) from: String,
 }
 
+impl Setting {
+    /// Where it comes from, for the end of a sentence.
+    pub(crate) fn source(&self) -> String {
+        format!(" (from {})", self.from)
+    }
+}
+
 impl Around {
     /// This process's.
     pub(crate) fn here() -> Self {
-        Self { var: |name| std::env::var(name).ok().filter(|text| !text.is_empty()), files: files() }
+        let names = || std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        Self { var: |name| std::env::var(name).ok().filter(|text| !text.is_empty()), names, files: files() }
     }
+}
+
+/// Names that other programs of ours, and other commands, read.
+const OTHERS: [&str; 6] = ["DATA_DIR", "KEY", "LOG", "MODEL", "TOKEN", "URL"];
+
+/// Names of the environment that look like settings and are none, each with the one that may be meant.
+pub(crate) fn unread(names: impl Iterator<Item = String>) -> Vec<(String, Option<String>)> {
+    let mut cli = crate::cli::Cli::command();
+    cli.build();
+    let up = cli.find_subcommand("up").expect("it is a command");
+    let known: Vec<String> = up.get_arguments().filter_map(|arg| Some(variable(arg.get_long()?))).collect();
+    let others = OTHERS.map(|name| format!("{PREFIX}{name}"));
+    let mut unread: Vec<String> =
+        names.filter(|name| name.starts_with(PREFIX) && !known.contains(name) && !others.contains(name)).collect();
+    unread.sort();
+    let meant = |name: &str| {
+        let of = |known: &String| strsim::jaro_winkler(&name[PREFIX.len()..], &known[PREFIX.len()..]);
+        let best = known.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
+        (of(best) >= ALIKE).then(|| best.clone())
+    };
+    unread.into_iter().map(|name| (name.clone(), meant(&name))).collect()
+}
+
+/// A flag's name in the environment.
+fn variable(flag: &str) -> String {
+    format!("{PREFIX}{}", flag.replace('-', "_").to_uppercase())
 }
 
 /// The files, whether there or not: the user's, the machine's.
@@ -68,6 +104,12 @@ pub(crate) fn extend(args: &[OsString], around: &Around) -> Result<(Vec<OsString
         return Ok((args.to_vec(), Vec::new()));
     };
     let settings = settings(Some(up), around)?;
+    for (name, meant) in unread((around.names)().into_iter()) {
+        // A name that is like none may be for a program around this one.
+        if let Some(meant) = meant {
+            crate::commands::say(&format!("{name} is in the environment, and is no setting: did you mean {meant}?"));
+        }
+    }
     let mut all = args.to_vec();
     for setting in &settings {
         let flag = format!("--{}", setting.name);
@@ -98,7 +140,7 @@ pub(crate) fn settings(up: Option<&ArgMatches>, around: &Around) -> Result<Vec<S
             continue;
         }
         let takes = arg.get_action().takes_values();
-        let variable = format!("{PREFIX}{}", name.replace('-', "_").to_uppercase());
+        let variable = variable(name);
         let found = match (around.var)(&variable) {
             Some(text) => Some((vec![text], variable)),
             None => files
@@ -175,7 +217,7 @@ mod tests {
 
     fn around(files: &[(&Path, &str)], var: fn(&str) -> Option<String>) -> Around {
         files.iter().for_each(|(path, text)| std::fs::write(path, text).unwrap());
-        Around { var, files: files.iter().map(|(path, _)| (*path).to_owned()).collect() }
+        Around { var, names: Vec::new, files: files.iter().map(|(path, _)| (*path).to_owned()).collect() }
     }
 
     fn args(line: &str) -> Vec<OsString> {
@@ -202,6 +244,21 @@ mod tests {
         assert_eq!((from("network").as_deref(), from("threads")), (Some("TALKOO_NETWORK"), None));
         // Other commands have none of it.
         assert_eq!(extend(&args("talkoo status"), &around).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn names_that_are_no_settings_are_told() {
+        let cases = [
+            ("TALKOO_QUOTA", None),
+            ("TALKOO_KEY", None),
+            ("HOME", None),
+            ("TALKOO_QOUTA", Some(Some("TALKOO_QUOTA"))),
+            ("TALKOO_0", Some(None)),
+        ];
+        for (name, want) in cases {
+            let found = unread([name.to_owned()].into_iter());
+            assert_eq!(found.first().map(|(_, meant)| meant.as_deref()), want, "{name}");
+        }
     }
 
     #[test]

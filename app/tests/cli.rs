@@ -161,9 +161,15 @@ fn a_batch_without_workers_says_why_and_keeps_its_model() {
         assert_eq!((status, &error["code"]), (Some(1), &json!(code)), "{error}");
         assert!(error["hint"].as_str().unwrap().contains(&hint), "{error}");
     }
+    let explained = folder.json(&["job", "explain", &job]);
+    let reasons: Vec<&Value> = explained["reasons"].as_array().unwrap().iter().map(|reason| &reason["code"]).collect();
+    assert_eq!(reasons, ["disconnected", "not_providing"], "{explained}");
     folder.json(&["job", "cancel", &job]);
     let (error, status) = folder.error(&["job", "cancel", &job]);
-    assert_eq!((status, &error["message"]), (Some(3), &json!("the job is cancelled already")));
+    assert_eq!(
+        (status, &error["code"], &error["message"]),
+        (Some(1), &json!("over"), &json!("the job is cancelled already"))
+    );
     assert_eq!(folder.json(&["job", "show", &job, "--follow"])["status"], json!("cancelled"));
     folder.json(&["provide", "start"]);
     let (error, _) = folder.error(&["rm", "smollm2"]);

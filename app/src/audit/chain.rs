@@ -1,6 +1,6 @@
 //! What was claimed on channels, proved from a chain's beginning: asked of a node, written, and checked without one.
 
-use crate::commands::proved;
+use crate::commands::{Failure, proved};
 use crate::ledger::{GenesisFile, Rpc};
 use alloy_primitives::B256;
 use anyhow::{Context, Result, bail, ensure};
@@ -34,6 +34,10 @@ impl Root {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if let Some(hash) = Digest::from_hex(text) {
             return Ok(Self::Block(hash.0.into()));
+        }
+        if text.starts_with("0x") && !Path::new(text).exists() {
+            let hint = "a hash has 64 hexadecimal digits behind 0x; or name the network's genesis file";
+            return Err(Failure::usage(format!("{text} is no hash of a block"), hint).into());
         }
         let file =
             std::fs::read_to_string(text).with_context(|| format!("cannot read {}", Path::new(text).display()))?;

@@ -116,10 +116,10 @@ pub(super) fn data_log(data_dir: &Path, times: &Range<u64>) -> Result<Option<(So
     Ok((found.lines > 0).then(|| (Source::Part { path, bytes: found.bytes.clone() }, found)))
 }
 
-/// What was decided about payments of keys, up to the last whole line: two files of some megabytes.
+/// What was decided about payments of keys, up to the last whole line: four files of some megabytes, those of what was refused first.
 pub(super) fn keys_log(data_dir: &Path) -> Option<Source> {
     let mut log = Vec::new();
-    for name in ["keys-audit.1.jsonl", "keys-audit.jsonl"] {
+    for name in ["keys-refused.1.jsonl", "keys-refused.jsonl", "keys-audit.1.jsonl", "keys-audit.jsonl"] {
         let text = fs::read(data_dir.join(name)).unwrap_or_default();
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         log.extend_from_slice(&text[..end]);

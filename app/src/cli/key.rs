@@ -14,7 +14,7 @@ pub(crate) enum KeyCommand {
         /// Its id or name.
         key: String,
     },
-    /// Change what one may do; what is not named stays.
+    /// Change what one may do, as scopes, rate and spending policy; what is not named stays. Name, budget and end can't change.
     Set {
         /// Its id or name.
         key: String,

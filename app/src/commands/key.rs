@@ -75,7 +75,11 @@ fn line(row: &Value) -> String {
     let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
     let budget = row["budget"].as_str().map_or_else(|| "no limit".to_owned(), |most| format!("of {most}"));
     let state = if row["revoked"] == true { "  revoked" } else { "" };
-    format!("{}  {:<16} spent {} {budget}{state}", text("id"), text("name"), text("spent"))
+    let scopes: Vec<&str> = row["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let rate = row["rate"].as_u64().map(|rate| format!("  {rate} a minute")).unwrap_or_default();
+    let pays = if row["policy"].is_object() { "  pays by policy" } else { "" };
+    let name = super::show::tame(&text("name"));
+    format!("{}  {name:<16} {}  spent {} {budget}{rate}{pays}{state}", text("id"), scopes.join(","), text("spent"))
 }
 
 #[cfg(test)]

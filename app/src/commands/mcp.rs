@@ -44,10 +44,10 @@ const LINE_BYTES_MAX: u64 = 2 << 20;
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Runs until the client has nothing more to say.
-pub(super) fn run(data_dir: &Path) -> Result<()> {
+pub(super) fn run(data_dir: &Path, key: Option<String>) -> Result<()> {
     be_there(data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(Bridge::new(data_dir).serve());
+    runtime.block_on(Bridge::new(data_dir, key).serve());
     Ok(())
 }
 
@@ -93,6 +93,8 @@ struct Session {
 
 struct Bridge {
     data_dir: PathBuf,
+    /// What to ask with; none asks as the owner.
+    key: Option<String>,
     session: Mutex<Session>,
     running: Mutex<BTreeMap<String, AbortHandle>>,
     places: Arc<Semaphore>,
@@ -108,10 +110,10 @@ fn error(id: &Value, code: i64, message: &str) -> Value {
 }
 
 impl Bridge {
-    fn new(data_dir: &Path) -> Arc<Self> {
+    fn new(data_dir: &Path, key: Option<String>) -> Arc<Self> {
         let data_dir = data_dir.to_owned();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Arc::new(Self { data_dir, session: Mutex::default(), running: Mutex::default(), places })
+        Arc::new(Self { data_dir, key, session: Mutex::default(), running: Mutex::default(), places })
     }
 
     async fn serve(self: Arc<Self>) {
@@ -214,7 +216,8 @@ impl Bridge {
 
     async fn post(&self, message: &Value) -> Result<Response<Incoming>> {
         // A node that was started again may be elsewhere.
-        let (addr, bearer) = Client::of(&self.data_dir)?.at();
+        let (addr, owner) = Client::of(&self.data_dir)?.at();
+        let bearer = self.key.as_ref().map_or(owner, |key| format!("Bearer {key}"));
         let connected =
             timeout(CONNECT_WAIT, TcpStream::connect(&addr)).await.context("the node takes no connection")?;
         let stream = connected.context("the node takes no connection: is it up?")?;

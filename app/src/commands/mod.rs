@@ -81,7 +81,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Erase(args) => erase::run(&data_dir, &args, show)?,
         Command::Audit(command) => return audit::run(&data_dir, &command, show),
         Command::Data(command) => data::run(&data_dir, &command, show)?,
-        Command::Mcp => mcp::run(&data_dir)?,
+        Command::Mcp { key } => mcp::run(&data_dir, key)?,
         Command::Key(command) => key::run(&data_dir, &command, show)?,
         Command::Webhook(command) => webhook::run(&data_dir, &command, show)?,
         Command::Dispute(command) => dispute::run(&data_dir, &command, show)?,

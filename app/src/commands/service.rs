@@ -31,10 +31,10 @@ impl Manager {
         }
     }
 
-    fn text(self, program: &str, data_dir: &str) -> String {
+    fn text(self, program: &str, data_dir: &str, vars: &[(String, String)]) -> String {
         match self {
-            Self::Systemd => unit(program, data_dir),
-            Self::Launchd => plist(program, data_dir),
+            Self::Systemd => unit(program, data_dir, vars),
+            Self::Launchd => plist(program, data_dir, vars),
         }
     }
 
@@ -59,13 +59,18 @@ impl Manager {
 }
 
 /// A unit of systemd. `%` begins a specifier there (systemd.unit(5)), and words are quoted as in C (systemd.service(5)).
-fn unit(program: &str, data_dir: &str) -> String {
+fn unit(program: &str, data_dir: &str, vars: &[(String, String)]) -> String {
     let quoted = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
         format!("\"{text}\"")
     };
+    // `$` is a letter like others there.
+    let line = |(name, value): &(String, String)| {
+        format!("Environment={}\n", quoted(&format!("{name}={value}")).replace("$$", "$"))
+    };
+    let vars: String = vars.iter().map(line).collect();
     format!(
-        "[Unit]\nDescription=Talkoo node\nAfter=network-online.target\n\n[Service]\nType=exec\n\
+        "[Unit]\nDescription=Talkoo node\nAfter=network-online.target\n\n[Service]\nType=exec\n{vars}\
          ExecStart={} --data-dir {} up\nKillSignal=SIGINT\nTimeoutStopSec=40\nRestart=on-failure\nRestartSec=5\n\
          Nice=5\nLimitNOFILE=65536\nNoNewPrivileges=yes\nUMask=0077\n\n[Install]\nWantedBy=default.target\n",
         quoted(program),
@@ -74,14 +79,17 @@ fn unit(program: &str, data_dir: &str) -> String {
 }
 
 /// A list of launchd's.
-fn plist(program: &str, data_dir: &str) -> String {
+fn plist(program: &str, data_dir: &str, vars: &[(String, String)]) -> String {
     let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let words = [program, "--data-dir", data_dir, "up"].map(|word| format!("<string>{}</string>", escaped(word)));
+    let pair =
+        |(name, value): &(String, String)| format!("<key>{}</key><string>{}</string>", escaped(name), escaped(value));
+    let vars: String = vars.iter().map(pair).collect();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
          \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n<plist version=\"1.0\"><dict>\n\
          <key>Label</key><string>{LABEL}</string>\n<key>ProgramArguments</key><array>{}</array>\n\
-         <key>RunAtLoad</key><true/>\n<key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>\n\
+         <key>EnvironmentVariables</key><dict>{vars}</dict>\n<key>RunAtLoad</key><true/>\n<key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>\n\
          <key>ProcessType</key><string>Background</string>\n</dict></plist>\n",
         words.concat(),
     )
@@ -99,7 +107,7 @@ pub(super) fn run(data_dir: &Path, command: &ServiceCommand, show: &Show) -> Res
             let program = std::env::current_exe().context("the program does not know where it is")?;
             let data_dir = std::path::absolute(data_dir)?;
             let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
-            let content = manager.text(&text(&program)?, &text(&data_dir)?);
+            let content = manager.text(&text(&program)?, &text(&data_dir)?, &variables()?);
             if *dry_run {
                 say(&format!("{name}:"));
                 print(content.trim_end());
@@ -128,11 +136,26 @@ pub(super) fn run(data_dir: &Path, command: &ServiceCommand, show: &Show) -> Res
     Ok(())
 }
 
+/// What this shell sets and a service would not have: where settings are, and those that stand in the environment.
+fn variables() -> Result<Vec<(String, String)>> {
+    let around = crate::settings::Around::here();
+    let found = crate::settings::settings(None, &around).map_err(|why| Failure::usage(why, "see `talkoo config`"))?;
+    let names = found.into_iter().map(|one| one.from).chain(["XDG_CONFIG_HOME".into(), "TALKOO_LOG".into()]);
+    Ok(names.filter_map(|name| Some((name.clone(), (around.var)(&name)?))).collect())
+}
+
 /// Runs what the machine's manager of services needs to hear.
 fn all(commands: &[Vec<String>]) -> Result<()> {
     for words in commands {
         let line = words.join(" ");
-        let no = |why: String| Failure::new(RefusalCode::Other, format!("`{line}` failed: {why}"), "run it by hand");
+        let no = |why: String| {
+            let hint = if why.contains("bus") {
+                "systemd runs nothing for this user here: log in (or `loginctl enable-linger USER`) and run it again, or start `talkoo up` yourself"
+            } else {
+                "run it by hand"
+            };
+            Failure::new(RefusalCode::Other, format!("`{line}` failed: {why}"), hint)
+        };
         let done = Command::new(&words[0]).args(&words[1..]).output().map_err(|why| no(why.to_string()))?;
         if !done.status.success() {
             return Err(no(String::from_utf8_lossy(&done.stderr).trim().to_owned()).into());
@@ -147,9 +170,12 @@ mod tests {
 
     #[test]
     fn names_with_odd_letters_stay_what_they_are() {
-        let text = unit("/opt/a b/100%/talkoo", "/home/me/\"$x\"");
+        let vars = [("XDG_CONFIG_HOME".to_owned(), "/home/a b/$1&2".to_owned())];
+        let text = unit("/opt/a b/100%/talkoo", "/home/me/\"$x\"", &vars);
+        assert!(text.contains("\nEnvironment=\"XDG_CONFIG_HOME=/home/a b/$1&2\"\n"), "{text}");
         assert!(text.contains(r#"ExecStart="/opt/a b/100%%/talkoo" --data-dir "/home/me/\"$$x\"" up"#), "{text}");
-        let text = plist("/opt/<a>&b/talkoo", "/d");
+        let text = plist("/opt/<a>&b/talkoo", "/d", &vars);
+        assert!(text.contains("<key>XDG_CONFIG_HOME</key><string>/home/a b/$1&amp;2</string>"), "{text}");
         assert!(text.contains("<string>/opt/&lt;a&gt;&amp;b/talkoo</string><string>--data-dir</string>"), "{text}");
     }
 

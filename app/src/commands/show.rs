@@ -87,6 +87,9 @@ fn with_data_dir(text: &str, dir: &str) -> String {
     out
 }
 
+/// A list of texts longer than this has a line for each.
+const LINE_MAX: usize = 100;
+
 /// JSON for people: one `key: value` a line, lists of objects as blocks.
 fn text(value: &Value, depth: usize) -> String {
     let pad = "  ".repeat(depth);
@@ -98,6 +101,10 @@ fn text(value: &Value, depth: usize) -> String {
                 Value::Array(rows) if rows.iter().any(Value::is_object) => {
                     let rows: Vec<String> = rows.iter().map(|r| text(r, depth + 1)).collect();
                     format!("{pad}{key}:\n{}", rows.join("\n"))
+                }
+                Value::Array(items) if items.len() > 1 && plain(value).len() > LINE_MAX => {
+                    let items = items.iter().map(|item| format!("{pad}  - {}\n", plain(item)));
+                    format!("{pad}{key}:\n{}", items.collect::<String>())
                 }
                 _ => format!("{pad}{key}: {}\n", plain(value)),
             })

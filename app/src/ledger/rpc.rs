@@ -247,10 +247,12 @@ impl Rpc {
     pub(crate) fn wait(&self, hash: B256) -> Result<Included, RpcError> {
         let start = Instant::now();
         while start.elapsed() < INCLUDED {
-            match self.included(hash)? {
-                Some(included) if included.success => return Ok(included),
-                Some(_) => return Err(RpcError::Reverted(hash)),
-                None => std::thread::sleep(POLL),
+            match self.included(hash) {
+                Ok(Some(included)) if included.success => return Ok(included),
+                Ok(Some(_)) => return Err(RpcError::Reverted(hash)),
+                // It was sent: a server that refuses to say how it stands has not refused the transaction.
+                Ok(None) | Err(RpcError::Refused { .. }) => std::thread::sleep(POLL),
+                Err(why) => return Err(why),
             }
         }
         Err(RpcError::Late(hash))

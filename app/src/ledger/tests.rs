@@ -359,6 +359,40 @@ fn a_client_hears_what_its_workers_have_at_stake() {
     assert_eq!(told(), News::Bond { operator, bond: Amount(VALIDATOR_BOND_MIN - 1_000) });
 }
 
+/// A server that gives these answers, one after the other.
+fn scripted(answers: &'static [&'static str]) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") {
+                let mut piece = [0; 4096];
+                let count = stream.read(&mut piece).unwrap();
+                assert_ne!(count, 0, "the question broke off");
+                seen.extend_from_slice(&piece[..count]);
+            }
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+            write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_refuses_to_say_how_it_stands_refused_nothing() {
+    let refused = r#"{"id":1,"jsonrpc":"2.0","error":{"code":-32005,"message":"too many questions"}}"#;
+    let stands = r#"{"id":1,"jsonrpc":"2.0","result":{"blockNumber":"0x7","gasUsed":"0x5208","status":"0x1"}}"#;
+    let failed = r#"{"id":1,"jsonrpc":"2.0","result":{"blockNumber":"0x7","gasUsed":"0x5208","status":"0x0"}}"#;
+    let hash = alloy_primitives::B256::repeat_byte(5);
+    let rpc = Rpc::new(&scripted(Vec::leak(vec![refused, refused, stands])));
+    assert_eq!(rpc.wait(hash).map(|included| included.block), Ok(7));
+    let rpc = Rpc::new(&scripted(Vec::leak(vec![refused, failed])));
+    assert_eq!(rpc.wait(hash), Err(RpcError::Reverted(hash)));
+}
+
 #[test]
 fn a_ledger_that_is_not_there_is_said_and_waited_for() {
     let rpc = Rpc::new("http://127.0.0.1:9");

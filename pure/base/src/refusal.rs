@@ -46,6 +46,8 @@ codes! {
     Busy = "busy";
     /// It is needed by something that goes on; that has to end first.
     InUse = "in_use";
+    /// It is over already: nothing is left to stop or to change.
+    Over = "over";
     /// The node's owner does not offer compute now.
     NotProviding = "not_providing";
     /// The price offered is under what the node asks.
@@ -60,7 +62,7 @@ codes! {
     ClockSkew = "clock_skew";
     /// A parameter that this engine cannot honour.
     UnsupportedParameter = "unsupported_parameter";
-    /// There is no such job, lease or audit here.
+    /// Nothing here has this name: no job, key, receipt, lease or whatever else was asked for.
     UnknownId = "unknown_id";
     /// A voucher is missing, decreasing, of another channel, or too small.
     BadVoucher = "bad_voucher";

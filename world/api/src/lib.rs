@@ -11,6 +11,7 @@
 //! to an address that others reach has the token.
 
 mod call;
+mod callers;
 mod check;
 mod document;
 pub mod eth;

@@ -80,6 +80,10 @@ pub(crate) const SEND_MS_MAX: u64 = 60_000;
 
 /// Connections of one listener at once.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
+/// Of one address of another machine.
+pub(crate) const CONNECTIONS_OF_ONE_MAX: usize = CONNECTIONS_MAX / 4;
+/// A TLS handshake takes two turns; who takes longer is let go.
+pub(crate) const SHAKE_WAIT: Duration = Duration::from_secs(10);
 /// A request's head has to come within this time; so an idle connection lasts no longer.
 pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// A client that takes nothing of its answer for this long is gone.

@@ -16,7 +16,7 @@ pub(crate) fn status(code: RefusalCode) -> StatusCode {
     match code {
         RefusalCode::UnknownId | RefusalCode::UnknownModel => StatusCode::NOT_FOUND,
         RefusalCode::Busy => StatusCode::TOO_MANY_REQUESTS,
-        RefusalCode::InUse => StatusCode::CONFLICT,
+        RefusalCode::InUse | RefusalCode::Over => StatusCode::CONFLICT,
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Denied => StatusCode::FORBIDDEN,
         RefusalCode::InsufficientFunds => StatusCode::PAYMENT_REQUIRED,

@@ -1,7 +1,8 @@
 //! HTTP on a listener, so that nobody holds it: a request's head has to come in time, an answer has to be taken,
 //! connections are bounded, and a stop lets answers that have begun go on for a moment only.
 
-use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT, STOP_WAIT, TAKE_WAIT};
+use crate::callers::Callers;
+use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX, HEAD_WAIT, SHAKE_WAIT, STOP_WAIT, TAKE_WAIT};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -54,7 +55,7 @@ pub(crate) async fn serve_with(
 ) -> io::Result<()> {
     let router = router.layer(axum::middleware::from_fn(crate::requests::log));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let connections = TaskTracker::new();
+    let (connections, callers) = (TaskTracker::new(), Callers::default());
     loop {
         let place = places.clone().acquire_owned();
         // Without a place nobody is let in: callers wait in the system's queue.
@@ -66,8 +67,12 @@ pub(crate) async fn serve_with(
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, own) = match accepted {
+            // Who has too many is let go: he does not keep others waiting for a place.
+            Ok((stream, from)) => match callers.take(from.ip(), CONNECTIONS_OF_ONE_MAX) {
+                Some(own) => (stream, own),
+                None => continue,
+            },
             // One caller went away, or there are no file handles for a moment; the listener is as good as before.
             Err(why) => {
                 tracing::debug!(%why, "a connection was not taken");
@@ -77,12 +82,12 @@ pub(crate) async fn serve_with(
         };
         let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
         connections.spawn(async move {
-            let _place = place;
+            let _places = (place, own);
             // Small answers are not to wait for one another.
             stream.set_nodelay(true).ok();
             let Some(tls) = tls else { return connection(stream, router, stop, waits).await };
             let shaken = tokio::select! {
-                shaken = timeout(waits.head, tls.accept(stream)) => shaken,
+                shaken = timeout(waits.head.min(SHAKE_WAIT), tls.accept(stream)) => shaken,
                 () = stop.cancelled() => return,
             };
             match shaken {

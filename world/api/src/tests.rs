@@ -71,7 +71,7 @@ async fn calls_reach_the_loop_and_strangers_do_not() {
         ("/api/v1/status?x=1", "secret", None, 400, "`x` is not known"),
         ("/api/v1/data-audit?verfy=1", "secret", None, 400, "did you mean `verify`?"),
         ("/api/v1/openapi.json", "secret", None, 200, "3.1.0"),
-        ("/api/v1/errors", "secret", None, 200, "There is no such job"),
+        ("/api/v1/errors", "secret", None, 200, "Nothing here has this name"),
         ("/api/v1/jobs/42", "secret", None, 404, "unknown_id"),
         ("/api/v1/status", "wrong", None, 401, "api.token"),
         ("/api/v1/status", "secret", Some("evil.example"), 403, "loopback"),

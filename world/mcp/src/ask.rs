@@ -47,12 +47,14 @@ pub(crate) struct Office {
     pub(crate) keys: Arc<Keys>,
     /// Tools that may still begin.
     pub(crate) places: Arc<Semaphore>,
+    /// Data that may still be read at once.
+    pub(crate) reads: Semaphore,
 }
 
 impl Office {
     pub(crate) fn new(inference: Router, calls: mpsc::Sender<Call>, keys: Arc<Keys>) -> Self {
         let places = Arc::new(Semaphore::new(crate::limits::CALLS_MAX));
-        Self { inference, calls, keys, places }
+        Self { inference, calls, keys, places, reads: Semaphore::new(crate::limits::READS_MAX) }
     }
 
     /// Whether somebody may use a tool of this scope.

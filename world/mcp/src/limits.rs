@@ -11,6 +11,8 @@ pub(crate) const SESSIONS_MAX: usize = 256;
 pub(crate) const SESSION_WAIT: Duration = Duration::from_secs(3_600);
 /// Tools that work at once, of all clients.
 pub(crate) const CALLS_MAX: usize = 64;
+/// Data that is read at once: a folder is unpacked for it, up to 256 MiB.
+pub(crate) const READS_MAX: usize = 4;
 /// How long the node may take to answer a question.
 pub(crate) const NODE_WAIT: Duration = Duration::from_secs(60);
 /// A payment waits for a block, a purchase for two.

@@ -91,7 +91,10 @@ impl Bench {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        if headers.is_empty() || headers.iter().any(|(name, _)| name.starts_with("mcp-")) {
+        let (is_session, has_key) = (|name: &str| name.starts_with("mcp-"), |name: &str| name == "authorization");
+        if !headers.iter().any(|(name, _)| has_key(name))
+            && (headers.is_empty() || headers.iter().any(|(name, _)| is_session(name)))
+        {
             request.extensions_mut().insert(Caller::Owner);
         }
         let response = self.router.clone().oneshot(request).await.unwrap();
@@ -111,8 +114,12 @@ impl Bench {
 
     /// The result or error of a request in a session.
     async fn ask(&self, session: &str, method: &str, params: Value) -> Value {
+        self.ask_with(&[("mcp-session-id", session)], method, params).await
+    }
+
+    async fn ask_with(&self, headers: &[(&str, &str)], method: &str, params: Value) -> Value {
         let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-        let (status, text, _) = self.send(&[("mcp-session-id", session)], message.to_string()).await;
+        let (status, text, _) = self.send(headers, message.to_string()).await;
         assert_eq!(status, 200, "{text}");
         let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("an event");
         serde_json::from_str(last).unwrap()
@@ -320,7 +327,21 @@ async fn the_node_s_no_is_the_tool_s() {
         (call.name, call.args)
     });
     let to = format!("0x{}", "11".repeat(20));
-    let result = bench.tool(&session, "wallet_pay", json!({"to": to, "amount": "1.5", "why": "tea"})).await;
+    let pay = json!({"to": to, "amount": "1.5", "why": "tea"});
+    // The owner's token has no policy: the node is not even asked.
+    let result = bench.tool(&session, "wallet_pay", pay.clone()).await;
+    assert_eq!(result["structuredContent"]["code"], "denied");
+    assert!(result["structuredContent"]["hint"].as_str().unwrap().contains("talkoo mcp --key"), "{result}");
+    let scopes = [Scope::Mcp, Scope::Wallet];
+    let created = bench.keys.create_with("agent", None, None, |key| {
+        key.scopes = scopes.into();
+        Ok(())
+    });
+    let (key, secret) = created.unwrap();
+    let bearer = format!("Bearer {secret}");
+    let headers = [("mcp-session-id", session.as_str()), ("authorization", bearer.as_str())];
+    let result = bench.ask_with(&headers, "tools/call", json!({"name": "wallet_pay", "arguments": pay})).await;
+    let result = &result["result"];
     assert_eq!(result["isError"], true);
     assert_eq!(
         result["structuredContent"],
@@ -328,9 +349,9 @@ async fn the_node_s_no_is_the_tool_s() {
     );
     let (name, args) = node.await.unwrap();
     assert_eq!(
-        (name, args["amount"].as_str(), args["key"].is_null()),
-        ("wallet_pay", Some("1.5"), true),
-        "the owner asks"
+        (name, args["amount"].as_str(), args["key"].as_str()),
+        ("wallet_pay", Some("1.5"), Some(key.id.as_str())),
+        "the key asks"
     );
     let gone = bench.tool(&session, "wallet_show", json!({})).await;
     assert_eq!(gone["structuredContent"]["code"], "stopping");

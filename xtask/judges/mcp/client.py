@@ -50,8 +50,8 @@ def command(*words):
     return json.loads(done.stdout)
 
 
-async def every_tool(client):
-    """Each tool once, with what its schema promises: the client checks the answer against it."""
+async def every_tool(client, has_policy=False):
+    """Each tool once, with what its schema promises: the client checks the answer against it. The owner's token spends nothing by tools."""
     tools = {tool.name for tool in (await client.list_tools()).tools}
     found = await good(client, "search", words="smollm2", kind="models")
     holds(found["models"][0]["model"] == MODEL, f"search: {found}")
@@ -84,12 +84,12 @@ async def every_tool(client):
     await good(client, "data_search")
     for tool in ("data_show", "data_read"):
         await refused(client, tool, "unknown_id", id="77" * 32)
-    await refused(client, "data_buy", "unknown_id", id="77" * 32, why="to read it")
+    await refused(client, "data_buy", "unknown_id" if has_policy else "denied", id="77" * 32, why="to read it")
     holds((await good(client, "wallet_show"))["available"].isdigit(), "wallet_show")
     holds((await good(client, "wallet_history", limit=1))["history"], "wallet_history")
     await good(client, "policy_show")
     await refused(client, "receipt_verify", "unknown_id", receipt="ab/00000-cd")
-    await refused(client, "wallet_pay", "malformed", to=FRIEND, amount="-1", why="no")
+    await refused(client, "wallet_pay", "malformed" if has_policy else "denied", to=FRIEND, amount="-1", why="no")
     models = await client.read_resource("talkoo://models")
     holds(MODEL in models.contents[0].text, "talkoo://models")
     called = {"search", "run", "batch_submit", "batch_status", "batch_results", "batch_cancel", "data_search", "data_show", "data_read", "data_buy",
@@ -164,10 +164,11 @@ async def main():
     await policy()
     await refusals()
     print("policy and refusals: held", flush=True)
-    server = mcp.StdioServerParameters(command=talkoo, args=["--data-dir", folder, "mcp"])
-    for mode in ("auto", "legacy"):
+    # As the owner, and with a key.
+    for mode, env in (("auto", None), ("legacy", {"TALKOO_KEY": full})):
+        server = mcp.StdioServerParameters(command=talkoo, args=["--data-dir", folder, "mcp"], env=env)
         async with mcp.Client(stdio_client(server), mode=mode) as client:
-            await every_tool(client)
+            await every_tool(client, has_policy=env is not None)
         print(f"standard input and output, {mode}: held", flush=True)
 
 

@@ -52,10 +52,37 @@ impl Daemon {
             "node": self.node.id().to_string(),
             "own": job.spec.own,
             "peers": self.net.peers().len(),
+            "reasons": self.reasons(job),
             "working": working,
             "refused": refused,
             "summary": talkoo_market::line(&talkoo_market::summarise(why.iter().map(|(_, why)| why))),
         }))
+    }
+
+    /// Why nobody works for a job, besides what other nodes say.
+    fn reasons(&self, job: &Job) -> Vec<Value> {
+        let reason = |code: RefusalCode, message: &str, hint: &str| json!({"code": code.as_str(), "message": message, "hint": hint});
+        match job.status {
+            JobStatus::Open if !job.workers.is_empty() => return Vec::new(),
+            JobStatus::Open => {}
+            JobStatus::Finished => {
+                return vec![reason(RefusalCode::Over, "the job is finished", "talkoo job output ID")];
+            }
+            JobStatus::Cancelled => return vec![reason(RefusalCode::Cancelled, "the job was cancelled", "")],
+        }
+        let mut all = Vec::new();
+        if self.net.peers().is_empty() {
+            all.push(reason(RefusalCode::Disconnected, "no peer is connected", "talkoo join CODE"));
+        }
+        if !job.spec.own {
+            let message = "this node offered no compute when the job was posted, so it does not work for it";
+            let hint = "cancel the job, `talkoo provide start`, and run the batch again";
+            all.push(reason(RefusalCode::NotProviding, message, hint));
+        } else if !self.providing {
+            let hint = "`talkoo provide start`, or see `talkoo provide why`";
+            all.push(reason(RefusalCode::NotProviding, "this node offers no compute now", hint));
+        }
+        all
     }
 
     pub(super) fn cancel(&mut self, args: &Value) -> Answer {
@@ -64,7 +91,7 @@ impl Daemon {
         if job.status != JobStatus::Open {
             let how = if job.status == JobStatus::Finished { "finished" } else { "cancelled" };
             let hint = format!("talkoo job show {id}");
-            return Err(Refusal::new(RefusalCode::UnknownId, format!("the job is {how} already"), hint));
+            return Err(Refusal::new(RefusalCode::Over, format!("the job is {how} already"), hint));
         }
         self.pending.push(Input::Cancel(id));
         Ok(json!({"job": id.to_string(), "cancelled": true}))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use talkoo_base::{Amount, Refusal};
 use talkoo_inference::{AUDIT_LINES_MAX, Approval, Asset, Key, Keys, Policy, Scope};
+use tokio::sync::oneshot;
 
 /// Requests per minute that a key may be given.
 const RATE_MAX: u64 = 1_000_000;
@@ -102,7 +103,10 @@ fn apply(key: &mut Key, args: &Value, now: u64) -> Result<(), Refusal> {
         optional(args, name, |v| v.as_str().and_then(|text| asset.units(text)).ok_or("an amount as text, as \"1.5\""))
     };
     let needed = |name: &'static str, given: Option<u128>, had: Option<u128>| {
-        given.or(had).ok_or_else(|| bad(format!("`{name}` is missing"), "a policy has per_payment, per_day and allow"))
+        given.or(had).ok_or_else(|| {
+            let hint = "a policy has per_payment, per_day and allow: --per-payment, --per-day, --allow";
+            bad(format!("`{name}` is missing"), hint)
+        })
     };
     let allow = match words(args, "allow")? {
         Some(all) if all.len() > ALLOW_MAX => {
@@ -133,11 +137,6 @@ impl Daemon {
                 let now = crate::ledger::unix();
                 Ok(shown(&self.keys.change(required(args, "id")?, |key| apply(key, args, now))?))
             }
-            "key_show" => self.show_key(required(args, "id")?),
-            "key_audit" => {
-                let key = self.found(required(args, "id")?)?;
-                Ok(json!({"decisions": self.keys.audit(Some(&key.id), AUDIT_LINES_MAX)}))
-            }
             "approvals" => {
                 let all = self.keys.approvals();
                 Ok(json!({"approvals": all.iter().map(|(key, one)| waiting(key, one)).collect::<Vec<_>>()}))
@@ -146,16 +145,17 @@ impl Daemon {
         }
     }
 
-    /// A key by its id, be it revoked, or by its name.
-    fn found(&self, name: &str) -> Result<Key, Refusal> {
-        self.keys.one(name).or_else(|no| {
-            let named: Vec<Key> = self.keys.all().into_iter().filter(|key| !key.revoked && key.name == name).collect();
-            match <[Key; 1]>::try_from(named) {
-                Ok([key]) => Ok(key),
-                Err(none) if none.is_empty() => Err(no),
-                Err(_) => Err(bad(format!("several keys are called {name}"), "say which by its id")),
-            }
-        })
+    /// Answers that are read from files, which others are not to wait for.
+    pub(super) fn read_about_keys(&self, name: &'static str, args: Value, reply: oneshot::Sender<Answer>) {
+        let keys = self.keys.clone();
+        self.tasks.spawn_blocking(move || {
+            let answer = required(&args, "id").and_then(|id| found(&keys, id)).map(|key| match name {
+                "key_audit" => json!({"decisions": keys.audit(Some(&key.id), AUDIT_LINES_MAX)}),
+                _ => whole(&keys, &key),
+            });
+            // Who asked may have gone.
+            reply.send(answer).ok();
+        });
     }
 
     fn create_key(&self, args: &Value) -> Answer {
@@ -173,15 +173,26 @@ impl Daemon {
         value["key"] = json!(secret);
         Ok(value)
     }
+}
 
-    /// A key, what waits for the owner of it, and what was decided last.
-    fn show_key(&self, id: &str) -> Answer {
-        let key = self.found(id)?;
-        let mut value = shown(&key);
-        let now = crate::ledger::unix();
-        let open = key.approvals.iter().filter(|one| one.expires > now);
-        value["approvals"] = open.map(|one| waiting(&key.id, one)).collect();
-        value["decisions"] = json!(self.keys.audit(Some(&key.id), DECISIONS));
-        Ok(value)
-    }
+/// A key by its id, be it revoked, or by its name.
+fn found(keys: &Keys, name: &str) -> Result<Key, Refusal> {
+    keys.one(name).or_else(|no| {
+        let named: Vec<Key> = keys.all().into_iter().filter(|key| !key.revoked && key.name == name).collect();
+        match <[Key; 1]>::try_from(named) {
+            Ok([key]) => Ok(key),
+            Err(none) if none.is_empty() => Err(no),
+            Err(_) => Err(bad(format!("several keys are called {name}"), "say which by its id")),
+        }
+    })
+}
+
+/// A key, what waits for the owner of it, and what was decided last.
+fn whole(keys: &Keys, key: &Key) -> Value {
+    let mut value = shown(key);
+    let now = crate::ledger::unix();
+    let open = key.approvals.iter().filter(|one| one.expires > now);
+    value["approvals"] = open.map(|one| waiting(&key.id, one)).collect();
+    value["decisions"] = json!(keys.audit(Some(&key.id), DECISIONS));
+    value
 }

@@ -109,6 +109,7 @@ impl Daemon {
             name if name.starts_with("data") => return self.data(name, args, reply),
             "erase" => return self.erase(&args, reply),
             "metrics" => self.metrics(),
+            "key_show" | "key_audit" => return self.read_about_keys(name, args, reply),
             name if name.starts_with("key") || name == "approvals" => self.about_keys(name, &args),
             name if name.starts_with("webhook") => self.webhooks(name, &args),
             "disputes" => self.disputes().map(Disputes::list),

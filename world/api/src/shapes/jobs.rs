@@ -285,6 +285,8 @@ pub struct Explanation {
     pub own: bool,
     /// Connected nodes.
     pub peers: u64,
+    /// Why nobody works, besides what other nodes say.
+    pub reasons: Vec<Reason>,
     /// Who works.
     pub working: Vec<JobWorker>,
     /// Who does not, each with its reason.

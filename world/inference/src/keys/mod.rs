@@ -256,7 +256,12 @@ impl Keys {
         let mut changed = keys.clone();
         let mut called = changed.iter_mut().filter(|key| !key.revoked && (key.id == id || key.name == id));
         let no = |code, message| Err(Refusal::new(code, message, "see `talkoo key ls`"));
-        let Some(key) = called.next() else { return no(RefusalCode::UnknownId, format!("no key is called {id}")) };
+        let Some(key) = called.next() else {
+            return match keys.iter().any(|key| key.id == id || key.name == id) {
+                true => no(RefusalCode::Over, format!("the key {id} was revoked already")),
+                false => no(RefusalCode::UnknownId, format!("no key is called {id}")),
+            };
+        };
         if called.next().is_some() {
             return no(RefusalCode::Malformed, format!("several keys are called {id}: say which by its id"));
         }

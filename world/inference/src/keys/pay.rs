@@ -15,6 +15,7 @@ use crate::collect::{fresh, unix};
 use crate::limits::APPROVALS_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 use talkoo_base::{Refusal, RefusalCode};
 
 /// A payment that waits for the owner.
@@ -175,8 +176,9 @@ impl Keys {
 
     fn note(&self, key: &str, decision: &str, payment: &Payment, more: &Value) -> Result<(), Refusal> {
         let Payment { to, amount, asset, why, data } = payment;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut line = json!({
-            "time": unix(), "key": key, "decision": decision, "to": to.to_string(),
+            "time": now.as_secs(), "nanos": now.subsec_nanos(), "key": key, "decision": decision, "to": to.to_string(),
             "amount": asset.shown(*amount), "asset": asset.name(), "why": why, "data": data,
         });
         let fields = line.as_object_mut().expect("it is one");

@@ -229,3 +229,17 @@ fn amounts_are_what_people_write() {
     );
     assert_eq!(Asset::Money.shown(1_500_000), "1.500000");
 }
+
+#[test]
+fn refused_payments_push_out_only_refused_ones() {
+    let bench = bench(Some(policy()));
+    assert_eq!(decided(&bench, &payment(1, 80), NOW), "pay");
+    let long = Payment { why: "x".repeat(200 << 10), ..payment(3, 1) };
+    for _ in 0..50 {
+        assert_eq!(decided(&bench, &long, NOW), "allow");
+    }
+    let all = bench.keys.audit(Some(&bench.id), 100);
+    assert_eq!(all[0]["decision"], "allowed", "50 refusals of 200 KiB later");
+    let size = |name: &str| std::fs::metadata(bench.folder.path().join(name)).map_or(0, |file| file.len());
+    assert!(size("keys-refused.jsonl") + size("keys-refused.1.jsonl") < 11 << 20);
+}

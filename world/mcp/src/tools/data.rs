@@ -2,8 +2,10 @@
 
 use super::{Call, search};
 use crate::ask::No;
-use crate::limits::PAY_WAIT;
+use crate::limits::{NODE_WAIT, PAY_WAIT, READS_MAX};
 use serde_json::{Value, json};
+use talkoo_base::{Refusal, RefusalCode};
+use tokio::time::timeout;
 
 /// Bytes of one read, unless told otherwise.
 const READ_BYTES: u64 = 16 << 10;
@@ -23,6 +25,10 @@ pub(super) async fn buy(call: &Call<'_>) -> Result<Value, No> {
 }
 
 pub(super) async fn read(call: &Call<'_>) -> Result<Value, No> {
+    let _turn = timeout(NODE_WAIT, call.office.reads.acquire()).await.map_err(|_| {
+        let message = format!("{READS_MAX} reads of data were at work for {} s", NODE_WAIT.as_secs());
+        Refusal::new(RefusalCode::Busy, message, "read less at once")
+    })?;
     call.ask(
         "data_read",
         json!({

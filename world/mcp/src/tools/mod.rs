@@ -73,6 +73,9 @@ impl Tool {
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Value, No> {
         call.office.may(&call.who, self.scope)?;
         check::arguments(&self.shown.input_schema, &call.args)?;
+        if matches!(&*self.shown.name, "wallet_pay" | "data_buy") && !matches!(call.who, Who::Key(_)) {
+            return Err(no_policy());
+        }
         match &*self.shown.name {
             "search" => search::search(&call).await,
             "run" => run::run(&call).await,
@@ -115,6 +118,18 @@ impl Call<'_> {
             Who::Owner | Who::Anybody => Value::Null,
         }
     }
+}
+
+/// A language model can be talked into paying: nothing is paid at its word without rules, whoever started it.
+fn no_policy() -> No {
+    let hint = "talkoo key create --scopes inference,batch,data,wallet,mcp --per-payment 1 --per-day 3 --allow ADDRESS, \
+        then `talkoo mcp --key KEY`, or TALKOO_KEY; the owner himself pays with `talkoo wallet send` and `talkoo data buy`";
+    Refusal::new(
+        RefusalCode::Denied,
+        "tools spend under the policy of a key only, and the owner's token has none",
+        hint,
+    )
+    .into()
 }
 
 /// Whether each word that people look for stands somewhere in the texts.

@@ -23,7 +23,9 @@ pub(super) async fn pay(call: &Call<'_>) -> Result<Value, No> {
 /// What the key may do, and what was decided about its payments.
 pub(super) async fn policy(call: &Call<'_>) -> Result<Value, No> {
     match &call.who {
-        Who::Owner => Ok(json!({"who": "owner", "note": "the owner's token may do all; keys have policies"})),
+        Who::Owner => Ok(
+            json!({"who": "owner", "note": "the owner's token may do all but spend by tools: keys have policies for that"}),
+        ),
         Who::Anybody => Ok(
             json!({"who": "anybody", "note": "without a key: models of this machine and batches, no money, no data"}),
         ),
