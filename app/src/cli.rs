@@ -19,6 +19,7 @@ mod store;
 mod tls;
 mod webhook;
 mod wishes;
+mod x402;
 
 pub(crate) use audit::{AuditCommand, AuditExportArgs};
 pub(crate) use batch::BatchArgs;
@@ -41,6 +42,7 @@ pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, 
 use tls::TlsArgs;
 pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
+pub(crate) use x402::X402Args;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
@@ -241,6 +243,8 @@ pub(crate) struct UpArgs {
     pub(crate) price: Option<[f64; 2]>,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
+    #[command(flatten)]
+    pub(crate) x402: X402Args,
     /// File whose first line opens the wallet, if it is locked; asked for at a terminal unless told otherwise. Without it
     /// the node earns, but orders nothing until `wallet unlock`.
     #[arg(long, value_name = "FILE")]

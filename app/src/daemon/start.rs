@@ -13,7 +13,7 @@ use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold
 use crate::commands::{Failure, Passphrase};
 use crate::erase::Places;
 use crate::inference::{self, Bought, Node as Desk};
-use crate::ledger::{Place, Url, unix};
+use crate::ledger::{NodeTill, Place, Url, unix};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -87,7 +87,7 @@ pub(crate) async fn run(
         external: parse_all(&config.external)?,
         relay: config.relay.then(talkoo_net::RelayFor::default),
         upnp: config.upnp,
-        ipfs: ipfs(&config)?,
+        ipfs: config.ipfs()?,
         ..NetConfig::loopback(key.expose(), &config.network)
     };
     let denylists = Arc::new(Denylists::open(dir.path())?);
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         // A closed inbox means the node is stopping.
         reports.blocking_send(Event::Report(report)).ok();
     })?;
-    let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback() && config.tls.is_none());
+    let keys = Keys::open(&dir.path().join("keys.json"), config.answers_anybody());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
     let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
     let meters = Meters::default();
@@ -136,6 +136,7 @@ pub(crate) async fn run(
         folder: dir.path().to_owned(),
         tasks: tasks.clone(),
         stop: stop.clone(),
+        selling: config.x402.zip(place.as_ref()).map(|sold| NodeTill::selling(sold, &key, operator)),
     });
     let inference = inference.context("what inference keeps cannot be read")?;
     let keepsakes = inference.keepsakes;
@@ -323,13 +324,7 @@ async fn same_ledger(path: PathBuf, url: Option<Url>, has_dealt: bool) -> Result
     }
 }
 
-/// The DHT of IPFS that is to be joined.
-fn ipfs(config: &Config) -> Result<Option<talkoo_net::Ipfs>> {
-    let Some((is_public, bootstrap)) = &config.ipfs else { return Ok(None) };
-    Ok(Some(talkoo_net::Ipfs { is_public: *is_public, bootstrap: parse_all(bootstrap)? }))
-}
-
-fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
+pub(super) fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
     let parse = |a: &String| {
         a.parse().with_context(|| format!("`{a}` is not a multiaddress; an example: /ip4/127.0.0.1/tcp/4001"))
     };

@@ -137,6 +137,15 @@ pub enum Caller {
     Stranger,
 }
 
+/// Where a request comes from: an extension of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection: of a proxy, if there is one between.
+    pub ip: std::net::IpAddr,
+    /// Whether it came by TLS.
+    pub is_tls: bool,
+}
+
 #[derive(Clone)]
 struct Shared {
     token: Arc<str>,
