@@ -6,6 +6,7 @@ mod data;
 mod demo;
 mod dispute;
 mod engine;
+mod erase;
 mod job;
 mod key;
 mod kv;
@@ -26,6 +27,8 @@ pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
+pub(crate) use erase::EraseArgs;
+use erase::RetentionArgs;
 pub(crate) use job::JobCommand;
 pub(crate) use key::{KeyCommand, LimitArgs};
 pub(crate) use kv::Kv;
@@ -134,6 +137,8 @@ pub(crate) enum Command {
     /// A file for auditors: what this node ordered, received and paid, checked without it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Remove prompts and answers, and whatever this node keeps of them. Receipts stay, without words, and hold.
+    Erase(EraseArgs),
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -246,6 +251,8 @@ pub(crate) struct UpArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) owner: OwnerArgs,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
     /// How the log on stderr is written.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,

@@ -73,6 +73,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         kv: args.kv.format,
         prices,
         quota_bytes: args.quota << 30,
+        retention: args.retention.retention(),
         data_dir,
     })
 }

@@ -10,6 +10,7 @@ use talkoo_inference::a_token;
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_market::Standing;
 use talkoo_node::{Input, Notice};
+use tracing::warn;
 
 impl Daemon {
     pub(super) fn asked(&mut self, asked: Asked) {
@@ -22,7 +23,7 @@ impl Daemon {
     }
 
     fn post_answer(&mut self, posting: Posting) {
-        let Posting { terms, name, program, context, prompt, params, seeds, heard, reply } = posting;
+        let Posting { terms, name, program, context, prompt, params, seeds, who, heard, reply } = posting;
         let terms = match Terms::read(&terms) {
             Ok(terms) => terms,
             Err(no) => return drop(reply.send(Err(no))),
@@ -33,6 +34,11 @@ impl Daemon {
             return drop(reply.send(Err(no)));
         }
         let id = JobId(Digest(id));
+        if let Some(key) = who
+            && let Err(why) = crate::erase::receipts::belongs(&self.config.data_dir, &id, &key)
+        {
+            warn!(%why, "whose job this is could not be written: `erase --key` will not find its receipts");
+        }
         let step = |seed| StepSpec { custom_id: "chat".into(), prompt: prompt.clone(), params: params.clone(), seed };
         let steps = seeds.into_iter().map(step).collect();
         let base = JobSpec {

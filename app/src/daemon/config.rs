@@ -5,6 +5,7 @@ use super::executor::Allowance;
 use super::limits::Limits;
 use super::remote::Server;
 use crate::commands::Passphrase;
+use crate::erase::Retention;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) x402: Option<(Price, Amount)>,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
+    /// How long prompts, answers and receipts are kept.
+    pub(crate) retention: Retention,
 }
 
 impl Config {

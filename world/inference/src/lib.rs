@@ -13,6 +13,7 @@ mod chat;
 mod collect;
 mod completions;
 mod embeddings;
+mod erase;
 mod error;
 mod fields;
 mod files;
@@ -31,6 +32,7 @@ mod tests;
 mod tools;
 mod x402;
 
+pub use erase::{Found, Keepsakes, Tally, Which};
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use hooks::{Hook, Hooks};
 pub use keys::{
@@ -277,6 +279,8 @@ pub struct Faces {
     pub guarded: Router,
     /// For this process: whoever calls them says [`Who`] asks, as an extension of the request, and has let him in.
     pub within: Router,
+    /// What is kept of clients, for its end.
+    pub keepsakes: Keepsakes,
 }
 
 /// Puts up the routes; batches that were not over go on.
@@ -294,9 +298,9 @@ pub fn router(attach: Attach) -> std::io::Result<Faces> {
     let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop, sales };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
-    let within = routes(&shared);
+    let (within, keepsakes) = (routes(&shared), Keepsakes::of(&shared));
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
-    Ok(Faces { guarded, within })
+    Ok(Faces { guarded, within, keepsakes })
 }
 
 /// What a line of a batch may ask.

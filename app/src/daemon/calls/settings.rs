@@ -72,6 +72,8 @@ fn flags(config: &Config) -> Vec<(&'static str, String)> {
         ("--ledger", ledger(&config.ledger)),
         ("--x402", switch(config.x402.is_some())),
         ("--quota", format!("{} GiB", config.quota_bytes >> 30)),
+        ("--keep-prompts", maybe(config.retention.prompts.map(|days| format!("{days} days")))),
+        ("--keep-receipts", maybe(config.retention.receipts.map(|days| format!("{days} days")))),
     ];
     flags.extend(work(config));
     flags
