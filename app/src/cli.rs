@@ -6,6 +6,7 @@ mod data;
 mod demo;
 mod dispute;
 mod engine;
+mod erase;
 mod job;
 mod key;
 mod kv;
@@ -19,6 +20,7 @@ mod store;
 mod tls;
 mod webhook;
 mod wishes;
+mod x402;
 
 pub(crate) use audit::{AuditCommand, AuditExportArgs};
 pub(crate) use batch::BatchArgs;
@@ -26,6 +28,8 @@ pub(crate) use data::{DataCommand, PublishArgs, TermsArgs};
 pub(crate) use demo::{DemoArgs, DemoNodeArgs, DemoReferenceArgs};
 pub(crate) use dispute::DisputeCommand;
 pub(crate) use engine::EngineArgs;
+pub(crate) use erase::EraseArgs;
+use erase::RetentionArgs;
 pub(crate) use job::JobCommand;
 pub(crate) use key::{KeyCommand, LimitArgs};
 pub(crate) use kv::Kv;
@@ -39,6 +43,7 @@ pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, 
 use tls::TlsArgs;
 pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
+pub(crate) use x402::X402Args;
 
 use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
 use crate::models::Sources;
@@ -133,6 +138,8 @@ pub(crate) enum Command {
     /// A file for auditors: what this node ordered, received and paid, checked without it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Remove prompts and answers, and whatever this node keeps of them. Receipts stay, without words, and hold.
+    Erase(EraseArgs),
     /// Files and folders: put in, get out, keep, open to others.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -237,12 +244,16 @@ pub(crate) struct UpArgs {
     pub(crate) price: Option<[f64; 2]>,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
+    #[command(flatten)]
+    pub(crate) x402: X402Args,
     /// File whose first line opens the wallet, if it is locked; asked for at a terminal unless told otherwise. Without it
     /// the node earns, but orders nothing until `wallet unlock`.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) owner: OwnerArgs,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
     /// How the log on stderr is written.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,

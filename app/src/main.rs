@@ -11,6 +11,7 @@ mod data;
 mod deals;
 mod demo;
 mod disputes;
+mod erase;
 mod inference;
 mod ledger;
 mod log;

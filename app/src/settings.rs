@@ -253,7 +253,7 @@ mod tests {
             ("TALKOO_KEY", None),
             ("HOME", None),
             ("TALKOO_QOUTA", Some(Some("TALKOO_QUOTA"))),
-            ("TALKOO_0", Some(None)),
+            ("TALKOO_9", Some(None)),
         ];
         for (name, want) in cases {
             let found = unread([name.to_owned()].into_iter());

@@ -1,42 +1,15 @@
 //! What a node that is used writes into its log: no secret, whatever the format.
 #![allow(clippy::unwrap_used, reason = "all of it is tests, helpers too")]
 
+mod node;
+
+use node::{run, start, talkoo};
 use serde_json::{Value, json};
-use std::fs::{File, read, read_to_string, write};
-use std::io::{BufRead as _, BufReader};
+use std::fs::{read, read_to_string, write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 const PASSPHRASE: &str = "kaksitoista hiljaista kuusta";
 const PROMPT: &str = "zwanzig violette Nashörner im Keller";
-
-fn talkoo(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_talkoo"));
-    command
-        .arg("--data-dir")
-        .arg(dir.join("node"))
-        .args(args)
-        .env("HOME", dir)
-        .env_remove("TALKOO_LOG")
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) -> Value {
-    let output = talkoo(dir, &[&["-o", "json"], args].concat()).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
 
 /// Runs a node, uses it, stops it; its log, and everything that may not stand there.
 fn used(dir: &Path, flags: &[&str], level: Option<&str>) -> (String, Vec<(&'static str, String)>) {
@@ -44,10 +17,7 @@ fn used(dir: &Path, flags: &[&str], level: Option<&str>) -> (String, Vec<(&'stat
     let mut command =
         talkoo(dir, &[&["-o", "json", "-v", "up", "--api", "127.0.0.1:0", "--pull", "smollm2"], flags].concat());
     command.envs(level.map(|level| ("TALKOO_LOG", level)));
-    let mut node = Running(command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(node.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let up: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}", read_to_string(&log).unwrap()));
+    let (mut node, up) = start(command, &log);
     run(dir, &["pull", "smollm2"]);
     let key = run(dir, &["key", "create", "--name", "a"])["key"].as_str().unwrap().to_owned();
     let url = format!("http://{}/v1/chat/completions", up["api"].as_str().unwrap());

@@ -1036,6 +1036,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Removes prompts, answers and what is kept of them */
+        post: operations["erase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/disputes": {
         parameters: {
             query?: never;
@@ -1980,6 +1997,52 @@ export interface components {
             reached_at: string[];
             /** @description Relays that hold, or should hold, a place for it. */
             relays: components["schemas"]["Relay"][];
+        };
+        /** @description What to erase: exactly one of `job`, `key`, `before` and `all`. */
+        EraseAsk: {
+            /** @description All of it. */
+            all?: boolean | null;
+            /**
+             * Format: date
+             * @description All that came, or was over, before this day, in UTC.
+             * @example 2026-01-31
+             */
+            before?: string | null;
+            /** @description Only say what would go. */
+            dry_run?: boolean | null;
+            /** @description A job, whole or by its first digits; a batch, `batch_…`; or a kept response, `resp_…`, with all that goes on with it. */
+            job?: string | null;
+            /** @description All that a key asked for: its id or its name. */
+            key?: string | null;
+        };
+        /** @description What was erased, or would be. */
+        Erased: {
+            /** @description Whether nothing was done. */
+            dry_run: boolean;
+            /** @description How much of each kind. */
+            kinds: components["schemas"]["ErasedKind"][];
+            /** @description What this node can't erase, in words. */
+            left: string[];
+            /** @description What is worked at and stays: jobs, batches, responses. Cancel it, then ask again. */
+            running: string[];
+        };
+        /** @description How much of a kind. */
+        ErasedKind: {
+            /**
+             * Format: u-int64
+             * @description Their bytes on the disk; of receipts, what they lose.
+             */
+            bytes: number;
+            /**
+             * Format: u-int64
+             * @description How many.
+             */
+            count: number;
+            /**
+             * @description `jobs`, `responses`, `files`, `batches`, `events`, `repeated_answers`, `payment_words`, `disputes`; `receipts`, which lose prompt
+             *     and answer and stay; `receipts_removed`, which do not.
+             */
+            kind: string;
         };
         /** @description A code of refusals. */
         ErrorCode: {
@@ -6461,6 +6524,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookTested"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            402: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            413: components["responses"]["Refused"];
+            415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    erase: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A name for this very request: sent again within 24 hours, it gets the first answer and nothing is done twice. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EraseAsk"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description `true` if this is the first answer again. */
+                    "Idempotency-Replayed"?: "true";
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
                 };
             };
             400: components["responses"]["Refused"];

@@ -118,6 +118,26 @@ fn x402() -> Outcome {
     script("node", &[&npm[..], &packages].concat(), &["xtask/judges/x402.mjs", "target/judge"])
 }
 
+fn x402pay() -> Outcome {
+    let node = match talkoo() {
+        Ok(node) => node,
+        Err(why) => return why,
+    };
+    let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge/x402pay"];
+    let packages = ["viem@2.57.20", "@x402/fetch@2.27.0", "@x402/evm@2.27.0", "@foundry-rs/anvil-linux-amd64@1.7.1"];
+    if let Outcome::Skipped(why) = script("true", &[&npm[..], &packages].concat(), &[]) {
+        return Outcome::Skipped(why);
+    }
+    let folder = "target/judge/x402pay/py";
+    let pip =
+        format!("python3 -m venv {folder} && {folder}/bin/pip install --quiet 'x402[evm,requests]==2.25.0' >/dev/null");
+    let python = match script("true", &["sh", "-c", &pip], &[]) {
+        Outcome::Skipped(_) => "-".to_owned(),
+        _ => format!("{folder}/bin/python"),
+    };
+    shown("node", &["xtask/judges/x402pay.mjs", &node, "target/judge/x402pay", &python])
+}
+
 fn ethereum() -> Outcome {
     let node = match talkoo() {
         Ok(node) => node,

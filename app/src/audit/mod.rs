@@ -13,7 +13,7 @@ mod check;
 mod collect;
 mod export;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use chain::Root;
 pub(crate) use check::verify;

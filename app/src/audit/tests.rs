@@ -15,7 +15,7 @@ use talkoo_proof::Kept;
 use talkoo_proof::commit::trace_root;
 use talkoo_proof::kept::Link;
 
-fn key(byte: u8) -> SecretKey {
+pub(crate) fn key(byte: u8) -> SecretKey {
     SecretKey::from_bytes(&[byte; 32]).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn net() -> Network {
 }
 
 /// A receipt of one chunk, ordered by one key from another.
-fn kept(client: &SecretKey, step: u32) -> Kept {
+pub(crate) fn kept(client: &SecretKey, step: u32) -> Kept {
     let (worker, digest) = (key(9), Digest([7; 32]));
     let channel = ChannelConfig {
         payer: client.address(),

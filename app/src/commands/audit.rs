@@ -64,13 +64,17 @@ fn chain(data_dir: &Path) -> Result<Rpc, String> {
     }
 }
 
+/// When a day in UTC begins, in seconds since 1970; one before that counts as its beginning.
+pub(crate) fn day_begins(text: &str) -> Result<u64, jiff::Error> {
+    let day = text.parse::<jiff::civil::Date>()?.to_zoned(jiff::tz::TimeZone::UTC)?;
+    Ok(u64::try_from(day.timestamp().as_second()).unwrap_or(0))
+}
+
 /// The seconds of a span of days, both included.
 fn times([from, to]: &[Option<String>; 2]) -> Result<Range<u64>> {
-    let day = |text: &String, more: i64| -> Result<u64> {
+    let day = |text: &String, more: u64| -> Result<u64> {
         let no = |why: jiff::Error| Failure::usage(format!("{text} is no day ({why})"), "write it as 2026-01-31");
-        let day = text.parse::<jiff::civil::Date>().map_err(no)?;
-        let begin = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(no)?.timestamp().as_second();
-        Ok(u64::try_from(begin + more).unwrap_or(0))
+        Ok(day_begins(text).map_err(no)? + more)
     };
     let from = from.as_ref().map_or(Ok(0), |text| day(text, 0))?;
     let to = to.as_ref().map_or(Ok(u64::MAX), |text| day(text, 86_400))?;

@@ -8,6 +8,7 @@ mod config;
 mod data;
 mod dispute;
 mod embed;
+mod erase;
 mod failure;
 mod follow;
 mod history;
@@ -31,6 +32,7 @@ mod up;
 mod wallet;
 mod webhook;
 
+pub(crate) use audit::day_begins;
 pub(crate) use failure::{Failure, refusal_of, report_settings, report_usage};
 pub(crate) use follow::{Watch, bar};
 pub(crate) use history::movements;
@@ -76,6 +78,7 @@ fn perform(cli: Cli, show: &Show) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, &data_dir, show)?,
         Command::Batch(args) => return batch::run(&args, file.as_deref(), &data_dir, show),
         Command::Receipt(command) => return receipt::run(command, &data_dir, show),
+        Command::Erase(args) => erase::run(&data_dir, &args, show)?,
         Command::Audit(command) => return audit::run(&data_dir, &command, show),
         Command::Data(command) => data::run(&data_dir, &command, show)?,
         Command::Mcp { key } => mcp::run(&data_dir, key)?,

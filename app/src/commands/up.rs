@@ -1,16 +1,16 @@
 //! `up`: a node in the foreground.
 
 use super::{Failure, Show, passphrase, say};
-use crate::cli::{Dht, Serve, UpArgs};
+use crate::cli::{Dht, Serve, UpArgs, X402Args};
 use crate::daemon::config::{LISTEN_DEFAULT, MEMORY_SHARE, PRICE_DEFAULT, price_of};
 use crate::daemon::executor::{Allowance, memory_bytes};
 use crate::daemon::rim::Rim;
-use crate::daemon::{self, Config};
+use crate::daemon::{self, Config, LedgerChoice};
 use crate::models::{Shelf, catalog};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use talkoo_base::RefusalCode;
+use talkoo_base::{Amount, Price, RefusalCode};
 use talkoo_disk::OwnerFiles;
 use talkoo_net::Strangers;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,9 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         None => None,
     };
     let (ledger, funded) = args.ledger.choice(!args.bootstrap.is_empty());
+    let x402 = selling(&args.x402, &ledger, prices[1])?;
     Ok(Config {
+        x402,
         passphrase,
         limits: args.owner.limits(),
         ledger,
@@ -72,11 +74,34 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         kv: args.kv.format,
         prices,
         quota_bytes: args.quota << 30,
+        retention: args.retention.retention(),
         data_dir,
     })
 }
 
-/// Keeps the API to this machine unless the owner says otherwise.
+/// What answers are sold for by x402: the price, and the least.
+///
+/// # Errors
+/// A ledger on which nobody could pay, or no price.
+fn selling(args: &X402Args, ledger: &LedgerChoice, most: Price) -> Result<Option<(Price, Amount)>, Failure> {
+    if !args.x402 {
+        return Ok(None);
+    }
+    let is_outside = matches!(ledger, LedgerChoice::Url { url, .. } if url.list.is_some());
+    if !is_outside {
+        let why =
+            "--x402 needs a chain whose payment token people can send; test credit of a network's own chain can't be";
+        let hint = "`talkoo ledger deploy` puts the contracts on any Ethereum chain and prints what to add: --ledger URL#ADDRESS";
+        return Err(Failure::usage(why, hint));
+    }
+    let price = args.x402_price.map_or(Ok(most), price_of)?;
+    let least = Amount(price_of(args.x402_least)?.output);
+    if price.output == 0 && least == Amount::ZERO {
+        return Err(Failure::usage("--x402 would sell answers for nothing", "give --x402-price, or a --price above 0"));
+    }
+    Ok(Some((price, least)))
+}
+
 /// Where nodes of IPFS begin (kubo's list).
 const IPFS_BOOTSTRAP: [&str; 5] = [
     "/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
@@ -92,6 +117,7 @@ fn dht_of(dht: Dht, bootstrap: Vec<String>) -> (bool, Vec<String>) {
     (is_public, if bootstrap.is_empty() && is_public { usual() } else { bootstrap })
 }
 
+/// Keeps the API to this machine unless the owner says otherwise.
 fn check_api(api: SocketAddr, is_public: bool, data_dir: &Path) -> Result<(), Failure> {
     if is_public || api.ip().is_loopback() {
         return Ok(());
@@ -192,10 +218,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_at_the_start() {
+        let sells = "talkoo up --x402 --ledger http://127.0.0.1:1#0x0000000000000000000000000000000000000001";
         let cases = [
             ("talkoo up --api 0.0.0.0:8420", RefusalCode::Malformed, "--api-public"),
             ("talkoo up --api [::]:8420", RefusalCode::Malformed, "api.token"),
             ("talkoo up --api 192.168.1.7:0", RefusalCode::Malformed, "--api-public"),
+            ("talkoo up --x402", RefusalCode::Malformed, "ledger deploy"),
+            ("talkoo up --x402 --ledger off", RefusalCode::Malformed, "ledger deploy"),
+            ("talkoo up --x402 --ledger http://127.0.0.1:1", RefusalCode::Malformed, "URL#ADDRESS"),
+            (&format!("{sells} --price 0 --x402-least 0"), RefusalCode::Malformed, "--x402-price"),
             ("talkoo up --pull smolllm3", RefusalCode::UnknownModel, "smollm2"),
             ("talkoo up --pull smollm2 --pull /nonexistent.gguf", RefusalCode::UnknownModel, "GGUF"),
         ];
@@ -207,5 +238,10 @@ mod tests {
         for line in ["talkoo up --pull smollm2", "talkoo up --api [::1]:0", "talkoo up --api 0.0.0.0:1 --api-public"] {
             assert!(config(line).is_ok(), "{line}");
         }
+        let sold = |more: &str| config(&format!("{sells}{more}")).unwrap().x402;
+        let price = |output: u128| Price { input: output / 4, output };
+        assert_eq!(config("talkoo up").unwrap().x402, None);
+        assert_eq!(sold(" --price 0.2..0.8"), Some((price(800_000), Amount(1_000))), "a price that stays");
+        assert_eq!(sold(" --x402-price 2 --x402-least 0"), Some((price(2_000_000), Amount::ZERO)));
     }
 }

@@ -5,11 +5,12 @@ use super::executor::Allowance;
 use super::limits::Limits;
 use super::remote::Server;
 use crate::commands::Passphrase;
+use crate::erase::Retention;
 use crate::models::Sources;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use talkoo_base::{Price, Refusal, RefusalCode};
+use talkoo_base::{Amount, Price, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
 
 /// A checked configuration.
@@ -62,8 +63,26 @@ pub(crate) struct Config {
     pub(crate) ledger: LedgerChoice,
     /// Whether vouchers count only as far as that ledger holds money for them.
     pub(crate) funded: bool,
+    /// What answers are sold for to who has no key: the price, and the least.
+    pub(crate) x402: Option<(Price, Amount)>,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
+    /// How long prompts, answers and receipts are kept.
+    pub(crate) retention: Retention,
+}
+
+impl Config {
+    /// Whether programs of this machine are answered without a key: not where strangers come in, nor where answers are sold, for
+    /// a proxy brings strangers from this machine's own address.
+    pub(super) fn answers_anybody(&self) -> bool {
+        self.api.ip().is_loopback() && self.tls.is_none() && self.x402.is_none()
+    }
+
+    /// The DHT of IPFS that is to be joined.
+    pub(super) fn ipfs(&self) -> anyhow::Result<Option<talkoo_net::Ipfs>> {
+        let Some((is_public, bootstrap)) = &self.ipfs else { return Ok(None) };
+        Ok(Some(talkoo_net::Ipfs { is_public: *is_public, bootstrap: super::start::parse_all(bootstrap)? }))
+    }
 }
 
 /// Loopback only, unless told otherwise.

@@ -9,8 +9,10 @@ mod calls;
 pub(crate) mod config;
 mod contracts;
 mod denylists;
+mod erasure;
 pub(crate) mod executor;
 mod faces;
+mod fold;
 mod kept;
 pub(crate) mod limits;
 mod loading;
@@ -89,6 +91,7 @@ pub(crate) enum Event {
     Price,
     /// An answer is to be bought.
     Asked(Asked),
+    Erasure(erasure::Heard),
 }
 
 /// The loop's own state.
@@ -133,6 +136,7 @@ pub(crate) struct Daemon {
     /// Parent of `receipts/` and `evidence/`.
     receipts: PathBuf,
     bought: Bought,
+    erasure: erasure::Erasure,
     timeline: Timeline,
     keys: Arc<Keys>,
     hooks: Arc<Hooks>,
@@ -212,13 +216,14 @@ impl Daemon {
                 if let Effect::Record(event) = effect
                     && let Record::Job(talkoo_job::Event::Forgotten { job }) = &**event
                 {
-                    self.vault.forget(job)?;
+                    self.forgotten(job)?;
                 }
             }
             if self.journal.wants_snapshot() {
                 self.snapshot()?;
             }
         }
+        self.end_erasure()?;
         self.reply();
         for effect in out.drain(..) {
             let effect = self.rim.effect(effect);
@@ -351,6 +356,7 @@ impl Daemon {
             Event::Senses(senses) => self.sensed(&senses),
             Event::Price => self.think_price_over(),
             Event::Asked(asked) => self.asked(asked),
+            Event::Erasure(heard) => self.hear_erasure(heard),
         }
     }
 

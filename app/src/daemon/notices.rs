@@ -16,6 +16,7 @@ impl Daemon {
         self.timeline.note(notice, super::timeline::now_ms());
         self.heard(notice);
         match notice {
+            Notice::Job(Job::Closed { job, .. }) => self.note_over(job),
             Notice::Proof(Proof::Warned { client, refusal }) => self.doubt(client, refusal),
             Notice::Proof(Proof::Faulty { refusal }) => self.give_up(refusal),
             _ => {}

@@ -8,11 +8,12 @@ use super::remote::Remote;
 use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::timeline::Timeline;
-use super::vault::{Entry, Vault};
-use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, faces, operators};
+use super::vault::Vault;
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators};
 use crate::commands::{Failure, Passphrase};
+use crate::erase::Places;
 use crate::inference::{self, Bought, Node as Desk};
-use crate::ledger::{Place, Url, unix};
+use crate::ledger::{NodeTill, Place, Url, unix};
 use crate::models::Shelf;
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -24,13 +25,12 @@ use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
 use talkoo_inference::{Hooks, Keys, Meters};
-use talkoo_job::Event as JobEvent;
 use talkoo_net::{Net, NetConfig};
-use talkoo_node::{Event as Record, Input, Node, Setup};
+use talkoo_node::{Input, Node, Setup};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 /// How long tasks have to end after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub(crate) async fn run(
         external: parse_all(&config.external)?,
         relay: config.relay.then(talkoo_net::RelayFor::default),
         upnp: config.upnp,
-        ipfs: ipfs(&config)?,
+        ipfs: config.ipfs()?,
         ..NetConfig::loopback(key.expose(), &config.network)
     };
     let denylists = Arc::new(Denylists::open(dir.path())?);
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         // A closed inbox means the node is stopping.
         reports.blocking_send(Event::Report(report)).ok();
     })?;
-    let keys = Keys::open(&dir.path().join("keys.json"), config.api.ip().is_loopback() && config.tls.is_none());
+    let keys = Keys::open(&dir.path().join("keys.json"), config.answers_anybody());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
     let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
     let meters = Meters::default();
@@ -136,8 +136,10 @@ pub(crate) async fn run(
         folder: dir.path().to_owned(),
         tasks: tasks.clone(),
         stop: stop.clone(),
+        selling: config.x402.zip(place.as_ref()).map(|sold| NodeTill::selling(sold, &key, operator)),
     });
     let inference = inference.context("what inference keeps cannot be read")?;
+    let keepsakes = inference.keepsakes;
     let mcp = talkoo_mcp::router(talkoo_mcp::Attach {
         inference: inference.within,
         calls: calls.clone(),
@@ -150,7 +152,7 @@ pub(crate) async fn run(
     let (events_too, repeats) = (events.clone(), dir.path().join("repeats.log"));
     let attach = Attach { addr: config.api, token, calls, events: events_too, repeats, faces, tls, stop: stopped };
     let api = Api::bind(attach).await?;
-    let (api_addr, tls_addr) = (api.addr, api.tls_addr);
+    let (api_addr, tls_addr, repeated) = (api.addr, api.tls_addr, api.repeated.clone());
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
     let mut node = Node::new(Setup {
         me: key.node_id(),
@@ -163,6 +165,8 @@ pub(crate) async fn run(
         funded: config.funded,
     });
     fold(&mut node, &mut journal, &mut vault, &recovered)?;
+    let places = Places { dir: dir.path().to_owned(), network: network.clone(), keepsakes, repeated };
+    let erasure = erasure::open(places, &node, dir.path()).context("when jobs were over cannot be read")?;
     std::fs::write(dir.path().join("api.addr"), api_addr.to_string())?;
     let server = config.engine.clone();
     let remote = server.map(|server| Remote::new(server, inbox.clone(), tasks.clone(), stop.clone()));
@@ -184,6 +188,7 @@ pub(crate) async fn run(
     same_ledger(dir.path().join("ledger.id"), money.url.clone(), has_dealt).await?;
     let mut daemon = Daemon {
         bought: Bought::default(),
+        erasure,
         timeline: Timeline::default(),
         keys,
         hooks,
@@ -225,6 +230,8 @@ pub(crate) async fn run(
     };
     daemon.watch_owner();
     daemon.watch_demand();
+    daemon.finish_erasure().await?;
+    daemon.watch_retention();
     daemon.shelve();
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
@@ -317,55 +324,11 @@ async fn same_ledger(path: PathBuf, url: Option<Url>, has_dealt: bool) -> Result
     }
 }
 
-/// The DHT of IPFS that is to be joined.
-fn ipfs(config: &Config) -> Result<Option<talkoo_net::Ipfs>> {
-    let Some((is_public, bootstrap)) = &config.ipfs else { return Ok(None) };
-    Ok(Some(talkoo_net::Ipfs { is_public: *is_public, bootstrap: parse_all(bootstrap)? }))
-}
-
-fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
+pub(super) fn parse_all(addresses: &[String]) -> Result<Vec<talkoo_net::Multiaddr>> {
     let parse = |a: &String| {
         a.parse().with_context(|| format!("`{a}` is not a multiaddress; an example: /ip4/127.0.0.1/tcp/4001"))
     };
     addresses.iter().map(parse).collect()
-}
-
-/// Folds the journal into the node.
-fn fold(node: &mut Node, journal: &mut Journal, vault: &mut Vault, recovered: &talkoo_disk::Recovered) -> Result<()> {
-    let kept = recovered.kept.as_deref().map_or_else(String::new, |path| path.display().to_string());
-    if recovered.torn_bytes > 0 {
-        warn!(bytes = recovered.torn_bytes, kept, "the journal's end was torn by a crash; nothing sent was lost");
-    }
-    if recovered.damaged_bytes > 0 {
-        error!(bytes = recovered.damaged_bytes, kept, "the journal was damaged on disk: what these bytes said is lost");
-    }
-    let snapshot = recovered.snapshot.as_deref().map(Vault::unpack).transpose()?.unwrap_or_default();
-    let records = snapshot.into_iter().chain(recovered.records.iter().map(Vec::as_slice));
-    let (mut count, mut lost) = (0, std::collections::BTreeMap::new());
-    for record in records {
-        match vault.read(record).with_context(|| format!("record {count} of the journal cannot be read"))? {
-            Entry::Event(event) => {
-                if let Record::Job(JobEvent::Forgotten { job }) = &*event {
-                    lost.remove(job);
-                }
-                node.apply(&event);
-            }
-            Entry::Lost { job, why } => drop(lost.insert(job, why)),
-        }
-        count += 1;
-    }
-    for (job, why) in lost {
-        error!(%job, why, "a part of this job is lost; the others go on");
-    }
-    if count > 0 {
-        info!(records = count, "journal folded");
-    }
-    journal.flush()?;
-    if recovered.damaged_bytes > 0 {
-        let history: Vec<Record> = node.history().collect();
-        journal.snapshot(&Vault::pack(&vault.write(history.iter())?))?;
-    }
-    Ok(())
 }
 
 /// Stops in order: leases go back, tasks end, the network closes, the journal is flushed.

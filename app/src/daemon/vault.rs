@@ -102,6 +102,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Bytes that a job has in the store.
+    pub(super) fn bytes_of(&self, job: &JobId) -> u64 {
+        let held = |cid: &Cid| self.blocks.info(cid).ok().flatten().map_or(0, |info| info.bytes);
+        self.objects.get(job).into_iter().flatten().map(held).sum()
+    }
+
     fn open(&self, sealed: &Sealed) -> Result<Event> {
         let key = self.key(&sealed.job);
         let mut bytes = Vec::new();

@@ -56,6 +56,21 @@ pub(crate) type Post = Arc<dyn Fn(NodeId, Vec<u8>) -> bool + Send + Sync>;
 /// Tells everybody who listens to the node's events.
 pub(crate) type Tell = Arc<dyn Fn(&Value) + Send + Sync>;
 
+/// Takes prompts and answers out of the records of disputes that are over: those that are meant, by their job and when they began. How
+/// many had them, and the bytes of it; counts only, unless it `writes`.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn forget_words(
+    dir: &Path,
+    network: &Network,
+    is_meant: impl Fn(&str, u64) -> bool,
+    writes: bool,
+) -> std::io::Result<(u64, u64)> {
+    let dir = dir.join("disputes");
+    if dir.is_dir() { Records::open(dir, network.clone())?.forget_words(is_meant, writes) } else { Ok((0, 0)) }
+}
+
 /// Whose answer is waited for; others' are dropped at the door.
 #[derive(Default)]
 struct Mailbox(Mutex<Expected>);

@@ -161,13 +161,44 @@ impl Records {
 
     /// Writes one, whole or not at all.
     pub(super) fn keep(&self, dispute: &Dispute) {
+        if let Err(why) = self.write(dispute) {
+            warn!(path = %self.dir.display(), %why, "a dispute's record could not be written");
+        }
+    }
+
+    fn write(&self, dispute: &Dispute) -> std::io::Result<()> {
         let path = self.dir.join(dispute.id(&self.network).to_string());
         let part = path.with_extension("part");
-        let bytes = serde_ipld_dagcbor::to_vec(dispute).expect("a record holds no floats and only string keys");
-        let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &path));
-        if let Err(why) = written {
-            warn!(path = %path.display(), %why, "a dispute's record could not be written");
+        std::fs::write(&part, bytes_of(dispute)).and_then(|()| std::fs::rename(&part, &path))
+    }
+
+    /// Takes prompt and answer out of those that are over and meant, by their job and when they began; the rest tells what happened.
+    /// How many had them, and the bytes of it; counts only, unless it `writes`.
+    pub(super) fn forget_words(
+        &self,
+        is_meant: impl Fn(&str, u64) -> bool,
+        writes: bool,
+    ) -> std::io::Result<(u64, u64)> {
+        let mut sum = (0, 0);
+        for mut dispute in self.all().into_iter().filter(Dispute::is_over) {
+            let before = bytes_of(&dispute).len();
+            if !is_meant(&dispute.case.request.body.job.to_string(), dispute.begun) || dispute.case.prompt.is_empty() {
+                continue;
+            }
+            let case = &mut dispute.case;
+            // With the salts a guess could be tried.
+            (case.prompt_salt, case.trace_salt) = (Digest([0; 32]), Digest([0; 32]));
+            (case.prompt, case.output, case.logprobs) = (Vec::new(), Vec::new(), Vec::new());
+            dispute.heard = Vec::new();
+            sum = (sum.0 + 1, sum.1 + (before - bytes_of(&dispute).len()) as u64);
+            if writes {
+                self.write(&dispute)?;
+            }
         }
+        if writes {
+            std::fs::File::open(&self.dir)?.sync_all()?;
+        }
+        Ok(sum)
     }
 
     /// Whether there is one of this receipt.
@@ -192,6 +223,10 @@ impl Records {
             std::fs::remove_file(self.dir.join(dispute.id(&self.network).to_string())).ok();
         }
     }
+}
+
+fn bytes_of(dispute: &Dispute) -> Vec<u8> {
+    serde_ipld_dagcbor::to_vec(dispute).expect("a record holds no floats and only string keys")
 }
 
 fn read(path: &Path) -> Option<Dispute> {

@@ -48,6 +48,8 @@ pub(crate) struct Posting {
     pub(crate) prompt: Vec<u32>,
     pub(crate) params: Vec<u8>,
     pub(crate) seeds: Vec<u64>,
+    /// The id of the key that asks.
+    pub(crate) who: Option<String>,
     pub(crate) heard: mpsc::Sender<Heard>,
     pub(crate) reply: oneshot::Sender<Result<JobId, Refusal>>,
 }
@@ -146,6 +148,7 @@ impl Node {
             prompt: ask.tokens.clone(),
             params: ask.params.to_bytes(),
             seeds: seeds.clone(),
+            who: if let Who::Key(id) = &ask.order.who { Some(id.clone()) } else { None },
             heard,
             reply,
         };

@@ -52,6 +52,7 @@ fn scope(who: &Who) -> Scope {
         Who::Owner => "owner",
         Who::Anybody => "anybody",
         Who::Key(id) => id,
+        Who::Payer(address) => &address.to_string(),
     };
     Scope(sha256(&[b"talkoo/inference/scope/1", name.as_bytes()]))
 }

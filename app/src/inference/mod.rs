@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
-use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Model, Order, Prompt, ServiceTier};
+use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Measured, Model, Order, Prompt, ServiceTier};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -101,7 +101,8 @@ impl Node {
         read.await.unwrap_or_else(|why| Err(Refusal::new(RefusalCode::RunFailed, why.to_string(), "please report it")))
     }
 
-    async fn answer(&self, order: Order) -> Result<Answering, Refusal> {
+    /// Reads an order's prompt, and checks all that can be checked before it is answered.
+    async fn ask_of(&self, order: Order) -> Result<Ask, Refusal> {
         let (held, known) = self.find(&order.model)?;
         let (context, of) = (held.context, known.clone());
         let (order, tokens) = self
@@ -113,9 +114,13 @@ impl Node {
             .await?;
         let mut params = order.params.clone();
         params.max_tokens = params.max_tokens.min(held.context - tokens.len() as u32);
+        Ok(Ask { held, known, tokens, params, order })
+    }
+
+    async fn answer(&self, order: Order) -> Result<Answering, Refusal> {
         let is_bought = !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default;
-        let (model, prompt_tokens) = (held.name.clone(), tokens.len() as u32);
-        let ask = Ask { held, known, tokens, params, order };
+        let ask = self.ask_of(order).await?;
+        let (model, prompt_tokens) = (ask.held.name.clone(), ask.tokens.len() as u32);
         let pieces = if is_bought { self.buy(ask).await? } else { self.run_here(ask)? };
         Ok(Answering { model, prompt_tokens, pieces })
     }
@@ -149,6 +154,14 @@ impl Desk for Node {
 
     fn generate(&self, order: Order) -> BoxFuture<'_, Result<Answering, Refusal>> {
         Box::pin(self.answer(order))
+    }
+
+    fn measure(&self, order: Order) -> BoxFuture<'_, Result<Measured, Refusal>> {
+        Box::pin(async move {
+            let Ask { held, tokens, params, .. } = self.ask_of(order).await?;
+            let (prompt_tokens, max_tokens) = (tokens.len() as u32, params.max_tokens);
+            Ok(Measured { model: held.name, prompt_tokens, max_tokens })
+        })
     }
 
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {

@@ -23,6 +23,7 @@ mod sponsor;
 mod stake;
 #[cfg(test)]
 mod tests;
+mod till;
 mod treasury;
 
 pub(crate) use explorer::Explorer;
@@ -30,6 +31,7 @@ pub(crate) use file::{Disk, GenesisFile};
 pub(crate) use place::{Place, Url};
 pub(crate) use rpc::{Included, Rpc, RpcError, Told};
 pub(crate) use stake::set_validator_key;
+pub(crate) use till::NodeTill;
 pub(crate) use treasury::{Command, News, SETTLE_WAIT, Setup as TreasurySetup, Treasury};
 
 use alloy_primitives::{Address, B256};

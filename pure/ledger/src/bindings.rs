@@ -236,6 +236,16 @@ sol! {
         function transfer(address to, uint256 value) external returns (bool);
         function approve(address spender, uint256 value) external returns (bool);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
+        function name() external view returns (string memory);
+        function version() external view returns (string memory);
+        function eip712Domain() external view returns (
+            bytes1 fields, string memory name, string memory version, uint256 chainId, address verifyingContract,
+            bytes32 salt, uint256[] memory extensions);
+        function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
+        function transferWithAuthorization(
+            address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce,
+            uint8 v, bytes32 r, bytes32 s) external;
+        event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
         event Transfer(address indexed from, address indexed to, uint256 value);
     }
 

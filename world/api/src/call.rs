@@ -228,6 +228,10 @@ fn not_now(why: NotNow) -> No {
             let what = "this `Idempotency-Key` was used for another request";
             (StatusCode::UNPROCESSABLE_ENTITY, no(RefusalCode::AlreadyUsed, what, "use a new key for a new request"))
         }
+        NotNow::Erased => {
+            let what = "it was done, and its answer was erased since";
+            (StatusCode::CONFLICT, no(RefusalCode::AlreadyUsed, what, "to do it once more, use a new key"))
+        }
         NotNow::Full => {
             let what = "too many requests with a key are kept; each is for 24 hours";
             (StatusCode::TOO_MANY_REQUESTS, no(RefusalCode::Busy, what, "send it later, or without a key"))

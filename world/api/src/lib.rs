@@ -50,6 +50,7 @@ pub use document::openapi;
 pub use feed::{Feed, TYPES};
 pub use limits::BODY_BYTES_MAX;
 pub use problem::refusal_json;
+pub use repeats::Repeated;
 pub use routes::{ROUTES, Repeat, Route, Verb};
 pub use serve::serve;
 pub use tls::{Tls, TlsError};
@@ -136,6 +137,15 @@ pub enum Caller {
     Stranger,
 }
 
+/// Where a request comes from: an extension of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection: of a proxy, if there is one between.
+    pub ip: std::net::IpAddr,
+    /// Whether it came by TLS.
+    pub is_tls: bool,
+}
+
 #[derive(Clone)]
 struct Shared {
     token: Arc<str>,
@@ -155,6 +165,8 @@ pub struct Api {
     pub addr: SocketAddr,
     /// That of TLS.
     pub tls_addr: Option<SocketAddr>,
+    /// What was answered to requests with an `Idempotency-Key`.
+    pub repeated: Repeated,
     listener: TcpListener,
     router: Router,
     tls: Option<(TcpListener, TlsAcceptor, Router)>,
@@ -178,7 +190,7 @@ impl Api {
         let addr = listener.local_addr().map_err(listen)?;
         let hosts = if addr.ip().is_loopback() { Hosts::Loopback } else { Hosts::Addresses };
         let repeats = Arc::new(Repeats::open(&path).map_err(|source| ApiError::Repeats { path, source })?);
-        let (token, tasks) = (token.into(), TaskTracker::new());
+        let (token, tasks, repeated) = (token.into(), TaskTracker::new(), Repeated(repeats.clone()));
         let shared =
             Shared { token, calls, events, repeats, tasks: tasks.clone(), stop: stop.clone(), hosts, body_bytes_max };
         let tls = match tls {
@@ -192,7 +204,7 @@ impl Api {
             }
         };
         let tls_addr = tls.as_ref().and_then(|(listener, ..)| listener.local_addr().ok());
-        Ok(Self { addr, tls_addr, listener, router: router(shared, faces), tls, tasks, stop })
+        Ok(Self { addr, tls_addr, repeated, listener, router: router(shared, faces), tls, tasks, stop })
     }
 
     /// Serves until stopped.

@@ -11,7 +11,8 @@
 //! job's id follows from its record, so posting it again finds it or posts it, once; everything else is not tried again: the
 //! repeat is refused, and says so.
 //!
-//! The file is a journal of lines of JSON, written anew at each start without what is over.
+//! The file is a journal of lines of JSON, written anew at each start without what is over. An answer may be erased before its
+//! time ([`Repeated`]): then its request is still known, and not done again.
 
 use crate::limits::{KEY_BYTES_MAX, REPEAT_ANSWER_BYTES_MAX, REPEAT_S, REPEATS_BYTES_MAX, REPEATS_MAX};
 use crate::problem::refusal_json;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use talkoo_base::{Digest, Refusal, RefusalCode, sha256};
 
@@ -53,6 +54,8 @@ pub(crate) enum NotNow {
     Runs,
     /// The key was used for something else.
     Other,
+    /// It was done, and its answer was erased.
+    Erased,
     /// There is no room for more keys.
     Full,
     /// The disk does not take it.
@@ -73,6 +76,8 @@ enum State {
     Unknown,
     /// As it stands in the file.
     Answered(String),
+    /// It was done, and what the answer was nobody knows any more.
+    Erased,
 }
 
 #[derive(Debug)]
@@ -121,6 +126,7 @@ impl Repeats {
             Some(record) if record.request != seen.request => return Err(NotNow::Other),
             Some(Record { state: State::Answered(answer), .. }) => return Ok(Turn::Again(told(answer))),
             Some(Record { state: State::Runs, .. }) => return Err(NotNow::Runs),
+            Some(Record { state: State::Erased, .. }) => return Err(NotNow::Erased),
             Some(record) => {
                 record.state = State::Runs;
                 return Ok(Turn::Unknown(own(&seen, record.at)));
@@ -170,6 +176,37 @@ impl Repeats {
     }
 }
 
+/// The answers that are kept for requests with an `Idempotency-Key`, for their end.
+#[derive(Clone, Debug)]
+pub struct Repeated(pub(crate) Arc<Repeats>);
+
+impl Repeated {
+    /// Erases answers from before a time, in seconds since 1970; only those that name `one`, if it is given. What is over goes as
+    /// well, and nothing of either is left in the file. How many there are, and their bytes; only counts, unless it `writes`.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn erase(&self, one: Option<&str>, before: u64, writes: bool) -> std::io::Result<(u64, u64)> {
+        let mut kept = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
+        let mut sum = (0, 0);
+        for record in kept.records.values_mut() {
+            let State::Answered(answer) = &record.state else { continue };
+            if record.at < before && one.is_none_or(|one| answer.contains(one)) {
+                sum = (sum.0 + 1, sum.1 + answer.len() as u64);
+                if writes {
+                    record.state = State::Erased;
+                }
+            }
+        }
+        if writes {
+            kept.forget(unix());
+            (kept.file, kept.length) = write_anew(&kept.path, &kept.records)?;
+        }
+        Ok(sum)
+    }
+}
+
 impl Kept {
     fn write(&mut self, line: &str) -> std::io::Result<()> {
         if self.length > 2 * REPEATS_BYTES_MAX {
@@ -191,7 +228,7 @@ impl Record {
     fn bytes(&self) -> usize {
         match &self.state {
             State::Answered(answer) => answer.len(),
-            State::Runs | State::Unknown => 0,
+            State::Runs | State::Unknown | State::Erased => 0,
         }
     }
 }
@@ -241,8 +278,10 @@ fn write_anew(path: &Path, records: &BTreeMap<Digest, Record>) -> std::io::Resul
     let (mut file, mut length) = (private(&part)?, 0);
     for (key, record) in records {
         let mut lines = begun(key, record);
-        if let State::Answered(answer) = &record.state {
-            lines.push_str(&answered(key, answer));
+        match &record.state {
+            State::Answered(answer) => lines.push_str(&answered(key, answer)),
+            State::Erased => lines.push_str(&format!("\n{}", json!({"key": key.to_string(), "erased": true}))),
+            State::Runs | State::Unknown => {}
         }
         length += lines.len();
         file.write_all(lines.as_bytes())?;
@@ -261,6 +300,8 @@ fn read(line: &str, records: &mut BTreeMap<Digest, Record>) -> Option<()> {
         records.insert(key, Record { request, at, state: State::Unknown });
     } else if value["free"] == Value::Bool(true) {
         records.remove(&key);
+    } else if value["erased"] == Value::Bool(true) {
+        records.get_mut(&key)?.state = State::Erased;
     } else if let Some(answer) = value.get("answer") {
         records.get_mut(&key)?.state = State::Answered(answer.to_string());
     }

@@ -5,12 +5,12 @@ use crate::shapes::{
     DataChecked, DataDropped, DataFound, DataGetAsk, DataGiveAsk, DataGiven, DataGot, DataIdAsk, DataIncome,
     DataKeepAsk, DataKept, DataList, DataPart, DataPriceAsk, DataPriced, DataPublishAsk, DataPublished, DataReadAsk,
     DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote, DealTerms, Deals, DialAsk, Dialled, Dispute,
-    Disputes, Doctor, Explanation, ForgottenJob, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk,
-    JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress, LedgerBlockDetail, LedgerBlocks,
-    LedgerShown, LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers, OwnData, PageQuery, Payment,
-    PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked, ReceiptShown,
-    Receipts, Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk,
-    Unlocked, Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
+    Disputes, Doctor, EraseAsk, Erased, Explanation, ForgottenJob, GrantAsk, GrantRevoked, Grants, HistoryQuery,
+    Invite, Job, JobAsk, JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress,
+    LedgerBlockDetail, LedgerBlocks, LedgerShown, LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers,
+    OwnData, PageQuery, Payment, PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk,
+    ReceiptChecked, ReceiptShown, Receipts, Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status,
+    Stopping, Timeline, UnlockAsk, Unlocked, Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
 };
 
 /// HTTP method of a route.
@@ -199,6 +199,9 @@ pub const ROUTES: &[Route] = &[
         .keyed(Repeat::Kept),
     delete::<Removed>("webhook_remove", "/api/v1/webhooks/{id}", "Removes one"),
     post::<WebhookTested>("webhook_test", "/api/v1/webhooks/{id}/test", "Sends it an event").keyed(Repeat::Kept),
+    post::<Erased>("erase", "/api/v1/erase", "Removes prompts, answers and what is kept of them")
+        .body::<EraseAsk>()
+        .keyed(Repeat::Kept),
     get::<Disputes>("disputes", "/api/v1/disputes", "Disputes with workers that this node's engine refuted"),
     get::<Dispute>("dispute", "/api/v1/disputes/{id}", "One dispute, move by move; its id may be shortened"),
 ];

@@ -1,9 +1,10 @@
 //! HTTP on a listener, so that nobody holds it: a request's head has to come in time, an answer has to be taken,
 //! connections are bounded, and a stop lets answers that have begun go on for a moment only.
 
+use crate::Peer;
 use crate::callers::Callers;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX, HEAD_WAIT, SHAKE_WAIT, STOP_WAIT, TAKE_WAIT};
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -67,10 +68,10 @@ pub(crate) async fn serve_with(
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let (stream, own) = match accepted {
+        let (stream, from, own) = match accepted {
             // Who has too many is let go: he does not keep others waiting for a place.
             Ok((stream, from)) => match callers.take(from.ip(), CONNECTIONS_OF_ONE_MAX) {
-                Some(own) => (stream, own),
+                Some(own) => (stream, from, own),
                 None => continue,
             },
             // One caller went away, or there are no file handles for a moment; the listener is as good as before.
@@ -85,6 +86,8 @@ pub(crate) async fn serve_with(
             let _places = (place, own);
             // Small answers are not to wait for one another.
             stream.set_nodelay(true).ok();
+            let peer = Peer { ip: from.ip(), is_tls: tls.is_some() };
+            let router = router.layer(Extension(peer));
             let Some(tls) = tls else { return connection(stream, router, stop, waits).await };
             let shaken = tokio::select! {
                 shaken = timeout(waits.head.min(SHAKE_WAIT), tls.accept(stream)) => shaken,

@@ -2,6 +2,7 @@
 
 use crate::Shared;
 use crate::collect::{fresh, unix};
+use crate::erase::{Trace, remove as remove_file, tidy};
 use crate::error::Fault;
 use crate::keys::{Who, name_of};
 use crate::limits::{FILE_BYTES_MAX, FILES_MAX, WORD_BYTES_MAX};
@@ -45,7 +46,7 @@ impl File {
 pub(crate) struct Files(PathBuf);
 
 fn unknown(id: &str) -> Refusal {
-    let hint = "GET /v1/files has the list; files of other keys are not in it";
+    let hint = "GET /v1/files has the list; files of other keys and erased ones are not in it";
     Refusal::new(RefusalCode::UnknownId, format!("there is no file {id:?}"), hint)
 }
 
@@ -78,13 +79,32 @@ pub(crate) fn write(path: &FilePath, bytes: &[u8]) -> io::Result<()> {
 impl Files {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        // Uploads that a stop cut off.
-        for entry in std::fs::read_dir(&folder)?.filter_map(Result::ok) {
-            if entry.path().extension().is_some_and(|e| e == "part" || e == "new") {
-                std::fs::remove_file(entry.path())?;
+        // Uploads that a stop cut off, also between their bytes and what describes them.
+        tidy(&folder)?;
+        for path in std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.extension().is_some_and(|end| end == "bytes") && !path.with_extension("json").exists() {
+                remove_file(&path)?;
             }
         }
         Ok(Self(folder))
+    }
+
+    /// All of them; a file is as old as the batch that used it last.
+    pub(crate) fn traces(&self, batches: &[Trace]) -> Vec<Trace> {
+        let trace = |file: File| {
+            let users: Vec<&Trace> = batches.iter().filter(|batch| batch.uses.contains(&file.id)).collect();
+            let paths = [self.path(&file.id, "bytes"), self.path(&file.id, "json")];
+            Trace {
+                kind: "files",
+                at: users.iter().map(|batch| batch.at).max().unwrap_or(0).max(file.created_at),
+                is_running: users.iter().any(|batch| batch.is_running),
+                paths: paths.into_iter().filter_map(Result::ok).collect(),
+                id: file.id,
+                who: file.who,
+                ..Trace::default()
+            }
+        };
+        self.all(&Who::Owner).into_iter().map(trace).collect()
     }
 
     fn path(&self, id: &str, extension: &str) -> Result<PathBuf, Refusal> {
@@ -128,8 +148,9 @@ impl Files {
 
     fn remove(&self, id: &str, who: &Who) -> Result<(), Refusal> {
         self.find(id, who)?;
-        std::fs::remove_file(self.path(id, "json")?).map_err(|_| unknown(id))?;
-        std::fs::remove_file(self.path(id, "bytes")?).map_err(|_| unknown(id))
+        // In this order: what has no description is found by nobody.
+        remove_file(&self.path(id, "bytes")?).map_err(|why| unkept(&why))?;
+        std::fs::remove_file(self.path(id, "json")?).map_err(|_| unknown(id))
     }
 }
 

@@ -13,6 +13,7 @@ mod chat;
 mod collect;
 mod completions;
 mod embeddings;
+mod erase;
 mod error;
 mod fields;
 mod files;
@@ -29,7 +30,9 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod x402;
 
+pub use erase::{Found, Keepsakes, Tally, Which};
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use hooks::{Hook, Hooks};
 pub use keys::{
@@ -38,7 +41,9 @@ pub use keys::{
 };
 pub use message::{Chat, Message, ToolCall};
 pub use meters::Meters;
+pub use models::a_token;
 pub use tools::{Choose, Tools, in_words};
+pub use x402::{Authorization, Look, Selling, Terms, Till, Unsettled};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -156,6 +161,17 @@ pub enum Piece {
     Failed(Refusal),
 }
 
+/// How large an order is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Name of the model that would answer.
+    pub model: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens that each answer may have at most.
+    pub max_tokens: u32,
+}
+
 /// A model that can be asked.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -213,6 +229,8 @@ pub trait Desk: Send + Sync + 'static {
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, Refusal>>;
     /// Begins an answer.
     fn generate(&self, order: Order) -> BoxFuture<'_, Result<Answering, Refusal>>;
+    /// Checks an order as [`Desk::generate`] would, and measures it.
+    fn measure(&self, order: Order) -> BoxFuture<'_, Result<Measured, Refusal>>;
     /// Tokens of a prompt.
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>>;
     /// Makes vectors.
@@ -231,6 +249,8 @@ struct Shared {
     hooks: Arc<Hooks>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// For who has no key, if answers are sold.
+    sales: Option<Arc<x402::Sales>>,
 }
 
 /// What the routes are put up with.
@@ -249,6 +269,8 @@ pub struct Attach {
     pub tasks: TaskTracker,
     /// Ends those.
     pub stop: CancellationToken,
+    /// Sells answers to who has no key (x402).
+    pub selling: Option<Selling>,
 }
 
 /// The routes.
@@ -257,6 +279,8 @@ pub struct Faces {
     pub guarded: Router,
     /// For this process: whoever calls them says [`Who`] asks, as an extension of the request, and has let him in.
     pub within: Router,
+    /// What is kept of clients, for its end.
+    pub keepsakes: Keepsakes,
 }
 
 /// Puts up the routes; batches that were not over go on.
@@ -264,18 +288,19 @@ pub struct Faces {
 /// # Errors
 /// If the folder can't be made or read.
 pub fn router(attach: Attach) -> std::io::Result<Faces> {
-    let Attach { desk, keys, hooks, meters, folder, tasks, stop } = attach;
+    let Attach { desk, keys, hooks, meters, folder, tasks, stop, selling } = attach;
     let (kept, lost) = responses::Kept::open(folder.join("responses"), stop.clone())?;
     lost.iter().for_each(|id| hooks.tell("response.failed", id));
     let kept = Arc::new(kept);
     let files = Arc::new(files::Files::open(folder.join("files"))?);
     let batches = Arc::new(batches::Batches::open(folder.join("batches"))?);
-    let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop };
+    let sales = selling.map(|selling| x402::Sales::open(selling, folder.join("x402"))).transpose()?.map(Arc::new);
+    let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop, sales };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
-    let within = routes(&shared);
+    let (within, keepsakes) = (routes(&shared), Keepsakes::of(&shared));
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
-    Ok(Faces { guarded, within })
+    Ok(Faces { guarded, within, keepsakes })
 }
 
 /// What a line of a batch may ask.

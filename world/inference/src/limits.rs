@@ -63,3 +63,31 @@ pub(crate) const HOOKS_MAX: usize = 32;
 pub(crate) const URL_BYTES_MAX: usize = 2048;
 /// Events that wait to be told.
 pub(crate) const PENDING_MAX: usize = 10_000;
+/// Bytes of a body of who has no key (x402): he is answered by models of this machine, whose contexts are shorter.
+pub(crate) const PAYER_BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a `PAYMENT-SIGNATURE` header: some 1,500 are usual.
+pub(crate) const PAYMENT_BYTES_MAX: usize = 8 << 10;
+/// Answers of one request that is paid by x402: they are computed before they are paid.
+pub(crate) const PAYER_ANSWERS_MAX: u32 = 8;
+/// Seconds that a buyer's authorization should be good for, from the price on: `maxTimeoutSeconds`.
+pub(crate) const PAY_WITHIN_S: u64 = 600;
+/// Seconds before its end that an authorization is not taken any more: the transfer has to stand in a block by then.
+pub(crate) const SETTLE_ROOM_S: u64 = 45;
+/// Seconds more than [`PAY_WITHIN_S`] that an authorization may be good for: clocks differ.
+pub(crate) const CLOCKS_S: u64 = 600;
+/// Seconds after its authorization's end that a payment is remembered.
+pub(crate) const PAYMENT_KEPT_S: u64 = 3600;
+/// How often what was paid is answered again: connections break, and nodes are killed.
+pub(crate) const REPEATS_MAX: u32 = 3;
+/// Payments that are remembered: more than come within [`PAY_WITHIN_S`] and [`PAYMENT_KEPT_S`] at [`PAYERS_RATE`].
+pub(crate) const PAYMENTS_KEPT_MAX: usize = 65_536;
+/// Requests without a key, per minute: of one address, and of all.
+pub(crate) const PAYER_RATE: u32 = 120;
+/// Those of all.
+pub(crate) const PAYERS_RATE: u32 = 900;
+/// Requests without a key that are under way: of one address, and of all.
+pub(crate) const PAYER_PLACES: usize = 8;
+/// Those of all.
+pub(crate) const PAYERS_PLACES: usize = 64;
+/// Addresses whose requests are counted.
+pub(crate) const SOURCES_MAX: usize = 4096;

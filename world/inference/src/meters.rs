@@ -26,19 +26,27 @@ struct TokenType {
     gen_ai_token_type: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
 /// Counts requests, tokens and times.
 #[derive(Clone, Debug)]
 pub struct Meters {
     requests: Family<Request, Histogram>,
     first: Histogram,
     tokens: Family<TokenType, Counter>,
+    x402: Family<Outcome, Counter>,
+    x402_earned: Counter,
 }
 
 impl Default for Meters {
     fn default() -> Self {
         let empty: fn() -> Histogram = || Histogram::new(SECONDS);
         let requests = Family::new_with_constructor(empty);
-        Self { requests, first: Histogram::new(FIRST_SECONDS), tokens: Family::default() }
+        let (tokens, x402, x402_earned) = (Family::default(), Family::default(), Counter::default());
+        Self { requests, first: Histogram::new(FIRST_SECONDS), tokens, x402, x402_earned }
     }
 }
 
@@ -51,6 +59,9 @@ impl Meters {
         let help = "Requests until the first text of their answer";
         registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
         registry.register("talkoo_tokens", "Tokens of prompts and answers", self.tokens.clone());
+        registry.register("talkoo_x402", "Requests without a key, by what became of them", self.x402.clone());
+        let help = "Paid by x402, in the asset's smallest unit";
+        registry.register("talkoo_x402_earned_micro", help, self.x402_earned.clone());
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, took: Duration) {
@@ -60,6 +71,15 @@ impl Meters {
 
     pub(crate) fn first(&self, took: Duration) {
         self.first.observe(took.as_secs_f64());
+    }
+
+    /// What became of a request without a key.
+    pub(crate) fn x402(&self, outcome: &'static str) {
+        self.x402.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn x402_earned(&self, amount: u128) {
+        self.x402_earned.inc_by(u64::try_from(amount).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn tokens(&self, gen_ai_token_type: &'static str, count: u32) {

@@ -1,7 +1,7 @@
 //! The protocols on a desk that says what a test wants it to say.
 
 use crate::keys::{Keys, Who};
-use crate::{Answering, Attach, Desk, Embedded, Hooks, Inputs, Meters, Model, Order, Piece, Prompt, router};
+use crate::{Answering, Attach, Desk, Embedded, Hooks, Inputs, Measured, Meters, Model, Order, Piece, Prompt, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -16,15 +16,15 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// Says the same to everybody, in these pieces.
-struct Parrot {
-    says: Vec<&'static str>,
-    finish: Finish,
-    fails: bool,
-    orders: Mutex<Vec<Order>>,
+pub(crate) struct Parrot {
+    pub(crate) says: Vec<&'static str>,
+    pub(crate) finish: Finish,
+    pub(crate) fails: bool,
+    pub(crate) orders: Mutex<Vec<Order>>,
     /// Never says anything.
-    is_silent: bool,
+    pub(crate) is_silent: bool,
     /// Kept of answers that are under way: who went away is seen here.
-    open: Mutex<Vec<mpsc::Sender<Piece>>>,
+    pub(crate) open: Mutex<Vec<mpsc::Sender<Piece>>>,
 }
 
 impl Default for Parrot {
@@ -91,6 +91,16 @@ impl Desk for Parrot {
         })
     }
 
+    fn measure(&self, order: Order) -> BoxFuture<'_, Result<Measured, Refusal>> {
+        let Order { model, params, .. } = order;
+        Box::pin(async move {
+            if model != "a/parrot" {
+                return Err(Refusal::new(RefusalCode::UnknownModel, "the `model` is not here", "pull it"));
+            }
+            Ok(Measured { model, prompt_tokens: 3, max_tokens: params.max_tokens })
+        })
+    }
+
     fn count(&self, _: String, _: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
         Box::pin(async { Ok(3) })
     }
@@ -128,6 +138,7 @@ fn put_up(parrot: &Arc<Parrot>, keys: &Arc<Keys>, folder: &tempfile::TempDir) ->
         folder: folder.path().to_owned(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
+        selling: None,
     };
     router(attach).unwrap().guarded
 }

@@ -63,6 +63,9 @@ impl Office {
             Who::Owner => Ok(()),
             Who::Key(id) => Ok(self.keys.one(id)?.may(scope)?),
             Who::Anybody if matches!(scope, Scope::Inference | Scope::Batch | Scope::Mcp) => Ok(()),
+            Who::Payer(_) => {
+                Err(Refusal::new(RefusalCode::Denied, "who pays by x402 buys answers only", "docs/X402.md").into())
+            }
             Who::Anybody => {
                 let hint = format!("talkoo key create --scopes inference,batch,mcp,{}", scope.name());
                 let message = format!("without a key there is no scope `{}`", scope.name());

@@ -2,7 +2,7 @@
 
 use super::{
     Outcome, cids, dashboard, eip712, ethereum, families, gateway, inference, installs, ipfs, kubo_dht, mcp, outside,
-    processes, script, tokens, vocabularies, x402,
+    processes, script, tokens, vocabularies, x402, x402pay,
 };
 
 /// Somebody who judges.
@@ -36,6 +36,12 @@ pub(super) const JUDGES: &[Judge] = &[
         what: "the client and the facilitator of @x402/evm 2.27 pay a worker through our contracts, on anvil 1.7",
         quick: true,
         run: x402,
+    },
+    Judge {
+        name: "x402pay",
+        what: "@x402/fetch 2.27 and Python's x402 2.25, without key or account, buy a node's answers on anvil, to the last unit, also over a kill",
+        quick: false,
+        run: x402pay,
     },
     Judge {
         name: "ethereum",

@@ -21,7 +21,7 @@ impl Daemon {
         Ok(json!({"jobs": rows.into_iter().map(|job| summary(job)).collect::<Vec<_>>(), "next_cursor": next}))
     }
 
-    pub(super) fn job(&self, args: &Value) -> Result<&Job, Refusal> {
+    pub(in crate::daemon) fn job(&self, args: &Value) -> Result<&Job, Refusal> {
         let id = required(args, "id")?;
         let found: Vec<&Job> =
             self.node.jobs().iter().filter(|j| j.spec.id.to_string().starts_with(id)).take(2).collect();

@@ -40,7 +40,7 @@ fn text<'a>(args: &'a Value, key: &str) -> Option<&'a str> {
     args.get(key).and_then(Value::as_str)
 }
 
-fn required<'a>(args: &'a Value, key: &str) -> Result<&'a str, Refusal> {
+pub(super) fn required<'a>(args: &'a Value, key: &str) -> Result<&'a str, Refusal> {
     text(args, key).ok_or_else(|| bad(format!("`{key}` is missing or is no text"), "see docs/API.md"))
 }
 
@@ -107,6 +107,7 @@ impl Daemon {
                 return self.about_money(name, args, reply);
             }
             name if name.starts_with("data") => return self.data(name, args, reply),
+            "erase" => return self.erase(&args, reply),
             "metrics" => self.metrics(),
             "key_show" | "key_audit" => return self.read_about_keys(name, args, reply),
             name if name.starts_with("key") || name == "approvals" => self.about_keys(name, &args),

@@ -70,7 +70,10 @@ fn flags(config: &Config) -> Vec<(&'static str, String)> {
         ("--serve-strangers", strangers(config.strangers).to_owned()),
         ("--ask-gateway", list(&config.ask_gateways.iter().map(|url| host(url)).collect::<Vec<_>>())),
         ("--ledger", ledger(&config.ledger)),
+        ("--x402", switch(config.x402.is_some())),
         ("--quota", format!("{} GiB", config.quota_bytes >> 30)),
+        ("--keep-prompts", maybe(config.retention.prompts.map(|days| format!("{days} days")))),
+        ("--keep-receipts", maybe(config.retention.receipts.map(|days| format!("{days} days")))),
     ];
     flags.extend(work(config));
     flags

@@ -89,3 +89,33 @@ fn a_key_is_visible_and_short() {
         assert_eq!(key_of(text).is_ok(), is_good, "{text}");
     }
 }
+
+#[test]
+fn an_erased_answer_is_nowhere_and_its_request_is_not_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repeats");
+    let repeats = Arc::new(Repeats::open(&path).unwrap());
+    for (key, answer) in [(1, "violet"), (2, "green"), (3, "violet")] {
+        first(repeats.begin(seen(key, key)));
+        repeats.answer(&seen(key, key).key, &Ok(json!({"job": answer})));
+    }
+    first(repeats.begin(seen(4, 4)));
+    let repeated = Repeated(repeats.clone());
+    let words = |word: &str| std::fs::read_to_string(&path).unwrap().matches(word).count();
+    let soon = unix() + 1;
+    assert_eq!(repeated.erase(None, unix() - 60, true).unwrap().0, 0, "it is younger");
+    assert_eq!((repeated.erase(Some("violet"), soon, false).unwrap().0, words("violet")), (2, 2));
+    assert_eq!((repeated.erase(Some("violet"), soon, true).unwrap().0, words("violet"), words("green")), (2, 0, 1));
+    assert_eq!(repeated.erase(Some("violet"), soon, true).unwrap(), (0, 0));
+    for repeats in [repeats, Arc::new(Repeats::open(&path).unwrap())] {
+        assert_eq!(repeats.begin(seen(1, 1)), Err(NotNow::Erased));
+        assert_eq!(repeats.begin(seen(2, 2)), Ok(Turn::Again(Ok(json!({"job": "green"})))));
+        // What is under way keeps its place in the file.
+        assert!(matches!(repeats.begin(seen(4, 4)), Err(NotNow::Runs) | Ok(Turn::Unknown(_))));
+    }
+    // After their 24 hours answers are not in the file, whoever keeps the rest.
+    let repeats = Repeats::open(&path).unwrap();
+    repeats.0.lock().unwrap().records.values_mut().for_each(|record| record.at -= REPEAT_S);
+    Repeated(Arc::new(repeats)).erase(None, 0, true).unwrap();
+    assert_eq!(words("green"), 0);
+}

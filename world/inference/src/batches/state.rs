@@ -1,14 +1,15 @@
 //! What is known of batches: a file each.
 
 use crate::collect::unix;
-use crate::files::{unkept, write};
+use crate::erase::{Trace, jobs_of, tidy};
+use crate::files::{Files, unkept, write};
 use crate::keys::{Who, name_of};
 use crate::limits::{BATCHES_AT_ONCE, BATCHES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use talkoo_base::{Refusal, RefusalCode};
 use tokio::sync::Semaphore;
@@ -107,12 +108,31 @@ pub(crate) struct Batches {
 }
 
 fn unknown(id: &str) -> Refusal {
-    Refusal::new(RefusalCode::UnknownId, format!("there is no batch {id:?}"), "GET /v1/batches has the list")
+    Refusal::new(
+        RefusalCode::UnknownId,
+        format!("there is no batch {id:?}"),
+        "GET /v1/batches has the list; erased ones are not in it",
+    )
+}
+
+/// The jobs of the market that answered the lines of a file.
+fn jobs_in(path: &Path) -> io::Result<BTreeSet<String>> {
+    let file = match std::fs::File::open(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        file => file?,
+    };
+    let mut jobs = BTreeSet::new();
+    for line in io::BufReader::new(file).split(b'\n') {
+        let line: Value = serde_json::from_slice(&line?).unwrap_or_default();
+        jobs.extend(jobs_of(&line["response"]["body"]["talkoo"]));
+    }
+    Ok(jobs)
 }
 
 impl Batches {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
+        tidy(&folder)?;
         Ok(Self { folder, turns: Semaphore::new(BATCHES_AT_ONCE), running: Mutex::default() })
     }
 
@@ -154,6 +174,35 @@ impl Batches {
         let mut all: Vec<Batch> = ids.filter_map(|id| self.find(&id, who).ok()).collect();
         all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         all
+    }
+
+    /// All of them, with the jobs that answered their lines if somebody wants to know.
+    pub(crate) fn traces(&self, files: &Files, wants_jobs: bool) -> io::Result<Vec<Trace>> {
+        let trace = |batch: Batch| {
+            let ends = ["out", "err", "json"].map(|end| self.path(&batch.id, end).ok());
+            let paths: Vec<PathBuf> = ends.into_iter().flatten().collect();
+            let results = [&batch.output_file_id, &batch.error_file_id];
+            let uses: Vec<String> = results.into_iter().flatten().chain([&batch.input_file_id]).cloned().collect();
+            let mut jobs = BTreeSet::new();
+            let held = uses.iter().filter_map(|id| files.content(id).ok()).chain(paths.iter().take(2).cloned());
+            for path in held.filter(|_| wants_jobs) {
+                jobs.extend(jobs_in(&path)?);
+            }
+            let at = batch.times.get(&batch.status).copied().unwrap_or(batch.created_at);
+            let is_running = !batch.is_over();
+            Ok(Trace {
+                kind: "batches",
+                id: batch.id,
+                who: batch.who,
+                at,
+                is_running,
+                paths,
+                uses,
+                jobs,
+                follows: None,
+            })
+        };
+        self.all(&Who::Owner).into_iter().map(trace).collect()
     }
 
     /// Work on a batch begins; what ends it.

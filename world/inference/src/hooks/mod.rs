@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,6 +85,11 @@ struct Pending {
 impl Pending {
     fn name(&self) -> String {
         format!("{}-{}", self.event, self.hook)
+    }
+
+    fn is_about(&self, objects: &BTreeSet<String>) -> bool {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["data"]["id"].as_str().is_some_and(|id| objects.contains(id))
     }
 }
 
@@ -269,6 +274,20 @@ impl Hooks {
         drop(pending);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// How many events about these objects wait to be told, and their bytes.
+    pub(crate) fn about(&self, objects: &BTreeSet<String>) -> (u64, u64) {
+        let bytes: Vec<u64> =
+            lock(&self.pending).values().filter(|one| one.is_about(objects)).map(|one| one.body.len() as u64).collect();
+        (bytes.len() as u64, bytes.iter().sum())
+    }
+
+    /// Tells nobody any more of these objects.
+    pub(crate) fn forget_about(&self, objects: &BTreeSet<String>) {
+        let of_it = |one: &&Pending| one.is_about(objects);
+        let gone: Vec<String> = lock(&self.pending).values().filter(of_it).map(Pending::name).collect();
+        gone.iter().for_each(|name| self.forget(name));
     }
 
     /// An event is told, or given up.

@@ -34,6 +34,39 @@ impl Audit {
         file.sync_data()
     }
 
+    /// Takes the words out of the lines about a key, or all keys, from before a time: what each payment was for, as who asked said it.
+    /// Counts only unless it `writes`. How many lines had some, and the bytes of them.
+    pub(super) fn forget_words(&self, key: Option<&str>, until: u64, writes: bool) -> io::Result<(u64, u64)> {
+        let mut sum = (0, 0);
+        for path in self.0.iter().flat_map(|path| [before(path), path.clone()]) {
+            let text = match std::fs::read(&path) {
+                Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+                text => text?,
+            };
+            let (mut out, mut found) = (Vec::with_capacity(text.len()), 0);
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                let value: Value = serde_json::from_slice(line).unwrap_or_default();
+                let is_meant = value["time"].as_u64().is_some_and(|at| at < until)
+                    && key.is_none_or(|key| value["key"] == key)
+                    && value["why"].as_str().is_some_and(|why| !why.is_empty());
+                if is_meant {
+                    found += 1;
+                    sum.1 += value["why"].as_str().map_or(0, |why| why.len() as u64);
+                    let mut value = value;
+                    value["why"] = Value::String(String::new());
+                    out.extend(format!("{value}\n").into_bytes());
+                } else {
+                    out.extend(line);
+                }
+            }
+            if found > 0 && writes {
+                crate::files::write(&path, &out)?;
+            }
+            sum.0 += found;
+        }
+        Ok(sum)
+    }
+
     /// The last lines about a key, the oldest first; of all keys if none is named. Of each file only the end is read.
     pub(super) fn last(&self, key: Option<&str>, most: usize) -> Vec<Value> {
         let mut all = Vec::new();

@@ -4,7 +4,7 @@ use super::rate::Standing;
 use super::{Key, Keys, PREFIX, Scope, Who, digest};
 use crate::error::{Fault, Tongue, drain};
 use crate::limits::BODY_WAIT;
-use crate::{Shared, collect};
+use crate::{Shared, collect, x402};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -116,16 +116,22 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
     let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let tongue = Tongue::of(request.uri().path());
     let caller = request.extensions().get::<Caller>().copied().unwrap_or(Caller::Stranger);
+    // A key of another service is none: programs send one along.
+    let has_none = !given(request.headers()).is_some_and(|given| given.starts_with(PREFIX));
     let Admitted { who, standing } = shared.keys.admit(caller, request.headers(), scope_of(request.uri().path()));
     let mut response = match who {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
         }
-        Err(refusal) => {
-            drain(request).await;
-            Fault::from(refusal).response(tongue)
-        }
+        Err(refusal) => match shared.sales.as_ref().filter(|_| caller == Caller::Stranger && has_none) {
+            Some(sales) if x402::is_sold(&request) => x402::sell(&shared, sales, request).await,
+            Some(sales) if x402::is_free(&request) => x402::look_around(sales, request, next).await,
+            _ => {
+                drain(request).await;
+                Fault::from(refusal).response(tongue)
+            }
+        },
     };
     shared.meters.request(&route, response.status().as_u16(), begun.elapsed());
     let headers = response.headers_mut();

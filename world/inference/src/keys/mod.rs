@@ -17,18 +17,18 @@ pub(crate) use guard::guard;
 pub use guard::{Admitted, in_time};
 pub use pay::{Approval, Decision};
 pub use policy::{Asset, Paid, Payment, Policy};
+pub(crate) use rate::Rates;
 pub use rate::Standing;
 
 use crate::collect;
 use crate::limits::KEYS_MAX;
 use audit::Audit;
-use rate::Rates;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use talkoo_base::{Amount, Refusal, RefusalCode, sha256};
+use talkoo_base::{Address, Amount, Refusal, RefusalCode, sha256};
 
 /// A key begins so.
 const PREFIX: &str = "sk-talkoo-";
@@ -42,6 +42,8 @@ pub enum Who {
     Key(String),
     /// Somebody on this machine, while there are no keys.
     Anybody,
+    /// Who has no key and paid for this one answer (x402).
+    Payer(Address),
 }
 
 /// What a key may be used for.
@@ -94,6 +96,7 @@ pub(crate) fn name_of(who: &Who) -> String {
         Who::Owner => "owner".to_owned(),
         Who::Anybody => "anybody".to_owned(),
         Who::Key(id) => id.clone(),
+        Who::Payer(address) => format!("payer {address}"),
     }
 }
 
@@ -279,6 +282,7 @@ impl Keys {
             Who::Owner => true,
             Who::Anybody => keys.is_empty(),
             Who::Key(id) => keys.iter().any(|key| key.id == *id && key.is_good()),
+            Who::Payer(_) => false,
         }
     }
 
@@ -292,6 +296,10 @@ impl Keys {
             Who::Anybody => {
                 let message = "what costs money needs a key or the API's token";
                 Err(Refusal::new(RefusalCode::InsufficientFunds, message, "talkoo key create --budget 5"))
+            }
+            Who::Payer(_) => {
+                let message = "who pays by x402 is answered by this node's own models";
+                Err(Refusal::new(RefusalCode::Denied, message, "leave `provider` and `service_tier` out"))
             }
             Who::Key(id) => match self.lock().iter().find(|key| key.id == *id) {
                 Some(key) if key.budget.is_none_or(|budget| key.spent < budget) => Ok(()),

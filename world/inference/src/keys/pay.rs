@@ -167,6 +167,8 @@ impl Keys {
             Ok(value) => ("sent", json!({"transaction": value["transaction"], "grant": value["grant"]})),
             Err(no) => ("failed", json!({"message": no.message})),
         };
+        // Nobody writes the notes anew meanwhile.
+        let _keys = self.lock();
         if let Err(no) = self.note(key, word, payment, &more) {
             tracing::warn!(%no, key, "a payment's end was not noted");
         }
@@ -182,6 +184,12 @@ impl Keys {
         let fields = line.as_object_mut().expect("it is one");
         fields.extend(more.as_object().cloned().unwrap_or_default());
         self.audit.note(&line).map_err(|why| unkept(&why))
+    }
+
+    /// As [`Audit::forget_words`](super::audit::Audit); nobody notes a decision meanwhile.
+    pub(crate) fn forget_words(&self, key: Option<&str>, before: u64, writes: bool) -> std::io::Result<(u64, u64)> {
+        let _keys = self.lock();
+        self.audit.forget_words(key, before, writes)
     }
 
     /// The last decisions about a key's payments, the oldest first.

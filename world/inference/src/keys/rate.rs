@@ -34,13 +34,13 @@ impl Standing {
     }
 }
 
-/// What is missing in the buckets that are not full; those of keys, so there are no more than keys.
+/// What is missing in the buckets that are not full; those of keys, so there are no more than keys, or of who holds them.
 #[derive(Debug, Default)]
-pub(super) struct Rates(BTreeMap<String, (f64, Instant)>);
+pub(crate) struct Rates(BTreeMap<String, (f64, Instant)>);
 
 impl Rates {
     /// A request of a key that may make `limit` in a minute.
-    pub(super) fn ask(&mut self, key: &str, limit: u32, now: Instant) -> Standing {
+    pub(crate) fn ask(&mut self, key: &str, limit: u32, now: Instant) -> Standing {
         let per_second = f64::from(limit) / FULL.as_secs_f64();
         let (missing, at) = self.0.get(key).copied().unwrap_or((0.0, now));
         let missing = (missing - now.saturating_duration_since(at).as_secs_f64() * per_second).max(0.0);
@@ -54,6 +54,17 @@ impl Rates {
             reset: Duration::from_secs_f64(missing / per_second),
             wait: (!passes).then(|| Duration::from_secs_f64((1.0 - left) / per_second)),
         }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets the buckets that are full again, if each fills with `limit` in a minute.
+    pub(crate) fn tidy(&mut self, limit: u32, now: Instant) {
+        let per_second = f64::from(limit) / FULL.as_secs_f64();
+        self.0.retain(|_, (missing, at)| now.saturating_duration_since(*at).as_secs_f64() * per_second < *missing);
     }
 
     /// A key that is gone has no bucket.

@@ -75,7 +75,7 @@ pub(super) fn read(body: &Value, who: &Who, kept: &Kept) -> Result<Asked, Refusa
         (one, other) => one.or(other),
     };
     let (streams, is_background) = (fields.flag("stream")?, fields.flag("background")?.unwrap_or(false));
-    let keeps = fields.flag("store")?.unwrap_or(true);
+    let keeps = keeps(&fields, who)?;
     let streams = streams.unwrap_or(false);
     if is_background && (streams || !keeps) {
         return Err(unsupported(
@@ -125,6 +125,22 @@ pub(super) fn read(body: &Value, who: &Who, kept: &Kept) -> Result<Asked, Refusa
     let prompt = Prompt::Chat(messages, tools.clone());
     let order = Order { model, prompt, params, seed, choices: 1, wishes, who: who.clone() };
     Ok(Asked { order, tools, draft, items, streams, keeps, is_background })
+}
+
+/// Whether a response is kept. Nothing is for who has only paid: he has no name under which he could find it.
+fn keeps(fields: &Fields<'_>, who: &Who) -> Result<bool, Refusal> {
+    let store = fields.flag("store")?;
+    if !matches!(who, Who::Payer(_)) {
+        return Ok(store.unwrap_or(true));
+    }
+    let wants = |key: &str| Ok::<_, Refusal>(fields.flag(key)?.unwrap_or(false));
+    let named = [("store", store == Some(true)), ("background", wants("background")?)];
+    match named.into_iter().find(|(_, is_wanted)| *is_wanted) {
+        Some((key, _)) => {
+            Err(unsupported(format!("`{key}` is not for who pays by x402"), "leave it out, or use a key"))
+        }
+        None => Ok(false),
+    }
 }
 
 /// Refuses what would change the answer and can't be honoured.

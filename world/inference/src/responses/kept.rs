@@ -1,5 +1,6 @@
 //! Responses that clients want to find again: a file each, until they are removed or newer ones need the place.
 
+use crate::erase::{Trace, jobs_of, tidy};
 use crate::keys::{Who, name_of};
 use crate::limits::{RESPONSE_BYTES_MAX, RESPONSES_MAX};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,7 @@ impl Kept {
     /// With the ids of what was being worked at when the node ended.
     pub(crate) fn open(folder: PathBuf, stop: CancellationToken) -> io::Result<(Self, Vec<String>)> {
         std::fs::create_dir_all(&folder)?;
+        tidy(&folder)?;
         let kept = Self { folder, running: Arc::default(), stop };
         let mut lost = Vec::new();
         // What was being worked at when the node ended is not worked at any more.
@@ -80,6 +82,28 @@ impl Kept {
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let all = std::fs::read_dir(&self.folder)?.filter_map(|entry| Some(entry.ok()?.path()));
         Ok(all.filter(|path| path.extension().is_some_and(|e| e == "json")).collect())
+    }
+
+    /// All of them. One that can't be read is nobody's, and as old as its file.
+    pub(crate) fn traces(&self) -> io::Result<Vec<Trace>> {
+        let trace = |path: PathBuf| {
+            let id = path.file_stem()?.to_str()?.to_owned();
+            let written = std::fs::metadata(&path).ok()?.modified().ok()?;
+            let written = written.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let record = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let trace = Trace { kind: "responses", id, at: written, paths: vec![path], ..Trace::default() };
+            let Some(Record { who, response, .. }) = record else { return Some(trace) };
+            let over = ["completed_at", "created_at"].iter().find_map(|name| response[*name].as_u64());
+            Some(Trace {
+                who,
+                at: over.unwrap_or(written),
+                is_running: matches!(response["status"].as_str(), Some("queued" | "in_progress")),
+                follows: response["previous_response_id"].as_str().map(str::to_owned),
+                jobs: jobs_of(&response["talkoo"]),
+                ..trace
+            })
+        };
+        Ok(self.files()?.into_iter().filter_map(trace).collect())
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Refusal> {
@@ -173,6 +197,6 @@ impl Kept {
 }
 
 fn unknown(id: &str) -> Refusal {
-    let hint = "responses of other keys, removed ones, and those with \"store\": false are not found";
+    let hint = "responses of other keys, removed and erased ones, and those with \"store\": false are not found";
     Refusal::new(RefusalCode::UnknownId, format!("there is no response {id:?}"), hint)
 }

@@ -115,7 +115,7 @@ impl Call<'_> {
     fn key(&self) -> Value {
         match &self.who {
             Who::Key(id) => json!(id),
-            Who::Owner | Who::Anybody => Value::Null,
+            Who::Owner | Who::Anybody | Who::Payer(_) => Value::Null,
         }
     }
 }

@@ -29,6 +29,7 @@ pub(super) async fn policy(call: &Call<'_>) -> Result<Value, No> {
         Who::Anybody => Ok(
             json!({"who": "anybody", "note": "without a key: models of this machine and batches, no money, no data"}),
         ),
+        Who::Payer(_) => Ok(json!({"who": "payer", "note": "who pays by x402 buys answers only"})),
         Who::Key(id) => call.ask("key_show", json!({"id": id})).await,
     }
 }

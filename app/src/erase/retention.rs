@@ -1,0 +1,33 @@
+//! How long things are kept if nobody erases them.
+
+use super::Intent;
+use std::time::Duration;
+
+/// A day.
+const DAY_S: u64 = 24 * 3_600;
+/// What whoever asked has at least to fetch an answer.
+const LEAST_S: u64 = 3_600;
+
+/// Days; none: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// Of receipts and evidence.
+    pub(crate) receipts: Option<u32>,
+    /// Of prompts and answers.
+    pub(crate) prompts: Option<u32>,
+}
+
+impl Retention {
+    /// What is due at a time, in seconds since 1970; nothing if all is kept for ever.
+    pub(crate) fn due(&self, now: u64) -> Option<Intent> {
+        let cut = |days: u32| now.saturating_sub((u64::from(days) * DAY_S).max(LEAST_S));
+        let due = Intent { prompts: self.prompts.map(cut), receipts: self.receipts.map(cut), ..Intent::before(0) };
+        (due.prompts.is_some() || due.receipts.is_some()).then_some(due)
+    }
+
+    /// How often it is looked at: what is kept for an hour is no day too late.
+    pub(crate) fn period(&self) -> Duration {
+        let is_short = self.receipts == Some(0) || self.prompts == Some(0);
+        Duration::from_secs(if is_short { LEAST_S / 6 } else { DAY_S })
+    }
+}
