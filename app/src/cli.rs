@@ -37,6 +37,8 @@ use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
 pub(crate) use log::LogFormat;
 use owner::OwnerArgs;
+pub(crate) use owner::ProvideCommand;
+use owner::{asked, price};
 pub(crate) use sampling::Sampling;
 pub(crate) use service::ServiceCommand;
 pub(crate) use store::{AddArgs, Class, DealArgs, Dht, OpenArgs, Profile, Serve, StoreCommand};
@@ -45,7 +47,7 @@ pub(crate) use webhook::WebhookCommand;
 use wishes::Wishes;
 pub(crate) use x402::X402Args;
 
-use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS, price_of};
+use crate::daemon::config::{API_DEFAULT, NETWORK_DEFAULT, NODES, THREADS};
 use crate::models::Sources;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -309,17 +311,6 @@ pub(crate) struct BenchArgs {
     pub(crate) threads: Option<usize>,
 }
 
-/// `provide …`.
-#[derive(Subcommand, Clone, Copy)]
-pub(crate) enum ProvideCommand {
-    /// Offer compute.
-    Start,
-    /// Stop offering.
-    Stop,
-    /// Say what keeps work away.
-    Why,
-}
-
 /// `receipt …`.
 #[derive(Subcommand)]
 pub(crate) enum ReceiptCommand {
@@ -364,19 +355,6 @@ fn threads() -> RangedU64ValueParser<usize> {
 
 fn workers() -> RangedI64ValueParser<u32> {
     RangedI64ValueParser::new().range(i64::from(*NODES.start())..=i64::from(*NODES.end()))
-}
-
-/// A price, or two between which it moves.
-fn asked(text: &str) -> Result<[f64; 2], String> {
-    let Some((least, most)) = text.split_once("..") else { return price(text).map(|one| [one, one]) };
-    let ends = [price(least)?, price(most)?];
-    if ends[0] <= ends[1] { Ok(ends) } else { Err("the least is more than the most".into()) }
-}
-
-/// A price as the user writes it, checked.
-fn price(text: &str) -> Result<f64, String> {
-    let tokens = number(text)?;
-    price_of(tokens).map(|_| tokens).map_err(|no| no.to_string())
 }
 
 fn number(text: &str) -> Result<f64, String> {

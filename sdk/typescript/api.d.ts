@@ -3065,6 +3065,28 @@ export interface components {
             /** @description `exact` or `float`. */
             tier: string;
         };
+        /** @description When a machine is not for others. What is left out is no limit. */
+        OwnerLimits: {
+            /**
+             * Format: u-int32
+             * @description Only while no part of the machine is hotter, in degrees Celsius.
+             */
+            celsius_max?: number | null;
+            /** @description Only at these times of the day, local time, as `22:00-7:30`; at any if there are none. */
+            hours?: string[] | null;
+            /**
+             * Format: u-int8
+             * @description Only while other programs use no more than this part of the processor, in percent.
+             */
+            idle_only?: number | null;
+            /** @description Only on mains power. */
+            mains_only?: boolean | null;
+            /**
+             * Format: u-int64
+             * @description Seconds that running work may go on when one of these is touched; 10 unless told otherwise.
+             */
+            reclaim_s?: number | null;
+        };
         /** @description What became of a payment. */
         Payment: {
             /**
@@ -3187,8 +3209,14 @@ export interface components {
         };
         /** @description Whether to offer compute. */
         ProvideAsk: {
-            /** @description True: from now on. */
-            on: boolean;
+            limits?: components["schemas"]["OwnerLimits"] | null;
+            /** @description True: from now on. What is not named stays. */
+            on?: boolean | null;
+            /**
+             * @description Tokens of money for a million output tokens (input costs a quarter): one, or the least and the most between which it
+             *     moves with demand.
+             */
+            price?: number[] | null;
         };
         /** @description Which workers are wanted, in OpenRouter's words. What is not listed is refused with the reason. */
         ProviderWishes: {
@@ -3209,10 +3237,16 @@ export interface components {
         Provision: {
             /** @description Earned by vouchers, in tokens of money. */
             earned: string;
+            /** @description When the machine is not for others. */
+            limits: components["schemas"]["OwnerLimits"];
             /** @description Clients that got nothing from this node since its start, by reason. */
             lost: components["schemas"]["ReasonCount"][];
             /** @description What it offers now. */
             offers: components["schemas"]["OwnOffer"][];
+            /** @description What it asks now, in micro-units for a million output tokens. */
+            price: string;
+            /** @description The least and the most that it asks. */
+            prices: string[];
             /** @description Whether its owner wants it to offer compute. */
             providing: boolean;
             /** @description What keeps work away. */
@@ -4128,7 +4162,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["ProvideAsk"];
             };

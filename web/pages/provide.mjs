@@ -2,6 +2,28 @@
 import { call, useAct, useAnswer } from "/web/api.mjs";
 import { Failure, Figures, Id, Page, Panel, Reading, Table, Words, html, money } from "/web/parts.mjs";
 
+/** When the machine is not for others, and what it asks; sent whole, counts at once. */
+function Terms({ of: { limits, prices }, again }) {
+  const save = useAct(async (event) => {
+    const fields = new FormData(event.target);
+    const text = (name) => String(fields.get(name) ?? "").trim();
+    const number = (name) => (text(name) ? Number(text(name)) : null);
+    const price = text("price").split("..").map(Number);
+    await call("POST", "/provide", { price, limits: { hours: text("hours").split(/[\s,]+/).filter(Boolean), idle_only: number("idle"), mains_only: fields.has("mains"), celsius_max: number("celsius"),
+      reclaim_s: number("reclaim") } });
+    again();
+  });
+  const asked = [...new Set(prices)].map((micro) => Number(micro) / 1e6).join("..");
+  return html`<form class="fields" onSubmit=${(event) => { event.preventDefault(); save.run(event); }}>
+    <label>Price, tokens of money for a million output tokens (0.1..0.5 moves with demand)<input name="price" required pattern="[0-9.]+" value=${asked} /></label>
+    <label>Only at these hours (22:00-7:30, several with commas)<input name="hours" value=${limits.hours.join(", ")} /></label>
+    <label>Only while other programs use at most, in %<input name="idle" type="number" min="0" max="100" value=${limits.idle_only} /></label>
+    <label>Only while the machine is no hotter than, in °C<input name="celsius" type="number" min="1" max="150" value=${limits.celsius_max} /></label>
+    <label>Seconds that running work may go on<input name="reclaim" type="number" min="0" max="3600" required value=${limits.reclaim_s} /></label>
+    <label class="row"><input name="mains" type="checkbox" checked=${limits.mains_only} />Only on mains power</label>
+    <button class="main" disabled=${save.busy}>Save</button></form><${Failure} error=${save.error} />`;
+}
+
 export function Provide() {
   const { value, error, again } = useAnswer("/api/v1/provide");
   const turn = useAct(async (on) => { await call("POST", "/provide", { on }); again(); });
@@ -14,6 +36,7 @@ export function Provide() {
     <${Figures} of=${[["Earned", money(value.earned), "tokens, by what was sold"], ["Working on", value.slots_taken, "runs"], ["Offers", value.offers.length]]} />
     <${Panel} title="Why idle">${value.reasons.length === 0 ? html`<p>Nothing keeps work away from here.</p>` : html`<ul class="list">${value.reasons.map((reason) => html`
       <li><strong>${reason.message}</strong>${reason.hint && html`<span class="muted"> → <${Words} text=${reason.hint} /></span>`}</li>`)}</ul>`}<//>
+    <${Panel} title="Owner first"><${Terms} key=${JSON.stringify([value.limits, value.prices])} of=${value} again=${again} /><//>
     <${Panel} title="What is offered"><${Table} label="offers" heads=${["Program", "Tier", "Reads", "Writes"]} rows=${offers} empty="Nothing." /><//>
     <${Panel} title="Clients that got nothing"><p><${Words} text=${value.lost.length === 0 ? "None since the start." : value.summary} /></p><//>
   <//>`;

@@ -7,6 +7,7 @@ use super::{Failure, Show, bar, print, say};
 use crate::cli::{JobCommand, ProvideCommand};
 use crate::client::Client;
 use crate::daemon::STOP_MS_MAX;
+use crate::daemon::terms::limits_json;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -244,6 +245,19 @@ pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> 
         ProvideCommand::Start => client.post("/provide", &json!({"on": true}))?,
         ProvideCommand::Stop => client.post("/provide", &json!({"on": false}))?,
         ProvideCommand::Why => client.get("/provide")?,
+        ProvideCommand::Limits(args) => {
+            let limits = args.owner.limits();
+            let value = match limits.is_any() || args.none {
+                true => client.post("/provide", &json!({"limits": limits_json(&limits)}))?,
+                false => client.get("/provide")?,
+            };
+            json!({"limits": value["limits"]})
+        }
+        ProvideCommand::Price { price: [least, most] } => {
+            let price = if least == most { vec![least] } else { vec![least, most] };
+            let value = client.post("/provide", &json!({"price": price}))?;
+            json!({"price": value["price"], "prices": value["prices"]})
+        }
     };
     show.value(&value);
     Ok(())

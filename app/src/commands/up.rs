@@ -27,6 +27,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         memory_bytes_max: args.memory_max.map_or_else(|| memory_bytes() / MEMORY_SHARE, |gib| gib << 30),
         is_polite: !args.no_polite,
     };
+    let is_price_given = args.price.is_some();
     let prices = match args.price {
         Some([least, most]) => [price_of(least).map_err(Failure::from)?, price_of(most).map_err(Failure::from)?],
         None => [PRICE_DEFAULT; 2],
@@ -73,6 +74,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         engine: args.engine.server()?,
         kv: args.kv.format,
         prices,
+        is_price_given,
         quota_bytes: args.quota << 30,
         retention: args.retention.retention(),
         data_dir,

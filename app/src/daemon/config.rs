@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) engine: Option<Server>,
     /// What it asks: the least and the most; one price if they are equal.
     pub(crate) prices: [Price; 2],
+    /// Whether the command line says so; else what the owner last said on a running node goes on.
+    pub(crate) is_price_given: bool,
     /// When the machine is not for others.
     pub(crate) limits: Limits,
     /// Opens the wallet, if it is locked.

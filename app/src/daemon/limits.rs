@@ -82,6 +82,9 @@ pub(crate) struct Senses {
 }
 
 impl Limits {
+    /// Seconds of the reclaim window, unless told otherwise.
+    pub(crate) const RECLAIM_S: u64 = 10;
+
     /// Whether there are any.
     pub(crate) fn is_any(&self) -> bool {
         !self.hours.is_empty() || self.others_max.is_some() || self.mains_only || self.celsius_max.is_some()
@@ -92,21 +95,21 @@ impl Limits {
         let no = |message: String, hint: &str| Some(Refusal::new(RefusalCode::NotProviding, message, hint));
         if !self.hours.is_empty() && !self.hours.iter().any(|hours| hours.has(senses.minute)) {
             let (hour, minute) = (senses.minute / 60, senses.minute % 60);
-            return no(format!("it is {hour}:{minute:02}, outside the owner's hours"), "see `up --hours`");
+            return no(format!("it is {hour}:{minute:02}, outside the owner's hours"), "see `talkoo provide limits`");
         }
         if self.mains_only && senses.on_battery == Some(true) {
-            return no("the machine runs on its battery".into(), "plug it in, or see `up --mains-only`");
+            return no("the machine runs on its battery".into(), "plug it in, or see `talkoo provide limits`");
         }
         if let (Some(most), Some(now)) = (self.celsius_max, senses.celsius)
             && now > most
         {
-            let why = no(format!("the machine is at {now} °C"), "it cools down, or see `up --celsius-max`");
+            let why = no(format!("the machine is at {now} °C"), "it cools down, or see `talkoo provide limits`");
             return why.map(|why| why.with(most, now));
         }
         if let (Some(most), Some(now)) = (self.others_max, senses.others)
             && now > most
         {
-            let why = no(format!("other programs use {now} % of the processor"), "see `up --idle-only`");
+            let why = no(format!("other programs use {now} % of the processor"), "see `talkoo provide limits`");
             return why.map(|why| why.with(most, now));
         }
         None

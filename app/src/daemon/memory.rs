@@ -3,6 +3,7 @@
 //! without it a node starts as a new one.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -26,6 +27,9 @@ struct Kept {
     /// Whether its owner had set limits.
     #[serde(default)]
     limited: bool,
+    /// Under which terms it offered, as [`super::terms`] writes them.
+    #[serde(default)]
+    terms: Value,
 }
 
 pub(super) struct Memory {
@@ -54,11 +58,14 @@ impl Memory {
         self.kept.providing
     }
 
-    /// Whether the owner's limits of the last start are missing now; takes note of these.
-    pub(super) fn limits(&mut self, given: bool) -> bool {
-        let forgotten = self.kept.limited && !given;
-        self.change(|kept| kept.limited = given);
-        forgotten
+    /// Whether its owner had set limits, and the terms of the last time: none, if a version wrote them that kept none.
+    pub(super) fn terms(&self) -> (bool, &Value) {
+        (self.kept.limited, &self.kept.terms)
+    }
+
+    /// It offers under these terms from now on.
+    pub(super) fn agrees(&mut self, limited: bool, terms: Value) {
+        self.change(|kept| (kept.limited, kept.terms) = (limited, terms));
     }
 
     pub(super) fn peers(&self) -> &[String] {

@@ -25,6 +25,7 @@ pub(crate) mod remote;
 pub(crate) mod rim;
 mod start;
 mod store;
+pub(crate) mod terms;
 mod timeline;
 mod vault;
 
@@ -121,6 +122,8 @@ pub(crate) struct Daemon {
     demand: Demand,
     /// The owner's limit that is touched, and until when running work may go on.
     held_back: Option<(Refusal, Option<Instant>)>,
+    /// What the machine was like at the last look.
+    senses: Option<Senses>,
     build: Digest,
     /// When a client's warning last made us test ourselves.
     doubted: Option<Instant>,

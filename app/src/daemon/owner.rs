@@ -17,11 +17,8 @@ const DOUBTED: Duration = Duration::from_secs(3_600);
 const PRICED: Duration = Duration::from_secs(60);
 
 impl Daemon {
-    /// Starts to look at the machine, if its owner set limits.
+    /// Starts to look at the machine: its owner may set limits at any time.
     pub(super) fn watch_owner(&self) {
-        if !self.config.limits.is_any() {
-            return;
-        }
         let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let mut load = Load::default();
@@ -37,12 +34,8 @@ impl Daemon {
         });
     }
 
-    /// Thinks the price over from time to time, if it may move.
+    /// Thinks the price over from time to time: it may move, or may do so later.
     pub(super) fn watch_demand(&self) {
-        let [least, most] = self.config.prices;
-        if least == most {
-            return;
-        }
         let (inbox, stop) = (self.inbox.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             loop {
@@ -61,7 +54,11 @@ impl Daemon {
     pub(super) fn think_price_over(&mut self) {
         let all = Demand::of(&self.node.market().lost());
         let came = all.since(std::mem::replace(&mut self.demand, all));
-        let Some((ask, taken)) = self.node.market().offered() else { return };
+        let Some((ask, taken)) =
+            self.node.market().offered().filter(|_| self.config.prices[0] != self.config.prices[1])
+        else {
+            return;
+        };
         let price = next_price(ask, taken, came, &self.config.prices);
         if price != self.price {
             info!(output = %price.output, "another price, for demand changed");
@@ -113,8 +110,16 @@ impl Daemon {
         }
     }
 
+    /// Looks again at what was seen last, for limits changed.
+    pub(super) fn sensed_again(&mut self) {
+        if let Some(senses) = self.senses {
+            self.sensed(&senses);
+        }
+    }
+
     /// Takes the offer back, or makes it again; gives running work back when its time is over.
     pub(super) fn sensed(&mut self, senses: &Senses) {
+        self.senses = Some(*senses);
         let against = self.config.limits.against(senses);
         match (against, &mut self.held_back) {
             (None, None) => {}

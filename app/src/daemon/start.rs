@@ -9,7 +9,7 @@ use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::timeline::Timeline;
 use super::vault::Vault;
-use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators};
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators, terms};
 use crate::commands::{Failure, Passphrase};
 use crate::erase::Places;
 use crate::inference::{self, Bought, Node as Desk};
@@ -54,7 +54,7 @@ pub(crate) fn build_hash() -> Digest {
 
 /// Runs a node until `stop`. Prints nothing; `ready` hears one JSON line when it serves.
 pub(crate) async fn run(
-    config: Config,
+    mut config: Config,
     rim: Box<dyn Rim>,
     stop: CancellationToken,
     ready: impl FnOnce(&str),
@@ -94,10 +94,7 @@ pub(crate) async fn run(
     let store = PublicBlocks { blocks: blocks.clone(), denylists: denylists.clone() };
     let net = Net::start(net_config, Arc::new(store), net_events).await?;
     memory.listens(net.addresses().iter().map(ToString::to_string).collect());
-    let forgotten = memory.limits(config.limits.is_any());
-    if forgotten && !config.provide && memory.providing() {
-        warn!("the last start had limits of the owner, this one has none: `provide start`, or give them again");
-    }
+    let forgotten = terms::recall(&mut config, &mut memory);
     let providing = config.provide || (memory.providing() && !forgotten);
     memory.provides(providing);
     let net = Arc::new(net);
@@ -220,6 +217,7 @@ pub(crate) async fn run(
         pulling: std::collections::BTreeSet::new(),
         providing,
         held_back: None,
+        senses: None,
         price: config.prices[0],
         demand: talkoo_market::Demand::default(),
         refused: std::collections::BTreeMap::new(),

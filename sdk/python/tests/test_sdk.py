@@ -77,6 +77,32 @@ class Sdk(unittest.TestCase):
         self.assertTrue(self.node.get("/provide")["providing"])
         self.node.provide(False)
 
+    def test_a_machine_is_its_owner_s_first(self):
+        hour = time.localtime().tm_hour
+        never = f"{(hour + 12) % 24}:00-{(hour + 13) % 24}:00"
+        told = self.node.provide(price=(0.1, 0.5), hours=never, idle_only=True, celsius_max=78)
+        self.assertEqual(told["limits"], {"hours": [never], "idle_only": 20, "mains_only": False, "celsius_max": 78, "reclaim_s": 10})
+        self.assertEqual(told["prices"], ["100000", "500000"])
+        self.assertIn("outside the owner's hours", " ".join(self.until_why("hours")))
+        self.node.provide(hours=[])
+        self.assertEqual(self.node.get("/provide")["limits"]["hours"], [])
+        with self.assertRaises(TypeError):
+            self.node.provide(vram="80%")
+        with self.assertRaises(talkoo.Error) as no:
+            self.node.provide(hours="soon")
+        self.assertEqual(no.exception.code, "malformed")
+        self.node.provide(False)
+
+    def until_why(self, word, within=30):
+        """The machine is looked at every five seconds."""
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            reasons = self.node.why_idle()
+            if any(word in reason for reason in reasons):
+                return reasons
+            time.sleep(0.1)
+        self.fail(f"no reason names {word} after {within} s")
+
     def test_a_dataset_is_mapped_row_by_row(self):
         folder = pathlib.Path(tempfile.mkdtemp())
         words = ["a kitten", "a young cat", "the stock market", "shares and bonds", "rain"]

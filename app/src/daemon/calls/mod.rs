@@ -9,6 +9,7 @@ mod ledger;
 mod offers;
 mod page;
 mod post;
+mod provide;
 mod quote;
 mod receipts;
 mod settings;
@@ -19,7 +20,6 @@ pub(crate) use post::Posted;
 pub(super) use post::Terms;
 
 use super::Daemon;
-use super::remote::Remote;
 use crate::disputes::Disputes;
 use jobs::detail;
 use serde_json::{Value, json};
@@ -213,60 +213,6 @@ impl Daemon {
         let addresses: Vec<String> = self.net.addresses().iter().map(ToString::to_string).collect();
         let code = json!({"network": self.network.name, "chain": self.network.chain_id, "at": addresses});
         json!({"code": hex::encode(code.to_string()), "at": addresses, "network": self.network.name})
-    }
-
-    fn provide(&mut self, args: &Value) -> Answer {
-        let Some(on) = optional(args, "on", yes_or_no)? else {
-            return Err(bad("`on` is missing", "send true or false"));
-        };
-        self.providing = on;
-        self.memory.provides(on);
-        if on {
-            for held in self.shelf.all() {
-                self.load_offered(held);
-            }
-            self.remote.iter().for_each(Remote::load);
-        }
-        self.offer();
-        Ok(self.why())
-    }
-
-    /// Why this node has work or has none.
-    fn why(&self) -> Value {
-        let mut reasons: Vec<Value> = Vec::new();
-        let mut reason = |code: &str, message: &str, hint: &str| {
-            reasons.push(json!({"code": code, "message": message, "hint": hint}));
-        };
-        if !self.providing {
-            reason("not_providing", "this node offers no compute", "talkoo provide start");
-        }
-        if let Some((why, _)) = self.held_back.as_ref().filter(|_| self.providing) {
-            reason(why.code.as_str(), &why.message, &why.hint);
-        }
-        if self.shelf.all().is_empty() && self.remote.is_none() {
-            reason("unknown_model", "no model is here", "talkoo pull smollm2");
-        } else if self.providing && self.offers.is_empty() {
-            reason("busy", "the model is being loaded and measured", "wait a few seconds");
-        }
-        if self.net.peers().is_empty() {
-            reason("disconnected", "no peer is connected", "talkoo join CODE");
-        }
-        let earned: u128 = self.node.proof().earnings().map(|(_, e)| e.received.0).sum();
-        let offered = self.node.market().offered();
-        json!({
-            "providing": self.providing,
-            "offers": self.offers.values().map(|o| json!({
-                "program": o.program.to_string(),
-                "tier": o.tier.name(),
-                "prefill_tps": o.prefill_mtps / 1000,
-                "decode_tps": o.decode_mtps / 1000,
-            })).collect::<Vec<_>>(),
-            "slots_taken": offered.map_or(0, |(_, taken)| taken),
-            "earned": Amount(earned).to_string(),
-            "reasons": reasons,
-            "lost": quote::rows(&self.node.market().lost()),
-            "summary": talkoo_market::line(&self.node.market().lost()),
-        })
     }
 }
 

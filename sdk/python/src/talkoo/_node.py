@@ -183,9 +183,25 @@ class Node:
         finally:
             response.connection.close()
 
-    def provide(self, on=True):
-        """Offers this machine's compute, or no more."""
-        return self.post("/provide", {"on": on})
+    def provide(self, on=True, price=None, **limits):
+        """Offers this machine's compute to the network, or stops. `price`: tokens of money for a million output tokens, or (least, most).
+
+        Limits, all of them at once: `hours` ("22:00-7:30", or a list of such), `idle_only` (percent of the processor that others may use; True is 20), `mains_only`,
+        `celsius_max`, `reclaim_s`. Without any, those of before stay; `provide(hours=[])` ends them.
+        """
+        body = {"on": on}
+        if price is not None:
+            body["price"] = list(price) if isinstance(price, (list, tuple)) else [price]
+        if limits:
+            unknown = set(limits) - {"hours", "idle_only", "mains_only", "celsius_max", "reclaim_s"}
+            if unknown:
+                raise TypeError(f"provide() has no limit {sorted(unknown)[0]!r}")
+            if isinstance(limits.get("hours"), str):
+                limits["hours"] = [limits["hours"]]
+            if isinstance(limits.get("idle_only"), bool):
+                limits["idle_only"] = 20 if limits["idle_only"] else None
+            body["limits"] = limits
+        return self.post("/provide", body)
 
     def why_idle(self):
         """What keeps work away: reasons, each with its fix."""

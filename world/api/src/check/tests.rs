@@ -18,6 +18,10 @@ fn what_does_not_fit_is_named_with_what_would() {
         ("post", json!({"file": "x", "provider": {"sort": "price", "only": [], "max_price": {"prompt": 1}}}), ""),
         // The node says why such a wish cannot be honoured.
         ("post", json!({"file": "x", "provider": {"quantizations": []}}), ""),
+        ("provide", json!({"limits": {"hours": ["22:00-7:30"], "idle_only": null}, "price": [0.1, 0.5]}), ""),
+        ("provide", json!({"limits": {"hour": []}}), "did you mean `hours`?"),
+        ("provide", json!({"price": []}), "too few entries"),
+        ("provide", json!({"price": [1, 2, 3]}), "too many entries"),
         ("post", json!({}), "`file` is missing"),
         ("post", json!({"file": 1}), "`file` is not a text"),
         ("post", json!({"file": "x", "nods": 1}), "did you mean `nodes`?"),
@@ -61,7 +65,7 @@ fn a_query_is_read_as_its_types_have_it() {
 /// The check would be silent about a rule that it does not know.
 #[test]
 fn the_check_knows_every_rule_that_the_description_has_for_requests() {
-    const KNOWN: [&str; 17] = [
+    const KNOWN: [&str; 18] = [
         "$ref",
         "additionalProperties",
         "description",
@@ -71,6 +75,7 @@ fn the_check_knows_every_rule_that_the_description_has_for_requests() {
         "format",
         "items",
         "maxItems",
+        "minItems",
         "maxLength",
         "maximum",
         "minLength",

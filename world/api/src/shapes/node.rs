@@ -239,8 +239,44 @@ pub struct Removed {
 /// Whether to offer compute.
 #[derive(ToSchema)]
 pub struct ProvideAsk {
-    /// True: from now on.
-    pub on: bool,
+    /// True: from now on. What is not named stays.
+    pub on: Option<bool>,
+    /// When the machine is not for others: all of them at once.
+    pub limits: Option<LimitsAsk>,
+    /// Tokens of money for a million output tokens (input costs a quarter): one, or the least and the most between which it
+    /// moves with demand.
+    #[schema(min_items = 1, max_items = 2)]
+    pub price: Option<Vec<f64>>,
+}
+
+/// When a machine is not for others. What is left out is no limit.
+#[derive(ToSchema)]
+pub struct LimitsAsk {
+    /// Only at these times of the day, local time, as `22:00-7:30`; at any if there are none.
+    pub hours: Option<Vec<String>>,
+    /// Only while other programs use no more than this part of the processor, in percent.
+    pub idle_only: Option<u8>,
+    /// Only on mains power.
+    pub mains_only: Option<bool>,
+    /// Only while no part of the machine is hotter, in degrees Celsius.
+    pub celsius_max: Option<u32>,
+    /// Seconds that running work may go on when one of these is touched; 10 unless told otherwise.
+    pub reclaim_s: Option<u64>,
+}
+
+/// When a machine is not for others.
+#[derive(ToSchema)]
+pub struct OwnerLimits {
+    /// Only at these times of the day, local time, as `22:00-7:30`; at any if there are none.
+    pub hours: Vec<String>,
+    /// Only while other programs use no more than this part of the processor, in percent.
+    pub idle_only: Option<u8>,
+    /// Only on mains power.
+    pub mains_only: bool,
+    /// Only while no part of the machine is hotter, in degrees Celsius.
+    pub celsius_max: Option<u32>,
+    /// Seconds that running work may go on when one of these is touched.
+    pub reclaim_s: u64,
 }
 
 /// What this node offers, and why it has work or none.
@@ -256,6 +292,12 @@ pub struct Provision {
     pub earned: String,
     /// What keeps work away.
     pub reasons: Vec<Reason>,
+    /// When the machine is not for others.
+    pub limits: OwnerLimits,
+    /// What it asks now, in micro-units for a million output tokens.
+    pub price: String,
+    /// The least and the most that it asks.
+    pub prices: Vec<String>,
     /// Clients that got nothing from this node since its start, by reason.
     pub lost: Vec<ReasonCount>,
     /// The same in one line.
