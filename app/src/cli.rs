@@ -12,6 +12,7 @@ mod key;
 mod kv;
 mod ledger;
 mod log;
+mod otlp;
 mod owner;
 mod sampling;
 mod service;
@@ -35,6 +36,7 @@ pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
 pub(crate) use log::LogFormat;
+use otlp::OtlpArgs;
 use owner::OwnerArgs;
 pub(crate) use sampling::Sampling;
 pub(crate) use service::ServiceCommand;
@@ -253,6 +255,8 @@ pub(crate) struct UpArgs {
     pub(crate) owner: OwnerArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
     /// How the log on stderr is written.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,

@@ -74,6 +74,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         prices,
         quota_bytes: args.quota << 30,
         retention: args.retention.retention(),
+        otlp: args.otlp.collector()?,
         data_dir,
     })
 }

@@ -3,6 +3,7 @@
 use super::LedgerChoice;
 use super::executor::Allowance;
 use super::limits::Limits;
+use super::otlp::Collector;
 use super::remote::Server;
 use crate::commands::Passphrase;
 use crate::erase::Retention;
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) quota_bytes: u64,
     /// How long prompts, answers and receipts are kept.
     pub(crate) retention: Retention,
+    /// Who is told what it does.
+    pub(crate) otlp: Option<Collector>,
 }
 
 impl Config {

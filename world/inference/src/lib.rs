@@ -25,6 +25,7 @@ mod meters;
 mod models;
 mod ollama;
 mod responses;
+mod spans;
 mod sse;
 mod tally;
 #[cfg(test)]
@@ -40,7 +41,8 @@ pub use keys::{
     in_time,
 };
 pub use message::{Chat, Message, ToolCall};
-pub use meters::Meters;
+pub use meters::{FIRST_SECONDS, Meters, SECONDS};
+pub use spans::{Parent, Span};
 pub use tools::{Choose, Tools, in_words};
 pub use x402::{Authorization, Look, Selling, Terms, Till, Unsettled};
 
@@ -309,6 +311,7 @@ fn inner(shared: Shared) -> Router {
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/responses", post(responses::create))
+        .layer(from_fn_with_state(shared.meters.clone(), spans::watch))
         .with_state(shared)
 }
 
@@ -341,6 +344,7 @@ fn routes(shared: &Shared) -> Router {
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/{*rest}", axum::routing::any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
+        .layer(from_fn_with_state(shared.meters.clone(), spans::watch))
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
         .with_state(shared.clone())
 }
