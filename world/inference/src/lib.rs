@@ -298,6 +298,10 @@ pub fn router(attach: Attach) -> std::io::Result<Faces> {
     let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop, sales };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
+    if let Some(sales) = shared.sales.clone() {
+        // A chain that is away for now, or a token that can't be used: whoever starts the node shall hear of it.
+        shared.tasks.spawn(async move { sales.try_out().await });
+    }
     let (within, keepsakes) = (routes(&shared), Keepsakes::of(&shared));
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
     Ok(Faces { guarded, within, keepsakes })
