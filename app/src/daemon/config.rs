@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) strangers: talkoo_net::Strangers,
     /// Addresses at which it is reached from outside.
     pub(crate) external: Vec<String>,
+    /// The country where it is, if its owner tells.
+    pub(crate) region: Option<talkoo_net::Region>,
     /// Whether it relays for others.
     pub(crate) relay: bool,
     /// Whether the router may be asked for a port.
@@ -144,5 +146,13 @@ mod tests {
         for tokens in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5, -1e-6, 1.9e13, f64::MAX] {
             assert_eq!(price_of(tokens).unwrap_err().code, RefusalCode::Malformed, "{tokens}");
         }
+    }
+}
+
+impl Config {
+    /// What the node calls itself to its peers, and where it says that it is.
+    pub(super) fn agent(&self) -> String {
+        let product = format!("talkoo/{}", env!("CARGO_PKG_VERSION"));
+        self.region.map_or(product.clone(), |region| region.agent(&product))
     }
 }

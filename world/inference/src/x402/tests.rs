@@ -185,9 +185,12 @@ fn asked() -> Requirement {
     Requirement { terms: terms(), amount: COST, orders: 1 }
 }
 
+/// One time for all of a test, so that the same authorization is the same a second later.
+static BEGUN: std::sync::LazyLock<u64> = std::sync::LazyLock::new(unix);
+
 fn authorization(nonce: u8) -> Authorization {
     let (from, to) = (payer().address(), terms().pay_to);
-    let (nonce, valid_before) = (Digest([nonce; 32]), unix() + PAY_WITHIN_S);
+    let (nonce, valid_before) = (Digest([nonce; 32]), *BEGUN + PAY_WITHIN_S);
     sign(Authorization { from, to, value: COST, valid_after: 0, valid_before, nonce, signature: Signature([0; 65]) })
 }
 
