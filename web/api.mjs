@@ -15,8 +15,16 @@ export function takeToken() {
   history.replaceState(null, "", "#/");
 }
 
-/** What the API says when it says no: `code`, `message`, `hint`, `need`, `have`. */
+/** @typedef {{code?: string, message: string, hint?: string, need?: string, have?: string}} No */
+
+/** What the API says when it says no. */
 export class Refusal extends Error {
+  /** @type {string | undefined} */ code;
+  /** @type {string | undefined} */ hint;
+  /** @type {string | undefined} */ need;
+  /** @type {string | undefined} */ have;
+
+  /** @param {No} no */
   constructor(no) {
     super(no.message);
     Object.assign(this, no);
@@ -28,7 +36,14 @@ const problem = (said) => said.code ? { ...said, message: said.detail } : said.e
 
 const SILENT = { code: "silent", message: "the node does not answer", hint: "is it up? start it with `talkoo up`" };
 
-/** A request with the token; its refusal is thrown. */
+/**
+ * A request with the token; its refusal is thrown.
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {AbortSignal} [signal]
+ * @param {Record<string, string>} [more]
+ */
 export async function send(method, path, body, signal, more) {
   const headers = { authorization: `Bearer ${token.value}`, ...more };
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -47,10 +62,20 @@ export async function send(method, path, body, signal, more) {
   throw new Refusal(problem(said) ?? { code: String(response.status), message: `the node answers with status ${response.status}` });
 }
 
-/** A call of the native API: `call("POST", "/models", {name})`. */
+/**
+ * A call of the native API: `call("POST", "/models", {name})`.
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
 export const call = async (method, path, body, signal) => (await send(method, `/api/v1${path}`, body, signal)).json();
 
-/** The `data:` lines of an event stream (html.spec.whatwg.org, "Server-sent events"), as JSON. `mark` hears the ids. */
+/** The `data:` lines of an event stream (html.spec.whatwg.org, "Server-sent events"), as JSON. `mark` hears the ids.
+ * @param {Response} response
+ * @param {(id: string) => void} [mark]
+ */
 export async function* events(response, mark) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", id;
@@ -104,9 +129,13 @@ export async function follow() {
 const LOOK_MS = 5_000;
 const GATHER_MS = 250;
 
-/** What a path answers: `{value, error, again}`. Asked again after events, and now and then, while somebody looks. */
+/**
+ * What a path answers. Asked again after events, and now and then, while somebody looks.
+ * @param {string} path
+ * @returns {{value?: any, error?: any, again: () => void}}
+ */
 export function useAnswer(path) {
-  const [state, setState] = useState({});
+  const [state, setState] = useState(/** @type {{value?: any, error?: any}} */ ({}));
   const [turn, setTurn] = useState(0);
   const again = () => setTurn((turn) => turn + 1);
   useEffect(() => {
@@ -125,9 +154,13 @@ export function useAnswer(path) {
   return { ...state, again };
 }
 
-/** Something that a button does: `{run, busy, error}`. */
+/**
+ * Something that a button does.
+ * @param {(...args: any[]) => unknown} act
+ * @returns {{run: (...args: any[]) => Promise<void>, busy: boolean, error?: any}}
+ */
 export function useAct(act) {
-  const [state, setState] = useState({ busy: false });
+  const [state, setState] = useState(/** @type {{busy: boolean, error?: any}} */ ({ busy: false }));
   const run = async (...args) => {
     setState({ busy: true });
     try {

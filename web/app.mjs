@@ -51,8 +51,8 @@ function Frame() {
     <main id="main" tabindex="-1"><${Shown} key=${place.value.join("/")} rest=${rest} /></main>`;
 }
 
-const App = () => (token.value ? h(Frame) : h(Gate));
+const App = () => (token.value ? h(Frame, null) : h(Gate, null));
 
 addEventListener("hashchange", arrive);
 arrive();
-render(h(App), document.body);
+render(h(App, null), document.body);

@@ -7,7 +7,7 @@ export const html = htm.bind(h);
 
 /** A page: its heading gets the focus, so that the keyboard and a screen reader go on there. */
 export function Page({ title, lead, children }) {
-  const heading = useRef();
+  const heading = useRef(/** @type {any} */ (null));
   useEffect(() => {
     document.title = `${title} · Talkoo`;
     heading.current.focus({ preventScroll: true });
@@ -97,6 +97,8 @@ export function tokens(micro) {
 }
 
 export function span(seconds) {
-  const parts = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => seconds >= size);
+  /** @type {[number, string][]} */
+  const units = [[86_400, "d"], [3_600, "h"], [60, "min"]];
+  const parts = units.find(([size]) => seconds >= size);
   return parts ? `${Math.floor(seconds / parts[0])} ${parts[1]}` : `${seconds} s`;
 }

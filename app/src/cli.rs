@@ -11,6 +11,7 @@ mod job;
 mod key;
 mod kv;
 mod ledger;
+pub(crate) mod live;
 mod log;
 mod otlp;
 mod owner;

@@ -20,9 +20,12 @@ mod settings;
 mod talk;
 
 use clap::Parser;
+use clap_complete::CompleteEnv;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A shell that completes sets COMPLETE: it is answered, and nothing else is done.
+    CompleteEnv::with_factory(cli::live::command).complete();
     let given: Vec<_> = std::env::args_os().collect();
     let (args, settings) = match settings::extend(&given, &settings::Around::here()) {
         Ok(extended) => extended,

@@ -2088,6 +2088,8 @@ export interface components {
              * @description Connected nodes.
              */
             peers: number;
+            /** @description Why nobody works, besides what other nodes say. */
+            reasons: components["schemas"]["Reason"][];
             /** @description Who does not, each with its reason. */
             refused: components["schemas"]["Reason"][];
             /** @description The same in one line. */
@@ -3121,6 +3123,8 @@ export interface components {
              * @description Its messages that were refused.
              */
             refused_messages: number;
+            /** @description The country where it says that it is; nobody checks it. */
+            region?: string | null;
             /**
              * Format: u-int64
              * @description Round trip in microseconds, once measured.
@@ -3552,6 +3556,8 @@ export interface components {
             peers: number;
             /** @description Whether it offers compute at this moment. */
             providing: boolean;
+            /** @description The country where its owner says that it is (ISO 3166-1 alpha-2). */
+            region?: string | null;
             /** @description Whether payments reach a ledger. */
             settled_on_chain: boolean;
             /**

@@ -61,7 +61,7 @@ function Wishes({ models, model }) {
 export function Chat() {
   const { value, error } = useAnswer("/v1/models");
   const [text, setText] = useState("");
-  const end = useRef();
+  const end = useRef(/** @type {any} */ (null));
   useEffect(() => end.current?.scrollIntoView({ block: "nearest" }), [talk.value]);
   const models = value?.data.filter((model) => model.architecture.output_modalities.includes("text"));
   if (!models) return html`<${Page} title="Chat">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;

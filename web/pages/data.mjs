@@ -24,17 +24,17 @@ function Seal({ again }) {
 function Publish({ own, again }) {
   const open = own.filter((one) => one.version == null);
   const [terms, setTerms] = useState({ id: "", name: "", title: "", licence: "", purpose: "", price: "" });
-  const [draft, setDraft] = useState();
+  const [draft, setDraft] = useState(/** @type {any} */ (undefined));
   const body = () => {
     const price = terms.price.trim() ? micro(terms.price) : undefined;
     if (terms.price.trim() && price === undefined) throw { message: `${terms.price} is no amount`, hint: "a number with at most 6 digits behind the point" };
     return { id: terms.id || open[0].id, name: terms.name, title: terms.title, licence: terms.licence, purposes: terms.purpose ? [terms.purpose] : [], price };
   };
   const look = useAct(async () => setDraft(await call("POST", "/data-publish", { ...body(), dry: true })));
-  const publish = useAct(async () => { await call("POST", "/data-publish", body()); setDraft(); again(); });
+  const publish = useAct(async () => { await call("POST", "/data-publish", body()); setDraft(undefined); again(); });
   if (open.length === 0) return html`<p class="muted">All that is sealed here is published.</p>`;
-  const field = (key, word, hint) => html`<label>${word}<input value=${terms[key]} placeholder=${hint ?? ""} onInput=${(event) => { setDraft(); setTerms({ ...terms, [key]: event.currentTarget.value }); }} /></label>`;
-  return html`<div class="fields"><label>What<select value=${terms.id} onChange=${(event) => { setDraft(); setTerms({ ...terms, id: event.currentTarget.value }); }}>
+  const field = (key, word, hint) => html`<label>${word}<input value=${terms[key]} placeholder=${hint ?? ""} onInput=${(event) => { setDraft(undefined); setTerms({ ...terms, [key]: event.currentTarget.value }); }} /></label>`;
+  return html`<div class="fields"><label>What<select value=${terms.id} onChange=${(event) => { setDraft(undefined); setTerms({ ...terms, id: event.currentTarget.value }); }}>
       ${open.map((one) => html`<option value=${one.id}>${one.label || one.id}</option>`)}</select></label>
     ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}
     <button disabled=${look.busy} onClick=${look.run}>What becomes public?</button></div>
@@ -46,13 +46,13 @@ function Publish({ own, again }) {
 /** What others say of a version, and its purchase. */
 function Buy({ again }) {
   const [id, setId] = useState("");
-  const [found, setFound] = useState();
-  const look = useAct(async () => { setFound(); setFound(await call("POST", "/data-show", { id: id.trim() })); });
-  const buy = useAct(async () => { await call("POST", "/data-buy", { id: id.trim() }); setFound(); again(); });
+  const [found, setFound] = useState(/** @type {any} */ (undefined));
+  const look = useAct(async () => { setFound(undefined); setFound(await call("POST", "/data-show", { id: id.trim() })); });
+  const buy = useAct(async () => { await call("POST", "/data-buy", { id: id.trim() }); setFound(undefined); again(); });
   const submit = (event) => { event.preventDefault(); look.run(); };
   const offer = found?.offers.find((one) => one.open);
   return html`<form class="fields" onSubmit=${submit}><label class="grow">OWNER/NAME, the number of an asset, or a manifest's CID
-    <input required value=${id} spellcheck="false" onInput=${(event) => { setFound(); setId(event.currentTarget.value); }} /></label><button disabled=${look.busy || !id.trim()}>Look</button></form>
+    <input required value=${id} spellcheck="false" onInput=${(event) => { setFound(undefined); setId(event.currentTarget.value); }} /></label><button disabled=${look.busy || !id.trim()}>Look</button></form>
     <${Failure} error=${look.error ?? buy.error} />
     ${found && html`<div class="stack" role="status"><p><strong>${found.says.title || found.says.name || `asset ${found.asset}`}</strong> ${found.says.description}</p>
       <p class="muted">Licence ${found.says.licence || "not named"}; for ${found.says.purposes.join(", ") || "no named purpose"}; ${bytes(found.says.sealed_bytes)} sealed; by <${Id} of=${found.says.owner} /></p>
@@ -81,7 +81,7 @@ function Requests() {
 
 function Audit() {
   const { value, error } = useAnswer("/api/v1/data-audit");
-  const [checked, setChecked] = useState();
+  const [checked, setChecked] = useState(/** @type {any} */ (undefined));
   const check = useAct(async () => setChecked(await call("GET", "/data-audit?verify=true")));
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
   const lines = [...value.lines].reverse().slice(0, 50);

@@ -11,7 +11,7 @@ const WORD = { finished: "good", done: "good", failed: "bad", cancelled: "plain"
 const Status = ({ of }) => html`<span class=${`badge ${WORD[of] ?? "busy"}`}>${of}</span>`;
 
 function All() {
-  const [cursor, setCursor] = useState();
+  const [cursor, setCursor] = useState(/** @type {any} */ (undefined));
   const { value, error, again } = useAnswer(`/api/v1/jobs?limit=50${cursor ? `&cursor=${cursor}` : ""}`);
   if (!value) return html`<${Page} title="Jobs">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const row = (job) => [html`<a href=${`#/jobs/${job.job}`}><${Id} of=${job.job} /></a>`, job.model, job.tier, html`<${Status} of=${job.status} />`, html`<${Progress} job=${job} />`];
@@ -32,15 +32,15 @@ function Told({ of }) {
 }
 
 function Post({ again }) {
-  const [file, setFile] = useState();
-  const [told, setTold] = useState();
+  const [file, setFile] = useState(/** @type {any} */ (undefined));
+  const [told, setTold] = useState(/** @type {any} */ (undefined));
   const ask = useAct(async (path) => {
-    setTold();
+    setTold(undefined);
     setTold(await call("POST", path, { file: await file.text() }));
     again();
   });
   return html`<${Panel} title="Post a batch"><div class="fields"><label class="grow">A file of OpenAI batch lines
-      <input type="file" accept=".jsonl" onChange=${(event) => { setFile(event.currentTarget.files[0]); setTold(); }} /></label>
+      <input type="file" accept=".jsonl" onChange=${(event) => { setFile(event.currentTarget.files[0]); setTold(undefined); }} /></label>
     <button disabled=${ask.busy || !file} onClick=${() => ask.run("/quotes")}>What would it cost?</button>
     <button class="main" disabled=${ask.busy || !file} onClick=${() => ask.run("/jobs")}>Post</button></div>
     <${Failure} error=${ask.error} />${told && html`<${Told} of=${told} />`}<//>`;

@@ -11,7 +11,7 @@ const ASSETS = ["money", "stake", "gas"];
 /** The body of a request from a form; what is empty is left out. */
 function order(form) {
   const fields = new FormData(form);
-  const text = (name) => fields.get(name)?.trim() || undefined;
+  const text = (name) => String(fields.get(name) ?? "").trim() || undefined;
   const number = (name) => (text(name) ? Number(text(name)) : undefined);
   const scopes = fields.getAll("scopes");
   const pays = text("per_payment") || text("per_day");
@@ -32,7 +32,7 @@ const Policy = () => html`<details><summary>It may pay</summary><div class="fiel
   <label class="grow">Only to these addresses<input name="allow" placeholder="0x… 0x…" spellcheck="false" /></label></div></details>`;
 
 function Create({ again }) {
-  const [made, setMade] = useState();
+  const [made, setMade] = useState(/** @type {any} */ (undefined));
   const create = useAct(async (form) => {
     setMade(await call("POST", "/keys", order(form)));
     form.reset();

@@ -21,7 +21,7 @@ function target(text) {
 
 function Find() {
   const [text, setText] = useState("");
-  const [error, setError] = useState();
+  const [error, setError] = useState(/** @type {any} */ (undefined));
   const submit = (event) => {
     event.preventDefault();
     const to = target(text.trim());
@@ -29,11 +29,11 @@ function Find() {
     else setError({ message: "this is no block, transaction, address or receipt", hint: "a number, 0x and 64 or 40 hexadecimal digits, or JOB/STEP-LEASE" });
   };
   return html`<form class="fields" onSubmit=${submit}><label class="grow">A block's number, a transaction, an address or a receipt
-    <input required value=${text} spellcheck="false" autocomplete="off" onInput=${(event) => { setText(event.currentTarget.value); setError(); }} /></label><button disabled=${!text.trim()}>Look</button></form><${Failure} error=${error} />`;
+    <input required value=${text} spellcheck="false" autocomplete="off" onInput=${(event) => { setText(event.currentTarget.value); setError(undefined); }} /></label><button disabled=${!text.trim()}>Look</button></form><${Failure} error=${error} />`;
 }
 
 function Blocks() {
-  const [cursor, setCursor] = useState();
+  const [cursor, setCursor] = useState(/** @type {any} */ (undefined));
   const { value, error } = useAnswer(`/api/v1/ledger/blocks?limit=10${asked(cursor)}`);
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
   const row = (one) => [html`<${Block} of=${one.number} />`, when(one.time), one.transactions, one.gas_used.toLocaleString(), html`<${Address} of=${one.proposer} />`];
@@ -77,7 +77,7 @@ function Whole() {
 }
 
 function OneBlock({ id }) {
-  const [cursor, setCursor] = useState();
+  const [cursor, setCursor] = useState(/** @type {any} */ (undefined));
   const { value, error } = useAnswer(`/api/v1/ledger/blocks/${id}?limit=50${asked(cursor)}`);
   if (!value) return html`<${Page} title="Block" lead=${Back}>${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const { block } = value;

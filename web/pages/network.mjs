@@ -1,6 +1,7 @@
 // Who is connected, how others reach this node, and how more come.
 import { useState } from "preact/hooks";
 import { Refusal, call, useAct, useAnswer } from "/web/api.mjs";
+import { WorldMap } from "/web/map.mjs";
 import { Command, Failure, Id, Page, Panel, Reading, Table, Words, bytes, html } from "/web/parts.mjs";
 
 const UTF8 = new TextDecoder();
@@ -50,14 +51,16 @@ export function Network() {
   const peers = useAnswer("/api/v1/peers");
   const doctor = useAnswer("/api/v1/doctor");
   const invite = useAnswer("/api/v1/invite");
+  const status = useAnswer("/api/v1/status");
   const way = (us) => (us == null ? "—" : `${(us / 1000).toFixed(1)} ms`);
   const offers = (peer) => peer.offers + peer.offers_float;
-  const row = (peer) => [html`<${Id} of=${peer.node} />`, html`<code class="small">${peer.at.split("/p2p/")[0]}</code>`, way(peer.rtt_us), offers(peer), peer.decode_tps == null ? "—" : `${peer.decode_tps} tokens/s`,
+  const row = (peer) => [html`<${Id} of=${peer.node} />`, peer.region ?? "—", html`<code class="small">${peer.at.split("/p2p/")[0]}</code>`, way(peer.rtt_us), offers(peer), peer.decode_tps == null ? "—" : `${peer.decode_tps} tokens/s`,
     html`<span class=${peer.standing === "good" ? "good" : "bad"}>${peer.standing}</span>`, `${bytes(peer.received_bytes)} / ${bytes(peer.sent_bytes)}`];
   return html`<${Page} title="Network">
     <${Failure} error=${peers.error ?? doctor.error ?? invite.error} />
-    <${Panel} title="Peers">${peers.value ? html`<${Table} label="peers" heads=${["Node", "At", "Round trip", "Models", "Measured", "Standing", "In / out"]}
+    <${Panel} title="Peers">${peers.value ? html`<${Table} label="peers" heads=${["Node", "Country", "At", "Round trip", "Models", "Measured", "Standing", "In / out"]}
       rows=${peers.value.peers.map(row)} empty="No peer is connected." />` : html`<${Reading} />`}<${Join} again=${peers.again} /><//>
+    <${Panel} title="Where">${peers.value && status.value ? html`<${WorldMap} nodes=${[{ region: status.value.region, own: true }, ...peers.value.peers]} />` : html`<${Reading} />`}<//>
     <${Panel} title="How others reach this node">${doctor.value ? html`<ul class="findings">${doctor.value.findings.map((one) => html`<${Finding} of=${one} />`)}</ul>` : html`<${Reading} />`}<//>
     <${Panel} title="Invite"><p class="muted">On the other machine: <code>talkoo join CODE</code></p>${invite.value && html`<${Command} text=${invite.value.code} />`}<//>
   <//>`;

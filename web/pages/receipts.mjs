@@ -13,7 +13,7 @@ function Check({ of }) {
 /** One receipt. */
 export function Receipt({ id }) {
   const { value, error } = useAnswer(`/api/v1/receipts/${id}`);
-  const [found, setFound] = useState();
+  const [found, setFound] = useState(/** @type {any} */ (undefined));
   const verify = useAct(async () => setFound(await call("POST", "/receipts/verify", { receipt: id })));
   const lead = html`<a href="#/ledger/receipts">All receipts</a>`;
   if (!value) return html`<${Page} title="Receipt" lead=${lead}>${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
@@ -29,7 +29,7 @@ export function Receipt({ id }) {
 
 /** A page of them. */
 export function Receipts() {
-  const [cursor, setCursor] = useState();
+  const [cursor, setCursor] = useState(/** @type {any} */ (undefined));
   const { value, error } = useAnswer(`/api/v1/receipts?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
   const row = (one) => [html`<a href=${`#/ledger/receipts/${one.id}`}><${Id} of=${one.id} /></a>`, when(one.time), html`<${Id} of=${one.worker} />`,

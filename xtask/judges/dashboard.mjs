@@ -163,6 +163,8 @@ async function pages(page) {
   await page.getByLabel(/An invite code/).fill("nonsense");
   await page.getByLabel(/An invite code/).press("Enter");
   await page.getByRole("alert").getByText("copy all of the code").waitFor();
+  await page.getByRole("img", { name: "Finland: 1 node, this one among them; Germany: 1 node" }).waitFor();
+  holds("a point for each country", (await page.locator(".map circle").count()) === 2);
   await look(page, "network");
   await visit(page, "Keys");
   await page.getByLabel("Name").fill("judge");
@@ -336,8 +338,8 @@ async function judge(browser, base, api) {
 
 let browser;
 try {
-  const worker = await start("worker", "--provide", "--pull", "smollm2");
-  const { api } = await start("ui", "--bootstrap", worker.listen[0]);
+  const worker = await start("worker", "--region", "DE", "--provide", "--pull", "smollm2");
+  const { api } = await start("ui", "--region", "FI", "--bootstrap", worker.listen[0]);
   await start("third", "--bootstrap", worker.listen[0]);
   browser = await chromium.launch({ executablePath: program, args: QUIET });
   await judge(browser, `http://${api}`, worker.api);

@@ -3,7 +3,7 @@ fetched, read, used up, revoked, refunded; folders, gifts, parents' shares, kill
 
 Usage: data.py TALKOO. Nothing but the standard library; exit code 0 if everything held.
 """
-import os, subprocess
+import itertools, os, subprocess
 from nodes import *
 
 
@@ -126,7 +126,8 @@ refused("buyer", "data", "get", f"#{grant}", "--to", str(root / "x"), why="revok
 _, brief = published(file, "--name", "brief", "--expires", "8")
 call("buyer", "data", "buy", brief["version"])
 call("buyer", "data", "get", brief["version"], "--to", str(root / "brief"))
-until("expired", lambda: "expired" in run("buyer", "data", "get", brief["version"], "--to", str(root / "late"))[2])
+tries = itertools.count()
+until("expired", lambda: "expired" in run("buyer", "data", "get", brief["version"], "--to", str(root / f"late{next(tries)}"))[2])
 
 # kill -9: the owner is dead when it is paid, the buyer dies before the key comes. Both go on.
 _, slow = published(file, "--name", "slow")

@@ -53,15 +53,17 @@ async function until(what, holds, seconds = 120) {
 
 const own = (...words) => JSON.parse(execFileSync(talkoo, ["--data-dir", `${root}/seller`, "-o", "json", ...words], { encoding: "utf8" }));
 
-async function up(ledger) {
+async function up(ledger, ...listen) {
   const log = openSync(`${root}/seller.log`, "a");
-  const words = ["--data-dir", `${root}/seller`, "-o", "json", "up", "--network", "judge", "--api", "127.0.0.1:0", "--ledger", ledger, "--pull",
+  const words = ["--data-dir", `${root}/seller`, "-o", "json", "up", "--network", "judge", ...listen, "--ledger", ledger, "--pull",
     "smollm2", "--threads", "1", "--x402", "--x402-price", "400", "--x402-least", "0"];
   const child = spawn(talkoo, words, { stdio: ["ignore", "pipe", log] });
   processes.push(child);
   const lines = readline.createInterface({ input: child.stdout });
   const [line] = await Promise.race([once(lines, "line"), once(child, "exit")]);
-  return { child, url: `http://${JSON.parse(line).api}` };
+  const port = JSON.parse(line).api.split(":").at(-1);
+  const outside = Object.values(os.networkInterfaces()).flat().find((one) => one.family === "IPv4" && !one.internal)?.address;
+  return { child, url: `http://${(listen[1].startsWith("0.0.0.0") && outside) || "127.0.0.1"}:${port}` };
 }
 
 const json = (body, headers = {}) => ({ method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers } });
@@ -80,7 +82,7 @@ async function main() {
   const refused = spawnSync(talkoo, ["--data-dir", `${root}/nobody`, "up", "--ledger", "own", "--x402"], { encoding: "utf8", timeout: 60_000 });
   assert.ok(refused.status === 2 && refused.stderr.includes("ledger deploy"), `test credit was sold for: ${refused.stderr}`);
 
-  let seller = await up(ledger);
+  let seller = await up(ledger, "--api", "127.0.0.1:0");
   const { owner, address } = own("status");
   await mined(await deployer.sendTransaction({ to: address, value: 10n ** 18n }));
   const secret = generatePrivateKey();
@@ -160,7 +162,7 @@ async function main() {
     ["invalid_payment_requirements", { ...(await payload(buyer, lower)), accepted: lower }],
     ["invalid_exact_evm_payload_authorization_valid_before", await payload(buyer, { ...terms, maxTimeoutSeconds: 1 })],
     ["invalid_exact_evm_payload_recipient_mismatch", await payload(buyer, { ...terms, payTo: poor.address })],
-    ["invalid_exact_evm_payload_signature", await payload(buyer, { ...terms, network: "eip155:1" }).catch(() => twisted)],
+    ["invalid_exact_evm_payload_signature", await payload(buyer, { ...terms, extra: { ...terms.extra, name: "Another" } })],
     ["invalid_exact_evm_payload_signature", twisted],
     ["insufficient_funds", await payload(poor, terms)],
     ["invalid_x402_version", { ...twisted, x402Version: 1 }],
@@ -184,10 +186,13 @@ async function main() {
   const again = await send(good);
   assert.deepEqual([again.status, (await again.json()).choices[0].message.content], [200, whole.choices[0].message.content]);
   await books(0n);
-  // Who takes the authorization back before he sends it has not paid.
-  const drained = privateKeyToAccount(generatePrivateKey());
-  const empty = await payload(drained, terms);
-  assert.equal(header(await send(empty), "payment-required").error, "insufficient_funds");
+  // Who uses an authorization elsewhere has spent it.
+  const elsewhere = await payload(buyer, terms);
+  const { from, to, value, validAfter, validBefore, nonce } = elsewhere.payload.authorization;
+  const args = [from, to, value, validAfter, validBefore, nonce, elsewhere.payload.signature];
+  await mined(await deployer.writeContract({ address: contracts.token, abi, functionName: "transferWithAuthorization", args }));
+  assert.equal(header(await send(elsewhere), "payment-required").error, "invalid_exact_evm_nonce_already_used");
+  await books(price);
   console.log("wrong payments: none has an answer, none costs anything");
 
   // Killed with the first piece of an answer: what was paid is answered after the next start.
@@ -199,7 +204,8 @@ async function main() {
   seller.child.kill("SIGKILL");
   await once(seller.child, "exit");
   await broken.text().catch(() => "broken off");
-  seller = await up(ledger);
+  // Where other machines come in.
+  seller = await up(ledger, "--api", "0.0.0.0:0", "--api-public");
   const mended = await until("the node answers again", async () => {
     const one = await send(authorized, long);
     return one.status === 200 && one;

@@ -219,9 +219,15 @@ fn dashboard() -> Outcome {
     };
     let folder = "target/judge/dashboard";
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder];
-    let setup = [&npm[..], &["playwright-core@1.65.1", "axe-core@4.14.1"]].concat();
-    if let Outcome::Skipped(why) = script("true", &setup, &[]) {
+    let tools = ["playwright-core@1.65.1", "axe-core@4.14.1", "typescript@5.9.3"];
+    // Their types, of the versions that `web/vendor/vendor.lock` names.
+    let vendored = ["preact@11.2.0", "htm@3.1.1", "@preact/signals@2.11.4"];
+    if let Outcome::Skipped(why) = script("true", &[&npm[..], &tools, &vendored].concat(), &[]) {
         return Outcome::Skipped(why);
+    }
+    match shown(&format!("{folder}/node_modules/.bin/tsc"), &["-p", "web/tsconfig.json"]) {
+        Outcome::Passed => {}
+        no => return no,
     }
     shown("node", &["xtask/judges/dashboard.mjs", &node, folder, &format!("{folder}/pictures")])
 }

@@ -202,6 +202,9 @@ pub(crate) struct OpenArgs {
     /// An address at which this node is reached from outside, such as a forwarded port of the router (a multiaddress).
     #[arg(long, value_name = "ADDR", value_parser = super::address)]
     pub(crate) external: Vec<String>,
+    /// The country where this machine is, as FI (ISO 3166-1): peers see it on their map. Nobody is told unless you say it.
+    #[arg(long, value_name = "COUNTRY")]
+    pub(crate) region: Option<talkoo_net::Region>,
     /// Relay for nodes that cannot be dialled, within limits; needs an address of the internet.
     #[arg(long)]
     pub(crate) relay: bool,

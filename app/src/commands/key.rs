@@ -78,7 +78,7 @@ fn line(row: &Value) -> String {
     let scopes: Vec<&str> = row["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let rate = row["rate"].as_u64().map(|rate| format!("  {rate} a minute")).unwrap_or_default();
     let pays = if row["policy"].is_object() { "  pays by policy" } else { "" };
-    let name = super::show::tame(&text("name"));
+    let name = super::tame(&text("name"));
     format!("{}  {name:<16} {}  spent {} {budget}{rate}{pays}{state}", text("id"), scopes.join(","), text("spent"))
 }
 

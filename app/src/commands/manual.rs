@@ -5,13 +5,22 @@ use crate::cli::Cli;
 use anyhow::{Context, Result};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 use std::io::Write as _;
 use std::path::Path;
 
 pub(super) fn completions(shell: Shell) -> Result<()> {
+    std::io::stdout().write_all(&script(shell)?).context("stdout was closed")
+}
+
+/// What a shell needs to ask this program: which words there are, it says at each Tab.
+fn script(shell: Shell) -> Result<Vec<u8>> {
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let completer = shells.completer(&name).with_context(|| format!("{name} can't ask a program"))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "talkoo", &mut script);
-    std::io::stdout().write_all(&script).context("stdout was closed")
+    completer.write_registration("COMPLETE", "talkoo", "talkoo", "talkoo", &mut script)?;
+    Ok(script)
 }
 
 pub(super) fn pages(dir: Option<&Path>) -> Result<()> {
@@ -43,12 +52,10 @@ mod tests {
     }
 
     #[test]
-    fn shells_complete_every_command() {
+    fn every_shell_can_ask() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "talkoo", &mut script);
-            let script = String::from_utf8(script).unwrap();
-            assert!(script.contains("provide") && script.contains("wallet"), "{shell}");
+            let script = String::from_utf8(script(shell).unwrap()).unwrap();
+            assert!(script.contains("COMPLETE") && script.contains("talkoo"), "{shell}");
         }
     }
 }

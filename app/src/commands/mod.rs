@@ -38,7 +38,7 @@ pub(crate) use follow::{Watch, bar};
 pub(crate) use history::movements;
 pub(crate) use passphrase::Passphrase;
 pub(crate) use receipt::{check as check_receipt, check_one as check_one_receipt, read as read_receipt};
-pub(crate) use show::Show;
+pub(crate) use show::{Show, tame};
 pub(crate) use store::{Form, imported};
 pub(crate) use up::{config_of, serve};
 pub(crate) use wallet::{Books, summary as wallet_summary};

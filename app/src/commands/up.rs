@@ -62,6 +62,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         },
         ask_gateways: args.open.ask_gateway,
         external: args.open.external,
+        region: args.open.region,
         relay: args.open.relay,
         upnp: !args.open.no_upnp,
         ipfs: args.open.ipfs.map(|dht| dht_of(dht, args.open.ipfs_bootstrap)),

@@ -6,16 +6,11 @@ use crate::inference::{Asked, Posting};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use talkoo_base::{Digest, JobId, Refusal, RefusalCode, Tier};
+use talkoo_inference::a_token;
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_market::Standing;
 use talkoo_node::{Input, Notice};
 use tracing::warn;
-
-/// A price in micro-units for a million as a decimal of tokens of money for one.
-fn a_token(price: u128) -> String {
-    let text = format!("{}.{:012}", price / 10_u128.pow(12), price % 10_u128.pow(12));
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
 
 impl Daemon {
     pub(super) fn asked(&mut self, asked: Asked) {
@@ -108,24 +103,5 @@ impl Daemon {
 
     pub(super) fn heard(&mut self, notice: &Notice) {
         self.pending.extend(self.bought.hear(notice, self.node.jobs()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::a_token;
-
-    #[test]
-    fn prices_of_one_token_are_exact() {
-        let cases = [
-            (0, "0"),
-            (1, "0.000000000001"),
-            (400_000, "0.0000004"),
-            (10_u128.pow(12), "1"),
-            (25 * 10_u128.pow(11), "2.5"),
-        ];
-        for (price, want) in cases {
-            assert_eq!(a_token(price), want);
-        }
     }
 }

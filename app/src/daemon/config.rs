@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) strangers: talkoo_net::Strangers,
     /// Addresses at which it is reached from outside.
     pub(crate) external: Vec<String>,
+    /// The country where it is, if its owner tells.
+    pub(crate) region: Option<talkoo_net::Region>,
     /// Whether it relays for others.
     pub(crate) relay: bool,
     /// Whether the router may be asked for a port.
@@ -73,6 +75,12 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// What the node calls itself to its peers, and where it says that it is.
+    pub(super) fn agent(&self) -> String {
+        let product = format!("talkoo/{}", env!("CARGO_PKG_VERSION"));
+        self.region.map_or(product.clone(), |region| region.agent(&product))
+    }
+
     /// Whether programs of this machine are answered without a key: not where strangers come in, nor where answers are sold, for
     /// a proxy brings strangers from this machine's own address.
     pub(super) fn answers_anybody(&self) -> bool {

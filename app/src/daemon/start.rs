@@ -81,7 +81,7 @@ pub(crate) async fn run(
     let net_config = NetConfig {
         listen: parse_all(&memory.listen(&config.listen))?,
         bootstrap,
-        agent: format!("talkoo/{}", env!("CARGO_PKG_VERSION")),
+        agent: config.agent(),
         serve: talkoo_net::Serve { strangers: config.strangers, ..talkoo_net::Serve::default() },
         gateways: config.ask_gateways.clone(),
         external: parse_all(&config.external)?,

@@ -42,6 +42,7 @@ pub use keys::{
 };
 pub use message::{Chat, Message, ToolCall};
 pub use meters::{FIRST_SECONDS, Meters, SECONDS};
+pub use models::a_token;
 pub use spans::{Parent, Span};
 pub use tools::{Choose, Tools, in_words};
 pub use x402::{Authorization, Look, Selling, Terms, Till, Unsettled};
@@ -299,6 +300,10 @@ pub fn router(attach: Attach) -> std::io::Result<Faces> {
     let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop, sales };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
+    if let Some(sales) = shared.sales.clone() {
+        // A chain that is away for now, or a token that can't be used: whoever starts the node shall hear of it.
+        shared.tasks.spawn(async move { sales.try_out().await });
+    }
     let (within, keepsakes) = (routes(&shared), Keepsakes::of(&shared));
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
     Ok(Faces { guarded, within, keepsakes })

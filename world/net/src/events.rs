@@ -1,5 +1,6 @@
 //! What the network is told, what it tells, and what it needs from outside.
 
+use crate::Region;
 use crate::limits::{
     RELAY_BYTES, RELAY_CIRCUITS, RELAY_RESERVATIONS, STRANGER_BYTES_PER_HOUR, STRANGERS_BYTES_PER_HOUR,
 };
@@ -172,6 +173,8 @@ pub struct PeerInfo {
     pub sent_bytes: u64,
     /// Bytes of blocks received from it since our start.
     pub received_bytes: u64,
+    /// The country where it says it is.
+    pub region: Option<Region>,
 }
 
 /// Who dialled.

@@ -22,6 +22,7 @@ mod ledger;
 pub mod limits;
 mod net;
 mod reach;
+mod region;
 mod router;
 mod session;
 mod shared;
@@ -37,6 +38,7 @@ pub use ident::{node_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::Net;
 pub use reach::{Mapping, Nat, Reach, Reservation};
+pub use region::Region;
 pub use session::Session;
 pub use talkoo_store::fetch::Scope;
 

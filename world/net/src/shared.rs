@@ -6,6 +6,7 @@ use crate::gateway::Gateway;
 use crate::ledger::{Ledger, Ledgers};
 use crate::limits::{BAN, BANNED_MAX};
 use crate::reach::Reach;
+use crate::region::Region;
 use crate::router::Router;
 use crate::streams::{Ping, WorkSender};
 use crate::swarm::Near;
@@ -267,6 +268,7 @@ impl Shared {
                 rtt_us: peers.rtt_us.get(peer).copied(),
                 sent_bytes: ready.ledger.sent_bytes.load(Ordering::Relaxed),
                 received_bytes: ready.ledger.received_bytes.load(Ordering::Relaxed),
+                region: peers.identities.get(peer).and_then(|identity| Region::of_agent(&identity.agent)),
             });
         }
         out

@@ -30,6 +30,8 @@ pub struct Status {
     pub data_dir: String,
     /// Multiaddresses on which it listens for peers.
     pub listen: Vec<String>,
+    /// The country where its owner says that it is (ISO 3166-1 alpha-2).
+    pub region: Option<String>,
     /// Connected nodes.
     pub peers: u64,
     /// Models that are here.
@@ -69,6 +71,8 @@ pub struct Peer {
     pub node: String,
     /// Its address.
     pub address: String,
+    /// The country where it says that it is; nobody checks it.
+    pub region: Option<String>,
     /// Multiaddress of the connection.
     pub at: String,
     /// Round trip in microseconds, once measured.

@@ -2,7 +2,7 @@
 
 use super::check::{fits, signed};
 use super::desk::{Counter, Held, Outcome, Sale};
-use super::kept::Record;
+use super::kept::{Hold, Record};
 use super::places::Place;
 use super::settling::{Settling, blocking};
 use super::wire::{Payment, Requirement, SCHEME, decode, settled};
@@ -10,7 +10,7 @@ use super::{Authorization, Look, No, Sales, reason};
 use crate::collect::unix;
 use crate::error::{Fault, Tongue, drain, json_of};
 use crate::keys::Who;
-use crate::limits::{PAYER_ANSWERS_MAX, PAYER_BODY_BYTES_MAX};
+use crate::limits::{BODY_WAIT, PAYER_ANSWERS_MAX, PAYER_BODY_BYTES_MAX};
 use crate::{Desk, Meters, Shared, anthropic, chat, completions, responses};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -25,6 +25,7 @@ use std::time::Instant;
 use talkoo_api::Peer;
 use talkoo_base::{Address, Amount, Digest, Refusal, RefusalCode, sha256};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 /// The header of who pays.
@@ -77,9 +78,12 @@ impl From<No> for Stop {
 }
 
 /// Lets a buyer see what there is, as often as he may ask.
-pub(crate) async fn look_around(sales: &Sales, request: Request, next: Next) -> Response {
+pub(crate) async fn look_around(sales: &Sales, mut request: Request, next: Next) -> Response {
     match enter(sales, &request) {
-        Ok(_place) => next.run(request).await,
+        Ok(_place) => {
+            request.extensions_mut().insert(Who::Payer(Address::default()));
+            next.run(request).await
+        }
         Err(no) => {
             let tongue = Tongue::of(request.uri().path());
             drain(request).await;
@@ -142,7 +146,12 @@ pub(crate) async fn sell(shared: &Shared, sales: &Arc<Sales>, request: Request) 
 
 async fn read(request: Request, tongue: Tongue) -> Result<Asked, Fault> {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, PAYER_BODY_BYTES_MAX).await.map_err(|why| {
+    // All of it: his place is others'.
+    let late = |_| {
+        let message = format!("the body took more than {} s", BODY_WAIT.as_secs());
+        Fault::from(Refusal::new(RefusalCode::Malformed, message, "send it faster"))
+    };
+    let body = timeout(BODY_WAIT, to_bytes(body, PAYER_BODY_BYTES_MAX)).await.map_err(late)?.map_err(|why| {
         let too_large = why.to_string().contains("length limit");
         let code = if too_large { RefusalCode::TooLarge } else { RefusalCode::Malformed };
         let hint = "without a key a body has at most 1 MiB";
@@ -202,7 +211,7 @@ async fn buy(
         None => new_record(&authorization, &request),
     };
     if record.transaction.is_none() {
-        let look = look(sales, requirement, &payment).await?;
+        let look = look(sales, requirement, &payment, &hold).await?;
         // The first intent's block stays: its transfer may come from then on.
         record.since = if record.since == 0 { look.block } else { record.since };
     }
@@ -277,15 +286,18 @@ async fn paid_before(sales: &Sales, authorization: &Authorization, record: &Reco
 }
 
 /// Whether a payment that was not made yet can be made.
-async fn look(sales: &Sales, requirement: &Requirement, payment: &Payment) -> Result<Look, Stop> {
+async fn look(sales: &Sales, requirement: &Requirement, payment: &Payment, hold: &Hold) -> Result<Look, Stop> {
     fits(requirement, payment, unix())?;
-    let Authorization { from, nonce, value, .. } = payment.authorization;
+    let Authorization { from, nonce, .. } = payment.authorization;
     let look = sales.till.look(from, nonce).await?;
     if look.is_used {
         return Err(No::new(reason::NONCE, "the authorization's nonce was used, or taken back").into());
     }
-    if look.balance < value {
-        let message = format!("the payer has {}, and has to pay {}", Amount(look.balance), Amount(value));
+    // The same money does not pay for two answers that are computed side by side.
+    let owed = hold.owed();
+    if look.balance < owed {
+        let message =
+            format!("the payer has {}, and owes {} for all that is under way", Amount(look.balance), Amount(owed));
         return Err(No::new(reason::FUNDS, message).into());
     }
     Ok(look)

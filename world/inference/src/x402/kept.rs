@@ -8,11 +8,11 @@
 use super::{Authorization, No, reason};
 use crate::limits::{PAYMENT_KEPT_S, PAYMENTS_KEPT_MAX, REPEATS_MAX};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use talkoo_base::{Digest, Refusal, RefusalCode, sha256};
+use talkoo_base::{Address, Digest, Refusal, RefusalCode, sha256};
 
 /// A payment that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub(super) struct Kept {
 #[derive(Default)]
 struct State {
     records: BTreeMap<Digest, Record>,
-    /// Those that somebody is at.
-    open: BTreeSet<Digest>,
+    /// Those that somebody is at: who pays, and what he has yet to pay.
+    open: BTreeMap<Digest, (Address, u128)>,
 }
 
 /// An authorization that nobody else is at, until it is dropped.
@@ -77,7 +77,7 @@ impl Kept {
                 (None, _) => {}
             }
         }
-        Ok(Self { folder, state: Mutex::new(State { records, open: BTreeSet::new() }) })
+        Ok(Self { folder, state: Mutex::new(State { records, open: BTreeMap::new() }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,7 +103,7 @@ impl Kept {
         if state.records.len() + state.open.len() >= PAYMENTS_KEPT_MAX {
             self.tidy(&mut state, now);
         }
-        if state.open.contains(&id) {
+        if state.open.contains_key(&id) {
             return Err(No::new(reason::PENDING, "the authorization is being used by another request"));
         }
         let record = state.records.get(&id).cloned();
@@ -120,7 +120,7 @@ impl Kept {
             }
             _ => {}
         }
-        state.open.insert(id);
+        state.open.insert(id, (authorization.from, authorization.value));
         Ok((Hold { kept: self.clone(), id }, record))
     }
 
@@ -128,7 +128,7 @@ impl Kept {
     fn tidy(&self, state: &mut State, now: u64) {
         let State { records, open } = state;
         records.retain(|id, record| {
-            let stays = open.contains(id) || record.valid_before.saturating_add(PAYMENT_KEPT_S) >= now;
+            let stays = open.contains_key(id) || record.valid_before.saturating_add(PAYMENT_KEPT_S) >= now;
             if !stays && let Err(why) = std::fs::remove_file(self.path(id)) {
                 tracing::warn!(%why, "a payment that is over could not be forgotten");
             }
@@ -138,13 +138,26 @@ impl Kept {
 }
 
 impl Hold {
+    /// What its payer has yet to pay for all that is under way, this one included.
+    pub(super) fn owed(&self) -> u128 {
+        let state = self.kept.lock();
+        let payer = state.open.get(&self.id).map(|(payer, _)| *payer);
+        let own = state.open.values().filter(|(by, _)| Some(*by) == payer);
+        own.fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+    }
+
     /// Writes a state of it; it is on the disk when this is over. Blocks.
     ///
     /// # Errors
     /// What the disk says; then it counts here, but not after a kill.
     pub(super) fn write(&self, record: Record) -> Result<(), Refusal> {
         let bytes = serde_json::to_vec(&record).expect("JSON of texts and numbers");
-        self.kept.lock().records.insert(self.id, record);
+        let mut state = self.kept.lock();
+        if record.transaction.is_some() {
+            state.open.entry(self.id).and_modify(|(_, amount)| *amount = 0);
+        }
+        state.records.insert(self.id, record);
+        drop(state);
         crate::files::write(&self.kept.path(&self.id), &bytes).map_err(|why| {
             Refusal::new(RefusalCode::Other, format!("a payment can't be written ({why})"), "is the disk full?")
         })
@@ -168,7 +181,7 @@ impl Drop for Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use talkoo_base::{Address, Signature};
+    use talkoo_base::Signature;
 
     fn authorization(nonce: u8) -> Authorization {
         let (from, to) = (Address([1; 20]), Address([2; 20]));
