@@ -13,6 +13,7 @@ mod kv;
 mod ledger;
 pub(crate) mod live;
 mod log;
+mod otlp;
 mod owner;
 mod sampling;
 mod service;
@@ -36,6 +37,7 @@ pub(crate) use kv::Kv;
 use ledger::LedgerArgs;
 pub(crate) use ledger::{Asset, LedgerCommand, Role, StakeCommand, WalletCommand, account};
 pub(crate) use log::LogFormat;
+use otlp::OtlpArgs;
 use owner::OwnerArgs;
 pub(crate) use owner::ProvideCommand;
 use owner::{asked, price};
@@ -256,6 +258,8 @@ pub(crate) struct UpArgs {
     pub(crate) owner: OwnerArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
     /// How the log on stderr is written.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,

@@ -53,15 +53,17 @@ async function until(what, holds, seconds = 120) {
 
 const own = (...words) => JSON.parse(execFileSync(talkoo, ["--data-dir", `${root}/seller`, "-o", "json", ...words], { encoding: "utf8" }));
 
-async function up(ledger) {
+async function up(ledger, ...listen) {
   const log = openSync(`${root}/seller.log`, "a");
-  const words = ["--data-dir", `${root}/seller`, "-o", "json", "up", "--network", "judge", "--api", "127.0.0.1:0", "--ledger", ledger, "--pull",
+  const words = ["--data-dir", `${root}/seller`, "-o", "json", "up", "--network", "judge", ...listen, "--ledger", ledger, "--pull",
     "smollm2", "--threads", "1", "--x402", "--x402-price", "400", "--x402-least", "0"];
   const child = spawn(talkoo, words, { stdio: ["ignore", "pipe", log] });
   processes.push(child);
   const lines = readline.createInterface({ input: child.stdout });
   const [line] = await Promise.race([once(lines, "line"), once(child, "exit")]);
-  return { child, url: `http://${JSON.parse(line).api}` };
+  const port = JSON.parse(line).api.split(":").at(-1);
+  const outside = Object.values(os.networkInterfaces()).flat().find((one) => one.family === "IPv4" && !one.internal)?.address;
+  return { child, url: `http://${(listen[1].startsWith("0.0.0.0") && outside) || "127.0.0.1"}:${port}` };
 }
 
 const json = (body, headers = {}) => ({ method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers } });
@@ -80,7 +82,7 @@ async function main() {
   const refused = spawnSync(talkoo, ["--data-dir", `${root}/nobody`, "up", "--ledger", "own", "--x402"], { encoding: "utf8", timeout: 60_000 });
   assert.ok(refused.status === 2 && refused.stderr.includes("ledger deploy"), `test credit was sold for: ${refused.stderr}`);
 
-  let seller = await up(ledger);
+  let seller = await up(ledger, "--api", "127.0.0.1:0");
   const { owner, address } = own("status");
   await mined(await deployer.sendTransaction({ to: address, value: 10n ** 18n }));
   const secret = generatePrivateKey();
@@ -202,7 +204,8 @@ async function main() {
   seller.child.kill("SIGKILL");
   await once(seller.child, "exit");
   await broken.text().catch(() => "broken off");
-  seller = await up(ledger);
+  // Where other machines come in.
+  seller = await up(ledger, "--api", "0.0.0.0:0", "--api-public");
   const mended = await until("the node answers again", async () => {
     const one = await send(authorized, long);
     return one.status === 200 && one;

@@ -77,6 +77,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
         is_price_given,
         quota_bytes: args.quota << 30,
         retention: args.retention.retention(),
+        otlp: args.otlp.collector()?,
         data_dir,
     })
 }

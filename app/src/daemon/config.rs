@@ -3,6 +3,7 @@
 use super::LedgerChoice;
 use super::executor::Allowance;
 use super::limits::Limits;
+use super::otlp::Collector;
 use super::remote::Server;
 use crate::commands::Passphrase;
 use crate::erase::Retention;
@@ -71,9 +72,17 @@ pub(crate) struct Config {
     pub(crate) quota_bytes: u64,
     /// How long prompts, answers and receipts are kept.
     pub(crate) retention: Retention,
+    /// Who is told what it does.
+    pub(crate) otlp: Option<Collector>,
 }
 
 impl Config {
+    /// What the node calls itself to its peers, and where it says that it is.
+    pub(super) fn agent(&self) -> String {
+        let product = format!("talkoo/{}", env!("CARGO_PKG_VERSION"));
+        self.region.map_or(product.clone(), |region| region.agent(&product))
+    }
+
     /// Whether programs of this machine are answered without a key: not where strangers come in, nor where answers are sold, for
     /// a proxy brings strangers from this machine's own address.
     pub(super) fn answers_anybody(&self) -> bool {
@@ -148,13 +157,5 @@ mod tests {
         for tokens in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5, -1e-6, 1.9e13, f64::MAX] {
             assert_eq!(price_of(tokens).unwrap_err().code, RefusalCode::Malformed, "{tokens}");
         }
-    }
-}
-
-impl Config {
-    /// What the node calls itself to its peers, and where it says that it is.
-    pub(super) fn agent(&self) -> String {
-        let product = format!("talkoo/{}", env!("CARGO_PKG_VERSION"));
-        self.region.map_or(product.clone(), |region| region.agent(&product))
     }
 }

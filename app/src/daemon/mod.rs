@@ -20,6 +20,7 @@ mod memory;
 mod money;
 mod notices;
 mod operators;
+pub(crate) mod otlp;
 mod owner;
 pub(crate) mod remote;
 pub(crate) mod rim;

@@ -34,7 +34,7 @@ pub(super) fn router(calls: Calls) -> Router {
 }
 
 /// Asks the loop; what kept it from an answer.
-async fn ask(calls: &Calls, name: &'static str) -> Result<Value, String> {
+pub(super) async fn ask(calls: &Calls, name: &'static str) -> Result<Value, String> {
     let (reply, answer) = oneshot::channel();
     let call = Call { name, args: json!({}), once: None, reply };
     let asked = async {

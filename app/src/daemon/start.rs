@@ -9,7 +9,7 @@ use super::rim::Rim;
 use super::store::PublicBlocks;
 use super::timeline::Timeline;
 use super::vault::Vault;
-use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators, terms};
+use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators, otlp, terms};
 use crate::commands::{Failure, Passphrase};
 use crate::erase::Places;
 use crate::inference::{self, Bought, Node as Desk};
@@ -19,12 +19,12 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use talkoo_api::{Api, Attach, Feed};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
-use talkoo_inference::{Hooks, Keys, Meters};
+use talkoo_inference::{Hooks, Keys};
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Input, Node, Setup};
 use tokio::sync::mpsc;
@@ -115,7 +115,7 @@ pub(crate) async fn run(
     let keys = Keys::open(&dir.path().join("keys.json"), config.answers_anybody());
     let keys = Arc::new(keys.context("keys.json cannot be read")?);
     let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
-    let meters = Meters::default();
+    let (meters, exporter) = otlp::begin(config.otlp.as_ref());
     let desk = Desk::new(inference::Setup {
         node: key.node_id(),
         dir: dir.path().to_owned(),
@@ -146,11 +146,16 @@ pub(crate) async fn run(
     let faces = faces::start(&config, around).await?.merge(inference.guarded).merge(mcp).merge(talkoo_web::router());
     let faces = faces.merge(operators::router(calls.clone()));
     let (token, stopped, tls) = (dir.token()?, stop.clone(), config.tls.clone());
+    let asks = calls.clone();
     let (events_too, repeats) = (events.clone(), dir.path().join("repeats.log"));
     let attach = Attach { addr: config.api, token, calls, events: events_too, repeats, faces, tls, stop: stopped };
     let api = Api::bind(attach).await?;
     let (api_addr, tls_addr, repeated) = (api.addr, api.tls_addr, api.repeated.clone());
     tasks.spawn(async move { api.serve().await.unwrap_or_else(|why| warn!(%why, "the API ended")) });
+    if let Some(exporter) = exporter {
+        let about = otlp::Node { id: key.node_id().to_string(), api: api_addr, begun: SystemTime::now() };
+        tasks.spawn(exporter.run(about, asks, stop.clone()));
+    }
     let mut node = Node::new(Setup {
         me: key.node_id(),
         network: network.clone(),

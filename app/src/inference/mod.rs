@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
-use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Measured, Model, Order, Prompt, ServiceTier};
+use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Measured, Model, Order, Prompt, ServiceTier, Who};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -53,12 +53,15 @@ pub(crate) struct Node {
     known: Mutex<BTreeMap<Digest, Arc<Known>>>,
     encoders: Encoders,
     reading: Arc<Semaphore>,
+    /// The same for strangers who have not paid yet: they wait for one another, and keep nobody else waiting.
+    reading_unpaid: Arc<Semaphore>,
 }
 
 impl Node {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         let (known, encoders) = (Mutex::default(), Encoders::default());
-        Arc::new(Self { setup, known, encoders, reading: Arc::new(Semaphore::new(1)) })
+        let [reading, reading_unpaid] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+        Arc::new(Self { setup, known, encoders, reading, reading_unpaid })
     }
 
     fn shelf(&self) -> Result<Shelf, Refusal> {
@@ -90,10 +93,10 @@ impl Node {
 
     /// Does what takes a core for a while, one after another: the network and the node's loop have the others.
     async fn read<T: Send + 'static>(
-        &self,
+        turns: &Arc<Semaphore>,
         read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.reading.clone().acquire_owned().await.expect("it is never closed");
+        let turn = turns.clone().acquire_owned().await.expect("it is never closed");
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             read()
@@ -105,13 +108,13 @@ impl Node {
     async fn ask_of(&self, order: Order) -> Result<Ask, Refusal> {
         let (held, known) = self.find(&order.model)?;
         let (context, of) = (held.context, known.clone());
-        let (order, tokens) = self
-            .read(move || {
-                let tokens = prompt_of(&of, context, &order.prompt)?;
-                crate::batch::check(&of.vocabulary, &order.params)?;
-                Ok((order, tokens))
-            })
-            .await?;
+        let turns = if matches!(order.who, Who::Payer(_)) { &self.reading_unpaid } else { &self.reading };
+        let read = move || {
+            let tokens = prompt_of(&of, context, &order.prompt)?;
+            crate::batch::check(&of.vocabulary, &order.params)?;
+            Ok((order, tokens))
+        };
+        let (order, tokens) = Self::read(turns, read).await?;
         let mut params = order.params.clone();
         params.max_tokens = params.max_tokens.min(held.context - tokens.len() as u32);
         Ok(Ask { held, known, tokens, params, order })
@@ -167,7 +170,7 @@ impl Desk for Node {
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
         Box::pin(async move {
             let (_, known) = self.find(&model)?;
-            self.read(move || Ok(prompt::tokens_of(&known.vocabulary, &prompt)?.len() as u32)).await
+            Self::read(&self.reading, move || Ok(prompt::tokens_of(&known.vocabulary, &prompt)?.len() as u32)).await
         })
     }
 

@@ -198,7 +198,11 @@ mod tests {
     async fn who_sends_half_a_head_is_let_go_and_a_stop_ends_all() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let router = Router::new().route("/", get(|| async { "here" })).route("/ever", get(std::future::pending::<()>));
+        let here = |Extension(peer): Extension<Peer>| async move {
+            assert_eq!(peer, Peer { ip: [127, 0, 0, 1].into(), is_tls: false });
+            "here"
+        };
+        let router = Router::new().route("/", get(here)).route("/ever", get(std::future::pending::<()>));
         let waits = Waits { head: Duration::from_millis(100), take: TAKE_WAIT };
         let server = tokio::spawn(serve_with(listener, None, router, stop.clone(), waits));
         let mut slow = TcpStream::connect(addr).await.unwrap();

@@ -1,6 +1,7 @@
 //! An answer as it comes, its calls found; and as a whole.
 
 use crate::message::ToolCall;
+use crate::spans::Growing;
 use crate::tools::{Finder, Said, Tools, reason};
 use crate::{Answering, Meters, Piece};
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub(crate) struct Flow {
     meters: Meters,
     /// When it was asked, until its first text.
     begun: Option<Instant>,
+    span: Growing,
 }
 
 impl Flow {
@@ -39,7 +41,9 @@ impl Flow {
         let Answering { model, prompt_tokens, pieces } = answering;
         meters.tokens("input", prompt_tokens);
         let finders = (0..choices).map(|_| (tools.finder(), 0)).collect();
+        let span = Growing::new(meters, &id, &model, prompt_tokens);
         Self {
+            span,
             id,
             model,
             prompt_tokens,
@@ -79,6 +83,7 @@ impl Flow {
     fn take(&mut self, piece: Piece) {
         match piece {
             Piece::Text { choice, text, logprobs } => {
+                self.span.first();
                 self.begun.take().iter().for_each(|begun| self.meters.first(begun.elapsed()));
                 let said = self.choices[choice as usize].0.push(&text);
                 self.say(choice, said, logprobs);
@@ -89,10 +94,12 @@ impl Flow {
                 let reason = reason(finish, self.choices[choice as usize].1 > 0);
                 self.meters.tokens("output", tokens);
                 self.open -= 1;
+                self.span.end(reason, tokens, self.open == 0);
                 self.ready.push_back(Happening::End { choice, reason, stop, tokens, facts });
             }
             Piece::Failed(refusal) => {
                 self.open = 0;
+                self.span.fail(refusal.code.as_str());
                 self.ready.push_back(Happening::Failed(refusal));
             }
         }

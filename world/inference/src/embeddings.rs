@@ -3,7 +3,7 @@
 use crate::error::{Fault, json_of};
 use crate::fields::{malformed, unsupported};
 use crate::limits::TEXTS_MAX;
-use crate::{Inputs, Shared};
+use crate::{Inputs, Shared, spans};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -30,6 +30,7 @@ pub(crate) async fn create(
     let of = |refusal| Fault::of(refusal, &body);
     let (model, inputs, format, dimensions) = read(&body).map_err(of)?;
     let mut embedded = shared.desk.embed(model.clone(), inputs).await.map_err(of)?;
+    spans::embedded(&model, embedded.tokens);
     if let Some(want) = dimensions {
         for vector in &mut embedded.vectors {
             shorten(vector, want).map_err(of)?;

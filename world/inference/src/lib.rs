@@ -25,6 +25,7 @@ mod meters;
 mod models;
 mod ollama;
 mod responses;
+mod spans;
 mod sse;
 mod tally;
 #[cfg(test)]
@@ -40,8 +41,9 @@ pub use keys::{
     in_time,
 };
 pub use message::{Chat, Message, ToolCall};
-pub use meters::Meters;
+pub use meters::{FIRST_SECONDS, Meters, SECONDS};
 pub use models::a_token;
+pub use spans::{Parent, Span};
 pub use tools::{Choose, Tools, in_words};
 pub use x402::{Authorization, Look, Selling, Terms, Till, Unsettled};
 
@@ -298,6 +300,10 @@ pub fn router(attach: Attach) -> std::io::Result<Faces> {
     let shared = Shared { desk, keys, meters, kept, files, batches, hooks, tasks, stop, sales };
     shared.tasks.spawn(shared.hooks.clone().go(shared.stop.clone()));
     batches::resume(&shared);
+    if let Some(sales) = shared.sales.clone() {
+        // A chain that is away for now, or a token that can't be used: whoever starts the node shall hear of it.
+        shared.tasks.spawn(async move { sales.try_out().await });
+    }
     let (within, keepsakes) = (routes(&shared), Keepsakes::of(&shared));
     let guarded = within.clone().layer(from_fn_with_state(shared, keys::guard));
     Ok(Faces { guarded, within, keepsakes })
@@ -310,6 +316,7 @@ fn inner(shared: Shared) -> Router {
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/responses", post(responses::create))
+        .layer(from_fn_with_state(shared.meters.clone(), spans::watch))
         .with_state(shared)
 }
 
@@ -342,6 +349,7 @@ fn routes(shared: &Shared) -> Router {
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/{*rest}", axum::routing::any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
+        .layer(from_fn_with_state(shared.meters.clone(), spans::watch))
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
         .with_state(shared.clone())
 }

@@ -72,6 +72,7 @@ fn flags(config: &Config) -> Vec<(&'static str, String)> {
         ("--ledger", ledger(&config.ledger)),
         ("--x402", switch(config.x402.is_some())),
         ("--quota", format!("{} GiB", config.quota_bytes >> 30)),
+        ("--otlp", maybe(config.otlp.as_ref().map(|collector| host(&collector.url)))),
         ("--keep-prompts", maybe(config.retention.prompts.map(|days| format!("{days} days")))),
         ("--keep-receipts", maybe(config.retention.receipts.map(|days| format!("{days} days")))),
     ];

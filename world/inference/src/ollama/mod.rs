@@ -323,6 +323,7 @@ pub(crate) async fn embed(State(shared): State<Shared>, body: Body) -> Response 
         let inputs = inputs_of(&body["input"]).map_err(of)?;
         let begun = Instant::now();
         let embedded = shared.desk.embed(model.clone(), inputs).await.map_err(of)?;
+        crate::spans::embedded(&model, embedded.tokens);
         let line = json!({
             "model": model,
             "embeddings": embedded.vectors,

@@ -162,6 +162,17 @@ pub(crate) struct Sales {
 }
 
 impl Sales {
+    /// Says on the log whether answers can be sold now.
+    pub(crate) async fn try_out(&self) {
+        match self.till.terms().await {
+            Ok(terms) => {
+                let (network, asset, pay_to) = (terms.network(), terms.asset, terms.pay_to);
+                tracing::info!(network, %asset, %pay_to, "answers are sold by x402");
+            }
+            Err(no) => tracing::warn!(%no, "answers can't be sold by x402"),
+        }
+    }
+
     /// Reads what was paid before.
     pub(crate) fn open(selling: Selling, folder: PathBuf) -> io::Result<Self> {
         let Selling { till, price, least } = selling;

@@ -13,9 +13,12 @@ use axum::http::{HeaderMap, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use talkoo_api::Caller;
 use talkoo_base::{Address, Amount, Digest, Price, Refusal, SecretKey, Signature, Signer as _};
 use tokio::sync::Semaphore;
@@ -104,6 +107,7 @@ struct Shop {
     chain: Arc<Chain>,
     parrot: Arc<Parrot>,
     keys: Arc<Keys>,
+    meters: Meters,
 }
 
 fn shop(folder: &Path, parrot: Parrot, change: impl FnOnce(&mut Chain)) -> Shop {
@@ -113,17 +117,18 @@ fn shop(folder: &Path, parrot: Parrot, change: impl FnOnce(&mut Chain)) -> Shop 
     let keys = Arc::new(Keys::open(&folder.join("keys.json"), false).unwrap());
     // 3 tokens of prompt and 10 of answer cost 3 × 100 + 10 × 400.
     let (price, least) = (Price { input: 100_000_000, output: 400_000_000 }, Amount(5));
+    let meters = Meters::default();
     let attach = Attach {
         desk: parrot.clone(),
         keys: keys.clone(),
         hooks: Arc::new(Hooks::open(folder.join("webhooks")).unwrap()),
-        meters: Meters::default(),
+        meters: meters.clone(),
         folder: folder.to_owned(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
         selling: Some(Selling { till: chain.clone(), price, least }),
     };
-    Shop { router: router(attach).unwrap().guarded, chain, parrot, keys }
+    Shop { router: router(attach).unwrap().guarded, chain, parrot, keys, meters }
 }
 
 const COST: u128 = 4_300;
@@ -135,6 +140,7 @@ fn question(more: Value) -> Value {
     body
 }
 
+#[derive(Debug)]
 struct Answer {
     status: u16,
     headers: HeaderMap,
@@ -165,6 +171,13 @@ impl Shop {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         Answer { status, headers, text: String::from_utf8(bytes.into()).unwrap() }
+    }
+
+    fn metrics(&self) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        self.meters.register(&mut registry);
+        encode(&mut text, &registry).unwrap();
+        text
     }
 
     async fn see(&self, path: &str) -> Value {
@@ -407,9 +420,7 @@ async fn an_authorization_buys_one_answer_however_often_it_is_sent() {
         async move { shop.pay(&paid, &body).await }
     });
     // Its transfer is under way.
-    while shop.chain.asked.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("a transfer is asked for", || !shop.chain.asked.lock().unwrap().is_empty()).await;
     assert_eq!(shop.pay(&paid, &body).await.reason(), reason::PENDING, "twice at once");
     let beside = shop.pay(&payment(&authorization(2)), &body).await;
     assert_eq!(beside.reason(), reason::FUNDS, "the same money does not pay for two");
@@ -429,6 +440,42 @@ async fn an_authorization_buys_one_answer_however_often_it_is_sent() {
     assert_ne!(last.seed, orders[0].seed);
     assert!(orders.iter().all(|order| order.seed == orders[0].seed), "the same answer each time");
     assert_eq!((orders.len(), shop.chain.transfers()), (1 + REPEATS_MAX as usize, 2));
+}
+
+/// Lets the others go on until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("not after a minute: {what}"));
+}
+
+#[tokio::test]
+async fn who_goes_away_pays_nothing_before_his_answer_and_loses_nothing_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let (paid, body) = (payment(&authorization(1)), question(json!({})));
+    let begin = |shop: &Arc<Shop>| {
+        let (shop, paid, body) = (shop.clone(), paid.clone(), body.clone());
+        tokio::spawn(async move { shop.pay(&paid, &body).await })
+    };
+    let silent = Arc::new(shop(folder.path(), Parrot { is_silent: true, ..Parrot::default() }, |_| ()));
+    let gone = begin(&silent);
+    until("the answer is under way", || !silent.parrot.open.lock().unwrap().is_empty()).await;
+    gone.abort();
+    until("nobody computes it", || silent.parrot.open.lock().unwrap()[0].is_closed()).await;
+    assert!(silent.chain.asked.lock().unwrap().is_empty(), "no transfer");
+
+    let shop = Arc::new(shop(folder.path(), Parrot::default(), |chain| chain.may = Semaphore::new(0)));
+    let gone = begin(&shop);
+    until("a transfer is asked for", || !shop.chain.asked.lock().unwrap().is_empty()).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    shop.chain.may.add_permits(1);
+    until("it is noted", || shop.metrics().contains("talkoo_x402_total{outcome=\"paid\"} 1")).await;
+    let answer = shop.pay(&paid, &body).await;
+    assert_eq!((answer.status, shop.chain.transfers()), (200, 1), "{}", answer.text);
 }
 
 #[tokio::test]
