@@ -2796,6 +2796,28 @@ export interface components {
             /** @description What it pays, in units of gas money (10¹⁸ wei). */
             value: string;
         };
+        /** @description When a machine is not for others. What is left out is no limit. */
+        LimitsAsk: {
+            /**
+             * Format: u-int32
+             * @description Only while no part of the machine is hotter, in degrees Celsius.
+             */
+            celsius_max?: number | null;
+            /** @description Only at these times of the day, local time, as `22:00-7:30`; at any if there are none. */
+            hours?: string[] | null;
+            /**
+             * Format: u-int8
+             * @description Only while other programs use no more than this part of the processor, in percent.
+             */
+            idle_only?: number | null;
+            /** @description Only on mains power. */
+            mains_only?: boolean | null;
+            /**
+             * Format: u-int64
+             * @description Seconds that running work may go on when one of these is touched; 10 unless told otherwise.
+             */
+            reclaim_s?: number | null;
+        };
         /** @description What is said of data. */
         Manifest: {
             /** @description CIDs of the code that alone may read it. */
@@ -3065,7 +3087,7 @@ export interface components {
             /** @description `exact` or `float`. */
             tier: string;
         };
-        /** @description When a machine is not for others. What is left out is no limit. */
+        /** @description When a machine is not for others. */
         OwnerLimits: {
             /**
              * Format: u-int32
@@ -3073,19 +3095,19 @@ export interface components {
              */
             celsius_max?: number | null;
             /** @description Only at these times of the day, local time, as `22:00-7:30`; at any if there are none. */
-            hours?: string[] | null;
+            hours: string[];
             /**
              * Format: u-int8
              * @description Only while other programs use no more than this part of the processor, in percent.
              */
             idle_only?: number | null;
             /** @description Only on mains power. */
-            mains_only?: boolean | null;
+            mains_only: boolean;
             /**
              * Format: u-int64
-             * @description Seconds that running work may go on when one of these is touched; 10 unless told otherwise.
+             * @description Seconds that running work may go on when one of these is touched.
              */
-            reclaim_s?: number | null;
+            reclaim_s: number;
         };
         /** @description What became of a payment. */
         Payment: {
@@ -3209,7 +3231,7 @@ export interface components {
         };
         /** @description Whether to offer compute. */
         ProvideAsk: {
-            limits?: components["schemas"]["OwnerLimits"] | null;
+            limits?: components["schemas"]["LimitsAsk"] | null;
             /** @description True: from now on. What is not named stays. */
             on?: boolean | null;
             /**
