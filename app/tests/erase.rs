@@ -215,6 +215,7 @@ fn nothing_is_left_on_the_disk_and_receipts_still_hold() {
     what_was_begun_is_finished(&mut node, &flags);
     drop(worker);
     what_is_not_over_stays(&node);
+    what_the_disk_refused_goes_first(&node);
 }
 
 /// The intent is what a kill leaves; the next start does what it says before it is up.
@@ -226,6 +227,19 @@ fn what_was_begun_is_finished(node: &mut Node, flags: &[&str]) {
     assert_eq!(node.files_with(&texts), Vec::<PathBuf>::new());
     assert_eq!(run(&node.dir, &["job", "ls"])["jobs"], json!([]), "its jobs went with its first turn");
     assert!(!node.dir.join("node/erasing.json").exists());
+}
+
+/// A record of an erasure that could not be finished is not lost to the next one.
+fn what_the_disk_refused_goes_first(node: &Node) {
+    node.post("/v1/responses", &json!({"model": "smollm2", "max_output_tokens": 4, "input": PROMPT}));
+    let record = node.dir.join("node/erasing.json");
+    let intent = json!({"version": 1, "job": null, "key": null, "prompts": u32::MAX, "receipts": null}).to_string();
+    std::fs::write(&record, intent).unwrap();
+    let busy = output(&node.dir, &["erase", "--key", "key_of_nobody"]);
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("busy"));
+    node.until("its end", || (!record.exists()).then_some(()));
+    assert_eq!(node.files_with(&[PROMPT.to_owned()]), Vec::<PathBuf>::new());
+    assert_eq!(run(&node.dir, &["erase", "--key", "key_of_nobody"])["kinds"], json!([]));
 }
 
 /// A response and a cancelled job.

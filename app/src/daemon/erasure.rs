@@ -175,14 +175,15 @@ impl Daemon {
 
     /// Has a thread look, or erase.
     fn begin_erasure(&mut self, mut intent: Intent, how: How, reply: Option<oneshot::Sender<Answer>>) {
-        if how == How::Erase {
-            if self.erasure.is_under_way {
-                let no = Refusal::new(RefusalCode::Busy, "another erasure is under way", "ask again in a minute");
-                reply.map(|reply| reply.send(Err(no)));
-                return;
-            }
-            self.erasure.is_under_way = true;
+        // What the disk refused goes first: its record is the only one that says so.
+        let unfinished = || Intent::open(&self.erasure.places.dir).ok().flatten();
+        let before = (how == How::Erase && !self.erasure.is_under_way).then(unfinished).flatten();
+        if how == How::Erase && (before.is_some() || self.erasure.is_under_way) {
+            let no = Refusal::new(RefusalCode::Busy, "another erasure is under way", "ask again in a minute");
+            reply.map(|reply| reply.send(Err(no)));
+            return before.into_iter().for_each(|before| self.begin_erasure(before, How::Finish, None));
         }
+        self.erasure.is_under_way |= how != How::Look;
         let (jobs, ids) = self.meant(&intent);
         let (places, inbox) = (self.erasure.places.clone(), self.inbox.clone());
         self.tasks.spawn_blocking(move || {
