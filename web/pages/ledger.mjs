@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { useAnswer } from "/web/api.mjs";
 import { Failure, Figures, Id, More, Page, Panel, Reading, Table, html, money, tokens, when } from "/web/parts.mjs";
+import { Deal, Dispute } from "/web/pages/proofs.mjs";
 import { Receipt, Receipts } from "/web/pages/receipts.mjs";
 
 const BASE = "#/ledger";
@@ -52,14 +53,14 @@ function Chain() {
 function Disputes() {
   const { value, error } = useAnswer("/api/v1/disputes");
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
-  const row = (one) => [html`<${Id} of=${one.id} />`, html`<${Id} of=${one.node} />`, when(one.begun), one.state, one.questions, one.transactions];
+  const row = (one) => [html`<a href=${`${BASE}/disputes/${one.id}`}><${Id} of=${one.id} /></a>`, html`<${Id} of=${one.node} />`, when(one.begun), one.state, one.questions, one.transactions];
   return html`<${Failure} error=${error} /><${Table} label="disputes" heads=${["Dispute", "Worker", "Begun", "State", "Questions", "Transactions"]} rows=${value.disputes.map(row)} empty="None: no worker was refuted by this node's engine." />`;
 }
 
 function Deals() {
   const { value, error } = useAnswer("/api/v1/deals");
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
-  const row = (whose, cid) => (one) => [html`<${Id} of=${one.deal} />`, whose, html`<${Id} of=${one.cid ?? cid ?? "—"} />`, one.state, `${one.decided} of ${one.epochs}`,
+  const row = (whose, cid) => (one) => [html`<a href=${`${BASE}/deals/${one.deal}`}><${Id} of=${one.deal} /></a>`, whose, html`<${Id} of=${one.cid ?? cid ?? "—"} />`, one.state, `${one.decided} of ${one.epochs}`,
     html`${one.proven ?? "—"} / <span class=${one.missed ? "bad" : ""}>${one.missed ?? "—"}</span>`, one.paid == null ? "—" : tokens(one.paid)];
   const rows = [...value.objects.flatMap((object) => object.replicas.map(row("kept for us", object.cid))), ...value.kept.map(row("kept for others"))];
   return html`<${Failure} error=${error} /><${Table} label="deals" heads=${["Deal", "Whose", "Object", "State", "Epochs", "Proven / missed", "Paid, in tokens"]} rows=${rows} empty="None: nothing is kept for pay, here or for this node." />`;
@@ -110,7 +111,7 @@ function OneAddress({ id }) {
     <${Figures} of=${[["Money", money(value.money), "tokens"], ["Stake", money(value.stake), "tokens that are not bonded"], ["Gas", money(value.gas)], ["Sent", value.nonce, "transactions"]]} /><//>`;
 }
 
-const ONE = { blocks: OneBlock, transactions: OneTransaction, addresses: OneAddress, receipts: Receipt };
+const ONE = { deals: Deal, disputes: Dispute, blocks: OneBlock, transactions: OneTransaction, addresses: OneAddress, receipts: Receipt };
 
 const All = () => html`<${Page} title="Receipts" lead=${Back}><${Panel} title="The newest first"><${Receipts} /><//><//>`;
 

@@ -15,12 +15,12 @@ function Terms({ of: { limits, prices }, again }) {
   });
   const asked = [...new Set(prices)].map((micro) => Number(micro) / 1e6).join("..");
   return html`<form class="fields" onSubmit=${(event) => { event.preventDefault(); save.run(event); }}>
-    <label>Price, tokens of money for a million output tokens (0.1..0.5 moves with demand)<input name="price" required pattern="[0-9.]+" value=${asked} /></label>
-    <label>Only at these hours (22:00-7:30, several with commas)<input name="hours" value=${limits.hours.join(", ")} /></label>
-    <label>Only while other programs use at most, in %<input name="idle" type="number" min="0" max="100" value=${limits.idle_only} /></label>
-    <label>Only while the machine is no hotter than, in °C<input name="celsius" type="number" min="1" max="150" value=${limits.celsius_max} /></label>
-    <label>Seconds that running work may go on<input name="reclaim" type="number" min="0" max="3600" required value=${limits.reclaim_s} /></label>
-    <label class="row"><input name="mains" type="checkbox" checked=${limits.mains_only} />Only on mains power</label>
+    <label>Price for a million output tokens, or 0.1..0.5<input name="price" required pattern="[0-9.]+" value=${asked} /></label>
+    <label>Only at hours, as 22:00-7:30<input name="hours" value=${limits.hours.join(", ")} /></label>
+    <label>Only while others use at most, %<input name="idle" type="number" min="0" max="100" value=${limits.idle_only} /></label>
+    <label>Only while no hotter than, °C<input name="celsius" type="number" min="1" max="150" value=${limits.celsius_max} /></label>
+    <label>Then work may go on for, s<input name="reclaim" type="number" min="0" max="3600" required value=${limits.reclaim_s} /></label>
+    <label class="check"><input name="mains" type="checkbox" checked=${limits.mains_only} /><span>Only on mains power</span></label>
     <button class="main" disabled=${save.busy}>Save</button></form><${Failure} error=${save.error} />`;
 }
 

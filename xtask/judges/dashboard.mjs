@@ -158,6 +158,13 @@ async function pages(page) {
   await visit(page, "Provide");
   await page.getByRole("switch").press("Enter");
   await page.locator("[role=switch][aria-checked=true]").waitFor();
+  await page.getByLabel(/Only at hours/).fill("22:00-7:30, 12-13");
+  await page.getByRole("button", { name: "Save" }).press("Enter");
+  // As the node has it: "12-13" comes back as "12:00-13:00".
+  await page.waitForFunction(() => document.querySelector("input[name=hours]")?.value === "22:00-7:30, 12:00-13:00");
+  await page.getByLabel(/Only at hours/).fill("");
+  await page.getByRole("button", { name: "Save" }).press("Enter");
+  for (const end = Date.now() + WAIT_MS; JSON.parse(cli("ui", "-o", "json", "provide", "limits")).limits.hours.length > 0;) holds("the hours end", Date.now() < end);
   await look(page, "provide");
   await visit(page, "Network");
   await page.getByLabel(/An invite code/).fill("nonsense");

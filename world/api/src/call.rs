@@ -207,7 +207,7 @@ async fn to_its_end(
         Ok(Err(no)) if route == Repeat::Found || matches!(no.code, RefusalCode::Busy | RefusalCode::Stopping) => {
             repeats.free(&key);
         }
-        Ok(answer) => repeats.answer(&key, answer),
+        Ok(answer) => repeats.answer(&key, answer, route == Repeat::Secret),
     });
     kept.await.expect("keeping an answer does not panic");
     answer?.map_err(refused)
@@ -229,7 +229,7 @@ fn not_now(why: NotNow) -> No {
             (StatusCode::UNPROCESSABLE_ENTITY, no(RefusalCode::AlreadyUsed, what, "use a new key for a new request"))
         }
         NotNow::Erased => {
-            let what = "it was done, and its answer was erased since";
+            let what = "it was done, and its answer is not kept: it was erased, or had a secret and the node was started again";
             (StatusCode::CONFLICT, no(RefusalCode::AlreadyUsed, what, "to do it once more, use a new key"))
         }
         NotNow::Full => {

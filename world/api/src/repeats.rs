@@ -76,6 +76,8 @@ enum State {
     Unknown,
     /// As it stands in the file.
     Answered(String),
+    /// With a secret: told again while the node runs, and in the file as [`State::Erased`].
+    Secret(String),
     /// It was done, and what the answer was nobody knows any more.
     Erased,
 }
@@ -124,7 +126,9 @@ impl Repeats {
         kept.forget(now);
         match kept.records.get_mut(&seen.key) {
             Some(record) if record.request != seen.request => return Err(NotNow::Other),
-            Some(Record { state: State::Answered(answer), .. }) => return Ok(Turn::Again(told(answer))),
+            Some(Record { state: State::Answered(answer) | State::Secret(answer), .. }) => {
+                return Ok(Turn::Again(told(answer)));
+            }
             Some(Record { state: State::Runs, .. }) => return Err(NotNow::Runs),
             Some(Record { state: State::Erased, .. }) => return Err(NotNow::Erased),
             Some(record) => {
@@ -142,20 +146,26 @@ impl Repeats {
         Ok(Turn::First(own(&seen, now)))
     }
 
-    /// It was done, and this is the answer.
-    pub(crate) fn answer(&self, key: &Digest, answer: &Answer) {
+    /// It was done, and this is the answer. One with a secret is not written.
+    pub(crate) fn answer(&self, key: &Digest, answer: &Answer, is_secret: bool) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = match answer {
             Ok(value) => json!({"done": value}),
             Err(no) => refusal_json(no),
         };
-        let text = answered(key, &answer.to_string());
+        let text = if is_secret { erased(key) } else { answered(key, &answer.to_string()) };
         // What is too large, or does not reach the disk, stays unknown: it is not done again.
-        let is_written = text.len() <= REPEAT_ANSWER_BYTES_MAX && kept.write(&text).is_ok();
-        let state = if is_written { State::Answered(answer.to_string()) } else { State::Unknown };
+        let answer = answer.to_string();
+        let is_written = answer.len() <= REPEAT_ANSWER_BYTES_MAX && kept.write(&text).is_ok();
+        let bytes = if is_written { answer.len() } else { 0 };
+        let state = match (is_written, is_secret) {
+            (false, _) => State::Unknown,
+            (true, true) => State::Secret(answer),
+            (true, false) => State::Answered(answer),
+        };
         if let Some(record) = kept.records.get_mut(key) {
             record.state = state;
-            kept.bytes += if is_written { text.len() } else { 0 };
+            kept.bytes += bytes;
         }
     }
 
@@ -191,7 +201,7 @@ impl Repeated {
         let kept = &mut *kept;
         let mut sum = (0, 0);
         for record in kept.records.values_mut() {
-            let State::Answered(answer) = &record.state else { continue };
+            let (State::Answered(answer) | State::Secret(answer)) = &record.state else { continue };
             if record.at < before && one.is_none_or(|one| answer.contains(one)) {
                 sum = (sum.0 + 1, sum.1 + answer.len() as u64);
                 if writes {
@@ -227,7 +237,7 @@ impl Kept {
 impl Record {
     fn bytes(&self) -> usize {
         match &self.state {
-            State::Answered(answer) => answer.len(),
+            State::Answered(answer) | State::Secret(answer) => answer.len(),
             State::Runs | State::Unknown | State::Erased => 0,
         }
     }
@@ -257,6 +267,10 @@ fn answered(key: &Digest, answer: &str) -> String {
     format!("\n{{\"key\":\"{key}\",\"answer\":{answer}}}")
 }
 
+fn erased(key: &Digest) -> String {
+    format!("\n{}", json!({"key": key.to_string(), "erased": true}))
+}
+
 fn told(answer: &str) -> Answer {
     let mut value: Value = serde_json::from_str(answer).expect("it was JSON when it was written");
     if let Some(done) = value.get_mut("done") {
@@ -280,7 +294,7 @@ fn write_anew(path: &Path, records: &BTreeMap<Digest, Record>) -> std::io::Resul
         let mut lines = begun(key, record);
         match &record.state {
             State::Answered(answer) => lines.push_str(&answered(key, answer)),
-            State::Erased => lines.push_str(&format!("\n{}", json!({"key": key.to_string(), "erased": true}))),
+            State::Secret(_) | State::Erased => lines.push_str(&erased(key)),
             State::Runs | State::Unknown => {}
         }
         length += lines.len();
@@ -308,7 +322,7 @@ fn read(line: &str, records: &mut BTreeMap<Digest, Record>) -> Option<()> {
     Some(())
 }
 
-/// Only its owner reads it: an answer may have a key in it.
+/// Only its owner reads it: what was answered is his business.
 fn private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).write(true).truncate(true);

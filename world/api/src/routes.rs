@@ -31,6 +31,8 @@ pub enum Repeat {
     Same,
     /// A key is heeded. If the node died while it did it, it is not tried again.
     Kept,
+    /// The same, and its answer has a secret: it is told again while the node runs, and never written.
+    Secret,
     /// A key is heeded, and what follows from it is found again: it is done once, whatever dies.
     Found,
 }
@@ -161,7 +163,7 @@ pub const ROUTES: &[Route] = &[
     get::<Keys>("keys", "/api/v1/keys", "Keys for programs that ask this node"),
     post::<NewKey>("key_create", "/api/v1/keys", "Makes a key; its text is told this once")
         .body::<KeyAsk>()
-        .keyed(Repeat::Kept),
+        .keyed(Repeat::Secret),
     delete::<Key>("key_revoke", "/api/v1/keys/{id}", "Takes a key back; its id may be its name"),
     post::<Key>("key_set", "/api/v1/keys/{id}", "Changes what a key may do; what is left out stays")
         .body::<KeySetAsk>(),
@@ -192,11 +194,11 @@ pub const ROUTES: &[Route] = &[
     post::<DataFound>("data_search", "/api/v1/data-search", "Published data by words").body::<DataSearchAsk>(),
     post::<DataPart>("data_read", "/api/v1/data-read", "A part of what was bought, which counts as a use")
         .body::<DataReadAsk>()
-        .keyed(Repeat::Kept),
+        .keyed(Repeat::Secret),
     get::<Webhooks>("webhooks", "/api/v1/webhooks", "Who is told what becomes of work that nobody waits for"),
     post::<NewWebhook>("webhook_add", "/api/v1/webhooks", "Adds one; its secret is told this once")
         .body::<WebhookAsk>()
-        .keyed(Repeat::Kept),
+        .keyed(Repeat::Secret),
     delete::<Removed>("webhook_remove", "/api/v1/webhooks/{id}", "Removes one"),
     post::<WebhookTested>("webhook_test", "/api/v1/webhooks/{id}/test", "Sends it an event").keyed(Repeat::Kept),
     post::<Erased>("erase", "/api/v1/erase", "Removes prompts, answers and what is kept of them")

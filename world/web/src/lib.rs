@@ -43,6 +43,7 @@ const FILES: &[(&str, &[u8])] = files![
     "pages/ledger.mjs",
     "pages/models.mjs",
     "pages/network.mjs",
+    "pages/proofs.mjs",
     "pages/provide.mjs",
     "pages/receipts.mjs",
     "pages/settings.mjs",

@@ -23,10 +23,10 @@ fn the_same_request_gets_the_first_answer_also_after_a_restart() {
     first(repeats.begin(seen(1, 1)));
     assert_eq!(repeats.begin(seen(1, 1)), Err(NotNow::Runs));
     assert_eq!(repeats.begin(seen(1, 2)), Err(NotNow::Other));
-    repeats.answer(&seen(1, 1).key, &Ok(json!({"job": "x"})));
+    repeats.answer(&seen(1, 1).key, &Ok(json!({"job": "x"})), false);
     first(repeats.begin(seen(2, 1)));
     let no = Refusal::new(RefusalCode::Denied, "no", "ask").with(2, 1);
-    repeats.answer(&seen(2, 1).key, &Err(no.clone()));
+    repeats.answer(&seen(2, 1).key, &Err(no.clone()), false);
     let own = first(repeats.begin(seen(3, 3)));
     first(repeats.begin(seen(4, 4)));
     repeats.free(&seen(4, 4).key);
@@ -77,7 +77,7 @@ fn what_is_over_is_forgotten_and_what_is_kept_is_bounded() {
     assert_eq!(repeats.begin(seen(9, 9)), Err(NotNow::Full));
     // One that is too large to be kept is not done again.
     let key = sha256(&[&0_usize.to_be_bytes()]);
-    repeats.answer(&key, &Ok(json!("x".repeat(REPEAT_ANSWER_BYTES_MAX))));
+    repeats.answer(&key, &Ok(json!("x".repeat(REPEAT_ANSWER_BYTES_MAX))), false);
     assert!(matches!(repeats.begin(Seen { key, request: key }), Ok(Turn::Unknown(_))));
 }
 
@@ -97,7 +97,7 @@ fn an_erased_answer_is_nowhere_and_its_request_is_not_done_again() {
     let repeats = Arc::new(Repeats::open(&path).unwrap());
     for (key, answer) in [(1, "violet"), (2, "green"), (3, "violet")] {
         first(repeats.begin(seen(key, key)));
-        repeats.answer(&seen(key, key).key, &Ok(json!({"job": answer})));
+        repeats.answer(&seen(key, key).key, &Ok(json!({"job": answer})), false);
     }
     first(repeats.begin(seen(4, 4)));
     let repeated = Repeated(repeats.clone());
@@ -118,4 +118,20 @@ fn an_erased_answer_is_nowhere_and_its_request_is_not_done_again() {
     repeats.0.lock().unwrap().records.values_mut().for_each(|record| record.at -= REPEAT_S);
     Repeated(Arc::new(repeats)).erase(None, 0, true).unwrap();
     assert_eq!(words("green"), 0);
+}
+
+#[test]
+fn a_secret_is_told_again_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repeats");
+    let repeats = Repeats::open(&path).unwrap();
+    first(repeats.begin(seen(1, 1)));
+    let answer = Ok(json!({"key": "sk-talkoo-1"}));
+    repeats.answer(&seen(1, 1).key, &answer, true);
+    assert_eq!(repeats.begin(seen(1, 1)), Ok(Turn::Again(answer)));
+    // Also when the file is written anew.
+    Repeated(Arc::new(repeats)).erase(Some("another"), u64::MAX, true).unwrap();
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("sk-talkoo"));
+    let repeats = Repeats::open(&path).unwrap();
+    assert_eq!(repeats.begin(seen(1, 1)), Err(NotNow::Erased), "it was done, and is not done again");
 }
