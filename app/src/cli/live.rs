@@ -14,6 +14,9 @@ const WAIT: Duration = Duration::from_millis(800);
 /// Letters of a name's explanation.
 const HELP_CHARS: usize = 60;
 
+/// Beside letters and digits, what no shell takes for more than itself.
+const PLAIN: &str = "-_.:/@+=,";
+
 /// Names of one kind: a path of the API, the list in its answer, what an entry is called, and what explains it.
 struct Kind {
     path: &'static str,
@@ -74,12 +77,18 @@ fn ask(kind: &'static Kind) -> Vec<CompletionCandidate> {
     answer.recv_timeout(WAIT).unwrap_or_default()
 }
 
+/// Whether a name may stand in a command as it is: bash does not quote it, and a model is called as its maker wants.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
+}
+
 fn names(kind: &Kind, value: &Value) -> Vec<CompletionCandidate> {
     let of = |row: &Value| {
         let help: Vec<&str> = kind.help.iter().filter_map(|key| row[*key].as_str()).collect();
         // Others' words, in a terminal.
         let help: String = crate::commands::tame(&help.join(" ")).chars().take(HELP_CHARS).collect();
-        let name = row[kind.name].as_str().filter(|name| name.chars().all(|c| c.is_ascii_graphic()))?;
+        let name = row[kind.name].as_str().filter(|name| is_plain(name))?;
         Some(CompletionCandidate::new(name).help((!help.is_empty()).then(|| help.into())))
     };
     value[kind.list].as_array().into_iter().flatten().filter_map(of).collect()
@@ -108,5 +117,19 @@ mod tests {
         let shown: Vec<_> = found.iter().map(|one| one.get_value().to_str().unwrap()).collect();
         assert_eq!(shown, ["key_1", "key_2"]);
         assert_eq!(found[0].get_help().unwrap().to_string(), "a [2Jb");
+    }
+
+    #[test]
+    fn no_name_is_a_command() {
+        let bad = [
+            "$(id)", "`id`", "a;id", "a|id", "a&id", "a>b", "a*", "~root", "{a,b}", "a'b", "a\"b", "a\\b", "!!",
+            "--api", "#a", "",
+        ];
+        for name in bad {
+            let list = json!({"models": [{"name": name}, {"name": "qwen2.5:0.5b"}]});
+            let found = names(&MODELS, &list);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].get_value().to_str(), Some("qwen2.5:0.5b"));
+        }
     }
 }

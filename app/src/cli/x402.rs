@@ -9,7 +9,8 @@ pub(crate) struct X402Args {
     /// can send, so `--ledger URL#ADDRESS`. Then nobody is answered for nothing.
     #[arg(long)]
     pub(crate) x402: bool,
-    /// What they pay for a million output tokens, in tokens of money; input costs a quarter. Left out, the most of `--price`.
+    /// What they pay for a million output tokens, in tokens of money; input costs a quarter. Left out, the most of `--price`, or of what `provide price`
+    /// said before this start.
     #[arg(long, value_name = "PRICE", value_parser = super::price, requires = "x402")]
     pub(crate) x402_price: Option<f64>,
     /// What one answer costs at least, in tokens of money: the node pays the gas of its transfer.

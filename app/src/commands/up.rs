@@ -45,6 +45,7 @@ pub(crate) fn config_of(args: UpArgs, data_dir: PathBuf) -> Result<Config> {
     let x402 = selling(&args.x402, &ledger, prices[1])?;
     Ok(Config {
         x402,
+        is_x402_price_given: args.x402.x402_price.is_some(),
         passphrase,
         limits: args.owner.limits(),
         ledger,

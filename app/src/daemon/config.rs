@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) funded: bool,
     /// What answers are sold for to who has no key: the price, and the least.
     pub(crate) x402: Option<(Price, Amount)>,
+    /// Whether the command line says that price; else it is the most of [`Config::prices`], also of those that the owner last said.
+    pub(crate) is_x402_price_given: bool,
     /// Bytes of blocks at most.
     pub(crate) quota_bytes: u64,
     /// How long prompts, answers and receipts are kept.

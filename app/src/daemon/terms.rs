@@ -103,6 +103,13 @@ pub(super) fn recall(config: &mut Config, memory: &mut Memory) -> bool {
         && let Some(prices) = prices_kept(&terms["prices"])
     {
         config.prices = prices;
+        let most = prices[1];
+        if let Some((price, least)) = &mut config.x402
+            && !config.is_x402_price_given
+            && (most.output > 0 || least.0 > 0)
+        {
+            *price = most;
+        }
     }
     if is_forgotten && !config.provide && memory.providing() {
         warn!("the last start had limits of the owner, this one has none: `provide start`, or give them again");
@@ -119,6 +126,9 @@ pub(super) fn agree(config: &Config, memory: &mut Memory) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::commands::config_of;
+    use clap::Parser as _;
 
     #[test]
     fn limits_come_back_as_they_went() {
@@ -145,6 +155,31 @@ mod tests {
             }
         }
         assert_eq!(limits_of(&json!({})).unwrap().reclaim.as_secs(), Limits::RECLAIM_S);
+    }
+
+    #[test]
+    fn strangers_pay_what_the_owner_last_said() {
+        let price = |tokens: f64| price_of(tokens).unwrap();
+        let (both, none) = ([price(1.0), price(2.0)], [price(0.0); 2]);
+        // What was said, flags, and what x402 costs then.
+        let cases = [
+            (both, "", price(2.0)),
+            (both, " --price 3", price(3.0)),
+            (both, " --x402-price 5", price(5.0)),
+            (none, "", price(0.0)),
+            (none, " --x402-least 0", price(0.4)),
+        ];
+        for (said, flags, want) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            let sells = "talkoo up --x402 --ledger http://127.0.0.1:1#0x0000000000000000000000000000000000000001";
+            let cli = Cli::try_parse_from(format!("{sells}{flags}").split(' ')).unwrap();
+            let Command::Up(args) = cli.command else { panic!("{flags} is not `up`") };
+            let mut config = config_of(args, dir.path().to_owned()).unwrap();
+            let mut memory = Memory::open(dir.path(), "local");
+            agree(&Config { prices: said, ..config.clone() }, &mut memory);
+            recall(&mut config, &mut memory);
+            assert_eq!(config.x402.unwrap().0, want, "{said:?}{flags}");
+        }
     }
 
     #[test]

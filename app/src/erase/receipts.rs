@@ -118,9 +118,9 @@ pub(super) fn whole_id(dir: &Path, id: &str) -> Result<String, Refusal> {
     }
 }
 
-/// Whether there are receipts of a job.
+/// Whether there are receipts of a job; a path is the name of none.
 pub(super) fn has(dir: &Path, job: &str) -> bool {
-    FOLDERS.iter().any(|kind| dir.join(kind).join(job).is_dir())
+    job.bytes().all(|byte| byte.is_ascii_alphanumeric()) && FOLDERS.iter().any(|kind| dir.join(kind).join(job).is_dir())
 }
 
 /// Takes prompt and answer out of receipts; what is left of them still holds.

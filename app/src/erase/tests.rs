@@ -1,6 +1,6 @@
 //! What goes from a data folder, by a clock that is only told.
 
-use super::receipts::{Wanted, belongs, leave, remove, strip};
+use super::receipts::{Wanted, belongs, has, leave, remove, strip};
 use super::*;
 use crate::audit::tests::{kept, key};
 use std::fs;
@@ -37,6 +37,17 @@ fn discloses(path: &Path) -> bool {
 
 fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn no_path_is_a_job() {
+    let dir = tempfile::tempdir().unwrap();
+    receipt(dir.path(), "receipts", "aa", 100);
+    let outside = tempfile::tempdir().unwrap();
+    for name in ["..", ".", "../receipts", "aa/", "aa/.", outside.path().to_str().unwrap()] {
+        assert!(!has(dir.path(), name), "{name}");
+    }
+    assert!(has(dir.path(), "aa"));
 }
 
 #[test]

@@ -158,13 +158,33 @@ impl Rpc {
         self.transact(key, TxKind::Call(to), wei, Bytes::new())
     }
 
-    fn transact(&self, key: &SecretKey, to: TxKind, value: U256, input: Bytes) -> Result<B256, RpcError> {
-        let from = Address::from(key.address().0).to_string();
-        let mut call = json!({"from": from, "value": format!("{value:#x}"), "data": hex::encode_prefixed(&input)});
+    /// What `from` needs to send this now, in wei; what would be reverted is refused, with the reason. Nothing is sent.
+    pub(crate) fn cost<C: SolCall>(&self, from: Address, to: Address, call: &C) -> Result<U256, RpcError> {
+        let gas = self.gas(&from.to_string(), TxKind::Call(to), U256::ZERO, &call.abi_encode().into())?;
+        Ok(U256::from(gas).saturating_mul(U256::from(self.fees()?.0)))
+    }
+
+    /// The gas that a transaction may take.
+    fn gas(&self, from: &str, to: TxKind, value: U256, input: &Bytes) -> Result<u64, RpcError> {
+        let mut call = json!({"from": from, "value": format!("{value:#x}"), "data": hex::encode_prefixed(input)});
         if let TxKind::Call(to) = to {
             call["to"] = json!(to.to_string());
         }
         let gas = self.number("eth_estimateGas", &json!([call, "latest"]))?;
+        // What others do in between may cost a little more.
+        Ok(gas.saturating_to::<u64>().saturating_mul(5) / 4)
+    }
+
+    /// The most that a unit of gas may cost now, in wei, and what of it is a tip.
+    fn fees(&self) -> Result<(u128, u128), RpcError> {
+        let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
+        let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>().min(TIP_MAX);
+        Ok((price.saturating_mul(2).saturating_add(tip), tip))
+    }
+
+    fn transact(&self, key: &SecretKey, to: TxKind, value: U256, input: Bytes) -> Result<B256, RpcError> {
+        let from = Address::from(key.address().0).to_string();
+        let gas_limit = self.gas(&from, to, value, &input)?;
         let chain_id: u64 = self.number("eth_chainId", &json!([]))?.saturating_to();
         if let Some(chain) = self.chain.filter(|chain| *chain != chain_id) {
             let why = format!("it says that it is chain {chain_id}, and was chain {chain}: nothing is signed for it");
@@ -173,14 +193,12 @@ impl Rpc {
         // Whoever else sends for this key in this process waits: nonces are counted from what was sent.
         let _turn = SENDING.lock().unwrap_or_else(PoisonError::into_inner);
         let nonce = self.number("eth_getTransactionCount", &json!([from, "pending"]))?.saturating_to();
-        let price: u128 = self.number("eth_gasPrice", &json!([]))?.saturating_to();
-        let tip = self.number("eth_maxPriorityFeePerGas", &json!([]))?.saturating_to::<u128>().min(TIP_MAX);
+        let (max_fee_per_gas, tip) = self.fees()?;
         let transaction = TxEip1559 {
             chain_id,
             nonce,
-            // What others do in between may cost a little more.
-            gas_limit: gas.saturating_to::<u64>().saturating_mul(5) / 4,
-            max_fee_per_gas: price.saturating_mul(2).saturating_add(tip),
+            gas_limit,
+            max_fee_per_gas,
             max_priority_fee_per_gas: tip,
             to,
             value,

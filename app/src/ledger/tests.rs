@@ -393,6 +393,33 @@ fn a_server_that_refuses_to_say_how_it_stands_refused_nothing() {
     assert_eq!(rpc.wait(hash), Err(RpcError::Reverted(hash)));
 }
 
+#[tokio::test]
+async fn a_payment_is_tried_with_the_node_s_gas_before_anything_is_computed() {
+    use talkoo_base::{Amount, Digest, Price, RefusalCode};
+    let result = |value: &str| format!(r#"{{"id":1,"jsonrpc":"2.0","result":"{value}"}}"#);
+    let word = |value: u8| result(&format!("0x{value:064x}"));
+    let frozen = r#"{"id":1,"jsonrpc":"2.0","error":{"code":3,"message":"frozen"}}"#.to_owned();
+    let look = async |answers: Vec<String>| {
+        let answers: Vec<&'static str> = answers.into_iter().map(|answer| &*String::leak(answer)).collect();
+        let place = Place::ours(&scripted(Vec::leak(answers)));
+        let price = Price { input: 1, output: 1 };
+        let selling = NodeTill::selling(((price, Amount(1)), &place), &Arc::new(key(1)), key(2).address());
+        let signature = key(3).sign(&Digest([1; 32]));
+        let (from, to, nonce) = (key(3).address(), key(2).address(), Digest([2; 32]));
+        let paid =
+            talkoo_inference::Authorization { from, to, value: 5, valid_after: 0, valid_before: 9, nonce, signature };
+        selling.till.look(paid).await
+    };
+    // 5/4 of 40 gas at twice 7 and a tip of 1.
+    let needs = |wei: &str| vec![result(wei), result("0x28"), result("0x7"), result("0x1")];
+    let rest = || [result("0x5"), word(0), word(6)];
+    assert_eq!(look(needs("0x2ed")).await.unwrap_err().code, RefusalCode::NotProviding, "one wei is missing");
+    let seen = look([needs("0x2ee"), rest().to_vec()].concat()).await.unwrap();
+    assert_eq!((seen.balance, seen.is_used, seen.block, seen.refusal), (6, false, 5, None));
+    let seen = look([vec![result("0x2ee"), frozen], rest().to_vec()].concat()).await.unwrap();
+    assert!(seen.refusal.unwrap().contains("frozen"));
+}
+
 #[test]
 fn a_ledger_that_is_not_there_is_said_and_waited_for() {
     let rpc = Rpc::new("http://127.0.0.1:9");

@@ -103,12 +103,20 @@ impl Drawer {
         Ok(self.terms.get_or_init(|| terms).clone())
     }
 
-    fn look(&self, from: Account, nonce: Digest) -> Result<Look, Refusal> {
+    fn look(&self, paid: &Authorization) -> Result<Look, Refusal> {
+        let Authorization { from, nonce, .. } = paid;
         let (token, account) = (self.place.at.token, Address::from(from.0));
         let number = |method: &str, params| self.rpc.number(method, &params).map_err(|why| away(&why));
-        let gas = number("eth_getBalance", json!([self.node.address().to_string(), "latest"]))?;
-        if gas.is_zero() {
-            let message = format!("this node has no gas to take payments with, at {}", self.node.address());
+        let (gas, node) =
+            (number("eth_getBalance", json!([self.node.address().to_string(), "latest"]))?, self.node.address());
+        let (cost, refusal) = match self.rpc.cost(Address::from(node.0), token, &transfer(paid)) {
+            Ok(cost) => (cost, None),
+            Err(why @ RpcError::Refused { .. }) => (U256::ONE, Some(why.to_string())),
+            Err(why) => return Err(away(&why)),
+        };
+        // Less than one transfer takes is none: else it would be missing when the answer is there.
+        if gas < cost {
+            let message = format!("this node has too little gas to take payments with, at {node}");
             return Err(Refusal::new(RefusalCode::NotProviding, message, "its owner has to send some"));
         }
         // Before the nonce is looked at: a transfer that comes meanwhile is after it.
@@ -116,7 +124,7 @@ impl Drawer {
         let state = IToken::authorizationStateCall { authorizer: account, nonce: nonce.0.into() };
         let is_used = self.rpc.call(token, &state).map_err(|why| away(&why))?;
         let balance = self.rpc.call(token, &IToken::balanceOfCall { account }).map_err(|why| away(&why))?;
-        Ok(Look { balance: balance.saturating_to(), is_used, block })
+        Ok(Look { balance: balance.saturating_to(), is_used, block, refusal })
     }
 
     /// The transaction that used a nonce; nothing if none did, or its owner took it back.
@@ -158,19 +166,23 @@ impl Drawer {
     }
 
     fn send(&self, paid: &Authorization) -> Result<B256, RpcError> {
-        let (r, s) = paid.signature.0[..64].split_at(32);
-        let call = IToken::transferWithAuthorizationCall {
-            from: paid.from.0.into(),
-            to: paid.to.0.into(),
-            value: U256::from(paid.value),
-            validAfter: U256::from(paid.valid_after),
-            validBefore: U256::from(paid.valid_before),
-            nonce: paid.nonce.0.into(),
-            v: paid.signature.0[64],
-            r: B256::from_slice(r),
-            s: B256::from_slice(s),
-        };
-        self.rpc.send(&self.node, self.place.at.token, &call)
+        self.rpc.send(&self.node, self.place.at.token, &transfer(paid))
+    }
+}
+
+/// The token's call that makes it.
+fn transfer(paid: &Authorization) -> IToken::transferWithAuthorizationCall {
+    let (r, s) = paid.signature.0[..64].split_at(32);
+    IToken::transferWithAuthorizationCall {
+        from: paid.from.0.into(),
+        to: paid.to.0.into(),
+        value: U256::from(paid.value),
+        validAfter: U256::from(paid.valid_after),
+        validBefore: U256::from(paid.valid_before),
+        nonce: paid.nonce.0.into(),
+        v: paid.signature.0[64],
+        r: B256::from_slice(r),
+        s: B256::from_slice(s),
     }
 }
 
@@ -179,8 +191,8 @@ impl Till for NodeTill {
         self.ask(Drawer::terms)
     }
 
-    fn look(&self, from: Account, nonce: Digest) -> BoxFuture<'_, Result<Look, Refusal>> {
-        self.ask(move |drawer| drawer.look(from, nonce))
+    fn look(&self, authorization: Authorization) -> BoxFuture<'_, Result<Look, Refusal>> {
+        self.ask(move |drawer| drawer.look(&authorization))
     }
 
     fn find(&self, from: Account, nonce: Digest, since: u64) -> BoxFuture<'_, Result<Option<String>, Refusal>> {

@@ -77,6 +77,8 @@ pub(crate) const SETTLE_ROOM_S: u64 = 45;
 pub(crate) const CLOCKS_S: u64 = 600;
 /// Seconds after its authorization's end that a payment is remembered.
 pub(crate) const PAYMENT_KEPT_S: u64 = 3600;
+/// Seconds between two looks, as payments come, which of them are over.
+pub(crate) const PAYMENTS_TIDY_S: u64 = 600;
 /// How often what was paid is answered again: connections break, and nodes are killed.
 pub(crate) const REPEATS_MAX: u32 = 3;
 /// Payments that are remembered: more than come within [`PAY_WITHIN_S`] and [`PAYMENT_KEPT_S`] at [`PAYERS_RATE`].

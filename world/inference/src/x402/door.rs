@@ -288,8 +288,7 @@ async fn paid_before(sales: &Sales, authorization: &Authorization, record: &Reco
 /// Whether a payment that was not made yet can be made.
 async fn look(sales: &Sales, requirement: &Requirement, payment: &Payment, hold: &Hold) -> Result<Look, Stop> {
     fits(requirement, payment, unix())?;
-    let Authorization { from, nonce, .. } = payment.authorization;
-    let look = sales.till.look(from, nonce).await?;
+    let look = sales.till.look(payment.authorization).await?;
     if look.is_used {
         return Err(No::new(reason::NONCE, "the authorization's nonce was used, or taken back").into());
     }
@@ -300,7 +299,11 @@ async fn look(sales: &Sales, requirement: &Requirement, payment: &Payment, hold:
             format!("the payer has {}, and owes {} for all that is under way", Amount(look.balance), Amount(owed));
         return Err(No::new(reason::FUNDS, message).into());
     }
-    Ok(look)
+    // Else an answer would be computed that nobody pays, as often as he likes.
+    match &look.refusal {
+        Some(why) => Err(No::new(reason::TRANSACTION, format!("the chain would refuse the transfer: {why}")).into()),
+        None => Ok(look),
+    }
 }
 
 fn new_record(authorization: &Authorization, request: &Digest) -> Record {

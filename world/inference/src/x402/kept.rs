@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Authorization, No, reason};
-use crate::limits::{PAYMENT_KEPT_S, PAYMENTS_KEPT_MAX, REPEATS_MAX};
+use crate::limits::{PAYMENT_KEPT_S, PAYMENTS_KEPT_MAX, PAYMENTS_TIDY_S, REPEATS_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -47,6 +47,8 @@ struct State {
     records: BTreeMap<Digest, Record>,
     /// Those that somebody is at: who pays, and what he has yet to pay.
     open: BTreeMap<Digest, (Address, u128)>,
+    /// When what is over was forgotten, in seconds since 1970.
+    tidied: u64,
 }
 
 /// An authorization that nobody else is at, until it is dropped.
@@ -61,7 +63,8 @@ fn id_of(authorization: &Authorization) -> Digest {
 }
 
 impl Kept {
-    /// Reads what was begun before. What a crash left half written is none.
+    /// Reads what was begun before. What a crash left half written is none, and so is a damaged record: the chain knows that its
+    /// authorization was used, so it buys nothing more.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let mut records = BTreeMap::new();
@@ -69,15 +72,18 @@ impl Kept {
             let path = entry.path();
             let id = path.file_stem().and_then(|name| Digest::from_hex(name.to_str()?));
             match (id, path.extension().is_some_and(|ending| ending == "json")) {
-                (Some(id), true) => {
-                    let record = serde_json::from_slice(&std::fs::read(&path)?).map_err(io::Error::other)?;
-                    records.insert(id, record);
-                }
+                (Some(id), true) => match serde_json::from_slice(&std::fs::read(&path)?) {
+                    Ok(record) => drop(records.insert(id, record)),
+                    Err(why) => {
+                        tracing::warn!(path = %path.display(), %why, "this record of a payment is damaged and not used");
+                        std::fs::remove_file(&path)?;
+                    }
+                },
                 (Some(_), false) => std::fs::remove_file(&path)?,
                 (None, _) => {}
             }
         }
-        Ok(Self { folder, state: Mutex::new(State { records, open: BTreeMap::new() }) })
+        Ok(Self { folder, state: Mutex::new(State { records, ..State::default() }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,7 +106,8 @@ impl Kept {
     ) -> Result<(Hold, Option<Record>), No> {
         let id = id_of(authorization);
         let mut state = self.lock();
-        if state.records.len() + state.open.len() >= PAYMENTS_KEPT_MAX {
+        let is_time = now.saturating_sub(state.tidied) >= PAYMENTS_TIDY_S;
+        if is_time || state.records.len() + state.open.len() >= PAYMENTS_KEPT_MAX {
             self.tidy(&mut state, now);
         }
         if state.open.contains_key(&id) {
@@ -126,7 +133,8 @@ impl Kept {
 
     /// Forgets what is over.
     fn tidy(&self, state: &mut State, now: u64) {
-        let State { records, open } = state;
+        let State { records, open, tidied } = state;
+        *tidied = now;
         records.retain(|id, record| {
             let stays = open.contains_key(id) || record.valid_before.saturating_add(PAYMENT_KEPT_S) >= now;
             if !stays && let Err(why) = std::fs::remove_file(self.path(id)) {
@@ -249,5 +257,33 @@ mod tests {
         std::fs::write(folder.path().join(format!("{}.new", Digest([9; 32]))), "{").unwrap();
         Kept::open(folder.path().to_owned()).unwrap();
         assert_eq!(files(), 0);
+    }
+
+    #[test]
+    fn what_is_over_goes_with_the_next_payment() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Arc::new(Kept::open(folder.path().to_owned()).unwrap());
+        let (hold, _) = kept.hold(&authorization(1), &Digest([7; 32]), 0).unwrap();
+        hold.write(record(Some("0xaa"), 0)).unwrap();
+        drop(hold);
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        drop(kept.hold(&authorization(2), &Digest([7; 32]), 1000 + PAYMENT_KEPT_S).unwrap());
+        assert_eq!(files(), 1);
+        drop(kept.hold(&authorization(2), &Digest([7; 32]), 1001 + PAYMENT_KEPT_S + PAYMENTS_TIDY_S).unwrap());
+        assert_eq!(files(), 0);
+    }
+
+    #[test]
+    fn a_damaged_record_stops_no_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Arc::new(Kept::open(folder.path().to_owned()).unwrap());
+        for nonce in [1, 2] {
+            let (hold, _) = kept.hold(&authorization(nonce), &Digest([7; 32]), 0).unwrap();
+            hold.write(record(Some("0xaa"), 0)).unwrap();
+        }
+        std::fs::write(kept.path(&id_of(&authorization(1))), "").unwrap();
+        let kept = Arc::new(Kept::open(folder.path().to_owned()).unwrap());
+        assert_eq!(kept.hold(&authorization(1), &Digest([7; 32]), 0).unwrap().1, None);
+        assert!(kept.hold(&authorization(2), &Digest([7; 32]), 0).unwrap().1.is_some());
     }
 }

@@ -104,7 +104,7 @@ pub struct Authorization {
 }
 
 /// What the chain says of an authorization before it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// What the payer has.
     pub balance: u128,
@@ -112,6 +112,8 @@ pub struct Look {
     pub is_used: bool,
     /// Number of the last block.
     pub block: u64,
+    /// Why the chain would refuse the transfer now, if it would: a frozen account, or one that is good after the last block's time.
+    pub refusal: Option<String>,
 }
 
 /// Why a transfer did not come to its end.
@@ -129,8 +131,8 @@ pub enum Unsettled {
 pub trait Till: Send + Sync + 'static {
     /// What is paid with, and to whom.
     fn terms(&self) -> BoxFuture<'_, Result<Terms, Refusal>>;
-    /// How payer and nonce stand now.
-    fn look(&self, from: Address, nonce: Digest) -> BoxFuture<'_, Result<Look, Refusal>>;
+    /// How payer and nonce stand now, and whether the transfer would be made; nothing is sent.
+    fn look(&self, authorization: Authorization) -> BoxFuture<'_, Result<Look, Refusal>>;
     /// The transaction that used an authorization after block `since`, if one did; its being taken back is none.
     fn find(&self, from: Address, nonce: Digest, since: u64) -> BoxFuture<'_, Result<Option<String>, Refusal>>;
     /// Makes the transfer, and waits for its block; its transaction. `sent` was sent before for the same authorization: only waited for.

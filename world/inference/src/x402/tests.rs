@@ -43,6 +43,8 @@ type Settled = Result<String, Unsettled>;
 struct Chain {
     folder: std::path::PathBuf,
     balance: u128,
+    /// Whether it says of every transfer that it would refuse it.
+    would_refuse: bool,
     /// What the next transfers come to; all others are made.
     ends: Mutex<Vec<Settled>>,
     /// Whether a transfer is made, whatever is said of it.
@@ -57,7 +59,8 @@ impl Chain {
     fn new(folder: &Path) -> Self {
         let (ends, made, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
         let may = Semaphore::new(Semaphore::MAX_PERMITS);
-        Self { folder: folder.to_owned(), balance: 1_000_000, ends, is_made: false, made, asked, may }
+        let (folder, balance) = (folder.to_owned(), 1_000_000);
+        Self { folder, balance, would_refuse: false, ends, is_made: false, made, asked, may }
     }
 
     fn transfers(&self) -> usize {
@@ -70,9 +73,11 @@ impl Till for Chain {
         Box::pin(async { Ok(terms()) })
     }
 
-    fn look(&self, from: Address, nonce: Digest) -> BoxFuture<'_, Result<Look, Refusal>> {
+    fn look(&self, paid: Authorization) -> BoxFuture<'_, Result<Look, Refusal>> {
+        let Authorization { from, nonce, .. } = paid;
         let is_used = self.made.lock().unwrap().iter().any(|(by, used, _)| (*by, *used) == (from, nonce));
-        Box::pin(async move { Ok(Look { balance: self.balance, is_used, block: 11 }) })
+        let refusal = self.would_refuse.then(|| "the account is frozen".to_owned());
+        Box::pin(async move { Ok(Look { balance: self.balance, is_used, block: 11, refusal }) })
     }
 
     fn find(&self, from: Address, nonce: Digest, since: u64) -> BoxFuture<'_, Result<Option<String>, Refusal>> {
@@ -405,6 +410,18 @@ async fn without_an_answer_nothing_is_paid_and_without_payment_nothing_is_answer
     let seen = poor.see("/v1/models").await;
     assert_eq!(seen["data"][0]["pricing"], json!({"prompt": "0.0001", "completion": "0.0004"}));
     assert!(poor.parrot.orders.lock().unwrap().is_empty(), "nothing was computed for who cannot pay");
+}
+
+#[tokio::test]
+async fn nothing_is_computed_for_a_transfer_that_the_chain_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    for stream in [false, true] {
+        let frozen = shop(folder.path(), Parrot::default(), |chain| chain.would_refuse = true);
+        let answer = frozen.pay(&payment(&authorization(1)), &question(json!({"stream": stream}))).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (402, reason::TRANSACTION));
+        assert!(answer.text.contains("frozen"), "{}", answer.text);
+        assert!(frozen.parrot.orders.lock().unwrap().is_empty(), "it is asked before anything is computed");
+    }
 }
 
 #[tokio::test]
