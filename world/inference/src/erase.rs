@@ -123,6 +123,12 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// When a file was written, in seconds since 1970: what can't be read is as old as its file.
+pub(crate) fn written(path: &Path) -> Option<u64> {
+    let at = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
 /// Removes what a stop left half written in a folder.
 pub(crate) fn tidy(folder: &Path) -> io::Result<()> {
     for path in std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())) {

@@ -2,7 +2,7 @@
 
 use crate::Shared;
 use crate::collect::{fresh, unix};
-use crate::erase::{Trace, remove as remove_file, tidy};
+use crate::erase::{Trace, remove as remove_file, tidy, written};
 use crate::error::Fault;
 use crate::keys::{Who, name_of};
 use crate::limits::{FILE_BYTES_MAX, FILES_MAX, WORD_BYTES_MAX};
@@ -76,6 +76,13 @@ pub(crate) fn write(path: &FilePath, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// The names of what a folder describes.
+pub(crate) fn described_in(folder: &FilePath) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let described = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    described.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+}
+
 impl Files {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
@@ -89,7 +96,7 @@ impl Files {
         Ok(Self(folder))
     }
 
-    /// All of them; a file is as old as the batch that used it last.
+    /// All of them; a file is as old as the batch that used it last. One whose description can't be read is nobody's, and as old as that.
     pub(crate) fn traces(&self, batches: &[Trace]) -> Vec<Trace> {
         let trace = |file: File| {
             let users: Vec<&Trace> = batches.iter().filter(|batch| batch.uses.contains(&file.id)).collect();
@@ -104,7 +111,13 @@ impl Files {
                 ..Trace::default()
             }
         };
-        self.all(&Who::Owner).into_iter().map(trace).collect()
+        let unread = |id: String| {
+            let path = self.path(&id, "json").ok().filter(|_| self.find(&id, &Who::Owner).is_err())?;
+            let created_at = written(&path)?;
+            Some(File { id, bytes: 0, created_at, filename: String::new(), purpose: String::new(), who: String::new() })
+        };
+        let unread = described_in(&self.0).into_iter().filter_map(unread);
+        self.all(&Who::Owner).into_iter().chain(unread).map(trace).collect()
     }
 
     fn path(&self, id: &str, extension: &str) -> Result<PathBuf, Refusal> {
@@ -126,10 +139,8 @@ impl Files {
     }
 
     fn all(&self, who: &Who) -> Vec<File> {
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        let ids = entries.filter(|path| path.extension().is_some_and(|e| e == "json"));
-        let ids = ids.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
-        let mut files: Vec<File> = ids.filter_map(|id| self.find(&id, who).ok()).collect();
+        let mut files: Vec<File> =
+            described_in(&self.0).into_iter().filter_map(|id| self.find(&id, who).ok()).collect();
         files.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         files
     }

@@ -91,5 +91,7 @@ pub(crate) const PAYERS_RATE: u32 = 900;
 pub(crate) const PAYER_PLACES: usize = 8;
 /// Those of all.
 pub(crate) const PAYERS_PLACES: usize = 64;
+/// How long a body of who has no key may take although others wait for its place.
+pub(crate) const BODY_UNHURRIED: Duration = Duration::from_secs(2);
 /// Addresses whose requests are counted.
 pub(crate) const SOURCES_MAX: usize = 4096;

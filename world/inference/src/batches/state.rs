@@ -1,8 +1,8 @@
 //! What is known of batches: a file each.
 
 use crate::collect::unix;
-use crate::erase::{Trace, jobs_of, tidy};
-use crate::files::{Files, unkept, write};
+use crate::erase::{Trace, jobs_of, tidy, written};
+use crate::files::{Files, described_in, unkept, write};
 use crate::keys::{Who, name_of};
 use crate::limits::{BATCHES_AT_ONCE, BATCHES_MAX};
 use serde::{Deserialize, Serialize};
@@ -167,16 +167,14 @@ impl Batches {
 
     /// All of somebody, the newest first.
     pub(super) fn all(&self, who: &Who) -> Vec<Batch> {
-        let entries =
-            std::fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        let ids = entries.filter(|path| path.extension().is_some_and(|e| e == "json"));
-        let ids = ids.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
-        let mut all: Vec<Batch> = ids.filter_map(|id| self.find(&id, who).ok()).collect();
+        let mut all: Vec<Batch> =
+            described_in(&self.folder).into_iter().filter_map(|id| self.find(&id, who).ok()).collect();
         all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         all
     }
 
-    /// All of them, with the jobs that answered their lines if somebody wants to know.
+    /// All of them, with the jobs that answered their lines if somebody wants to know. One that can't be read is nobody's, and as old as
+    /// its file.
     pub(crate) fn traces(&self, files: &Files, wants_jobs: bool) -> io::Result<Vec<Trace>> {
         let trace = |batch: Batch| {
             let ends = ["out", "err", "json"].map(|end| self.path(&batch.id, end).ok());
@@ -202,7 +200,15 @@ impl Batches {
                 follows: None,
             })
         };
-        self.all(&Who::Owner).into_iter().map(trace).collect()
+        let unread = |id: String| {
+            let path = self.path(&id, "json").ok().filter(|_| self.find(&id, &Who::Owner).is_err())?;
+            let at = written(&path)?;
+            let is_running = self.running.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id);
+            let paths = vec![path.with_extension("out"), path.with_extension("err"), path];
+            Some(Ok(Trace { kind: "batches", id, at, is_running, paths, ..Trace::default() }))
+        };
+        let unread = described_in(&self.folder).into_iter().filter_map(unread);
+        self.all(&Who::Owner).into_iter().map(trace).chain(unread).collect()
     }
 
     /// Work on a batch begins; what ends it.

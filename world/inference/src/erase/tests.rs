@@ -150,3 +150,27 @@ fn a_kill_after_any_step_loses_sight_of_nothing() {
         }
     }
 }
+
+#[test]
+fn what_can_not_be_read_is_nobody_s_and_goes_with_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    filled(dir);
+    let (file, batch) = (format!("files/file-{:024x}", 3), format!("batches/batch_{:024x}", 2));
+    for damaged in [&file, &batch] {
+        std::fs::write(dir.join(format!("{damaged}.json")), format!("{{\"cut {WORD}")).unwrap();
+    }
+    std::fs::write(dir.join(format!("{batch}.out")), WORD).unwrap();
+    let keepsakes = open(dir);
+    let erase = |who: Option<&str>, before| {
+        let found = keepsakes.find(&Which { who: who.map(str::to_owned), one: None, before }).unwrap();
+        keepsakes.erase(&found).unwrap();
+        with_word(dir)
+    };
+    let ours = [".bytes", ".json"].map(|end| format!("{file}{end}"));
+    let batches = [".json", ".out"].map(|end| format!("{batch}{end}"));
+    let holds = |left: &[String]| ours.iter().chain(&batches).all(|name| left.contains(name));
+    assert!(holds(&erase(Some("key_a"), u64::MAX)), "nobody knows that it is the key's");
+    assert!(holds(&erase(None, 1_000)), "it was written later");
+    assert_eq!(erase(None, u64::MAX), Vec::<String>::new());
+}

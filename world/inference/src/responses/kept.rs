@@ -1,6 +1,6 @@
 //! Responses that clients want to find again: a file each, until they are removed or newer ones need the place.
 
-use crate::erase::{Trace, jobs_of, tidy};
+use crate::erase::{Trace, jobs_of, tidy, written};
 use crate::keys::{Who, name_of};
 use crate::limits::{RESPONSE_BYTES_MAX, RESPONSES_MAX};
 use serde::{Deserialize, Serialize};
@@ -88,8 +88,7 @@ impl Kept {
     pub(crate) fn traces(&self) -> io::Result<Vec<Trace>> {
         let trace = |path: PathBuf| {
             let id = path.file_stem()?.to_str()?.to_owned();
-            let written = std::fs::metadata(&path).ok()?.modified().ok()?;
-            let written = written.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let written = written(&path)?;
             let record = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
             let trace = Trace { kind: "responses", id, at: written, paths: vec![path], ..Trace::default() };
             let Some(Record { who, response, .. }) = record else { return Some(trace) };

@@ -107,7 +107,16 @@ pub(crate) async fn sell(shared: &Shared, sales: &Arc<Sales>, request: Request) 
             return Fault::from(no).response(tongue);
         }
     };
-    let asked = match read(request, tongue).await {
+    let reading = place.reading(Instant::now());
+    let read = tokio::select! {
+        read = read(request, tongue) => read,
+        () = reading.late.cancelled() => {
+            let hint = "send it faster, or ask with a key";
+            Err(Refusal::new(RefusalCode::Busy, "the body came slowly, and others wait for its place", hint).into())
+        }
+    };
+    drop(reading);
+    let asked = match read {
         Ok(asked) => asked,
         Err(fault) => return fault.response(tongue),
     };

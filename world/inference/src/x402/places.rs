@@ -1,12 +1,13 @@
 //! How much of a node strangers without a key take: requests per minute and at once, of each address and of all.
 
 use crate::keys::Rates;
-use crate::limits::{PAYER_PLACES, PAYER_RATE, PAYERS_PLACES, PAYERS_RATE, SOURCES_MAX};
-use std::collections::BTreeMap;
+use crate::limits::{BODY_UNHURRIED, PAYER_PLACES, PAYER_RATE, PAYERS_PLACES, PAYERS_RATE, SOURCES_MAX};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use talkoo_base::{Refusal, RefusalCode};
+use tokio_util::sync::CancellationToken;
 
 /// The bucket of all.
 const ALL: &str = "all";
@@ -19,6 +20,18 @@ struct Taken {
     rates: Rates,
     /// Requests under way, by source.
     open: BTreeMap<String, usize>,
+    /// Those whose bodies are still coming, the oldest first: since when, and what ends them.
+    reading: VecDeque<(Instant, u64, CancellationToken)>,
+    /// The number of the next of them.
+    next: u64,
+}
+
+/// A body that is coming, until it is dropped.
+pub(super) struct Reading {
+    places: Arc<Places>,
+    number: u64,
+    /// It has to make room.
+    pub(super) late: CancellationToken,
 }
 
 /// A place, until it is dropped.
@@ -40,7 +53,9 @@ impl Places {
         let busy = |message: &str| Err(Refusal::new(RefusalCode::Busy, message, "ask again later, or with a key"));
         let source = source_of(ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let mut taken = self.lock();
-        if taken.open.values().sum::<usize>() >= PAYERS_PLACES {
+        let is_full = taken.open.values().sum::<usize>() >= PAYERS_PLACES;
+        let is_slow = |(since, ..): &(Instant, u64, CancellationToken)| now.duration_since(*since) >= BODY_UNHURRIED;
+        if is_full && !taken.reading.front().is_some_and(is_slow) {
             return busy("too many requests without a key are under way");
         }
         if taken.open.get(&source).is_some_and(|open| *open >= PAYER_PLACES) {
@@ -55,9 +70,31 @@ impl Places {
         if taken.rates.ask(ALL, PAYERS_RATE, now).wait.is_some() {
             return busy("too many ask without a key");
         }
+        // Who sends his body slowly makes room: nothing was done for him yet. His place is free in a moment.
+        if is_full && let Some((.., late)) = taken.reading.pop_front() {
+            late.cancel();
+        }
         *taken.open.entry(source.clone()).or_default() += 1;
         drop(taken);
         Ok(Place { places: self.clone(), source })
+    }
+}
+
+impl Place {
+    /// Its body begins to come, at `now`.
+    pub(super) fn reading(&self, now: Instant) -> Reading {
+        let late = CancellationToken::new();
+        let mut taken = self.places.lock();
+        let number = taken.next;
+        taken.next += 1;
+        taken.reading.push_back((now, number, late.clone()));
+        Reading { places: self.places.clone(), number, late }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.places.lock().reading.retain(|(_, number, _)| *number != self.number);
     }
 }
 
@@ -101,6 +138,24 @@ mod tests {
         let held: Vec<_> = (0..2000).map_while(|net| places.enter(many(net), late).ok()).collect();
         assert_eq!(held.len(), PAYERS_PLACES);
         assert_eq!(source_of("2001:db8::1".parse().unwrap()), source_of("2001:db8::2".parse().unwrap()));
+    }
+
+    #[test]
+    fn who_sends_slowly_makes_room_for_who_comes() {
+        let (places, now) = (Arc::new(Places::default()), Instant::now());
+        let of = |net: usize| Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + net as u32)));
+        let enter = |net| places.enter(of(net), now).unwrap();
+        let held: Vec<_> = (0..PAYERS_PLACES).map(enter).collect();
+        let reading: Vec<_> = held.iter().map(|place| place.reading(now)).collect();
+        assert!(places.enter(of(900), now).is_err(), "they may still come in time");
+        let later = now + BODY_UNHURRIED;
+        let new = places.enter(of(900), later).unwrap();
+        let late: Vec<bool> = reading.iter().map(|one| one.late.is_cancelled()).collect();
+        assert!(late[0] && !late[1..].contains(&true), "one goes, the oldest");
+        drop(reading);
+        assert!(places.enter(of(901), later).is_err(), "who is being answered stays");
+        drop((new, held));
+        assert!(places.enter(of(901), later).is_ok());
     }
 
     #[test]
