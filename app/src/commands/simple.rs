@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
-use talkoo_base::RefusalCode;
+use talkoo_base::{Amount, RefusalCode};
 
 pub(super) fn get(data_dir: &Path, path: &str, show: &Show) -> Result<()> {
     show.value(&Client::of(data_dir)?.get(path)?);
@@ -256,7 +256,9 @@ pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> 
         ProvideCommand::Price { price: [least, most] } => {
             let price = if least == most { vec![least] } else { vec![least, most] };
             let value = client.post("/provide", &json!({"price": price}))?;
-            json!({"price": value["price"], "prices": value["prices"]})
+            let tokens = |micro: &Value| micro.as_str()?.parse().ok().map(|units| Amount(units).to_string());
+            let prices: Vec<_> = value["prices"].as_array().into_iter().flatten().filter_map(tokens).collect();
+            json!({"price": prices.join(".."), "unit": "tokens of money for a million output tokens"})
         }
     };
     show.value(&value);

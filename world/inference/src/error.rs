@@ -58,7 +58,9 @@ impl From<Refusal> for Fault {
             RefusalCode::InsufficientFunds => (402, "insufficient_quota", code),
             RefusalCode::Busy => (429, "rate_limit_error", "rate_limit_exceeded"),
             RefusalCode::Silent => (504, "server_error", code),
-            RefusalCode::Stopping | RefusalCode::NotWanted | RefusalCode::PriceAboveMax => (503, "server_error", code),
+            RefusalCode::Stopping | RefusalCode::NotWanted | RefusalCode::NotProviding | RefusalCode::PriceAboveMax => {
+                (503, "server_error", code)
+            }
             _ => (500, "server_error", code),
         };
         let status = StatusCode::from_u16(status).expect("a known status");

@@ -133,7 +133,7 @@ impl Sending {
                 Some(bytes) => ExportTraceServiceResponse::decode(bytes.as_slice())
                     .ok()
                     .and_then(|answer| answer.partial_success)
-                    .map_or(0, |part| u64::try_from(part.rejected_spans).unwrap_or(0)),
+                    .map_or(0, |part| u64::try_from(part.rejected_spans).unwrap_or(0).min(many as u64)),
             };
             self.meters.dropped(refused);
         }
