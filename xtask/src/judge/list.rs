@@ -44,6 +44,12 @@ pub(super) const JUDGES: &[Judge] = &[
         run: x402pay,
     },
     Judge {
+        name: "lies",
+        what: "the demo: every lie of a worker is caught, and nobody is accused without one",
+        quick: false,
+        run: || crate::ci::lies().map_or_else(|why| Outcome::Failed(format!("{why:#}")), |()| Outcome::Passed),
+    },
+    Judge {
         name: "ethereum",
         what: "viem, ethers, web3.py, cast get the same from a node and from anvil; x402 pays there; @ethereumjs/vm and Ethereum's specification get its roots",
         quick: false,
