@@ -1,4 +1,4 @@
-//! What shells complete with: names of this very node's models, jobs, keys and data, asked while Tab is held.
+//! What shells complete with: names of this very node's models, jobs, keys and payments that wait, asked while Tab is held.
 
 use super::Cli;
 use crate::client::Client;

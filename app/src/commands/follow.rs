@@ -109,10 +109,9 @@ impl Idle {
                 text(explain, "job")
             ));
         }
-        if alone {
-            lines.push("  no peer is connected; `talkoo join CODE`".to_owned());
-        }
-        lines.extend(own_node(explain, own.first()));
+        lines.extend(rows("reasons").iter().map(|row| told("  ".to_owned(), row)));
+        // That it offers nothing stands among the reasons.
+        lines.extend(own.iter().filter(|row| row["code"] != json!("not_providing")).map(reason));
         Some(lines)
     }
 }
@@ -123,7 +122,12 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// One node and what is against it.
 fn reason(row: &Value) -> String {
-    let mut line = format!("  node {}: {}", short(text(row, "node")), text(row, "message"));
+    told(format!("  node {}: ", short(text(row, "node"))), row)
+}
+
+/// A reason with its numbers and what to do about it.
+fn told(mut line: String, row: &Value) -> String {
+    line.push_str(text(row, "message"));
     if let (Some(need), Some(have)) = (row["need"].as_str(), row["have"].as_str()) {
         line.push_str(&format!(" (need {need}, have {have})"));
     }
@@ -131,24 +135,6 @@ fn reason(row: &Value) -> String {
         line.push_str(&format!("; {}", text(row, "hint")));
     }
     line
-}
-
-/// What keeps this very node from working for its job.
-fn own_node(explain: &Value, refused: Option<&Value>) -> Option<String> {
-    if explain["own"] == json!(false) {
-        return Some(
-            "  this node did not offer compute when the job was posted, so it does not work for it; to let it, \
-             cancel the job, `talkoo provide start`, and run the batch again"
-                .to_owned(),
-        );
-    }
-    match refused {
-        Some(row) if row["code"] == json!("not_providing") => {
-            Some("  this node offers no compute now; `talkoo provide start`, or see `talkoo provide why`".to_owned())
-        }
-        Some(row) => Some(reason(row)),
-        None => None,
-    }
 }
 
 /// What is to be followed.
@@ -242,7 +228,13 @@ mod tests {
     use super::*;
 
     fn explain(own: bool, peers: u32, refused: &Value) -> Value {
-        json!({"job": "j", "node": "me", "own": own, "peers": peers, "working": [], "refused": refused})
+        // As the node tells them.
+        let alone = json!({"code": "disconnected", "message": "no peer is connected", "hint": "talkoo join CODE"});
+        let not_own = json!({"code": "not_providing", "message": "it offered nothing", "hint": "run the batch again"});
+        let off = json!({"code": "not_providing", "message": "it offers nothing now", "hint": "talkoo provide start"});
+        let reasons = [(peers == 0).then_some(alone), Some(if own { off } else { not_own })];
+        let reasons: Vec<Value> = reasons.into_iter().flatten().collect();
+        json!({"job": "j", "node": "me", "own": own, "peers": peers, "reasons": reasons, "working": [], "refused": refused})
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Daemon {
             let message = "this node offered no compute when the job was posted, so it does not work for it";
             let hint = "cancel the job, `talkoo provide start`, and run the batch again";
             all.push(reason(RefusalCode::NotProviding, message, hint));
-        } else if !self.providing {
+        } else if self.node.market().offered().is_none() {
             let hint = "`talkoo provide start`, or see `talkoo provide why`";
             all.push(reason(RefusalCode::NotProviding, "this node offers no compute now", hint));
         }
