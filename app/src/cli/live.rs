@@ -63,7 +63,7 @@ fn with_names(mut command: Command, path: &str) -> Command {
 
 fn catalogue() -> Vec<CompletionCandidate> {
     let one = |entry: &crate::models::Entry| CompletionCandidate::new(&entry.name).help(Some("to be fetched".into()));
-    crate::models::catalog::all().iter().map(one).collect()
+    crate::models::catalog::every().map(one).collect()
 }
 
 /// Names of the node that runs here; none if there is none, or it takes too long.
