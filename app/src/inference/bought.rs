@@ -249,7 +249,7 @@ impl Telling {
         }
         open.count(done.tokens.len());
         let mut facts = self.facts.clone();
-        facts["nodes"] = json!([{"node": name(&done.node)}]);
+        facts["nodes"] = json!([{"node": name(&done.node), "address": done.node.address().to_string()}]);
         facts["seed"] = json!(self.seeds[step as usize]);
         facts["price"] = json!(price.to_string());
         facts["audited"] = json!(done.audited);

@@ -72,7 +72,9 @@ async fn gather(hearing: &mut Hearing, texts: usize) -> Result<Vec<Made>, Refusa
 fn told(read: &Read, hearing: &Hearing, all: Vec<Made>) -> Embedded {
     let mut nodes: BTreeMap<NodeId, u64> = BTreeMap::new();
     all.iter().for_each(|made| *nodes.entry(made.done.node).or_default() += 1);
-    let nodes: Vec<Value> = nodes.iter().map(|(node, texts)| json!({"node": name(node), "texts": texts})).collect();
+    let row = |(node, texts): (&NodeId, &u64)| json!({"node": name(node), "address": node.address().to_string(), "texts": texts});
+    let nodes: Vec<Value> = nodes.iter().map(row).collect();
+    let audited = (0u32..).zip(&all).filter(|(_, made)| made.done.audited).map(|(text, _)| text);
     let vector = |made: &Made| made.done.tokens.iter().map(|word| real(word.cast_signed())).collect();
     Embedded {
         vectors: all.iter().map(vector).collect(),
@@ -83,7 +85,9 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>) -> Embedded {
             "job": hearing.job.to_string(),
             "price": hearing.price().to_string(),
             "nodes": nodes,
-            "audited": all.iter().filter(|made| made.done.audited).count(),
+            // Of each text the address of the node that made its vector; the texts that were made twice.
+            "by": all.iter().map(|made| made.done.node.address().to_string()).collect::<Vec<_>>(),
+            "audited": audited.collect::<Vec<_>>(),
             "receipts": all.iter().map(|made| &made.receipt).collect::<Vec<_>>(),
         }),
     }

@@ -100,7 +100,7 @@ files = [str(root / "client" / path) for path in facts["receipts"]]
 call("client", "receipt", "verify", *files)
 call("client", "receipt", "verify", "--rerun", *files)
 call("client", "receipt", "verify", "--scalar", files[0])
-print(f"{len(texts)} texts of {tokens} tokens for {facts['price']} by {len(facts['nodes'])} nodes in {took:.2f} s, {facts['audited']} audited; "
+print(f"{len(texts)} texts of {tokens} tokens for {facts['price']} by {len(facts['nodes'])} nodes in {took:.2f} s, {len(facts['audited'])} audited; "
       f"all receipts hold and re-run")
 
 # Another number in a receipt's vector is found.
