@@ -1,7 +1,7 @@
 //! Calls about money: what there is, what moved, and payments, those of keys under their policies. Each waits for the chain, so it
 //! has a thread of its own.
 
-use super::{Answer, Daemon, bad, optional, required, text};
+use super::{Answer, Daemon, bad, optional, readable, required, text};
 use crate::commands::{Books, movements, refusal_of, wallet_summary};
 use crate::data::Desks;
 use serde_json::{Value, json};
@@ -73,11 +73,11 @@ fn key(args: &Value) -> Option<&str> {
 }
 
 fn why(args: &Value) -> Result<String, Refusal> {
-    let why = text(args, "why").unwrap_or_default();
+    let why = readable(args, "why")?;
     if why.len() > WHY_BYTES_MAX {
         return Err(bad(format!("`why` has more than {WHY_BYTES_MAX} bytes"), "say it shorter"));
     }
-    Ok(why.to_owned())
+    Ok(why)
 }
 
 impl Till {
