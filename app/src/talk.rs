@@ -21,9 +21,16 @@ pub(crate) fn from_bytes<T: Serialize + DeserializeOwned>(first: u8, bytes: &[u8
     decode_shape(bytes.strip_prefix(&[first]).unwrap_or_default())
 }
 
+/// Whether a terminal or a page obeys a letter instead of showing it: control characters, and what changes the direction or the
+/// line of what stands beside it (Unicode's `Bidi_Control`, UAX #9; U+2028 and U+2029).
+pub(crate) fn is_obeyed(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Takes out of a peer's reason what a terminal would obey, and cuts it.
 pub(crate) fn clean(reason: &mut String) {
-    *reason = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+    *reason = reason.chars().filter(|c| !is_obeyed(*c)).take(REASON_CHARS_MAX).collect();
 }
 
 /// What messages of every kind have to hold: each is read again, nothing longer, shorter or of another kind is; reasons are cut.

@@ -384,6 +384,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/data-on-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has paid grants wait for the owner's word */
+        post: operations["dataOnRequest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/data-approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets a grant that waits be delivered */
+        post: operations["dataApprove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/data-refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Refuses a grant that waits */
+        post: operations["dataRefuse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/data-revoke": {
         parameters: {
             query?: never;
@@ -1318,6 +1369,18 @@ export interface components {
             /** @description The version. */
             version: string;
         };
+        /** @description What to buy. */
+        DataBuyAsk: {
+            /** @description Id, version or asset. */
+            id: string;
+            /**
+             * Format: u-int64
+             * @description Number of the offer; left out, the newest for more than one use, or the newest.
+             */
+            offer?: number | null;
+            /** @description True: the newest offer of one use. */
+            per_query?: boolean | null;
+        };
         /** @description Whether code may read under a grant. */
         DataCheckAsk: {
             /** @description CID of the code. */
@@ -1475,6 +1538,20 @@ export interface components {
              */
             uses_most: number;
         };
+        /** @description Whether paid grants wait for the owner's word. */
+        DataOnRequest: {
+            /** @description CID of what is sealed. */
+            id: string;
+            /** @description Whether they do. */
+            on_request: boolean;
+        };
+        /** @description Whether paid grants wait for the owner's word. */
+        DataOnRequestAsk: {
+            /** @description Id of data of ours. */
+            id: string;
+            /** @description Left out: true. */
+            on?: boolean | null;
+        };
         /** @description A version that another was made from. */
         DataParent: {
             /**
@@ -1523,8 +1600,10 @@ export interface components {
             deliver_s?: number | null;
             /** @description Id of data of ours. */
             id: string;
-            /** @description Price in micro-units. */
-            price: string;
+            /** @description Price of a grant of one use, in micro-units. */
+            per_query?: string | null;
+            /** @description Price in micro-units; this or `per_query` has to be there. */
+            price?: string | null;
             /**
              * Format: u-int64
              * @description Uses that a buyer gets; 0: any number.
@@ -1538,6 +1617,8 @@ export interface components {
              * @description Its number.
              */
             offer: number;
+            /** @description Numbers of all that were made now: that of many uses first, then that of one. */
+            offers: number[];
         };
         /** @description What to publish, and under which terms. */
         DataPublishAsk: {
@@ -1577,11 +1658,15 @@ export interface components {
             licence?: string | null;
             /** @description Name for programs. */
             name?: string | null;
+            /** @description Whether a paid grant waits for the owner's word; not together with keepers. */
+            on_request?: boolean | null;
             /** @description Versions that it was made from, as `ID:BPS`: ten-thousandths of the income behind the colon. */
             parents?: string[] | null;
+            /** @description Price of a grant of one use, in micro-units: another offer beside that of `price`. */
+            per_query?: string | null;
             /** @description CID of a public preview. */
             preview?: string | null;
-            /** @description Price in micro-units; left out, it is not for sale. */
+            /** @description Price in micro-units; left out, as `per_query` is, it is not for sale. */
             price?: string | null;
             /** @description What it may be used for. */
             purposes?: string[] | null;
@@ -1603,9 +1688,11 @@ export interface components {
             kept?: components["schemas"]["HandedOut"] | null;
             /**
              * Format: u-int64
-             * @description Number of its offer, if it is for sale.
+             * @description Number of its first offer, if it is for sale.
              */
             offer?: number | null;
+            /** @description Numbers of all that were made now: that of many uses first, then that of one. */
+            offers?: number[] | null;
             /** @description What is public. */
             public: components["schemas"]["PublicData"];
             /** @description Of a dry run: what a buyer can keep. */
@@ -2064,7 +2151,7 @@ export interface components {
         /** @description Something that happened; docs/API.md, "Events", has each type's fields. */
         Event: {
             /** @enum {string} */
-            type: "audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed";
+            type: "audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed";
             job?: string;
             step?: number;
             node?: string;
@@ -2141,6 +2228,8 @@ export interface components {
         };
         /** @description A grant. */
         Grant: {
+            /** @description Of ours: `waits`, `approved` or `refused`, where it needs the owner's word. */
+            answer?: string | null;
             /**
              * Format: u-int64
              * @description Until when, in Unix seconds.
@@ -2153,6 +2242,8 @@ export interface components {
             grant: number;
             /** @description Address of who has it. */
             grantee: string;
+            /** @description Of ours: the node that asked for the key, where that waits for the owner's word or did. */
+            node?: string | null;
             /**
              * Format: u-int64
              * @description Number of its offer.
@@ -2160,6 +2251,13 @@ export interface components {
             offer: number;
             /** @description Price in micro-units. */
             price: string;
+            /** @description Of ours: what the data may be used for, as it was published. */
+            purpose?: string | null;
+            /**
+             * Format: u-int64
+             * @description Of ours: when it asked, in Unix seconds.
+             */
+            since?: number | null;
             /** @description How it stands: `paid`, `active`, `revoked`, … */
             state: string;
             /**
@@ -2174,6 +2272,27 @@ export interface components {
             uses_most: number;
             /** @description The version. */
             version: string;
+            /** @description Of ours: why it was refused. */
+            why?: string | null;
+        };
+        /** @description The owner's word about a request. */
+        GrantAnswered: {
+            /** @description `approved` or `refused`. */
+            answer: string;
+            /**
+             * Format: u-int64
+             * @description Refused: after which Unix second the contract gives the price back.
+             */
+            back_after?: number | null;
+            /**
+             * Format: u-int64
+             * @description Number of the grant.
+             */
+            grant: number;
+            /** @description Refused: what that means. */
+            hint?: string | null;
+            /** @description Approved: the node that gets the key. */
+            node?: string | null;
         };
         /** @description Which grant. */
         GrantAsk: {
@@ -3062,6 +3181,8 @@ export interface components {
             label: string;
             /** @description CID of its manifest, once published. */
             manifest?: string | null;
+            /** @description Whether a paid grant waits for the owner's word. */
+            on_request: boolean;
             /**
              * Format: u-int64
              * @description Bytes sealed.
@@ -3501,6 +3622,16 @@ export interface components {
             next_cursor?: string | null;
             /** @description The newest first. */
             receipts: components["schemas"]["ReceiptRow"][];
+        };
+        /** @description Which request is refused, and why. */
+        RefuseAsk: {
+            /**
+             * Format: u-int64
+             * @description Number of the grant.
+             */
+            grant: number;
+            /** @description Told to the buyer's node: up to 200 characters. */
+            why?: string | null;
         };
         /** @description A relay. */
         Relay: {
@@ -4878,6 +5009,111 @@ export interface operations {
             504: components["responses"]["Refused"];
         };
     };
+    dataOnRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DataOnRequestAsk"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataOnRequest"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            413: components["responses"]["Refused"];
+            415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    dataApprove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GrantAsk"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GrantAnswered"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            413: components["responses"]["Refused"];
+            415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    dataRefuse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefuseAsk"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GrantAnswered"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
+            413: components["responses"]["Refused"];
+            415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
     dataRevoke: {
         parameters: {
             query?: never;
@@ -5124,7 +5360,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["DataIdAsk"];
+                "application/json": components["schemas"]["DataBuyAsk"];
             };
         };
         responses: {
@@ -6766,7 +7002,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of these types, with commas between them. */
-                types?: ("audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed")[];
+                types?: ("audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed")[];
             };
             header?: {
                 /** @description The `id:` of the last event that was read: what came since comes first. */

@@ -23,12 +23,16 @@ function Seal({ again }) {
 /** What an owner says becomes public first as a draft: nothing is taken back. */
 function Publish({ own, again }) {
   const open = own.filter((one) => one.version == null);
-  const [terms, setTerms] = useState({ id: "", name: "", title: "", licence: "", purpose: "", price: "" });
+  const [terms, setTerms] = useState({ id: "", name: "", title: "", licence: "", purpose: "", price: "", per_query: "", on_request: false });
   const [draft, setDraft] = useState(/** @type {any} */ (undefined));
   const body = () => {
-    const price = terms.price.trim() ? micro(terms.price) : undefined;
-    if (terms.price.trim() && price === undefined) throw { message: `${terms.price} is no amount`, hint: "a number with at most 6 digits behind the point" };
-    return { id: terms.id || open[0].id, name: terms.name, title: terms.title, licence: terms.licence, purposes: terms.purpose ? [terms.purpose] : [], price };
+    const amount = (text) => {
+      const units = text.trim() ? micro(text) : undefined;
+      if (text.trim() && units === undefined) throw { message: `${text} is no amount`, hint: "a number with at most 6 digits behind the point" };
+      return units;
+    };
+    const [price, per_query] = [amount(terms.price), amount(terms.per_query)];
+    return { id: terms.id || open[0].id, name: terms.name, title: terms.title, licence: terms.licence, purposes: terms.purpose ? [terms.purpose] : [], price, per_query, on_request: terms.on_request };
   };
   const look = useAct(async () => setDraft(await call("POST", "/data-publish", { ...body(), dry: true })));
   const publish = useAct(async () => { await call("POST", "/data-publish", body()); setDraft(undefined); again(); });
@@ -36,7 +40,8 @@ function Publish({ own, again }) {
   const field = (key, word, hint) => html`<label>${word}<input value=${terms[key]} placeholder=${hint ?? ""} onInput=${(event) => { setDraft(undefined); setTerms({ ...terms, [key]: event.currentTarget.value }); }} /></label>`;
   return html`<div class="fields"><label>What<select value=${terms.id} onChange=${(event) => { setDraft(undefined); setTerms({ ...terms, id: event.currentTarget.value }); }}>
       ${open.map((one) => html`<option value=${one.id}>${one.label || one.id}</option>`)}</select></label>
-    ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}
+    ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}${field("per_query", "Price of one use", "0.001")}
+    <label><input type="checkbox" checked=${terms.on_request} onChange=${(event) => { setDraft(undefined); setTerms({ ...terms, on_request: event.currentTarget.checked }); }} /> Each sale waits for my word</label>
     <button disabled=${look.busy} onClick=${look.run}>What becomes public?</button></div>
     <${Failure} error=${look.error ?? publish.error} />
     ${draft && html`<div class="stack" role="status"><p>This becomes public, and cannot be taken back:</p><pre class="wide" tabindex="0">${JSON.stringify(draft.public, null, 2)}</pre>
@@ -48,16 +53,16 @@ function Buy({ again }) {
   const [id, setId] = useState("");
   const [found, setFound] = useState(/** @type {any} */ (undefined));
   const look = useAct(async () => { setFound(undefined); setFound(await call("POST", "/data-show", { id: id.trim() })); });
-  const buy = useAct(async () => { await call("POST", "/data-buy", { id: id.trim() }); setFound(undefined); again(); });
+  const buy = useAct(async (offer) => { await call("POST", "/data-buy", { id: id.trim(), offer }); setFound(undefined); again(); });
   const submit = (event) => { event.preventDefault(); look.run(); };
-  const offer = found?.offers.find((one) => one.open);
+  const offers = found?.offers.filter((one) => one.open) ?? [];
   return html`<form class="fields" onSubmit=${submit}><label class="grow">OWNER/NAME, the number of an asset, or a manifest's CID
     <input required value=${id} spellcheck="false" onInput=${(event) => { setFound(undefined); setId(event.currentTarget.value); }} /></label><button disabled=${look.busy || !id.trim()}>Look</button></form>
     <${Failure} error=${look.error ?? buy.error} />
     ${found && html`<div class="stack" role="status"><p><strong>${found.says.title || found.says.name || `asset ${found.asset}`}</strong> ${found.says.description}</p>
       <p class="muted">Licence ${found.says.licence || "not named"}; for ${found.says.purposes.join(", ") || "no named purpose"}; ${bytes(found.says.sealed_bytes)} sealed; by <${Id} of=${found.says.owner} /></p>
-      ${offer ? html`<p><button class="main" disabled=${buy.busy} onClick=${buy.run}>${buy.busy ? "Paying …" : `Buy for ${tokens(offer.price)} tokens`}</button>
-        <span class="small muted"> On hold until the key is here; back if that takes longer than ${Math.ceil(offer.deliver_s / 3600)} h. ${offer.uses_most > 0 ? `Uses: ${offer.uses_most}.` : ""}</span></p>`
+      ${offers.length > 0 ? offers.map((offer) => html`<p><button class="main" disabled=${buy.busy} onClick=${() => buy.run(offer.offer)}>${buy.busy ? "Paying …" : `Buy for ${tokens(offer.price)} tokens`}</button>
+        <span class="small muted"> On hold until the key is here; back if that takes longer than ${Math.ceil(offer.deliver_s / 3600)} h. ${offer.uses_most > 0 ? `Uses: ${offer.uses_most}.` : ""}</span></p>`)
     : html`<p class="muted">It is not for sale now.</p>`}</div>`}`;
 }
 
@@ -69,12 +74,29 @@ function Get({ grant, version }) {
     <button class="quiet" disabled=${get.busy}>Write</button></form><${Failure} error=${get.error} />`;
 }
 
+/** A paid grant that waits for the owner's word. */
+function Word({ one, again }) {
+  const [why, setWhy] = useState("");
+  const approve = useAct(async () => { await call("POST", "/data-approve", { grant: one.grant }); again(); });
+  const refuse = useAct(async () => { await call("POST", "/data-refuse", { grant: one.grant, why: why.trim() }); again(); });
+  return html`<div class="fields"><button class="main" disabled=${approve.busy || refuse.busy} onClick=${approve.run}>Approve</button>
+    <label>Reason of a refusal<input value=${why} maxlength="200" onInput=${(event) => setWhy(event.currentTarget.value)} /></label>
+    <button class="quiet" disabled=${approve.busy || refuse.busy} onClick=${refuse.run}>Refuse</button></div><${Failure} error=${approve.error ?? refuse.error} />`;
+}
+
+/** How a grant stands, in the owner's eyes. */
+function standing(one) {
+  if (one.answer === "waits") return html`<strong>waits for your word</strong>${one.node && html` of node <${Id} of=${one.node} />`}${one.purpose && ` for ${one.purpose}`}`;
+  if (one.answer === "refused") return `${one.state}; you refused it${one.why ? `: ${one.why}` : ""}`;
+  return one.state;
+}
+
 function Requests() {
   const { value, error, again } = useAnswer("/api/v1/data-requests");
   const revoke = useAct(async (grant) => { await call("POST", "/data-revoke", { grant }); again(); });
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
-  const row = (one) => [`#${one.grant}`, html`<${Id} of=${one.grantee} />`, tokens(one.price), one.state, when(one.end), `${one.uses}${one.uses_most > 0 ? ` of ${one.uses_most}` : ""}`,
-    one.state === "granted" || one.state === "paid" ? html`<${Sure} label="Revoke" sure="Really end it" busy=${revoke.busy} act=${() => revoke.run(one.grant)} />` : ""];
+  const row = (one) => [`#${one.grant}`, html`<${Id} of=${one.grantee} />`, tokens(one.price), standing(one), when(one.end), `${one.uses}${one.uses_most > 0 ? ` of ${one.uses_most}` : ""}`,
+    one.answer === "waits" ? html`<${Word} one=${one} again=${again} />` : one.state === "granted" ? html`<${Sure} label="Revoke" sure="Really end it" busy=${revoke.busy} act=${() => revoke.run(one.grant)} />` : ""];
   return html`<${Failure} error=${error ?? revoke.error} />
     <${Table} label="grants" heads=${["Grant", "Who", "Paid", "State", "Until", "Uses", ""]} rows=${value.grants.map(row)} empty="Nobody has bought anything yet." />`;
 }
@@ -94,9 +116,9 @@ function Audit() {
 export function Data() {
   const { value, error, again } = useAnswer("/api/v1/data");
   if (!value) return html`<${Page} title="Data">${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
-  const own = (one) => [one.label || html`<${Id} of=${one.id} />`, one.kind, bytes(one.bytes), one.version ? html`asset ${one.asset} <${Id} of=${one.version} />` : html`<span class="muted">only here, sealed</span>`];
+  const own = (one) => [one.label || html`<${Id} of=${one.id} />`, one.kind, bytes(one.bytes), one.version ? html`asset ${one.asset} <${Id} of=${one.version} />${one.on_request ? ", on request" : ""}` : html`<span class="muted">only here, sealed</span>`];
   const bought = (one) => [one.grant > 0 ? `#${one.grant}` : "a gift", html`<${Id} of=${one.version} />`,
-    one.over ? html`<span class="bad">${one.over}</span>` : one.here ? html`<span class="good">here</span>` : one.key ? "the key is here, the data comes" : one.waits ?? one.said ?? "waits for the key",
+    one.over ? html`<span class="bad">${one.over}</span>` : one.here ? html`<span class="good">here</span>` : one.key ? "the key is here, the data comes" : `waits for ${one.waits}`,
     one.here && !one.over ? html`<${Get} grant=${one.grant} version=${one.version} />` : ""];
   return html`<${Page} title="Data" lead="What is sealed here, and what was bought. Who has a key can keep what it read."><${Failure} error=${error} />
     <${Panel} title="Mine"><${Table} label="own data" heads=${["What", "Kind", "Size", "Published"]} rows=${value.own.map(own)} empty="Nothing is sealed here yet." /><${Seal} again=${again} /><//>

@@ -1,5 +1,5 @@
 """Sealed data sold from one node to another, as processes on real sockets, disks and an embedded chain: published, paid, delivered,
-fetched, read, used up, revoked, refunded; folders, gifts, parents' shares, kill -9 of either side; and what has to be refused.
+fetched, read, used up, revoked, refunded, approved and refused by a word of the owner's; folders, gifts, parents' shares, kill -9 of either side; and what has to be refused.
 
 Usage: data.py TALKOO. Nothing but the standard library; exit code 0 if everything held.
 """
@@ -155,6 +155,57 @@ if (root / "slow").read_bytes() != secret:
     fail("what came after the kills is something else")
 if [row["state"] for row in call("owner", "data", "requests")["grants"] if row["version"].endswith(never["version"])] != ["refunded"]:
     fail("the owner does not know of the refund")
+
+# On request: nothing is delivered without the owner's word, also over a kill; one is approved, one refused and paid back.
+def asked(version, answer):
+    return [row for row in call("owner", "data", "requests")["grants"] if row["version"].endswith(version) and row["answer"] == answer]
+
+
+def buying(version, *words):
+    pays = subprocess.Popen([talkoo, "--data-dir", f"{root}/buyer", "data", "buy", version, *words], stderr=subprocess.DEVNULL)
+    until("paid", lambda: held("buyer", version))
+    return pays
+
+
+_, asks = published(file, "--name", "asks", "--per-query", "0.001", "--on-request", "--purpose", "research")
+refused("buyer", "data", "buy", asks["version"], "--offer", "9999", why="no open offer")
+before = wallet("buyer")
+pays = buying(asks["version"], "--per-query")
+until("the request waits", lambda: asked(asks["version"], "waits"))
+until("the buyer knows for what", lambda: "waits for the owner's word" in held("buyer", asks["version"])[0]["waits"])
+if before - wallet("buyer") != 1_000:
+    fail("one use has another price")
+kill("owner")
+start("owner")
+row = asked(asks["version"], "waits")[0]
+if row["node"] != call("buyer", "status")["node"] or row["purpose"] != "research" or said("owner", "key released")[-1]["grant"] == row["grant"]:
+    fail(f"the request is not what was asked for: {row}")
+call("owner", "data", "approve", str(row["grant"]))
+until("delivered", lambda: held("buyer", asks["version"])[0]["here"])
+pays.wait()
+refused("owner", "data", "refuse", str(row["grant"]), why="already_used")
+call("buyer", "data", "get", asks["version"], "--to", str(root / "asked"))
+if (root / "asked").read_bytes() != secret:
+    fail("what was approved is something else")
+refused("buyer", "data", "get", asks["version"], "--to", str(root / "asked again"), why="used up")
+
+_, brief = published(file, "--name", "brief-asks", "--on-request", "--deliver", "8")
+before = wallet("buyer")
+pays = buying(brief["version"])
+row = until("the request waits", lambda: asked(brief["version"], "waits"))[0]
+refused("owner", "data", "refuse", str(row["grant"]), "--why", "turned \u202eround", why="U+202E")
+call("owner", "data", "refuse", str(row["grant"]), "--why", "not for birds of prey")
+until("the buyer knows why", lambda: "not for birds of prey" in (held("buyer", brief["version"])[0]["said"] or ""))
+until("refunded", lambda: held("buyer", brief["version"])[0]["over"])
+pays.wait()
+if wallet("buyer") != before or asked(brief["version"], "refused")[0]["state"] != "refunded":
+    fail("the refused price did not come back")
+refused("owner", "data", "approve", str(row["grant"]), why="is over")
+node = call("third", "status")["node"]
+sealed = call("owner", "data", "add", str(file))["id"]
+keepers = ["--keepers", "2", *["--keeper", node, "--keeper", call("chain", "status")["node"]]]
+refused("owner", "data", "publish", sealed, "--yes", "--price", "1", "--on-request", *keepers, why="--on-request")
+print("asked for a word: one approved after a kill, one refused and paid back")
 
 # Logs tell all of it, and changes of them are found out.
 for name in ("owner", "buyer"):

@@ -27,12 +27,39 @@ pub(crate) enum DataCommand {
         /// The node's id, as its `status` prints it.
         node: String,
     },
-    /// List who bought, and how each grant stands.
+    /// List who bought, how each grant stands, and who waits for your word.
     Requests,
+    /// Have each paid grant of a version wait for your word: `data approve` or `data refuse`.
+    OnRequest {
+        /// Of one's own data.
+        id: String,
+        /// Deliver by itself again; what waits is delivered, too.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Let a grant that waits for your word be delivered.
+    Approve {
+        /// Its number.
+        grant: u64,
+    },
+    /// Refuse a grant that waits for your word; the contract gives the price back once its time to deliver is over.
+    Refuse {
+        /// Its number.
+        grant: u64,
+        /// The reason, told to the buyer's node.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
+    },
     /// Buy access and wait for the key.
     Buy {
         /// What.
         id: String,
+        /// One use, for the price of one.
+        #[arg(long, conflicts_with = "offer")]
+        per_query: bool,
+        /// This offer, as `data show` numbers it.
+        #[arg(long, value_name = "NUMBER")]
+        offer: Option<u64>,
     },
     /// Write the plaintext of something bought or given to the disk; counts as one use.
     Get {
@@ -120,6 +147,12 @@ pub(crate) struct PublishArgs {
     /// What access costs, as 1.50; without a price it is not for sale.
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) price: Option<String>,
+    /// What one use costs, as 0.001: another offer, beside that of --price.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) per_query: Option<String>,
+    /// Each paid grant waits for your word before the key leaves.
+    #[arg(long, conflicts_with = "keepers")]
+    pub(crate) on_request: bool,
     /// So many of the keepers together have the key, and deliver it to buyers while this node is away.
     #[arg(long, value_name = "K", requires = "keeper")]
     pub(crate) keepers: Option<u8>,
@@ -141,6 +174,9 @@ pub(crate) struct PublishArgs {
 pub(crate) struct PriceArgs {
     /// What access costs, as 1.50.
     pub(crate) price: String,
+    /// What one use costs, as 0.001: another offer, beside that.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) per_query: Option<String>,
     #[command(flatten)]
     pub(crate) terms: TermsArgs,
 }

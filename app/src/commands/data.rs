@@ -22,11 +22,17 @@ pub(super) fn run(data_dir: &Path, command: &DataCommand, show: &Show) -> Result
         DataCommand::Price { id, price } => {
             let mut body = json!({"id": id, "price": micro(&price.price)?});
             with_terms(&mut body, &price.terms);
+            with_per_query(&mut body, price.per_query.as_deref())?;
             post("price", body)?
         }
         DataCommand::Grant { id, node } => post("grant", json!({"id": id, "node": node}))?,
         DataCommand::Requests => client.get("/data-requests")?,
-        DataCommand::Buy { id } => buy(&client, id)?,
+        DataCommand::OnRequest { id, off } => post("on-request", json!({"id": id, "on": !off}))?,
+        DataCommand::Approve { grant } => post("approve", json!({"grant": grant}))?,
+        DataCommand::Refuse { grant, why } => post("refuse", json!({"grant": grant, "why": why}))?,
+        DataCommand::Buy { id, per_query, offer } => {
+            buy(&client, &json!({"id": id, "per_query": per_query, "offer": offer}))?
+        }
         DataCommand::Get { id, to } => post("get", json!({"id": id, "path": whole(to)?}))?,
         DataCommand::Revoke { grant } => post("revoke", json!({"grant": grant}))?,
         DataCommand::Check { grant, code } => post("check", json!({"grant": grant, "code": code}))?,
@@ -58,17 +64,25 @@ fn with_terms(body: &mut Value, terms: &TermsArgs) {
     body["uses"] = json!(terms.uses);
 }
 
+fn with_per_query(body: &mut Value, price: Option<&str>) -> Result<()> {
+    if let Some(price) = price {
+        body["per_query"] = json!(micro(price)?);
+    }
+    Ok(())
+}
+
 /// Shows what becomes public, asks, and publishes.
 fn publish(client: &Client, args: &PublishArgs, show: &Show) -> Result<Option<Value>> {
     let mut body = json!({
         "id": args.id, "name": args.name, "title": args.title, "description": args.description, "licence": args.licence,
         "purposes": args.purpose, "parents": args.parent, "compute": args.compute, "asset": args.asset, "dry": true,
-        "keepers": args.keepers, "keeper_nodes": args.keeper, "keepers_with_data": !args.without_data,
+        "on_request": args.on_request, "keepers": args.keepers, "keeper_nodes": args.keeper, "keepers_with_data": !args.without_data,
     });
     with_terms(&mut body, &args.terms);
     if let Some(price) = &args.price {
         body["price"] = json!(micro(price)?);
     }
+    with_per_query(&mut body, args.per_query.as_deref())?;
     let excerpt = |path: &PathBuf, only_hash| {
         let (path, name, class) = (path.clone(), String::new(), Class::Public);
         super::store::cid_of(client, &AddArgs { path, profile: Profile::V1, wrap: false, class, name, only_hash })
@@ -108,9 +122,9 @@ fn publish(client: &Client, args: &PublishArgs, show: &Show) -> Result<Option<Va
 }
 
 /// Pays, and waits until the key is here or it is over.
-fn buy(client: &Client, id: &str) -> Result<Value> {
+fn buy(client: &Client, what: &Value) -> Result<Value> {
     let events = client.events()?;
-    let bought = client.post("/data-buy", &json!({"id": id}))?;
+    let bought = client.post("/data-buy", what)?;
     say(&format!("paid {} micro-units, on hold until the key is here: grant {}", bought["price"], bought["grant"]));
     for event in events.filter(|event| event["grant"] == bought["grant"]) {
         match event["type"].as_str() {

@@ -129,6 +129,6 @@ pub(crate) fn print(text: &str) {
 
 /// A text without letters that a terminal obeys, for others may have written it.
 fn quiet(text: &str) -> Cow<'_, str> {
-    let obeyed = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    let obeyed = |letter: char| crate::talk::is_obeyed(letter) && !matches!(letter, '\n' | '\t');
     if text.contains(obeyed) { text.replace(obeyed, " ").into() } else { text.into() }
 }

@@ -125,7 +125,7 @@ fn plain(value: &Value) -> String {
 
 /// A text of anybody's, on one line and without letters that a terminal obeys: it may want to look like other lines.
 pub(crate) fn tame(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars().map(|letter| if crate::talk::is_obeyed(letter) { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]

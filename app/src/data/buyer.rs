@@ -6,6 +6,7 @@ use super::hand::handed_json;
 use super::manifest::{Kind, Manifest};
 use super::object;
 use super::owner::{grant_json, told};
+use super::pay::{Choice, choose};
 use super::talk::Said;
 use super::wrap::Purpose;
 use super::{Answer, Desks, Lost, REFUSED_WAIT, SEALED, Told, broken, lock, no};
@@ -58,14 +59,14 @@ impl Desks {
                 "here": bought.is_here,
                 "over": bought.over,
                 "said": said.get(&bought.name()).map(|(said, _)| said),
-                "waits": self.waits_for(&bought),
+                "waits": self.waits(&bought),
             })
         });
         Ok(json!({"own": self.own_rows(), "bought": rows.collect::<Vec<_>>()}))
     }
 
     /// Buys access, for no more than `most` micro-units: the price is on hold until the owner delivers.
-    pub(crate) fn buy(&self, id: &str, most: Option<u128>) -> Answer<Value> {
+    pub(crate) fn buy(&self, id: &str, choice: Choice, most: Option<u128>) -> Answer<Value> {
         let version = self.find(id)?;
         let (cid, _) = self.manifest(&version)?;
         let _one = lock(&self.buying);
@@ -78,13 +79,7 @@ impl Desks {
                 return Err(no(RefusalCode::AlreadyUsed, format!("grant {} for it is still good", grant.id), hint));
             }
         }
-        let offers = self.desk.offers(version.id)?;
-        let open = offers.into_iter().rev().find(|offer| offer.terms.isOpen);
-        let offer = open.ok_or_else(|| no(RefusalCode::NotProviding, "it is not for sale", "ask its owner"))?;
-        if most.is_some_and(|most| offer.terms.price > most) {
-            let no = no(RefusalCode::PriceAboveMax, "its owner asks more by now", "talkoo data show");
-            return Err(no.with(most.unwrap_or_default(), offer.terms.price));
-        }
+        let offer = choose(self.desk.offers(version.id)?, choice, most)?;
         let grant = self.desk.buy(&offer)?;
         self.remember(digest(version.id), grant, cid)?;
         self.audit.note(

@@ -1,13 +1,15 @@
 //! What is kept of data in `<data-dir>/data`: one file of DAG-CBOR for each thing, written whole or not at all.
 
 use super::manifest::Kind;
+use super::{Answer, broken};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::io::Write as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use talkoo_base::{Address, Cid, Digest, NodeId, SecretKey, sha256};
+use talkoo_base::wire::Sealed;
+use talkoo_base::{Address, Cid, Delegation, Digest, NodeId, SecretKey, sha256};
 use talkoo_store::seal::shares::Secret;
 use talkoo_store::seal::stream::ContentKey;
 use talkoo_store::seal::{self, JobKey};
@@ -30,6 +32,9 @@ pub(super) struct Own {
     /// Set while an offer is made: until it is taken back, who delivers may not all be on the chain.
     #[serde(default)]
     pub(super) is_offering: bool,
+    /// Whether a paid grant waits for the owner's word.
+    #[serde(default)]
+    pub(super) on_request: bool,
     /// Those who sell while we are away.
     #[serde(default)]
     pub(super) keepers: Option<Handed>,
@@ -77,6 +82,29 @@ pub(super) struct Published {
 pub(super) struct Given {
     pub(super) node: NodeId,
     pub(super) wrap: ByteBuf,
+}
+
+/// A paid grant that its buyer's node asked for and that needs the owner's word, file `asked/GRANT`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) grant: u64,
+    pub(super) version: Digest,
+    pub(super) node: NodeId,
+    /// When it asked, and until when it can be delivered: Unix seconds, the chain's.
+    pub(super) at: u64,
+    pub(super) end: u64,
+    /// Its word that it is the buyer's.
+    pub(super) delegation: Sealed<Delegation>,
+    /// The owner's word.
+    pub(super) word: Option<Word>,
+}
+
+/// What an owner said to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Word {
+    Approved,
+    /// Why, perhaps nothing.
+    Refused(String),
 }
 
 /// Data of others that we may read, file `bought/VERSION-GRANT`.
@@ -181,6 +209,13 @@ impl<T: Serialize + DeserializeOwned> Shelf<T> {
         paths.sort();
         paths.iter().filter_map(|path| read(path)).collect()
     }
+}
+
+/// 32 random bytes, or fewer.
+pub(super) fn random<const N: usize>() -> Answer<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|why| broken(format!("the system gives no random bytes: {why}")))?;
+    Ok(bytes)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {

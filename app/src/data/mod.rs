@@ -27,18 +27,20 @@ mod owner;
 mod part;
 mod pay;
 mod release;
+mod request;
 mod talk;
 mod wrap;
 
 pub(crate) use owner::{Price, Said as Terms};
 pub(crate) use part::Part;
+pub(crate) use pay::Choice;
 pub(crate) use talk::is_of_data;
 
 use crate::ledger::Place;
 use anyhow::Context as _;
 use audit::Audit;
 use chain::Desk;
-use files::{Bought, Given, Kept, Keyring, Own, Room, Shelf};
+use files::{Asked, Bought, Given, Kept, Keyring, Own, Room, Shelf, random};
 use gather::Gathering;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +67,8 @@ const LOOK_OUTSIDE: Duration = Duration::from_secs(10);
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// Refusals of ours that are remembered.
 const REFUSED_MAX: usize = 1_024;
+/// Requests that are kept for the owner's word: each is a paid grant, and a file.
+const ASKED_MAX: usize = 1_024;
 /// How long an owner may be silent before its keepers are asked, and a keeper has to deliver before the next is told: on a chain
 /// of ours, on another.
 const SILENT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
@@ -125,6 +129,7 @@ pub(crate) struct Desks {
     keyring: Keyring,
     own: Shelf<Own>,
     given: Shelf<Given>,
+    asked: Shelf<Asked>,
     bought: Shelf<Bought>,
     kept: Shelf<Kept>,
     room: Shelf<Room>,
@@ -191,6 +196,7 @@ impl Data {
             runtime: Handle::current(),
             own: Shelf::open(in_dir("own")).context("cannot make the folder of data")?,
             given: Shelf::open(in_dir("given"))?,
+            asked: Shelf::open(in_dir("asked"))?,
             bought: Shelf::open(in_dir("bought"))?,
             kept: Shelf::open(in_dir("kept"))?,
             room: Shelf::open(dir.clone())?,
@@ -385,13 +391,6 @@ impl Desks {
         event["type"] = json!(kind);
         (self.tell)(&event);
     }
-}
-
-/// 32 random bytes, or fewer.
-fn random<const N: usize>() -> Answer<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|why| broken(format!("the system gives no random bytes: {why}")))?;
-    Ok(bytes)
 }
 
 /// Visibility of what is sealed, here and at whoever was granted it.

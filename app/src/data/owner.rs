@@ -29,7 +29,10 @@ pub(crate) struct Said {
     pub(crate) compute: Vec<Cid>,
     /// A new version of this asset.
     pub(crate) asset: Option<u64>,
-    pub(crate) price: Option<Price>,
+    /// None: it is not for sale.
+    pub(crate) prices: Vec<Price>,
+    /// Each paid grant waits for the owner's word.
+    pub(crate) on_request: bool,
     /// So many of these nodes together have the key, and sell while the owner is away.
     pub(crate) keepers: Option<u8>,
     pub(crate) keeper_nodes: Vec<NodeId>,
@@ -68,6 +71,7 @@ impl Desks {
             published: None,
             gifts: Vec::new(),
             is_offering: false,
+            on_request: false,
             keepers: None,
         };
         self.own.put(&name, &own).map_err(broken)?;
@@ -79,7 +83,7 @@ impl Desks {
     }
 
     /// Data of ours by the root of what is sealed, its asset or its version.
-    fn mine(&self, id: &str) -> Answer<Own> {
+    pub(super) fn mine(&self, id: &str) -> Answer<Own> {
         let is = |own: &Own| {
             let published = own.published.as_ref();
             own.sealed.to_string() == id
@@ -136,6 +140,8 @@ impl Desks {
     pub(crate) fn publish(&self, id: &str, said: &Said) -> Answer<Value> {
         let mut own = self.mine(id)?;
         let manifest = self.manifest_of(&own, said)?;
+        let on_request = own.on_request || said.on_request;
+        Self::may_be_on_request(on_request, manifest.keepers.is_some())?;
         let block = manifest.block();
         let public = json!({"manifest": told(&manifest), "cid": block.cid().to_string()});
         if said.dry {
@@ -157,14 +163,22 @@ impl Desks {
         };
         own.published = Some(Published { asset, version, manifest: *block.cid() });
         own.keepers = own.keepers.or_else(|| to_hand(&manifest));
+        own.on_request = on_request;
         self.own.put(&own.sealed.to_string(), &own).map_err(broken)?;
         let about = json!({"asset": asset, "version": version.to_string(), "manifest": block.cid().to_string()});
         self.audit.note("published", about.clone());
         let (net, runtime, cid) = (self.net.clone(), &self.runtime, *block.cid());
         runtime.spawn(async move { net.provide(cid).await });
-        let offer = said.price.map(|price| self.offer(&own, &manifest, price)).transpose()?;
+        let offers = self.offer_all(&own, &manifest, &said.prices)?;
         let kept = self.hand_and_wait(&own)?;
-        Ok(json!({"asset": asset, "version": version.to_string(), "offer": offer, "public": public, "kept": kept}))
+        let (offer, version) = (offers.first(), version.to_string());
+        Ok(
+            json!({"asset": asset, "version": version, "offer": offer, "offers": offers, "public": public, "kept": kept}),
+        )
+    }
+
+    fn offer_all(&self, own: &Own, manifest: &Manifest, prices: &[Price]) -> Answer<Vec<u64>> {
+        prices.iter().map(|price| self.offer(own, manifest, *price)).collect()
     }
 
     /// Offers a version, and lets this node deliver while the wallet is locked, and keepers while the node is away.
@@ -211,7 +225,7 @@ impl Desks {
     }
 
     /// Other terms for new buyers; the offers before are closed.
-    pub(crate) fn price(&self, id: &str, price: Price) -> Answer<Value> {
+    pub(crate) fn price(&self, id: &str, prices: &[Price]) -> Answer<Value> {
         let own = self.mine(id)?;
         let version =
             own.published.ok_or_else(|| no(RefusalCode::Unfit, "it is not published", "talkoo data publish"))?;
@@ -219,7 +233,8 @@ impl Desks {
         for offer in self.desk.offers(version.version.0.into())?.into_iter().filter(|offer| offer.terms.isOpen) {
             self.desk.close_offer(offer.id)?;
         }
-        Ok(json!({"offer": self.offer(&own, &manifest, price)?}))
+        let offers = self.offer_all(&own, &manifest, prices)?;
+        Ok(json!({"offer": offers.first(), "offers": offers}))
     }
 
     /// Gives a version to a node, for nothing and for good.
@@ -236,20 +251,6 @@ impl Desks {
         Ok(
             json!({"version": version.to_string(), "node": node.to_string(), "hint": "it gets it with `talkoo data get`"}),
         )
-    }
-
-    /// Grants that were paid and wait for their key, and all others of ours.
-    pub(crate) fn requests(&self) -> Answer<Value> {
-        let mut rows = Vec::new();
-        for own in self.own.all() {
-            let Some(published) = own.published else { continue };
-            for offer in self.desk.offers(published.version.0.into())? {
-                for id in self.desk.bought(Some(offer.id))? {
-                    rows.push(grant_json(&self.desk.grant(id)?));
-                }
-            }
-        }
-        Ok(json!({"grants": rows}))
     }
 
     /// Ends a grant. Who has the key keeps what it has; later versions have other keys.
@@ -292,6 +293,7 @@ fn shown(own: &Own) -> Value {
         "version": published.map(|p| p.version.to_string()),
         "manifest": published.map(|p| p.manifest.to_string()),
         "kept": handed_json(own),
+        "on_request": own.on_request,
         "given": own.gifts.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -39,6 +39,7 @@ impl Desks {
             if self.desk.time()? > there.end {
                 return Err(denied("it is too late to deliver: the price goes back"));
             }
+            self.has_word(&own, &there, to, asks)?;
             if !manifest.compute.is_empty() {
                 self.desk.deliver(grant, B256::ZERO)?;
                 self.audit.note("granted", json!({"grant": grant, "node": to.to_string(), "for": "compute"}));

@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -150,6 +151,9 @@ class Sdk(unittest.TestCase):
             self.assertIn("no amount", str(no.exception))
         with self.assertRaises(talkoo.Error):
             self.node.data.buy(77)
+        with self.assertRaises(talkoo.Error) as no:
+            self.node.data.publish(songs, price="1", access=[talkoo.Price.download("2")])
+        self.assertIn("two prices", str(no.exception))
 
     def test_the_openai_package_asks_this_node(self):
         try:
@@ -234,6 +238,68 @@ class Network(unittest.TestCase):
         except ImportError:
             return
         self.assertEqual(list(self.client.map("embed", words, provider={"sort": "price"}).watch(timeout=300).result().to_pandas()["text"]), words)
+
+
+class Sales(unittest.TestCase):
+    """Two nodes on one chain: what one sells, the other buys."""
+
+    @classmethod
+    def setUpClass(cls):
+        flags = ["--network", "sales", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0", "--ledger", "own", "--ledger-rpc", "127.0.0.1:0"]
+        cls.owner = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=flags)
+        genesis = str(cls.owner.folder / "chain" / "genesis.json")
+        at = cls.owner.status()["listen"][0]
+        cls.buyer = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--genesis", genesis, "--bootstrap", at])
+        for node in (cls.owner, cls.buyer):
+            cls.until("there is credit", lambda: int(node.get("/wallet")["available"]) > 2_000_000)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.buyer.down()
+        cls.owner.down()
+
+    @staticmethod
+    def until(what, holds, within=60):
+        end = time.monotonic() + within
+        while not holds():
+            if time.monotonic() > end:
+                raise AssertionError(f"not after {within} s: {what}")
+            time.sleep(0.1)
+
+    def test_an_owner_answers_each_request(self):
+        songs = pathlib.Path(tempfile.mkdtemp()) / "songs.txt"
+        songs.write_text("the song of the crane\n")
+        d = self.owner.data.publish(songs, name="songs", purposes=["research"], on_request=True, deliver_s=3600,
+                                    access=[talkoo.Price.per_query("0.001 TLK"), talkoo.Price.download("1.50 TLK")])
+        paid, seen = [], []
+        buying = threading.Thread(target=lambda: paid.append(self.buyer.data.buy(d.asset, timeout=120, per_query=True)))
+        buying.start()
+
+        def decide(request):
+            seen.append(request)
+            self.assertEqual([one["answer"] for one in d.requests()], ["waits"])
+            request.approve()
+
+        self.assertEqual(d.on_request(decide, timeout=60, most=1), 1)
+        buying.join(120)
+        self.assertEqual((seen[0].price, seen[0].uses, seen[0].purpose, seen[0].node), (1000, 1, "research", self.buyer.status()["node"]))
+        self.assertEqual(seen[0].buyer.lower(), self.buyer.status()["owner"].lower())
+        out = songs.with_name("out.txt")
+        paid[0].write(out)
+        self.assertEqual(out.read_text(), songs.read_text())
+        with self.assertRaises(talkoo.Error) as no:
+            paid[0].write(songs.with_name("again.txt"))
+        self.assertIn("used up", str(no.exception))
+        # The next one pays for more than one use, and is refused.
+        grant = self.buyer.post("/data-buy", {"id": str(d.asset)})
+        self.assertEqual(grant["price"], "1500000")
+        self.assertEqual(d.on_request(lambda request: request.refuse("not for birds of prey"), timeout=60, most=1), 1)
+        self.until("the buyer knows why", lambda: any(
+            one["grant"] == grant["grant"] and "not for birds of prey" in (one["waits"] or "") for one in self.buyer.data.list()["bought"]))
+        self.assertEqual([one["answer"] for one in d.requests()], ["approved", "refused"])
+        with self.assertRaises(talkoo.Error) as no:
+            seen[0].refuse()
+        self.assertEqual(no.exception.code, "already_used")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ pub const TYPES: &[&str] = &[
     "data.keeper",
     "data.over",
     "data.released",
+    "data.request",
     "dispute.begun",
     "dispute.ended",
     "dispute.move",

@@ -1,16 +1,17 @@
 //! Every route of the native API: its name, path, and the shapes of what is asked and answered.
 
 use crate::shapes::{
-    Accounts, Approvals, CancelledJob, Closing, DataAddAsk, DataAudit, DataAuditQuery, DataBought, DataCheckAsk,
-    DataChecked, DataDropped, DataFound, DataGetAsk, DataGiveAsk, DataGiven, DataGot, DataIdAsk, DataIncome,
-    DataKeepAsk, DataKept, DataList, DataPart, DataPriceAsk, DataPriced, DataPublishAsk, DataPublished, DataReadAsk,
-    DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote, DealTerms, Deals, DialAsk, Dialled, Dispute,
-    Disputes, Doctor, EraseAsk, Erased, Explanation, ForgottenJob, GrantAsk, GrantRevoked, Grants, HistoryQuery,
-    Invite, Job, JobAsk, JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress,
-    LedgerBlockDetail, LedgerBlocks, LedgerShown, LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers,
-    OwnData, PageQuery, Payment, PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk,
-    ReceiptChecked, ReceiptShown, Receipts, Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status,
-    Stopping, Timeline, UnlockAsk, Unlocked, Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
+    Accounts, Approvals, CancelledJob, Closing, DataAddAsk, DataAudit, DataAuditQuery, DataBought, DataBuyAsk,
+    DataCheckAsk, DataChecked, DataDropped, DataFound, DataGetAsk, DataGiveAsk, DataGiven, DataGot, DataIdAsk,
+    DataIncome, DataKeepAsk, DataKept, DataList, DataOnRequest, DataOnRequestAsk, DataPart, DataPriceAsk, DataPriced,
+    DataPublishAsk, DataPublished, DataReadAsk, DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote,
+    DealTerms, Deals, DialAsk, Dialled, Dispute, Disputes, Doctor, EraseAsk, Erased, Explanation, ForgottenJob,
+    GrantAnswered, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk, JobOutput, Jobs, Key, KeyAsk,
+    KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress, LedgerBlockDetail, LedgerBlocks, LedgerShown,
+    LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers, OwnData, PageQuery, Payment, PaymentAsk, Peers,
+    Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked, ReceiptShown, Receipts, RefuseAsk,
+    Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk, Unlocked,
+    Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
 };
 
 /// HTTP method of a route.
@@ -128,6 +129,11 @@ pub const ROUTES: &[Route] = &[
     get::<DataAudit>("data_audit", "/api/v1/data-audit", "What happened to data, from the audit log")
         .query::<DataAuditQuery>(),
     get::<Grants>("data_requests", "/api/v1/data-requests", "Grants of ours, also those that wait for their key"),
+    post::<DataOnRequest>("data_on_request", "/api/v1/data-on-request", "Has paid grants wait for the owner's word")
+        .body::<DataOnRequestAsk>(),
+    post::<GrantAnswered>("data_approve", "/api/v1/data-approve", "Lets a grant that waits be delivered")
+        .body::<GrantAsk>(),
+    post::<GrantAnswered>("data_refuse", "/api/v1/data-refuse", "Refuses a grant that waits").body::<RefuseAsk>(),
     post::<GrantRevoked>("data_revoke", "/api/v1/data-revoke", "Ends a grant").body::<GrantAsk>().keyed(Repeat::Kept),
     post::<DataChecked>("data_check", "/api/v1/data-check", "Whether code may read under a grant")
         .body::<DataCheckAsk>(),
@@ -142,7 +148,7 @@ pub const ROUTES: &[Route] = &[
         .body::<DataGiveAsk>()
         .keyed(Repeat::Kept),
     post::<DataBought>("data_buy", "/api/v1/data-buy", "Buys access to a version")
-        .body::<DataIdAsk>()
+        .body::<DataBuyAsk>()
         .keyed(Repeat::Kept),
     post::<DataGot>("data_get", "/api/v1/data-get", "Writes what was bought to a place")
         .body::<DataGetAsk>()

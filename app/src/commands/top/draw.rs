@@ -148,7 +148,7 @@ fn words(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars().map(|letter| if crate::talk::is_obeyed(letter) { ' ' } else { letter }).collect()
 }
 
 /// A long name, shortened.

@@ -1,6 +1,6 @@
 //! Calls about data. They wait for blocks and disks, so each has a thread of its own.
 
-use super::{Answer, Daemon, bad, optional, required, text, yes_or_no};
+use super::{Answer, Daemon, bad, optional, readable, required, text, yes_or_no};
 use crate::data::{Desks, Part, Price, Terms};
 use serde_json::Value;
 use std::path::Path;
@@ -31,16 +31,20 @@ fn done(desks: &Arc<Desks>, name: &str, args: &Value) -> Answer {
         "data_add" => desks.add(absolute(args)?),
         "data_audit" => desks.audit(optional(args, "verify", yes_or_no)?.unwrap_or(false)),
         "data_requests" => desks.requests(),
-        "data_revoke" => {
-            desks.revoke(number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))?)
-        }
+        "data_on_request" => desks.set_on_request(id()?, optional(args, "on", yes_or_no)?.unwrap_or(true)),
+        "data_approve" => desks.approve(grant(args)?),
+        "data_refuse" => desks.refuse(grant(args)?, &readable(args, "why")?),
+        "data_revoke" => desks.revoke(grant(args)?),
         "data_check" => {
             let code = required(args, "code")?.parse().map_err(|_| bad("`code` is no CID", "see docs/DATA.md"))?;
-            desks.check(number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))?, &code)
+            desks.check(grant(args)?, &code)
         }
         "data_show" => desks.show(id()?),
         "data_publish" => desks.publish(id()?, &terms(args)?),
-        "data_price" => desks.price(id()?, price(args)?.ok_or_else(|| bad("`price` is missing", "see docs/DATA.md"))?),
+        "data_price" => match &prices(args)?[..] {
+            [] => Err(bad("`price` is missing", "or `per_query`: see docs/DATA.md")),
+            prices => desks.price(id()?, prices),
+        },
         "data_give" => desks.give(id()?, node(required(args, "node")?)?),
         "data_search" => {
             let limit = |value: &Value| value.as_u64().filter(|n| (1..=50).contains(n)).ok_or("1 to 50");
@@ -80,20 +84,21 @@ fn words(args: &Value, key: &str) -> Result<Vec<String>, Refusal> {
     Ok(optional(args, key, list)?.unwrap_or_default())
 }
 
-/// Price in micro-units, as text, for JSON's numbers are too small; seconds; uses.
-fn price(args: &Value) -> Result<Option<Price>, Refusal> {
-    let micro =
-        optional(args, "price", |value| value.as_str().and_then(|t| t.parse().ok()).ok_or("micro-units as text"))?;
-    let Some(micro) = micro else { return Ok(None) };
+fn grant(args: &Value) -> Result<u64, Refusal> {
+    number(args, "grant")?.ok_or_else(|| bad("`grant` is missing", "see docs/DATA.md"))
+}
+
+/// Prices in micro-units, as text, for JSON's numbers are too small; seconds; uses. One of many uses, one of a single use.
+fn prices(args: &Value) -> Result<Vec<Price>, Refusal> {
+    let micro = |key| {
+        optional(args, key, |value| value.as_str().and_then(|t| t.parse::<u128>().ok()).ok_or("micro-units as text"))
+    };
     let seconds = |key, default| number(args, key).map(|given| given.unwrap_or(default));
     let uses =
         u32::try_from(number(args, "uses")?.unwrap_or(0)).map_err(|_| bad("`uses` is too many", "0: any number"))?;
-    Ok(Some(Price {
-        micro,
-        access_s: seconds("access_s", 365 * 86_400)?,
-        deliver_s: seconds("deliver_s", 86_400)?,
-        uses,
-    }))
+    let (access_s, deliver_s) = (seconds("access_s", 365 * 86_400)?, seconds("deliver_s", 86_400)?);
+    let of = |micro: Option<u128>, uses| micro.map(|micro| Price { micro, access_s, deliver_s, uses });
+    Ok(of(micro("price")?, uses).into_iter().chain(of(micro("per_query")?, 1)).collect())
 }
 
 fn terms(args: &Value) -> Result<Terms, Refusal> {
@@ -115,7 +120,8 @@ fn terms(args: &Value) -> Result<Terms, Refusal> {
         preview: text(args, "preview").map(str::to_owned),
         compute: compute.ok_or_else(|| bad("`compute` is no list of CIDs", "see docs/DATA.md"))?,
         asset: number(args, "asset")?,
-        price: price(args)?,
+        prices: prices(args)?,
+        on_request: optional(args, "on_request", yes_or_no)?.unwrap_or(false),
         keepers: number(args, "keepers")?.map(|k| u8::try_from(k).unwrap_or(u8::MAX)),
         keeper_nodes: words(args, "keeper_nodes")?.iter().map(|text| node(text)).collect::<Result<_, _>>()?,
         with_data: optional(args, "keepers_with_data", yes_or_no)?.unwrap_or(true),

@@ -54,6 +54,18 @@ fn optional<'a, T>(
     given.map(read).transpose().map_err(|what| bad(format!("`{key}` is not {what}"), "see docs/API.md"))
 }
 
+/// A text that somebody else will read and judge by: nothing in it may turn, hide or overwrite what stands beside it.
+fn readable(args: &Value, key: &str) -> Result<String, Refusal> {
+    let text = text(args, key).unwrap_or_default();
+    match text.chars().find(|letter| crate::talk::is_obeyed(*letter) && !matches!(letter, '\n' | '\t')) {
+        Some(letter) => {
+            let message = format!("`{key}` has U+{:04X}, which is obeyed and not shown", u32::from(letter));
+            Err(bad(message, "leave out control characters and marks of direction"))
+        }
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn yes_or_no(value: &Value) -> Result<bool, &'static str> {
     value.as_bool().ok_or("true or false")
 }

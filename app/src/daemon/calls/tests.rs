@@ -77,3 +77,18 @@ fn a_failed_dial_is_told_in_our_words() {
         assert!(!no.hint.is_empty(), "{no}");
     }
 }
+
+#[test]
+fn what_somebody_judges_by_has_no_letters_that_are_obeyed() {
+    let check = |why: &str, want: Result<&str, &str>| {
+        let read = readable(&json!({"why": why}), "why");
+        let read = read.as_deref().map_err(|no| no.message.as_str());
+        assert_eq!(read, want, "{why:?}");
+    };
+    check("for a paper,\n\tby tomorrow", Ok("for a paper,\n\tby tomorrow"));
+    check("טקסט رسم", Ok("טקסט رسم"));
+    for letter in ['\u{202E}', '\u{2066}', '\u{200F}', '\u{61C}', '\u{1b}', '\u{85}', '\u{2028}'] {
+        let message = format!("`why` has U+{:04X}, which is obeyed and not shown", u32::from(letter));
+        check(&format!("pay {letter}0001"), Err(&message));
+    }
+}

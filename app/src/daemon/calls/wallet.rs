@@ -1,9 +1,9 @@
 //! Calls about money: what there is, what moved, and payments, those of keys under their policies. Each waits for the chain, so it
 //! has a thread of its own.
 
-use super::{Answer, Daemon, bad, optional, required, text};
+use super::{Answer, Daemon, bad, optional, readable, required, text, yes_or_no};
 use crate::commands::{Books, movements, refusal_of, wallet_summary};
-use crate::data::Desks;
+use crate::data::{Choice, Desks};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,11 +73,11 @@ fn key(args: &Value) -> Option<&str> {
 }
 
 fn why(args: &Value) -> Result<String, Refusal> {
-    let why = text(args, "why").unwrap_or_default();
+    let why = readable(args, "why")?;
     if why.len() > WHY_BYTES_MAX {
         return Err(bad(format!("`why` has more than {WHY_BYTES_MAX} bytes"), "say it shorter"));
     }
-    Ok(why.to_owned())
+    Ok(why)
 }
 
 impl Till {
@@ -115,8 +115,8 @@ impl Till {
     fn data_buy(&self, args: &Value) -> Answer {
         let id = required(args, "id")?;
         match key(args) {
-            None => self.desks.buy(id, None).map(bought),
-            Some(_) => self.pay(key(args), &self.desks.price_of(id, &why(args)?)?, None),
+            None => self.desks.buy(id, choice(args)?, None).map(bought),
+            Some(_) => self.pay(key(args), &self.desks.price_of(id, choice(args)?, &why(args)?)?, None),
         }
     }
 
@@ -136,7 +136,7 @@ impl Till {
 
     fn send(&self, payment: &Payment, secret: Option<SecretKey>) -> Answer {
         match &payment.data {
-            Some(version) => self.desks.buy(version, Some(payment.amount)).map(bought),
+            Some(version) => self.desks.buy(version, Choice::Any, Some(payment.amount)).map(bought),
             None => self.desks.pay(payment, secret),
         }
     }
@@ -155,6 +155,17 @@ impl Till {
         }
         let (key, payment) = self.keys.answer(approval, yes)?;
         if yes { self.send_for(&key, &payment) } else { Ok(json!({"status": "declined", "approval": approval})) }
+    }
+}
+
+/// Which offer is bought.
+fn choice(args: &Value) -> Result<Choice, Refusal> {
+    let offer = optional(args, "offer", |value| value.as_u64().ok_or("a whole number"))?;
+    match (offer, optional(args, "per_query", yes_or_no)?.unwrap_or(false)) {
+        (Some(_), true) => Err(bad("`offer` and `per_query` choose both", "leave one of them out")),
+        (Some(offer), false) => Ok(Choice::Offer(offer)),
+        (None, true) => Ok(Choice::PerQuery),
+        (None, false) => Ok(Choice::Any),
     }
 }
 

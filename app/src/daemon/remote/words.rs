@@ -96,5 +96,5 @@ pub(super) fn complaint(body: &str) -> String {
 /// The beginning of somebody else's words, on one line.
 fn one_line(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect()
+    text.chars().filter(|c| !crate::talk::is_obeyed(*c)).take(WORDS_MAX).collect()
 }

@@ -1,5 +1,6 @@
 //! Sealed data: ours, bought, kept for others.
 
+use super::Grant;
 use utoipa::ToSchema;
 
 /// Data of ours and what was bought.
@@ -32,6 +33,8 @@ pub struct OwnData {
     pub manifest: Option<String>,
     /// What its keepers have.
     pub kept: Option<HandedOut>,
+    /// Whether a paid grant waits for the owner's word.
+    pub on_request: bool,
     /// Nodes to which it was given.
     pub given: Vec<String>,
 }
@@ -90,8 +93,10 @@ pub struct DataPublished {
     pub asset: Option<u64>,
     /// The version.
     pub version: Option<String>,
-    /// Number of its offer, if it is for sale.
+    /// Number of its first offer, if it is for sale.
     pub offer: Option<u64>,
+    /// Numbers of all that were made now: that of many uses first, then that of one.
+    pub offers: Option<Vec<u64>>,
     /// What is public.
     pub public: PublicData,
     /// What its keepers have.
@@ -203,6 +208,8 @@ pub struct DataOffer {
 pub struct DataPriced {
     /// Its number.
     pub offer: u64,
+    /// Numbers of all that were made now: that of many uses first, then that of one.
+    pub offers: Vec<u64>,
 }
 
 /// What was given.
@@ -236,47 +243,6 @@ pub struct DataGot {
     pub bytes: u64,
     /// The grant, if there is one.
     pub grant: Option<Grant>,
-}
-
-/// Grants of ours.
-#[derive(ToSchema)]
-pub struct Grants {
-    /// One for each.
-    pub grants: Vec<Grant>,
-}
-
-/// A grant.
-#[derive(ToSchema)]
-pub struct Grant {
-    /// Its number.
-    pub grant: u64,
-    /// How it stands: `paid`, `active`, `revoked`, …
-    pub state: String,
-    /// Address of who has it.
-    pub grantee: String,
-    /// The version.
-    pub version: String,
-    /// Number of its offer.
-    pub offer: u64,
-    /// Price in micro-units.
-    pub price: String,
-    /// Until when, in Unix seconds.
-    pub end: u64,
-    /// Uses so far.
-    pub uses: u64,
-    /// Uses; 0: any number.
-    pub uses_most: u64,
-}
-
-/// A grant that was ended.
-#[derive(ToSchema)]
-pub struct GrantRevoked {
-    /// Its number.
-    pub grant: u64,
-    /// Always `revoked`.
-    pub state: String,
-    /// What that does not undo.
-    pub hint: String,
 }
 
 /// What code may read.

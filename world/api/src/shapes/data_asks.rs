@@ -10,6 +10,38 @@ pub struct DataAddAsk {
     pub path: String,
 }
 
+/// What to buy.
+#[derive(ToSchema)]
+pub struct DataBuyAsk {
+    /// Id, version or asset.
+    #[schema(max_length = 256)]
+    pub id: String,
+    /// Number of the offer; left out, the newest for more than one use, or the newest.
+    pub offer: Option<u64>,
+    /// True: the newest offer of one use.
+    pub per_query: Option<bool>,
+}
+
+/// Whether paid grants wait for the owner's word.
+#[derive(ToSchema)]
+pub struct DataOnRequestAsk {
+    /// Id of data of ours.
+    #[schema(max_length = 256)]
+    pub id: String,
+    /// Left out: true.
+    pub on: Option<bool>,
+}
+
+/// Which request is refused, and why.
+#[derive(ToSchema)]
+pub struct RefuseAsk {
+    /// Number of the grant.
+    pub grant: u64,
+    /// Told to the buyer's node: up to 200 characters.
+    #[schema(max_length = 200)]
+    pub why: Option<String>,
+}
+
 /// Which data.
 #[derive(ToSchema)]
 pub struct DataIdAsk {
@@ -42,9 +74,14 @@ pub struct DataPublishAsk {
     pub compute: Option<Vec<String>>,
     /// Number of the asset of which it is another version.
     pub asset: Option<u64>,
-    /// Price in micro-units; left out, it is not for sale.
+    /// Price in micro-units; left out, as `per_query` is, it is not for sale.
     #[schema(max_length = 40)]
     pub price: Option<String>,
+    /// Price of a grant of one use, in micro-units: another offer beside that of `price`.
+    #[schema(max_length = 40)]
+    pub per_query: Option<String>,
+    /// Whether a paid grant waits for the owner's word; not together with keepers.
+    pub on_request: Option<bool>,
     /// Seconds of access that a buyer gets.
     pub access_s: Option<u64>,
     /// Seconds in which the key has to be delivered.
@@ -68,9 +105,12 @@ pub struct DataPriceAsk {
     /// Id of data of ours.
     #[schema(max_length = 256)]
     pub id: String,
-    /// Price in micro-units.
+    /// Price in micro-units; this or `per_query` has to be there.
     #[schema(max_length = 40)]
-    pub price: String,
+    pub price: Option<String>,
+    /// Price of a grant of one use, in micro-units.
+    #[schema(max_length = 40)]
+    pub per_query: Option<String>,
     /// Seconds of access that a buyer gets.
     pub access_s: Option<u64>,
     /// Seconds in which the key has to be delivered.

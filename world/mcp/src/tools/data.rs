@@ -20,7 +20,8 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Value, No> {
 }
 
 pub(super) async fn buy(call: &Call<'_>) -> Result<Value, No> {
-    let args = json!({"id": call.args["id"], "why": call.args["why"], "key": call.key()});
+    let (id, why, per_query) = (&call.args["id"], &call.args["why"], &call.args["per_query"]);
+    let args = json!({"id": id, "why": why, "per_query": per_query, "key": call.key()});
     call.office.call("data_buy", args, PAY_WAIT).await
 }
 
