@@ -60,10 +60,10 @@ def bodies_of(what, texts, model, shard, more):
 
 def amount_of(budget):
     """Tokens of money as the node reads them: of 1.5, "1.50", "1.50 TLK"."""
-    text = str(budget).removesuffix("TLK").strip()
     try:
-        if Decimal(text) >= 0:
-            return text
+        amount = Decimal(str(budget).removesuffix("TLK").strip())
+        if amount.is_finite() and amount >= 0:
+            return float(amount)
     except InvalidOperation:
         pass
     raise Error("malformed", f"{budget!r} is no amount", 'give tokens of money, as in budget="1.50 TLK"')
