@@ -103,12 +103,10 @@ call("client", "receipt", "verify", "--scalar", files[0])
 print(f"{len(texts)} texts of {tokens} tokens for {facts['price']} by {len(facts['nodes'])} nodes in {took:.2f} s, {len(facts['audited'])} audited; "
       f"all receipts hold and re-run")
 
-# Another number in a receipt's vector is found.
-kept = bytearray(pathlib.Path(files[1]).read_bytes())
 shown = call("client", "receipt", "disclose", files[1])
 holds(len(shown["vector"]) == 384, f"disclosed: {str(shown)[:200]}")
 
-# A text that is too long, and a float tier that no embedding has.
+# A text that is too long.
 status, no = embed(token, ["word " * 2_000], provider={"sort": "price"})
 holds((status, no["error"]["code"]) == (400, "context_length_exceeded"), f"too long: {status} {no}")
 

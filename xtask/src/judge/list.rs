@@ -139,6 +139,12 @@ pub(super) const JUDGES: &[Judge] = &[
         quick: false,
         run: || processes("inference/market.py"),
     },
+    Judge {
+        name: "embeddings",
+        what: "vectors bought through /v1 on a network: the numbers of at home, to the last bit, over two workers, one killed in the middle of a batch; receipts hold and re-run",
+        quick: false,
+        run: || processes("inference/embeddings.py"),
+    },
     Judge { name: "mcp", what: "MCP's own suite and Python client, on a node", quick: false, run: mcp::run },
     Judge {
         name: "audit",
