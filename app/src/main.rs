@@ -12,6 +12,7 @@ mod deals;
 mod demo;
 mod disputes;
 mod erase;
+mod income;
 mod inference;
 mod ledger;
 mod log;

@@ -143,6 +143,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/earnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What came in, by day in UTC and by source */
+        get: operations["earnings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs": {
         parameters: {
             query?: never;
@@ -2084,6 +2101,58 @@ export interface components {
             reached_at: string[];
             /** @description Relays that hold, or should hold, a place for it. */
             relays: components["schemas"]["Relay"][];
+        };
+        /** @description Income of a day. */
+        EarnedDay: {
+            /** @description Sealed data that was sold, and what was made from ours. */
+            data: string;
+            /** @description As 2026-01-31. */
+            date: string;
+            /** @description Answers that were paid by vouchers. */
+            inference: string;
+            /** @description Storage that was proven. */
+            storage: string;
+            /** @description All of it. */
+            total: string;
+            /** @description Answers that were paid by transfer. */
+            x402: string;
+        };
+        /** @description Since when income is counted: what came before is in no row. In Unix seconds. */
+        EarnedSince: {
+            /**
+             * Format: u-int64
+             * @description Of `inference`: when this node began its day book.
+             */
+            inference: number;
+            /**
+             * Format: u-int64
+             * @description Of the others: the oldest block that is looked at; none without a ledger.
+             */
+            ledger?: number | null;
+        };
+        /** @description Income of several days. */
+        EarnedSum: {
+            /** @description Sealed data that was sold, and what was made from ours. */
+            data: string;
+            /** @description Answers that were paid by vouchers. */
+            inference: string;
+            /** @description Storage that was proven. */
+            storage: string;
+            /** @description All of it. */
+            total: string;
+            /** @description Answers that were paid by transfer. */
+            x402: string;
+        };
+        /** @description What came in, in tokens of money. */
+        Earnings: {
+            /** @description One for each day in UTC, the oldest first; a day without income is one of zeros. */
+            days: components["schemas"]["EarnedDay"][];
+            /** @description Since when it is counted. */
+            since: components["schemas"]["EarnedSince"];
+            /** @description All of them together. */
+            sum: components["schemas"]["EarnedSum"];
+            /** @description Always `tokens of money`. */
+            unit: string;
         };
         /** @description What to erase: exactly one of `job`, `key`, `before` and `all`. */
         EraseAsk: {
@@ -4341,6 +4410,47 @@ export interface operations {
             409: components["responses"]["Refused"];
             413: components["responses"]["Refused"];
             415: components["responses"]["Refused"];
+            422: components["responses"]["Refused"];
+            429: components["responses"]["Refused"];
+            503: components["responses"]["Refused"];
+            504: components["responses"]["Refused"];
+        };
+    };
+    earnings: {
+        parameters: {
+            query?: {
+                /** @description Days, today's the last; left out: 7. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description Changes when the answer does; `If-None-Match` with it gets 304. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Earnings"];
+                };
+            };
+            /** @description Still what `If-None-Match` names */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Refused"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["Refused"];
+            409: components["responses"]["Refused"];
             422: components["responses"]["Refused"];
             429: components["responses"]["Refused"];
             503: components["responses"]["Refused"];

@@ -40,7 +40,7 @@ function Publish({ own, again }) {
   const field = (key, word, hint) => html`<label>${word}<input value=${terms[key]} placeholder=${hint ?? ""} onInput=${(event) => { setDraft(undefined); setTerms({ ...terms, [key]: event.currentTarget.value }); }} /></label>`;
   return html`<div class="fields"><label>What<select value=${terms.id} onChange=${(event) => { setDraft(undefined); setTerms({ ...terms, id: event.currentTarget.value }); }}>
       ${open.map((one) => html`<option value=${one.id}>${one.label || one.id}</option>`)}</select></label>
-    ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}${field("per_query", "Price of one use", "0.001")}
+    ${field("name", "Name", "bird-songs")}${field("title", "Title")}${field("licence", "Licence", "CC-BY-NC-4.0")}${field("purpose", "May be used for", "research")}${field("price", "Price in tokens, none: not for sale", "2.50")}${field("per_query", "Of one use, in tokens", "0.001")}
     <label><input type="checkbox" checked=${terms.on_request} onChange=${(event) => { setDraft(undefined); setTerms({ ...terms, on_request: event.currentTarget.checked }); }} /> Each sale waits for my word</label>
     <button disabled=${look.busy} onClick=${look.run}>What becomes public?</button></div>
     <${Failure} error=${look.error ?? publish.error} />
@@ -98,7 +98,7 @@ function Requests() {
   const row = (one) => [`#${one.grant}`, html`<${Id} of=${one.grantee} />`, tokens(one.price), standing(one), when(one.end), `${one.uses}${one.uses_most > 0 ? ` of ${one.uses_most}` : ""}`,
     one.answer === "waits" ? html`<${Word} one=${one} again=${again} />` : one.state === "granted" ? html`<${Sure} label="Revoke" sure="Really end it" busy=${revoke.busy} act=${() => revoke.run(one.grant)} />` : ""];
   return html`<${Failure} error=${error ?? revoke.error} />
-    <${Table} label="grants" heads=${["Grant", "Who", "Paid", "State", "Until", "Uses", ""]} rows=${value.grants.map(row)} empty="Nobody has bought anything yet." />`;
+    <${Table} label="grants" heads=${["Grant", "Who", "Paid", "State", "Until", "Uses", "Action"]} rows=${value.grants.map(row)} empty="Nobody has bought anything yet." />`;
 }
 
 function Audit() {
@@ -124,6 +124,6 @@ export function Data() {
     <${Panel} title="Mine"><${Table} label="own data" heads=${["What", "Kind", "Size", "Published"]} rows=${value.own.map(own)} empty="Nothing is sealed here yet." /><${Seal} again=${again} /><//>
     ${value.own.length > 0 && html`<${Panel} title="Publish, and sell"><${Publish} own=${value.own} again=${again} /><//>`}
     <${Panel} title="Who bought"><${Requests} /><//>
-    <${Panel} title="Bought"><${Table} label="bought data" heads=${["Grant", "Version", "State", ""]} rows=${value.bought.map(bought)} empty="Nothing." /><${Buy} again=${again} /><//>
+    <${Panel} title="Bought"><${Table} label="bought data" heads=${["Grant", "Version", "State", "Action"]} rows=${value.bought.map(bought)} empty="Nothing." /><${Buy} again=${again} /><//>
     <${Panel} title="Log"><${Audit} /><//><//>`;
 }

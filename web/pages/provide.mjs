@@ -1,6 +1,7 @@
 // Whether this machine works for others, what keeps work away, what it earned.
+import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
-import { Failure, Figures, Id, Page, Panel, Reading, Table, Words, html, money } from "/web/parts.mjs";
+import { Failure, Figures, Id, Page, Panel, Reading, Table, Words, html, money, when } from "/web/parts.mjs";
 
 /** When the machine is not for others, and what it asks; sent whole, counts at once. */
 function Terms({ of: { limits, prices }, again }) {
@@ -24,6 +25,18 @@ function Terms({ of: { limits, prices }, again }) {
     <button class="main" disabled=${save.busy}>Save</button></form><${Failure} error=${save.error} />`;
 }
 
+/** What came in, by day and source; days without income are there, too. */
+function Income() {
+  const [days, setDays] = useState(7);
+  const { value, error } = useAnswer(`/api/v1/earnings?days=${days}`);
+  if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
+  const row = (one) => [one.date ?? "Sum", money(one.inference), money(one.x402), money(one.storage), money(one.data), html`<strong>${money(one.total)}</strong>`];
+  return html`<${Failure} error=${error} /><p class="fields"><label>Days<select value=${days} onChange=${(event) => setDays(Number(event.currentTarget.value))}>
+      ${[7, 30, 90, 366].map((n) => html`<option value=${n}>${n}</option>`)}</select></label></p>
+    <${Table} label="income" heads=${["Day, UTC", "Inference", "By transfer (x402)", "Storage", "Data", "All"]} rows=${[row(value.sum), ...[...value.days].reverse().map(row)]} />
+    <p class="small muted">Tokens. Inference is counted since ${when(value.since.inference)}${value.since.ledger == null ? "; without a ledger there is no other income." : `, what stands on the ledger since ${when(value.since.ledger)}.`}</p>`;
+}
+
 export function Provide() {
   const { value, error, again } = useAnswer("/api/v1/provide");
   const turn = useAct(async (on) => { await call("POST", "/provide", { on }); again(); });
@@ -34,6 +47,7 @@ export function Provide() {
     <div class="panel row"><span id="offer">Offer this machine's compute</span>
       <button role="switch" aria-labelledby="offer" aria-checked=${value.providing} disabled=${turn.busy} class="switch" onClick=${() => turn.run(!value.providing)}></button></div>
     <${Figures} of=${[["Earned", money(value.earned), "tokens, by what was sold"], ["Working on", value.slots_taken, "runs"], ["Offers", value.offers.length]]} />
+    <${Panel} title="Income"><${Income} /><//>
     <${Panel} title="Why idle">${value.reasons.length === 0 ? html`<p>Nothing keeps work away from here.</p>` : html`<ul class="list">${value.reasons.map((reason) => html`
       <li><strong>${reason.message}</strong>${reason.hint && html`<span class="muted"> → <${Words} text=${reason.hint} /></span>`}</li>`)}</ul>`}<//>
     <${Panel} title="Owner first"><${Terms} key=${JSON.stringify([value.limits, value.prices])} of=${value} again=${again} /><//>

@@ -165,6 +165,9 @@ async function pages(page) {
   await page.getByLabel(/Only at hours/).fill("");
   await page.getByRole("button", { name: "Save" }).press("Enter");
   for (const end = Date.now() + WAIT_MS; JSON.parse(cli("ui", "-o", "json", "provide", "limits")).limits.hours.length > 0;) holds("the hours end", Date.now() < end);
+  await page.getByLabel("Days").selectOption("30");
+  // Thirty days and their sum.
+  await page.getByRole("region", { name: "income" }).getByRole("row").nth(31).waitFor();
   await look(page, "provide");
   await visit(page, "Network");
   await page.getByLabel(/An invite code/).fill("nonsense");
@@ -301,6 +304,8 @@ async function data(context, api) {
   await page.getByLabel(/A file or folder/).press("Enter");
   await page.getByText("only here, sealed").waitFor();
   for (const [label, text] of [[/^Name/, "songs"], ["Title", "Songs of cranes"], ["Licence", "CC-BY-4.0"], [/^Price/, "0.25"]]) await page.getByLabel(label).fill(text);
+  await page.getByLabel(/^Of one use/).fill("0.001");
+  await page.getByLabel(/waits for my word/).check();
   await page.getByRole("button", { name: "What becomes public?" }).press("Enter");
   await page.getByRole("button", { name: "Publish it" }).waitFor();
   await look(page, "data-draft");
@@ -311,6 +316,13 @@ async function data(context, api) {
   await page.getByLabel(/OWNER\/NAME/).fill("1");
   await page.getByLabel(/OWNER\/NAME/).press("Enter");
   await page.getByRole("button", { name: "Buy for 0.25 tokens" }).waitFor();
+  // The node asks itself: what it sells on request waits for its own word.
+  await page.getByRole("button", { name: "Buy for 0.001 tokens" }).press("Enter");
+  await page.getByText("waits for your word").waitFor({ timeout: WAIT_MS });
+  await look(page, "data-asked");
+  await page.getByLabel("Reason of a refusal").fill("not today");
+  await page.getByRole("button", { name: "Refuse" }).press("Enter");
+  await page.getByText("you refused it: not today").waitFor();
   await look(page, "data");
   await ledger(page);
   await approvals(page, api);

@@ -125,7 +125,7 @@ def main():
     print(json.dumps([{key: row[key] for key in ("state", "proven", "missed", "void", "checks")} for row in rows]))
     # A slow machine may start so late that it misses one.
     hold(of(GOOD)["proven"] >= EPOCHS - 1, f"who did its work did not prove it: {of(GOOD)}")
-    want = {number: STARTER for number in owners}
+    want, earned = {number: STARTER for number in owners}, dict.fromkeys(owners, 0)
     for row in rows:
         provider = next(number for number, owner in owners.items() if owner == row["owner"])
         price, ended = int(row["price"]), row["state"] == "terminated"
@@ -134,9 +134,15 @@ def main():
         taken = collateral if ended else row["missed"] * (collateral // 4)
         pay = price * row["proven"]
         hold(int(row["paid"]) == pay, f"paid is not price by proven: {row}")
+        earned[provider] += pay
         if row["state"] != "lapsed":
             want[provider] += pay - taken
             want[CLIENT] += taken - pay
+
+    for number in (BARE, GOOD, FOURTH):
+        told = json.loads(run(number, "provide", "earnings", "--days", "2"))["sum"]
+        micro = int(told["storage"].replace(".", ""))
+        hold(micro == earned[number] and told["total"] == told["storage"], f"{number} was paid {earned[number]} and is told {told}")
 
     # Bonds come back with a reveal, which may be a round away; only who was killed may have lost one.
     def short():

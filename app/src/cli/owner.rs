@@ -57,6 +57,12 @@ pub(crate) enum ProvideCommand {
     Stop,
     /// Say what keeps work away.
     Why,
+    /// Print what came in, by day and source.
+    Earnings {
+        /// So many days, today's the last.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+        days: u16,
+    },
     /// Print the owner's limits, or set them: those that are named, and no others. They count at once, and go on after a restart.
     Limits(LimitsArgs),
     /// Ask another price, from now on: tokens of money for a million output tokens, or LEAST..MOST.

@@ -245,6 +245,14 @@ pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> 
         ProvideCommand::Start => client.post("/provide", &json!({"on": true}))?,
         ProvideCommand::Stop => client.post("/provide", &json!({"on": false}))?,
         ProvideCommand::Why => client.get("/provide")?,
+        ProvideCommand::Earnings { days } => {
+            let value = client.get(&format!("/earnings?days={days}"))?;
+            if !show.json() {
+                earned(&value);
+                return Ok(());
+            }
+            value
+        }
         ProvideCommand::Limits(args) => {
             let limits = args.owner.limits();
             let value = match limits.is_any() || args.none {
@@ -263,6 +271,23 @@ pub(super) fn provide(data_dir: &Path, command: ProvideCommand, show: &Show) -> 
     };
     show.value(&value);
     Ok(())
+}
+
+/// Prints a line for each day.
+fn earned(value: &Value) {
+    let columns = ["inference", "x402", "storage", "data", "total"];
+    print(&format!("{:<10}{}", "day, UTC", columns.map(|name| format!("{name:>14}")).concat()));
+    let line = |row: &Value, name: &str| {
+        let amounts = columns.map(|name| format!("{:>14}", row[name].as_str().unwrap_or_default()));
+        print(&format!("{name:<10}{}", amounts.concat()));
+    };
+    let rows = value["days"].as_array().into_iter().flatten();
+    rows.for_each(|row| line(row, row["date"].as_str().unwrap_or_default()));
+    line(&value["sum"], "sum");
+    let since = |key: &str| value["since"][key].as_i64().and_then(|at| jiff::Timestamp::from_second(at).ok());
+    let counted = [("inference", since("inference")), ("the ledger", since("ledger"))];
+    let counted = counted.iter().filter_map(|(name, at)| at.map(|at| format!("{name} since {at}")));
+    say(&format!("tokens of money; counted: {}", counted.collect::<Vec<_>>().join(", ")));
 }
 
 pub(super) fn job(data_dir: &Path, command: JobCommand, file: Option<&Path>, show: &Show) -> Result<()> {

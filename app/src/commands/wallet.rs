@@ -19,8 +19,8 @@ const OUTSIDE_BLOCKS: u64 = 10_000;
 
 /// The ledger that a command is about.
 pub(crate) struct Books {
-    pub(super) place: Place,
-    pub(super) rpc: Rpc,
+    pub(crate) place: Place,
+    pub(crate) rpc: Rpc,
     status: Value,
 }
 
@@ -45,7 +45,7 @@ impl Books {
     }
 
     /// One of the node's accounts: `owner`, or `address` of the node itself.
-    pub(super) fn account(&self, key: &str) -> Result<Address> {
+    pub(crate) fn account(&self, key: &str) -> Result<Address> {
         self.status[key].as_str().unwrap_or_default().parse().with_context(|| format!("the node names no {key}"))
     }
 

@@ -41,6 +41,7 @@ use crate::ledger::{News, is_of_chain};
 use crate::models::{Shelf, foreign};
 pub(crate) use calls::STOP_MS_MAX;
 
+use crate::income::Book;
 use calls::Posted;
 use executor::{Executor, Report};
 use limits::Senses;
@@ -141,6 +142,7 @@ pub(crate) struct Daemon {
     receipts: PathBuf,
     bought: Bought,
     erasure: erasure::Erasure,
+    book: Book,
     timeline: Timeline,
     keys: Arc<Keys>,
     hooks: Arc<Hooks>,
@@ -242,6 +244,7 @@ impl Daemon {
             // It is in the journal: a claim may follow.
             Effect::Record(event) => {
                 if let Record::Proof(talkoo_proof::Event::Earned { node, .. }) = &*event {
+                    self.count_earned();
                     self.earned(Some(node));
                 }
             }

@@ -282,6 +282,13 @@ impl Daemon {
         }
     }
 
+    /// Says in the day book what all vouchers are worth now.
+    pub(super) fn count_earned(&mut self) {
+        let total: u128 = self.node.proof().earnings().map(|(_, earning)| earning.received.0).sum();
+        let now = self.now().unix.0;
+        self.book.count(total, now);
+    }
+
     /// Tells the treasury what clients' vouchers are worth: of one, or of all.
     pub(super) fn earned(&self, of: Option<&NodeId>) {
         let Some(treasury) = &self.money.treasury else { return };

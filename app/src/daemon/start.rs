@@ -12,6 +12,7 @@ use super::vault::Vault;
 use super::{Config, Daemon, Event, INBOX_MAX, LedgerChoice, erasure, faces, fold::fold, operators, otlp, terms};
 use crate::commands::{Failure, Passphrase};
 use crate::erase::Places;
+use crate::income::Book;
 use crate::inference::{self, Bought, Node as Desk};
 use crate::ledger::{NodeTill, Place, Url, unix};
 use crate::models::Shelf;
@@ -191,6 +192,7 @@ pub(crate) async fn run(
     let mut daemon = Daemon {
         bought: Bought::default(),
         erasure,
+        book: Book::open(dir.path()),
         timeline: Timeline::default(),
         keys,
         hooks,
@@ -236,6 +238,7 @@ pub(crate) async fn run(
     daemon.finish_erasure().await?;
     daemon.watch_retention();
     daemon.shelve();
+    daemon.count_earned();
     daemon.earned(None);
     let addresses: Vec<String> = daemon.net.addresses().iter().map(ToString::to_string).collect();
     let line = json!({"node": daemon.node.id().to_string(), "api": api_addr, "listen": addresses,
@@ -342,6 +345,8 @@ async fn end(mut daemon: Daemon) {
         warn!(%why, "the journal could not be flushed at the end");
     }
     daemon.tasks.close();
+    let now = daemon.now().unix.0;
+    daemon.book.close(now);
     let Daemon { net, mut journal, tasks, mut executor, mut money, .. } = daemon;
     if tokio::time::timeout(MONEY_WAIT, tokio::task::spawn_blocking(move || money.end())).await.is_err() {
         warn!("the ledger did not take the last claims in time; the next start claims them");

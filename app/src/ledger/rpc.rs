@@ -70,6 +70,7 @@ pub(crate) struct Included {
 pub(crate) struct Told<E> {
     pub(crate) event: E,
     pub(crate) sent: B256,
+    pub(crate) block: u64,
 }
 
 /// The bytes of a transaction that `key` signed.
@@ -283,5 +284,6 @@ fn event<E: SolEvent>(log: &Value) -> Option<Told<E>> {
     let topics: Vec<B256> = log["topics"].as_array()?.iter().filter_map(word).collect();
     let data: Bytes = log["data"].as_str()?.parse().ok()?;
     let event = E::decode_raw_log(topics, &data).ok()?;
-    Some(Told { event, sent: word(&log["transactionHash"])? })
+    let block = log["blockNumber"].as_str()?.parse::<U256>().ok()?.saturating_to();
+    Some(Told { event, sent: word(&log["transactionHash"])?, block })
 }

@@ -88,7 +88,12 @@ class Sdk(unittest.TestCase):
         self.node.provide(hours=[])
         self.assertEqual(self.node.get("/provide")["limits"]["hours"], [])
         with self.assertRaises(TypeError):
-            self.node.provide(vram="80%")
+            self.node.provide(colour="red")
+        for asked in ({"gpu": "all"}, {"vram": "80%"}):
+            with self.assertRaises(talkoo.Error) as no:
+                self.node.provide(**asked)
+            self.assertEqual(no.exception.code, "unsupported")
+            self.assertIn("processors", str(no.exception))
         with self.assertRaises(talkoo.Error) as no:
             self.node.provide(hours="soon")
         self.assertEqual(no.exception.code, "malformed")
@@ -210,6 +215,13 @@ class Network(unittest.TestCase):
         self.assertGreater(float(job.cost), 0)
         self.assertGreater(job.verified, 0)
         self.assertGreater(float(self.worker.earned), 0)
+        # All of it came since the node began to count.
+        told = self.worker.earnings(days=3)
+        self.assertEqual((told["sum"]["inference"], told["sum"]["total"], len(told["days"])), (self.worker.earned, self.worker.earned, 3))
+        self.assertEqual({row["data"] for row in told["days"]}, {"0.000000"})
+        self.assertEqual(float(self.client.earnings(days=1)["sum"]["total"]), 0)
+        with self.assertRaises(talkoo.Error):
+            self.worker.earnings(days=367)
 
     def test_a_dataset_is_embedded_by_the_network(self):
         words = [f"goose number {n}" for n in range(40)]
@@ -297,6 +309,10 @@ class Sales(unittest.TestCase):
         self.until("the buyer knows why", lambda: any(
             one["grant"] == grant["grant"] and "not for birds of prey" in (one["waits"] or "") for one in self.buyer.data.list()["bought"]))
         self.assertEqual([one["answer"] for one in d.requests()], ["approved", "refused"])
+        told = self.owner.earnings()
+        self.assertEqual((told["sum"]["data"], told["sum"]["total"]), ("0.001000", "0.001000"))
+        self.assertEqual([float(row["total"]) > 0 for row in told["days"][:-2]], [False] * 5)
+        self.assertLessEqual(told["since"]["ledger"], time.time())
         with self.assertRaises(talkoo.Error) as no:
             seen[0].refuse()
         self.assertEqual(no.exception.code, "already_used")

@@ -116,7 +116,7 @@ fn tag(path: &str) -> &str {
         "deals" => "deals",
         "keys" => "keys",
         "disputes" => "disputes",
-        "settle" | "unlock" | "close" | "wallet" | "receipts" | "ledger" => "money",
+        "settle" | "unlock" | "close" | "wallet" | "earnings" | "receipts" | "ledger" => "money",
         "webhooks" | "approvals" => "keys",
         "models" | "provide" => "models",
         _ => "node",

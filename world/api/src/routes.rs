@@ -5,13 +5,13 @@ use crate::shapes::{
     DataCheckAsk, DataChecked, DataDropped, DataFound, DataGetAsk, DataGiveAsk, DataGiven, DataGot, DataIdAsk,
     DataIncome, DataKeepAsk, DataKept, DataList, DataOnRequest, DataOnRequestAsk, DataPart, DataPriceAsk, DataPriced,
     DataPublishAsk, DataPublished, DataReadAsk, DataSearchAsk, DataShown, DealAsk, DealProvideAsk, DealQuote,
-    DealTerms, Deals, DialAsk, Dialled, Dispute, Disputes, Doctor, EraseAsk, Erased, Explanation, ForgottenJob,
-    GrantAnswered, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk, JobOutput, Jobs, Key, KeyAsk,
-    KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress, LedgerBlockDetail, LedgerBlocks, LedgerShown,
-    LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers, OwnData, PageQuery, Payment, PaymentAsk, Peers,
-    Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked, ReceiptShown, Receipts, RefuseAsk,
-    Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status, Stopping, Timeline, UnlockAsk, Unlocked,
-    Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
+    DealTerms, Deals, DialAsk, Dialled, Dispute, Disputes, Doctor, Earnings, EarningsQuery, EraseAsk, Erased,
+    Explanation, ForgottenJob, GrantAnswered, GrantAsk, GrantRevoked, Grants, HistoryQuery, Invite, Job, JobAsk,
+    JobOutput, Jobs, Key, KeyAsk, KeyAudit, KeyDetail, KeySetAsk, Keys, LedgerAddress, LedgerBlockDetail, LedgerBlocks,
+    LedgerShown, LedgerTransaction, Models, NewKey, NewWebhook, NothingAsk, Offers, OwnData, PageQuery, Payment,
+    PaymentAsk, Peers, Posted, ProvideAsk, Provision, PullAsk, Quote, ReceiptAsk, ReceiptChecked, ReceiptShown,
+    Receipts, RefuseAsk, Removed, RestoreAsk, Restored, Settings, Settled, Shape, Started, Status, Stopping, Timeline,
+    UnlockAsk, Unlocked, Wallet, WalletHistory, WebhookAsk, WebhookTested, Webhooks, of,
 };
 
 /// HTTP method of a route.
@@ -111,6 +111,8 @@ pub const ROUTES: &[Route] = &[
     delete::<Removed>("remove", "/api/v1/models/{name}", "Removes a model that nothing needs"),
     post::<Provision>("provide", "/api/v1/provide", "Offers compute or stops").body::<ProvideAsk>(),
     get::<Provision>("why", "/api/v1/provide", "What it offers, and what keeps work away"),
+    get::<Earnings>("earnings", "/api/v1/earnings", "What came in, by day in UTC and by source")
+        .query::<EarningsQuery>(),
     post::<Posted>("post", "/api/v1/jobs", "Posts a batch as a job").body::<JobAsk>().keyed(Repeat::Found),
     post::<Quote>("quote", "/api/v1/quotes", "What a job would take and cost if it were posted now").body::<JobAsk>(),
     get::<Jobs>("jobs", "/api/v1/jobs", "Jobs of this node, the newest first").query::<PageQuery>(),

@@ -95,6 +95,7 @@ impl Daemon {
             "pull" => required(&args, "name").and_then(|n| self.pull(n)).map(|started| json!({"started": started})),
             "remove" => self.remove_unused(&args),
             "provide" => self.provide(&args),
+            "earnings" => return self.earnings(&args, reply),
             "why" => Ok(self.why()),
             "post" => return self.post(&args, Some(once), reply),
             "quote" => return self.post(&args, None, reply),

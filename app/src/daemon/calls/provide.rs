@@ -1,11 +1,17 @@
 //! Calls about offering compute: whether, under which terms, and why nobody comes.
 
 use super::{Answer, Daemon, bad, optional, quote, yes_or_no};
+use crate::commands::{Books, refusal_of};
 use crate::daemon::remote::Remote;
 use crate::daemon::terms;
+use crate::income;
 use serde_json::{Value, json};
 use talkoo_base::Amount;
+use tokio::sync::oneshot;
 use tracing::info;
+
+/// Days that are told, unless it is said how many.
+const DAYS: u64 = 7;
 
 impl Daemon {
     /// Begins or stops to offer, and changes the terms; what is not named stays.
@@ -45,6 +51,28 @@ impl Daemon {
             }
             self.remote.iter().for_each(Remote::load);
         }
+    }
+
+    /// What came in, by day and source. The ledger is asked on a thread.
+    pub(super) fn earnings(&mut self, args: &Value, reply: oneshot::Sender<Answer>) {
+        let days = optional(args, "days", |value| {
+            let days = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            days.filter(|days| (1..=income::DAYS_MAX).contains(days)).ok_or("1 to 366")
+        });
+        let days = match days {
+            Ok(days) => days.unwrap_or(DAYS),
+            Err(no) => return drop(reply.send(Err(no))),
+        };
+        let (status, now) = (self.status(), self.now().unix.0);
+        let (inference, since) = self.book.days();
+        self.tasks.spawn_blocking(move || {
+            let books = (!status["ledger"].is_null()).then(|| Books::with(status)).transpose();
+            let answer = books
+                .map_err(|why| refusal_of(&why))
+                .and_then(|books| income::answer(inference, since, books.as_ref(), days, now));
+            // Who asked may have gone.
+            reply.send(answer).ok();
+        });
     }
 
     /// Why this node has work or has none.

@@ -66,6 +66,8 @@ sol! {
         function distribute(bytes32 version) external;
         function withdraw(address account) external;
         function due(bytes32 version) external view returns (uint256);
+        event Paid(bytes32 indexed version, address indexed payer, uint256 amount);
+        event Distributed(bytes32 indexed version, uint256 amount, uint256 ownerPart);
         function credit(address account) external view returns (uint256);
     }
 }

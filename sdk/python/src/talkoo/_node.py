@@ -200,8 +200,13 @@ class Node:
         """Offers this machine's compute to the network, or stops. `price`: tokens of money for a million output tokens, or (least, most).
 
         Limits, all of them at once: `hours` ("22:00-7:30", or a list of such), `idle_only` (percent of the processor that others may use; True is 20), `mains_only`,
-        `celsius_max`, `reclaim_s`. Without any, those of before stay; `provide(hours=[])` ends them.
+        `celsius_max`, `reclaim_s`. Without any, those of before stay; `provide(hours=[])` ends them. `gpu` and `vram` are refused: what is sold is
+        computed on processors, bit for bit the same everywhere.
         """
+        for word in ("gpu", "vram"):
+            if word in limits:
+                raise Error("unsupported", f"`{word}` cannot be offered: the exact tier runs on processors only",
+                            "leave it out; a graphics card can serve the float tier through a server of its own: `talkoo up --engine`")
         body = {"on": on}
         if price is not None:
             body["price"] = list(price) if isinstance(price, (list, tuple)) else [price]
@@ -219,6 +224,11 @@ class Node:
     def why_idle(self):
         """What keeps work away: reasons, each with its fix."""
         return [f"{one['message']}: {one['hint']}" for one in self.get("/provide")["reasons"]]
+
+    def earnings(self, days=7):
+        """What came in on each of the last days, in tokens of money as texts: `days` (rows of `date`, `inference`, `x402`, `storage`, `data`, `total`, the
+        oldest first, in UTC), their `sum`, and `since` when it is counted."""
+        return self.get(f"/earnings?days={days}")
 
     @property
     def earned(self):
