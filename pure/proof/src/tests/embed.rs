@@ -72,7 +72,8 @@ fn half_a_vector_is_a_false_receipt() {
 
 #[test]
 fn nothing_but_a_vector_is_made_of_such_an_order() {
-    let orders: [(&str, RefusalCode, fn(&mut Request)); 4] = [
+    type Case<'a> = (&'a str, RefusalCode, fn(&mut Request));
+    let orders: [Case<'_>; 4] = [
         ("sampled", RefusalCode::Malformed, |r| {
             let params = GenerateParams { temperature_q16: 1, ..Kind::params_of_embed(NUMBERS) };
             r.params = params.to_bytes();
