@@ -12,8 +12,8 @@ use talkoo_proof::{Input, Run};
 
 /// Encoders in memory; they are small beside models that generate.
 const ENCODERS_MAX: usize = 2;
-/// Texts that go through an encoder together.
-const TEXTS_AT_ONCE: usize = 64;
+/// Tokens that go through an encoder together, for each thread: other models wait meanwhile, some hundredths of a second.
+const TOKENS_AT_ONCE: usize = 256;
 /// Texts and their tokens that an encoder is measured with.
 const MEASURED: (usize, usize) = (16, 64);
 
@@ -27,15 +27,18 @@ struct Loaded {
     used: Instant,
 }
 
-/// Takes a run and all others out of the queue that the same encoder can do with it.
-pub(super) fn with_it(state: &mut State, run: Run) -> Vec<Run> {
+/// Takes a run and others out of the queue that the same encoder can do with it, as many as so many threads do at once.
+pub(super) fn with_it(state: &mut State, run: Run, threads: usize) -> Vec<Run> {
+    let mut room = (TOKENS_AT_ONCE * threads).saturating_sub(run.work.prompt.len());
     let (mut runs, mut queue) = (vec![run], std::mem::take(&mut state.queue));
-    queue.retain(|order| match order {
-        Order::Run(other) if runs.len() < TEXTS_AT_ONCE && same(&runs[0], other) => {
-            runs.push((**other).clone());
-            false
+    queue.retain(|order| {
+        let Order::Run(other) = order else { return true };
+        if !same(&runs[0], other) || other.work.prompt.len() > room {
+            return true;
         }
-        _ => true,
+        room -= other.work.prompt.len();
+        runs.push((**other).clone());
+        false
     });
     state.queue = queue;
     for run in &runs {
@@ -176,5 +179,43 @@ fn told(run: Run, made: Result<Embedded, RunError>, dimensions: usize) -> Input 
             let diverged = differs.or(short).map(|at| at as u64);
             Input::Verified { ticket, digests: vec![made.digest], diverged, finish: Finish::Stop }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use talkoo_base::{GenerateParams, LeaseId, SecretKey, Work};
+    use talkoo_proof::Ticket;
+
+    fn run(number: u8, kind: Kind, program: u8, tokens: usize) -> Run {
+        let (program, params) = (Digest([program; 32]), GenerateParams::default());
+        let work = Work { kind, program, tier: Tier::Exact, prompt: vec![0; tokens], params, seed: 0 };
+        let client = SecretKey::from_bytes(&[1; 32]).unwrap().node_id();
+        let ticket = Ticket::Sale(LeaseId(Digest([number; 32])));
+        Run { ticket, client, work, trace_id: Digest::ZERO, rerun: None }
+    }
+
+    #[test]
+    fn as_many_texts_go_together_as_keep_others_waiting_a_moment() {
+        use Kind::{Embed, Generate};
+        let mut state = State::default();
+        let waiting = [(1, Embed, 7, 200), (2, Generate, 7, 9), (3, Embed, 8, 9), (4, Embed, 7, 300), (5, Embed, 7, 100)];
+        for (number, kind, program, tokens) in waiting {
+            let run = run(number, kind, program, tokens);
+            state.credits.insert(run.ticket, 2);
+            state.queue.push_back(Order::Run(Box::new(run)));
+        }
+        let number = |run: &Run| match run.ticket {
+            Ticket::Sale(lease) => lease.0.0[0],
+            _ => 0,
+        };
+        let taken = with_it(&mut state, run(0, Embed, 7, 100), 2);
+        assert_eq!(taken.iter().map(number).collect::<Vec<_>>(), [0, 1, 5], "412 tokens are too many with number 4");
+        let left: Vec<u8> =
+            state.queue.iter().map(|order| if let Order::Run(run) = order { number(run) } else { 0 }).collect();
+        assert_eq!((left, state.credits.len()), (vec![2, 3, 4], 3));
+        let taken = with_it(&mut state, run(6, Embed, 7, 9_999), 2);
+        assert_eq!(taken.len(), 1, "one goes whatever its length");
     }
 }

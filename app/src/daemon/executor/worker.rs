@@ -27,11 +27,14 @@ impl Worker {
 
     pub(super) fn work(mut self) {
         while let Some(asked) = self.settle() {
-            while let Some(order) = self.next() {
+            let mut took_long = false;
+            while !took_long && let Some(order) = self.next() {
+                // Vectors are made at once; then the other models have their turn.
+                took_long = matches!(&order, Order::Run(run) if run.work.kind == Kind::Embed);
                 self.begin(order);
                 self.settle();
             }
-            if !self.step() {
+            if !self.step() && !took_long {
                 self.rest(asked);
             }
             self.models.tidy();
@@ -106,9 +109,10 @@ impl Worker {
 
     /// Embeds a text, and those that wait for the same encoder.
     fn embed(&mut self, run: Run) {
-        let (root, runs) = (run.work.program, with_it(&mut lock(&self.shared), run));
+        let (root, most) = (run.work.program, self.allowance.threads);
+        let runs = with_it(&mut lock(&self.shared), run, most);
         let is_for_others = runs.iter().all(|run| matches!(run.ticket, Ticket::Sale(_)));
-        let threads = if is_for_others { self.threads_left() } else { self.allowance.threads };
+        let threads = if is_for_others { self.threads_left() } else { most };
         let shared = &self.shared;
         let file = || {
             let known = lock(shared).files.get(&root).filter(|file| file.is_encoder).cloned();
