@@ -48,13 +48,16 @@ export function Sure({ label, sure, act, busy }) {
   return html`<button class=${asked ? "danger" : "quiet"} disabled=${busy} onClick=${click} onBlur=${() => setAsked(false)}>${asked ? sure : label}</button>`;
 }
 
+/** A day in UTC, as 2026-01-31. */
+export const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
+
 /** What is known of an answer. Nothing is called checked that nobody ran again. */
 export function Badge({ facts }) {
   const [kind, word, why] = facts.tier === "float"
     ? ["warn", "float", "from an engine of another kind: nobody can compute it again bit for bit"]
     : facts.audited
       ? ["good", "re-run matched", "somebody else computed it again and got the same tokens"]
-      : ["plain", "re-runnable", "whoever runs this program on this prompt and seed gets this answer, bit for bit; nobody has yet"];
+      : ["plain", facts.rerunnable_until ? `re-runnable until ${day(facts.rerunnable_until)}` : "re-runnable", `whoever runs this program on this prompt and seed gets this answer, bit for bit; nobody has yet${facts.rerunnable_until ? "; this node keeps prompt and receipt until then" : ""}`];
   return html`<span class=${`badge ${kind}`} title=${why}>${word}</span>`;
 }
 

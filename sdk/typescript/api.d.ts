@@ -2573,6 +2573,19 @@ export interface components {
             /** @description Where the next page begins, if there is one. */
             next_cursor?: string | null;
         };
+        /** @description How long things are kept, in days; none: for ever. */
+        Kept: {
+            /**
+             * Format: u-int32
+             * @description Prompts and answers.
+             */
+            prompts_days?: number | null;
+            /**
+             * Format: u-int32
+             * @description Receipts and evidence.
+             */
+            receipts_days?: number | null;
+        };
         /** @description An object that others keep. */
         KeptObject: {
             /** @description Its CID. */
@@ -3603,6 +3616,8 @@ export interface components {
             amount: string;
             /** @description Whether somebody ran it again. */
             audited: boolean;
+            /** @description Whether it has prompt and answer: of the exact tier, that anybody with the model can compute it again. */
+            disclosed: boolean;
             /** @description Why it cannot be read; all else but its names is empty then. */
             error?: string | null;
             /** @description Its file in the data folder. */
@@ -3617,6 +3632,11 @@ export interface components {
             price_input: string;
             /** @description Tokens of money for a million output tokens. */
             price_output: string;
+            /**
+             * Format: u-int64
+             * @description When prompt or receipt go here, in Unix seconds; none if they are kept for ever, or nothing can be computed again.
+             */
+            rerunnable_until?: number | null;
             /**
              * Format: u-int64
              * @description Number of the step in its job, from 0.
@@ -3668,6 +3688,11 @@ export interface components {
             model_root?: string | null;
             /** @description Id of the last receipt. */
             receipt?: string | null;
+            /**
+             * Format: u-int64
+             * @description When prompt or receipt go here, in Unix seconds; none if they are kept for ever, or nothing can be computed again.
+             */
+            rerunnable_until?: number | null;
             /** @description `exact` or `float`. */
             tier?: string | null;
             /**
@@ -3747,6 +3772,8 @@ export interface components {
             node: string;
             /** @description The owner's address. */
             owner: string;
+            /** @description How long things are kept. */
+            retention: components["schemas"]["Kept"];
             /** @description The flags of `talkoo up` as they hold, also those that were left out. */
             settings: components["schemas"]["Setting"][];
             /** @description Its version. */

@@ -1,7 +1,7 @@
 // Receipts of what was bought: what each says, and check by check what of it holds.
 import { useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
-import { Failure, Figures, Id, More, Page, Panel, Reading, Table, html, money, when } from "/web/parts.mjs";
+import { Badge, Failure, Figures, Id, More, Page, Panel, Reading, Table, html, day, money, when } from "/web/parts.mjs";
 
 const MARK = { true: ["good", "✓", " holds:"], false: ["bad", "!", " does not hold:"], null: ["muted", "–", " nothing to check:"] };
 
@@ -19,7 +19,7 @@ export function Receipt({ id }) {
   if (!value) return html`<${Page} title="Receipt" lead=${lead}>${error ? html`<${Failure} error=${error} />` : html`<${Reading} />`}<//>`;
   const rows = [["Worker", value.worker], ["Client", value.client], ["Model", value.model_root], ["States", value.trace_root], ["Job", value.job], ["File", value.file]];
   return html`<${Page} title="Receipt" lead=${lead}><${Failure} error=${error ?? verify.error} />
-    <${Figures} of=${[["State", value.holds ? value.badge : "does not hold", value.why], ["Tokens", value.units ?? "—", value.chunks && `chunks: ${value.chunks}`], ["Tier", value.tier ?? "—"], ["Written", when(value.time)]]} />
+    <${Figures} of=${[["State", value.holds ? value.badge : "does not hold", value.why], ["Tokens", value.units ?? "—", value.chunks && `chunks: ${value.chunks}`], ["Tier", value.tier ?? "—"], ["Written", when(value.time), value.rerunnable_until && `prompt and answer are kept here until ${day(value.rerunnable_until)}`]]} />
     <${Panel} title="Does it hold?" aside=${html`<button class="main" disabled=${verify.busy} onClick=${verify.run}>Verify</button>`}>
       ${found ? html`<div role="status"><p><strong class=${found.holds ? "good" : "bad"}>${found.holds ? "All that needs no model holds." : "It does not hold."}</strong></p>
         <ul class="findings">${found.checks.map((one) => html`<${Check} of=${one} />`)}</ul></div>`
@@ -33,7 +33,7 @@ export function Receipts() {
   const { value, error } = useAnswer(`/api/v1/receipts?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
   const row = (one) => [html`<a href=${`#/ledger/receipts/${one.id}`}><${Id} of=${one.id} /></a>`, when(one.time), html`<${Id} of=${one.worker} />`,
-    one.error ? html`<span class="bad">${one.error}</span>` : one.units, one.amount && money(one.amount), one.tier, one.audited ? html`<span class="badge good">re-run matched</span>` : "not re-run"];
+    one.error ? html`<span class="bad">${one.error}</span>` : one.units, one.amount && money(one.amount), one.tier, one.error ? "" : one.audited || (one.disclosed && one.tier === "exact") ? html`<${Badge} facts=${one} />` : "not re-run"];
   return html`<${Failure} error=${error} /><${Table} label="receipts" heads=${["Receipt", "Written", "Worker", "Tokens", "Paid", "Tier", "Checked"]} rows=${value.receipts.map(row)} empty="None: nothing was bought yet." />
     <${More} next=${value.next_cursor} at=${cursor} go=${setCursor} />`;
 }

@@ -70,6 +70,12 @@ pub(crate) fn day_begins(text: &str) -> Result<u64, jiff::Error> {
     Ok(u64::try_from(day.timestamp().as_second()).unwrap_or(0))
 }
 
+/// The day in UTC of a time in seconds since 1970, as 2026-01-31.
+pub(crate) fn day_of(second: u64) -> String {
+    let at = i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    at.unwrap_or(jiff::Timestamp::MAX).to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}
+
 /// The seconds of a span of days, both included.
 fn times([from, to]: &[Option<String>; 2]) -> Result<Range<u64>> {
     let day = |text: &String, more: u64| -> Result<u64> {

@@ -33,12 +33,14 @@ mod up;
 mod wallet;
 mod webhook;
 
-pub(crate) use audit::day_begins;
+pub(crate) use audit::{day_begins, day_of};
 pub(crate) use failure::{Failure, refusal_of, report_settings, report_usage};
 pub(crate) use follow::{Watch, bar};
 pub(crate) use history::movements;
 pub(crate) use passphrase::Passphrase;
-pub(crate) use receipt::{check as check_receipt, check_one as check_one_receipt, read as read_receipt};
+pub(crate) use receipt::{
+    check as check_receipt, check_one as check_one_receipt, read as read_receipt, until as receipt_until,
+};
 pub(crate) use show::{Show, tame};
 pub(crate) use store::{Form, imported};
 pub(crate) use up::{config_of, serve};

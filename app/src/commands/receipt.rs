@@ -2,8 +2,10 @@
 
 use super::again::{Engines, find_model};
 use super::failure::FALSE;
-use super::{Failure, Show, say};
+use super::{Failure, Show, day_of, say};
 use crate::cli::ReceiptCommand;
+use crate::client::Client;
+use crate::erase::Retention;
 use crate::inference::real;
 use crate::models::foreign;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -19,6 +21,9 @@ use talkoo_proof::{Kept, Part, verify_kept, verify_part};
 
 /// What a receipt of the float tier is worth.
 const NOT_CHECKED: &str = "float tier: not checked by recomputation";
+
+/// That it can be computed again.
+const RERUNNABLE: &str = "re-runnable";
 
 /// Reads a receipt file.
 pub(crate) fn read(path: &Path) -> Result<Kept> {
@@ -41,10 +46,47 @@ fn no_receipt(path: &Path, why: &DecodeError) -> Failure {
     }
 }
 
+/// Says of a receipt until when its answer can be computed again from what a node keeps.
+pub(crate) fn until(row: &mut Value, until: Option<u64>) {
+    let until = until.filter(|_| row["tier"] == "exact" && row["disclosed"] == true);
+    row["rerunnable_until"] = json!(until);
+    if let Some(until) = until.filter(|_| row["badge"] == RERUNNABLE) {
+        row["badge"] = json!(format!("{RERUNNABLE} until {}", day_of(until)));
+    }
+}
+
+/// The receipts that the node of a folder keeps, and for how long; it touches no others.
+struct Keeping {
+    folder: PathBuf,
+    retention: Retention,
+}
+
+impl Keeping {
+    /// None if no node runs there, for then nothing is erased.
+    fn of(data_dir: &Path) -> Option<Self> {
+        let folder = data_dir.join("receipts").canonicalize().ok()?;
+        let said = Client::of(data_dir).ok()?.get("/settings").ok()?;
+        let days = |key: &str| said["retention"][key].as_u64().and_then(|days| u32::try_from(days).ok());
+        Some(Self { folder, retention: Retention { receipts: days("receipts_days"), prompts: days("prompts_days") } })
+    }
+
+    fn until(&self, file: &Path) -> Option<u64> {
+        let is_there = file.canonicalize().is_ok_and(|file| file.starts_with(&self.folder));
+        let written = std::fs::metadata(file).ok().filter(|_| is_there)?.mtime();
+        self.retention.until(u64::try_from(written).ok()?)
+    }
+}
+
 pub(super) fn run(command: ReceiptCommand, data_dir: &Path, show: &Show) -> Result<ExitCode> {
     match command {
         ReceiptCommand::Show { files } => {
-            let rows = files.iter().map(|f| Ok(describe(f, &read(f)?, None))).collect::<Result<Vec<Value>>>()?;
+            let keeping = Keeping::of(data_dir);
+            let row = |file: &PathBuf| {
+                let mut row = describe(file, &read(file)?, None);
+                until(&mut row, keeping.as_ref().and_then(|keeping| keeping.until(file)));
+                Ok(row)
+            };
+            let rows = files.iter().map(row).collect::<Result<Vec<Value>>>()?;
             show.value(&json!({"receipts": rows}));
             Ok(ExitCode::SUCCESS)
         }
@@ -74,7 +116,8 @@ fn verify(
     data_dir: &Path,
     show: &Show,
 ) -> Result<ExitCode> {
-    let (mut rows, mut wrong, mut engines) = (Vec::new(), 0, Engines::new(model, data_dir));
+    let (mut rows, mut wrong, mut engines, keeping) =
+        (Vec::new(), 0, Engines::new(model, data_dir), Keeping::of(data_dir));
     for file in files {
         let kept = read(file);
         let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| signed(k).map_err(|e| e.to_string()));
@@ -91,7 +134,11 @@ fn verify(
             _ => stands(&facts).map_err(|e| e.to_string()).map(|()| facts),
         });
         match (&checked, &kept) {
-            (Ok(facts), Ok(kept)) => rows.push(describe(file, kept, Some((facts, rerun)))),
+            (Ok(facts), Ok(kept)) => {
+                let mut row = describe(file, kept, Some((facts, rerun)));
+                until(&mut row, keeping.as_ref().and_then(|keeping| keeping.until(file)));
+                rows.push(row);
+            }
             (Err(why), _) => {
                 wrong += 1;
                 rows.push(json!({"file": file, "holds": false, "why": why}));
@@ -214,7 +261,7 @@ fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
             (true, _) if !facts.stands() => "re-run here: matched; its client's accusation is false".to_owned(),
             (true, _) => "re-run here: matched".to_owned(),
             (false, 0) if kept.disclosure.is_none() => "stripped: the answer is not disclosed".to_owned(),
-            (false, 0) => "re-runnable".to_owned(),
+            (false, 0) => RERUNNABLE.to_owned(),
             (false, n) => format!("re-run matched ({n})"),
         });
     }

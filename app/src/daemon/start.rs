@@ -124,6 +124,7 @@ pub(crate) async fn run(
         lender: executor.lender(),
         inbox: inbox.clone(),
         keys: keys.clone(),
+        retention: config.retention,
         tasks: tasks.clone(),
     });
     let inference = talkoo_inference::router(talkoo_inference::Attach {

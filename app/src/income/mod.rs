@@ -8,7 +8,7 @@ mod chain;
 
 pub(crate) use book::Book;
 
-use crate::commands::Books;
+use crate::commands::{Books, day_of};
 use book::DAY_S;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub(crate) fn answer(
     };
     let row = |day: u64| {
         let mut row = sources.row(day..=day);
-        row["date"] = json!(date(day));
+        row["date"] = json!(day_of(day.saturating_mul(DAY_S)));
         row
     };
     Ok(json!({
@@ -75,13 +75,6 @@ pub(crate) fn answer(
         "since": {"inference": since, "ledger": chain_since},
         "unit": "tokens of money",
     }))
-}
-
-/// A day since 1970 as 2026-01-31.
-fn date(day: u64) -> String {
-    let second = i64::try_from(day.saturating_mul(DAY_S)).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
-    at.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }
 
 #[cfg(test)]

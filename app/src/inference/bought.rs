@@ -7,6 +7,8 @@ use super::hearing::{Hearing, Wanted};
 use super::here::Open;
 use super::{Ask, Node, PIECES_QUEUED};
 use crate::batch::logprob_entries;
+use crate::erase::Retention;
+use crate::ledger::unix;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,6 +150,7 @@ impl Node {
             leases: BTreeMap::new(),
             seeds,
             facts,
+            retention: self.setup.retention,
             left: choices,
             known: ask.known,
             is_over: false,
@@ -176,6 +179,7 @@ struct Telling {
     leases: BTreeMap<(u32, u32), Vec<u32>>,
     seeds: Vec<u64>,
     facts: Value,
+    retention: Retention,
     left: u32,
     known: Arc<super::Known>,
     is_over: bool,
@@ -253,6 +257,9 @@ impl Telling {
         facts["seed"] = json!(self.seeds[step as usize]);
         facts["price"] = json!(price.to_string());
         facts["audited"] = json!(done.audited);
+        // What discloses it is its receipt: without one nobody can compute it again but who asked.
+        let is_kept = receipt.is_some() && facts["tier"] == "exact";
+        facts["rerunnable_until"] = json!(is_kept.then(|| self.retention.until(unix())).flatten());
         facts["receipt"] = json!(receipt);
         pieces.extend(open.end(step, done.finish, facts));
         self.left -= 1;

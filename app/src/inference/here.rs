@@ -37,6 +37,7 @@ impl Node {
             "seed": first,
             "price": "0",
             "audited": false,
+            "rerunnable_until": null,
             "receipt": null,
         });
         let (pieces, out) = mpsc::channel(PIECES_QUEUED);

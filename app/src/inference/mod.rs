@@ -21,6 +21,7 @@ pub(crate) use prompt::rendered;
 
 use crate::daemon::Event;
 use crate::daemon::executor::Lender;
+use crate::erase::Retention;
 use crate::models::{Held, Shelf};
 use encoders::Encoders;
 use futures::future::BoxFuture;
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) lender: Lender,
     pub(crate) inbox: mpsc::Sender<Event>,
     pub(crate) keys: Arc<Keys>,
+    /// How long prompts and receipts are kept.
+    pub(crate) retention: Retention,
     pub(crate) tasks: TaskTracker,
 }
 

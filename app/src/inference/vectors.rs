@@ -4,6 +4,8 @@ use super::Node;
 use super::bought::{Heard, name};
 use super::encoders::{Read, real};
 use super::hearing::{Hearing, Wanted};
+use crate::erase::Retention;
+use crate::ledger::unix;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use talkoo_base::{Kind, NodeId, Refusal, RefusalCode};
@@ -41,11 +43,12 @@ impl Node {
         };
         let hearing = self.post(wanted).await?;
         // In a task of its own: whoever goes away has the job ended.
+        let retention = self.setup.retention;
         let (mut to, bought) = oneshot::channel();
         self.setup.tasks.spawn(async move {
             let mut hearing = hearing;
             let told = tokio::select! {
-                all = gather(&mut hearing, read.texts.len()) => Some(all.map(|all| told(&read, &hearing, all))),
+                all = gather(&mut hearing, read.texts.len()) => Some(all.map(|all| told(&read, &hearing, all, retention))),
                 () = to.closed() => None,
             };
             hearing.end().await;
@@ -69,7 +72,7 @@ async fn gather(hearing: &mut Hearing, texts: usize) -> Result<Vec<Made>, Refusa
     Ok(all.into_values().collect())
 }
 
-fn told(read: &Read, hearing: &Hearing, all: Vec<Made>) -> Embedded {
+fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) -> Embedded {
     let mut nodes: BTreeMap<NodeId, u64> = BTreeMap::new();
     all.iter().for_each(|made| *nodes.entry(made.done.node).or_default() += 1);
     let row = |(node, texts): (&NodeId, &u64)| json!({"node": name(node), "address": node.address().to_string(), "texts": texts});
@@ -88,6 +91,7 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>) -> Embedded {
             // Of each text the address of the node that made its vector; the texts that were made twice.
             "by": all.iter().map(|made| made.done.node.address().to_string()).collect::<Vec<_>>(),
             "audited": audited.collect::<Vec<_>>(),
+            "rerunnable_until": retention.until(unix()),
             "receipts": all.iter().map(|made| &made.receipt).collect::<Vec<_>>(),
         }),
     }

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -180,7 +181,7 @@ class Network(unittest.TestCase):
         flags = ["--network", "sdk", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]
         cls.worker = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--provide", "--pull", "smollm2"])
         at = cls.worker.status()["listen"][0]
-        cls.client = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--bootstrap", at])
+        cls.client = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--bootstrap", at, "--keep-prompts", "3"])
         for model in ("smollm2", "all-minilm-l6-v2"):
             cls.client.pull(model)
             cls.worker.pull(model)
@@ -206,7 +207,31 @@ class Network(unittest.TestCase):
             extra_body={"provider": {"sort": "price", "max_price": {"completion": "0.40"}, "verify": "spot"}})
         text = "".join((chunk.choices[0].delta.content or "") if chunk.choices else "" for chunk in stream)
         self.assertEqual(text, self.client.chat("Why do geese fly in a V?", max_tokens=40))
-        self.assertRegex(talkoo.receipt(stream), r"^[0-9a-f]{12} · 0\.0000\d+ tokens · re-run(nable| matched) · seed \d+ · .+")
+        self.assertRegex(talkoo.receipt(stream), r"^[0-9a-f]{12} · 0\.0000\d+ tokens · re-run(nable until \d{4}-\d\d-\d\d| matched) · seed \d+ · .+")
+
+    def test_an_answer_says_until_when_it_can_be_computed_again(self):
+        begin = time.time()
+        answer = self.client.chat("Why do cranes dance?", max_tokens=20, provider={"sort": "price", "verify": "none"})
+        until = answer.facts["rerunnable_until"]
+        self.assertTrue(begin + 3 * 86_400 - 1 <= until <= time.time() + 3 * 86_400, until)
+        day = time.strftime("%Y-%m-%d", time.gmtime(until))
+        badge = "re-run matched" if answer.facts["audited"] else f"re-runnable until {day}"
+        self.assertIn(f" · {badge} · ", talkoo.receipt(answer))
+        name = answer.facts["receipt"].removeprefix("receipts/").removesuffix(".receipt")
+        row = next(one for one in self.client.get("/receipts")["receipts"] if one["id"] == name)
+        # The file was written a moment before the answer ended.
+        self.assertTrue(row["disclosed"] and 0 <= until - row["rerunnable_until"] <= 60, row)
+        self.assertEqual(self.client.get(f"/receipts/{name}")["rerunnable_until"], row["rerunnable_until"])
+        file = pathlib.Path(self.client.folder) / answer.facts["receipt"]
+        shown = lambda *words: json.loads(subprocess.run([talkoo._node.program(), "--data-dir", self.client.folder, "-o", "json", "receipt", *words], capture_output=True, check=True).stdout)  # noqa: E731
+        told = shown("verify", str(file))["receipts"][0]
+        self.assertEqual(told["rerunnable_until"], row["rerunnable_until"])
+        self.assertTrue(told["badge"].startswith("re-run matched") or told["badge"] == f"re-runnable until {time.strftime('%Y-%m-%d', time.gmtime(row['rerunnable_until']))}")
+        # A copy elsewhere is nobody's to erase, and one that discloses nothing cannot be computed again.
+        copy, bare = pathlib.Path(tempfile.mkdtemp()) / "copy.receipt", pathlib.Path(tempfile.mkdtemp()) / "bare.receipt"
+        copy.write_bytes(file.read_bytes())
+        shown("strip", str(file), str(bare))
+        self.assertEqual([shown("show", str(one))["receipts"][0]["rerunnable_until"] for one in (copy, bare)], [None, None])
 
     def test_a_map_is_paid_and_says_by_how_many_it_was_answered(self):
         job = self.client.map("chat", [f"Name a bird with {letter}." for letter in "abcd"], max_tokens=20, provider={"sort": "throughput", "verify": "own"})

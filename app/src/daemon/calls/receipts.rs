@@ -1,7 +1,8 @@
 //! Calls about receipts: files of this node's own, read and checked on a thread of their own.
 
 use super::{Answer, Daemon, bad, page, required};
-use crate::commands::{check_one_receipt, read_receipt};
+use crate::commands::{check_one_receipt, read_receipt, receipt_until};
+use crate::erase::Retention;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,14 +20,14 @@ type Key = (u64, String);
 
 impl Daemon {
     pub(super) fn about_receipts(&self, name: &'static str, args: Value, reply: oneshot::Sender<Answer>) {
-        let dir = self.config.data_dir.clone();
+        let (dir, retention) = (self.config.data_dir.clone(), self.config.retention);
         self.tasks.spawn_blocking(move || {
             let answer = match name {
-                "receipts" => list(&dir, &args),
+                "receipts" => list(&dir, &args, &retention),
                 "receipt_show" => required(&args, "job")
                     .and_then(|job| Ok(format!("{job}/{}", required(&args, "lease")?)))
-                    .and_then(|id| show(&dir, &id)),
-                "receipt_verify" => required(&args, "receipt").and_then(|id| show(&dir, id)),
+                    .and_then(|id| show(&dir, &id, &retention)),
+                "receipt_verify" => required(&args, "receipt").and_then(|id| show(&dir, id, &retention)),
                 other => Err(bad(format!("`{other}` is not a call"), "update the command line or the node")),
             };
             // Who asked may have gone.
@@ -46,9 +47,10 @@ fn file_of(dir: &Path, id: &str) -> Result<PathBuf, Refusal> {
     if path.is_file() { Ok(path) } else { Err(unknown()) }
 }
 
-fn show(dir: &Path, id: &str) -> Answer {
+fn show(dir: &Path, id: &str, retention: &Retention) -> Answer {
     let path = file_of(dir, id)?;
     let mut value = check_one_receipt(&path);
+    receipt_until(&mut value, retention.until(written(&path) / 1_000_000_000));
     value["id"] = json!(id);
     value["job"] = json!(id.split('/').next());
     value["file"] = json!(format!("receipts/{id}.receipt"));
@@ -62,12 +64,12 @@ fn written(path: &Path) -> u64 {
     at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos() as u64)
 }
 
-fn list(dir: &Path, args: &Value) -> Answer {
+fn list(dir: &Path, args: &Value, retention: &Retention) -> Answer {
     let most = page::limit(args, USUAL)?;
     let before = page::cursor(args).map(|cursor| read_key(cursor).ok_or_else(|| page::odd(cursor))).transpose()?;
     let mut keys = newest(&dir.join("receipts"), before.as_ref(), most + 1);
     let next = (keys.len() > most).then(|| keys.remove(most)).and_then(|_| keys.last().map(write_key));
-    let rows: Vec<Value> = keys.iter().map(|key| row(dir, key)).collect();
+    let rows: Vec<Value> = keys.iter().map(|key| row(dir, key, retention)).collect();
     Ok(json!({"receipts": rows, "next_cursor": next}))
 }
 
@@ -104,18 +106,19 @@ fn names(folder: &Path) -> impl Iterator<Item = String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-fn row(dir: &Path, (time, id): &Key) -> Value {
+fn row(dir: &Path, (time, id): &Key, retention: &Retention) -> Value {
     let file = format!("receipts/{id}.receipt");
     let job = id.split('/').next();
     let facts = match read_receipt(&dir.join(&file)) {
         Ok(kept) => facts(&kept),
         Err(why) => json!({
             "step": 0, "worker": "", "units": 0, "price_input": "", "price_output": "", "amount": "", "tier": "",
-            "model_root": "", "audited": false, "error": format!("{why:#}"),
+            "model_root": "", "audited": false, "disclosed": false, "error": format!("{why:#}"),
         }),
     };
     let mut row = json!({"id": id, "file": file, "job": job, "time": time / 1_000_000_000});
     row.as_object_mut().into_iter().for_each(|row| row.extend(facts.as_object().cloned().unwrap_or_default()));
+    receipt_until(&mut row, retention.until(time / 1_000_000_000));
     row
 }
 
@@ -133,6 +136,7 @@ fn facts(kept: &Kept) -> Value {
         "tier": last.map_or("", |last| last.tier.name()),
         "model_root": request.program.to_string(),
         "audited": kept.own_rerun == Some(true) || !kept.reruns.is_empty(),
+        "disclosed": kept.disclosure.is_some(),
         "error": null,
     })
 }

@@ -18,6 +18,10 @@ impl Daemon {
             "version": env!("CARGO_PKG_VERSION"),
             "build": self.build.to_string(),
             "api": self.api_addr.to_string(),
+            "retention": {
+                "prompts_days": self.config.retention.prompts,
+                "receipts_days": self.config.retention.receipts,
+            },
             "settings": flags(&self.config)
                 .into_iter()
                 .map(|(flag, value)| json!({"flag": flag, "value": value}))

@@ -200,7 +200,8 @@ mod tests {
     fn as_many_texts_go_together_as_keep_others_waiting_a_moment() {
         use Kind::{Embed, Generate};
         let mut state = State::default();
-        let waiting = [(1, Embed, 7, 200), (2, Generate, 7, 9), (3, Embed, 8, 9), (4, Embed, 7, 300), (5, Embed, 7, 100)];
+        let waiting =
+            [(1, Embed, 7, 200), (2, Generate, 7, 9), (3, Embed, 8, 9), (4, Embed, 7, 300), (5, Embed, 7, 100)];
         for (number, kind, program, tokens) in waiting {
             let run = run(number, kind, program, tokens);
             state.credits.insert(run.ticket, 2);

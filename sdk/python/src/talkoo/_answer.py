@@ -1,5 +1,7 @@
 """Answers, whole and as they come."""
 
+import datetime
+
 
 class Answer(str):
     """An answer's text. `facts` says who answered: model, tier, nodes, seed, price, receipt."""
@@ -54,6 +56,11 @@ class Kept:
         return getattr(self._stream, name)
 
 
+def _rerunnable(facts):
+    until = facts.get("rerunnable_until")
+    return f"re-runnable until {datetime.datetime.fromtimestamp(until, datetime.timezone.utc):%Y-%m-%d}" if until else "re-runnable"
+
+
 def receipt(answer):
     """Who answered, for what, in a line: of an answer of ours, a stream at its end, or what the openai package answered."""
     facts = getattr(answer, "facts", None)
@@ -67,6 +74,6 @@ def receipt(answer):
         nodes = one.get("nodes", [])
         where = "here" if all(node.get("here") for node in nodes) else ", ".join(node["node"][:12] for node in nodes)
         price = "free" if one.get("price") == "0" else f"{one.get('price')} tokens"
-        badge = "re-run matched" if one.get("audited") else "re-runnable" if one.get("tier") == "exact" else one.get("tier")
+        badge = "re-run matched" if one.get("audited") else _rerunnable(one) if one.get("tier") == "exact" else one.get("tier")
         parts.append(" · ".join([where, price, badge, f"seed {one.get('seed')}"] + ([one["receipt"]] if one.get("receipt") else [])))
     return "\n".join(parts)

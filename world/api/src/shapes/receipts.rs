@@ -40,6 +40,10 @@ pub struct ReceiptRow {
     pub time: u64,
     /// Whether somebody ran it again.
     pub audited: bool,
+    /// Whether it has prompt and answer: of the exact tier, that anybody with the model can compute it again.
+    pub disclosed: bool,
+    /// When prompt or receipt go here, in Unix seconds; none if they are kept for ever, or nothing can be computed again.
+    pub rerunnable_until: Option<u64>,
     /// Why it cannot be read; all else but its names is empty then.
     pub error: Option<String>,
 }
@@ -87,6 +91,8 @@ pub struct ReceiptShown {
     pub receipt: Option<String>,
     /// Whether it has prompt and answer.
     pub disclosed: Option<bool>,
+    /// When prompt or receipt go here, in Unix seconds; none if they are kept for ever, or nothing can be computed again.
+    pub rerunnable_until: Option<u64>,
 }
 
 /// One check.

@@ -17,8 +17,19 @@ pub struct Settings {
     pub build: String,
     /// Where the API listens.
     pub api: String,
+    /// How long things are kept.
+    pub retention: Kept,
     /// The flags of `talkoo up` as they hold, also those that were left out.
     pub settings: Vec<Setting>,
+}
+
+/// How long things are kept, in days; none: for ever.
+#[derive(ToSchema)]
+pub struct Kept {
+    /// Prompts and answers.
+    pub prompts_days: Option<u32>,
+    /// Receipts and evidence.
+    pub receipts_days: Option<u32>,
 }
 
 /// A flag as it holds.
