@@ -112,6 +112,48 @@ fn errors_are_json_for_programs_and_keep_their_exit_code() {
     assert!(!folder.0.join("key").exists(), "a command that was refused made a node");
 }
 
+/// A torn file of the owner's is said by its name, and what to do: nothing of it is thrown away.
+#[test]
+fn a_node_with_a_damaged_file_says_which_and_what_to_do() {
+    for (name, text) in [("keys.json", ""), ("webhooks/webhooks.json", ""), ("keys.json", "[{\"id\":")] {
+        let folder = Folder::new();
+        let path = folder.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let flags = ["up", "--ledger", "off", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"];
+        let (error, code) = folder.error(&flags);
+        assert_eq!((&error["code"], code), (&json!("malformed"), Some(1)), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(path.to_str().unwrap()), "{error}");
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("a copy") && hint.contains("move it away"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_job_to_export_is_named_by_its_beginning() {
+    let folder = Folder::new();
+    let jobs = ["aa11", "aa22", "bb33"].map(|first| format!("{first}{}", "0".repeat(60)));
+    for job in &jobs {
+        std::fs::create_dir_all(folder.0.join("receipts").join(job)).unwrap();
+    }
+    std::fs::write(folder.0.join("key"), [7; 32]).unwrap();
+    let file = folder.0.join("bundle");
+    let export = |job: &str| folder.error(&["audit", "export", file.to_str().unwrap(), "--job", job]).0;
+    for (job, code, says) in [
+        ("aa", "unknown_id", "several jobs begin with aa"),
+        ("cc", "unknown_id", "no receipts of a job that begins with cc"),
+        ("x", "malformed", "hexadecimal"),
+    ] {
+        let error = export(job);
+        assert!(error["message"].as_str().unwrap().contains(says), "{job}: {error}");
+        assert_eq!(error["code"], code, "{error}");
+    }
+    folder.json(&["audit", "export", file.to_str().unwrap(), "--job", "AA1", "--job", &jobs[2]]);
+    let checked = folder.json(&["audit", "verify", file.to_str().unwrap()]);
+    assert_eq!(checked["jobs"], json!([jobs[0], jobs[2]]), "{checked}");
+}
+
 #[test]
 fn refusals_of_a_node_name_commands_that_lead_back_to_it() {
     let folder = Folder::new();

@@ -35,7 +35,8 @@ impl Node {
     fn embed(&self, mut body: Value) -> (u16, Value) {
         body["model"] = json!(MODEL);
         let kind = [("Content-Type", "application/json")];
-        ask(&self.dir, &self.api, "POST", "/v1/embeddings", &kind, body.to_string().as_bytes())
+        let token = std::fs::read_to_string(self.dir.join("node/api.token")).unwrap();
+        ask(&self.api, &token, "POST", "/v1/embeddings", &kind, body.to_string().as_bytes())
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Path) -> bool) {

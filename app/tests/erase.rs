@@ -43,7 +43,12 @@ impl Node {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
-        ask(&self.dir, &self.api, method, path, headers, body)
+        let token = std::fs::read_to_string(self.dir.join("node/api.token")).unwrap();
+        self.ask_as(&token, method, path, headers, body)
+    }
+
+    fn ask_as(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+        ask(&self.api, token, method, path, headers, body)
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
@@ -206,6 +211,44 @@ fn nothing_is_left_on_the_disk_and_receipts_still_hold() {
     drop(worker);
     what_is_not_over_stays(&node);
     what_the_disk_refused_goes_first(&node);
+}
+
+#[test]
+fn what_a_key_asked_goes_alone_and_what_is_old_by_its_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::up(&dir.path().join("node"), &[]);
+    node.until("the model", || {
+        (!node.ask("GET", "/v1/models", &[], b"").1["data"].as_array()?.is_empty()).then_some(())
+    });
+    let key = run(&node.dir, &["key", "create", "--name", "reader"]);
+    let (of_key, of_owner) = ("which owl reads page 4417".to_owned(), "which heron wrote page 9923".to_owned());
+    let respond = |token: Option<&str>, prompt: &str| {
+        let body = json!({"model": "smollm2", "max_output_tokens": 4, "input": prompt}).to_string();
+        let json = [("Content-Type", "application/json")];
+        let (status, answer) = match token {
+            Some(token) => node.ask_as(token, "POST", "/v1/responses", &json, body.as_bytes()),
+            None => node.ask("POST", "/v1/responses", &json, body.as_bytes()),
+        };
+        assert_eq!(status, 200, "{answer}");
+    };
+    respond(Some(key["key"].as_str().unwrap()), &of_key);
+    respond(None, &of_owner);
+    let is_kept = |text: &String| !node.files_with(std::slice::from_ref(text)).is_empty();
+    assert!(is_kept(&of_key) && is_kept(&of_owner));
+    let id = key["id"].as_str().unwrap();
+    let looked = run(&node.dir, &["erase", "--key", id, "--dry-run"]);
+    assert!(is_kept(&of_key), "nothing is done by a dry run");
+    let erased = run(&node.dir, &["erase", "--key", id]);
+    assert_eq!((count(&erased, "responses"), &looked["kinds"]), (1, &erased["kinds"]));
+    assert!(!is_kept(&of_key) && is_kept(&of_owner));
+
+    // Days on both sides, so that midnight may come meanwhile.
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let [before, after] = [-1, 2].map(|days| today.checked_add(jiff::Span::new().days(days)).unwrap().to_string());
+    assert_eq!(run(&node.dir, &["erase", "--before", &before])["kinds"], json!([]));
+    assert!(is_kept(&of_owner));
+    assert_eq!(count(&run(&node.dir, &["erase", "--before", &after]), "responses"), 1);
+    assert!(!is_kept(&of_owner));
 }
 
 /// The intent is what a kill leaves; the next start does what it says before it is up.

@@ -6,6 +6,7 @@ use super::{Books, Failure, Show, say};
 use crate::audit::{self, Choice, Maker, Root};
 use crate::cli::{AuditCommand, AuditExportArgs};
 use crate::client::Client;
+use crate::erase::receipts;
 use crate::ledger::Rpc;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ fn export(data_dir: &Path, args: &AuditExportArgs, show: &Show) -> Result<ExitCo
         let message = format!("{} is no node's folder: it has no key", data_dir.display());
         Failure::new(RefusalCode::Other, message, "name the node's folder with --data-dir")
     })?;
-    let jobs = args.job.iter().filter_map(|id| Digest::from_hex(id)).collect();
+    let jobs = args.job.iter().map(|id| job(data_dir, id)).collect::<Result<_>>()?;
     let days = [args.from.clone(), args.to.clone()];
     let choice = Choice { times: times(&days)?, days, jobs, disclosed: args.disclose };
     let owner = OwnerFiles::of(data_dir).look().ok().flatten().map(|owner| owner.address().to_string());
@@ -53,6 +54,16 @@ fn export(data_dir: &Path, args: &AuditExportArgs, show: &Show) -> Result<ExitCo
     value["bytes"] = json!(fs::metadata(&args.file)?.len());
     show.value(&value);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A job by the beginning of its id, of those that have receipts here; a whole id is taken as it is.
+fn job(data_dir: &Path, id: &str) -> Result<Digest> {
+    let none = || {
+        let message = format!("there are no receipts of a job that begins with {id}");
+        Failure::new(RefusalCode::UnknownId, message, "see `talkoo job ls`, and `<data-dir>/receipts`")
+    };
+    let whole = receipts::whole_id(data_dir, id).map_err(Failure::from)?;
+    Ok(Digest::from_hex(&whole).ok_or_else(none)?)
 }
 
 /// The chain of the node that runs here, or why it can't prove anything.

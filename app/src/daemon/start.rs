@@ -25,7 +25,7 @@ use talkoo_api::{Api, Attach, Feed};
 use talkoo_base::wire::Signed;
 use talkoo_base::{Address, Delegation, Digest, Network, RefusalCode, Signer as _, Unix, sha256};
 use talkoo_disk::{Blocks, BlocksConfig, DataDir, Journal, Owner};
-use talkoo_inference::{Hooks, Keys};
+use talkoo_inference::{Hooks, Keys, OpenError};
 use talkoo_net::{Net, NetConfig};
 use talkoo_node::{Input, Node, Setup};
 use tokio::sync::mpsc;
@@ -114,8 +114,8 @@ pub(crate) async fn run(
         reports.blocking_send(Event::Report(report)).ok();
     })?;
     let keys = Keys::open(&dir.path().join("keys.json"), config.answers_anybody());
-    let keys = Arc::new(keys.context("keys.json cannot be read")?);
-    let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).context("what webhooks keep cannot be read")?);
+    let keys = Arc::new(keys.map_err(not_opened)?);
+    let hooks = Arc::new(Hooks::open(dir.path().join("webhooks")).map_err(not_opened)?);
     let (meters, exporter) = otlp::begin(config.otlp.as_ref());
     let desk = Desk::new(inference::Setup {
         node: key.node_id(),
@@ -368,4 +368,16 @@ async fn end(mut daemon: Daemon) {
     if let Err(why) = journal.flush() {
         warn!(%why, "the journal could not be flushed at the end");
     }
+}
+
+/// What keeps the node from starting: it does not throw away what its owner made.
+fn not_opened(why: OpenError) -> Failure {
+    let (code, hint) = match &why {
+        OpenError::Damaged { .. } => (
+            RefusalCode::Malformed,
+            "put a copy of it back; without one move it away: the node then starts without what was in it",
+        ),
+        OpenError::Disk { .. } => (RefusalCode::Other, "see to the disk of the data folder, and whose the file is"),
+    };
+    Failure::new(code, why.to_string(), hint)
 }

@@ -101,7 +101,7 @@ fn files(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
 }
 
 /// A job's whole id, if there are receipts of it and these are its first digits; what is no job's stays as it is.
-pub(super) fn whole_id(dir: &Path, id: &str) -> Result<String, Refusal> {
+pub(crate) fn whole_id(dir: &Path, id: &str) -> Result<String, Refusal> {
     if id.contains('_') || id.len() >= 64 {
         return Ok(id.to_owned());
     }

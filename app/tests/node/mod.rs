@@ -52,16 +52,15 @@ pub(crate) fn start(mut command: Command, log: &Path) -> (Running, Value) {
     (node, up)
 }
 
-/// Asks the API of the node in `dir` as its owner.
+/// Asks a node's API.
 pub(crate) fn ask(
-    dir: &Path,
     api: &str,
+    token: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> (u16, Value) {
-    let token = std::fs::read_to_string(dir.join("node/api.token")).unwrap();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("{api}{path}"));
     request = request.header("Authorization", format!("Bearer {}", token.trim()));
     for (name, value) in headers {

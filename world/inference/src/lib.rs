@@ -18,6 +18,7 @@ mod error;
 mod fields;
 mod files;
 mod hooks;
+mod kept;
 mod keys;
 mod limits;
 mod message;
@@ -36,6 +37,7 @@ mod x402;
 pub use erase::{Found, Keepsakes, Tally, Which};
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use hooks::{Hook, Hooks};
+pub use kept::OpenError;
 pub use keys::{
     AUDIT_LINES_MAX, Admitted, Approval, Asset, Decision, Key, Keys, Paid, Payment, Policy, Scope, Standing, Who,
     in_time,

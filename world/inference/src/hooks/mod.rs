@@ -10,6 +10,7 @@ mod tests;
 
 use crate::collect::{fresh, unix};
 use crate::files::write;
+use crate::kept::{OpenError, list};
 use crate::limits::{HOOKS_MAX, PENDING_MAX, URL_BYTES_MAX};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -140,22 +141,20 @@ impl Hooks {
     ///
     /// # Errors
     /// If it can't be made or read.
-    pub fn open(folder: PathBuf) -> io::Result<Self> {
+    pub fn open(folder: PathBuf) -> Result<Self, OpenError> {
         let queue = folder.join("queue");
-        std::fs::create_dir_all(&queue)?;
-        let hooks = match std::fs::read(folder.join("webhooks.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(why) => return Err(why),
-        };
+        std::fs::create_dir_all(&queue).map_err(OpenError::disk(&queue))?;
+        let hooks = list(&folder.join("webhooks.json"))?;
         let mut pending = BTreeMap::new();
-        for path in std::fs::read_dir(&queue)?.filter_map(|entry| Some(entry.ok()?.path())) {
+        for path in
+            std::fs::read_dir(&queue).map_err(OpenError::disk(&queue))?.filter_map(|entry| Some(entry.ok()?.path()))
+        {
             // What a stop cut off is no event yet.
             match std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Pending>(&bytes).ok()) {
                 Some(one) if path.extension().is_some_and(|e| e == "json") => {
                     pending.insert(one.name(), one);
                 }
-                _ => std::fs::remove_file(&path)?,
+                _ => std::fs::remove_file(&path).map_err(OpenError::disk(&path))?,
             }
         }
         Ok(Self { folder, hooks: Mutex::new(hooks), pending: Mutex::new(pending), wake: Notify::new() })

@@ -21,6 +21,7 @@ pub(crate) use rate::Rates;
 pub use rate::Standing;
 
 use crate::collect;
+use crate::kept::{OpenError, list};
 use crate::limits::KEYS_MAX;
 use audit::Audit;
 use serde::{Deserialize, Serialize};
@@ -161,12 +162,8 @@ impl Keys {
     ///
     /// # Errors
     /// If it is there and can't be read.
-    pub fn open(path: &Path, is_local: bool) -> io::Result<Self> {
-        let keys = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(why) => return Err(why),
-        };
+    pub fn open(path: &Path, is_local: bool) -> Result<Self, OpenError> {
+        let keys = list(path)?;
         let (rates, audit) = (Mutex::default(), Audit::beside(path));
         Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), rates, audit, is_local })
     }
