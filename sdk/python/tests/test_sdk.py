@@ -270,11 +270,23 @@ class Network(unittest.TestCase):
             with self.assertRaises(talkoo.Error) as no:
                 self.client.map("embed", words, **more)
             self.assertIn(says, str(no.exception))
+
+    def test_a_parquet_file_becomes_a_frame_of_vectors(self):
         try:
-            import pandas  # noqa: F401
-        except ImportError:
-            return
-        self.assertEqual(list(self.client.map("embed", words, provider={"sort": "price"}).watch(timeout=300).result().to_pandas()["text"]), words)
+            import pandas
+            import pyarrow  # noqa: F401
+        except ImportError as why:
+            self.skipTest(f"{why}: pip install pandas pyarrow")
+        folder = pathlib.Path(tempfile.mkdtemp())
+        words = [f"review {n}: {'good' if n % 2 else 'bad'}" for n in range(30)]
+        pandas.DataFrame({"stars": range(30), "text": words}).to_parquet(folder / "reviews.parquet")
+        job = self.client.map("embed", folder / "reviews.parquet", column="text", model="all-minilm-l6-v2",
+                              shard=2_000, redundancy=0.05, budget="1.50 TLK", out=folder / "reviews_emb.parquet")
+        job.watch()
+        df = job.result().to_pandas()
+        self.assertEqual((list(df["text"]), job.nodes, len(df["embedding"][0])), (words, 1, 384))
+        self.assertTrue(0 < float(job.cost) < 1.5 and job.verified > 0, f"{job.cost}, {job.verified}")
+        self.assertTrue(pandas.read_parquet(folder / "reviews_emb.parquet")["text"].equals(df["text"]))
 
 
 class Sales(unittest.TestCase):

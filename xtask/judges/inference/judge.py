@@ -21,7 +21,8 @@ PIP = {
     "comply": {"comply": ["llm-comply==0.5.0"]},
     "evals": {"evals": ["lm_eval[api]==0.4.13"]},
     "clients": {
-        "two": ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0"],
+        "two": ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "litellm==1.106.2", "instructor==1.17.0", "pandas==3.1.1",
+                "pyarrow==26.0.1"],
         "three": ["openai==3.51.0", "langchain-openai==1.7.3", "openai-agents==0.24.0"],
         "index": ["llama-index-llms-openai-like==0.8.1"],
     },
