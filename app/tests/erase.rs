@@ -3,7 +3,7 @@
 
 mod node;
 
-use node::{Running, output, run, start, talkoo};
+use node::{Running, ask, output, run, start, talkoo};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -48,16 +48,7 @@ impl Node {
     }
 
     fn ask_as(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.api));
-        request = request.header("Authorization", format!("Bearer {}", token.trim()));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut response = agent.run(request.body(body.to_vec()).unwrap()).unwrap();
-        let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        ask(&self.api, token, method, path, headers, body)
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

@@ -3081,6 +3081,8 @@ export interface components {
             context: number;
             /** @description File in the folder of models. */
             file: string;
+            /** @description `true` if it makes vectors; left out if it generates text. */
+            is_encoder?: boolean | null;
             /** @description Its name. */
             name: string;
             /** @description Root of the model as an exact program: 64 hexadecimal digits. */
@@ -3663,7 +3665,7 @@ export interface components {
             checks: components["schemas"]["ReceiptCheck"][];
             /**
              * Format: u-int64
-             * @description Chunks of 32 tokens.
+             * @description Chunks of 32 tokens; a vector is one.
              */
             chunks?: number | null;
             /** @description Address of the client. */
@@ -3680,6 +3682,8 @@ export interface components {
             id: string;
             /** @description The job. */
             job: string;
+            /** @description `generate`, or `embed` for a vector. */
+            kind?: string | null;
             /** @description Root of the model. */
             model_root?: string | null;
             /** @description Id of the last receipt. */
@@ -3700,7 +3704,7 @@ export interface components {
             trace_root?: string | null;
             /**
              * Format: u-int64
-             * @description Output tokens.
+             * @description Output tokens, or numbers of a vector.
              */
             units?: number | null;
             /** @description What the last voucher promises over its channel's life, in tokens of money. */

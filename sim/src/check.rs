@@ -57,8 +57,14 @@ fn jobs(world: &World<'_>, index: u32, client: &Pretended) -> Result<(), String>
                 return Err(format!("step {number} has no result: {:?}", step.failed()));
             };
             let params = GenerateParams::from_bytes(&asked.params).map_err(|e| e.to_string())?;
-            let work =
-                Work { program: spec.program, tier: spec.tier, prompt: asked.prompt.clone(), params, seed: asked.seed };
+            let work = Work {
+                kind: spec.kind,
+                program: spec.program,
+                tier: spec.tier,
+                prompt: asked.prompt.clone(),
+                params,
+                seed: asked.seed,
+            };
             let honest = truth(&spec.program, &work) == (done.tokens.clone(), done.finish);
             let worker = strategy_of(world, &done.node);
             // What no scheme can catch: a pair in league, and a patient liar that no coin hit.

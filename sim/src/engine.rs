@@ -2,7 +2,7 @@
 
 use crate::liar::Strategy;
 use std::collections::{BTreeMap, VecDeque};
-use talkoo_base::{CHUNK_TOKENS, Digest, Finish, Likeness, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
+use talkoo_base::{Digest, Finish, Kind, Likeness, Logprobs, Tier, TokenLogprobs, Work, float_chunk, sha256};
 use talkoo_proof::{Input, Run, Ticket};
 
 /// Stop token of the pretended model.
@@ -15,7 +15,8 @@ pub(crate) fn truth(program: &Digest, work: &Work) -> (Vec<u32>, Finish) {
     let prompt: Vec<u8> = work.prompt.iter().flat_map(|t| t.to_be_bytes()).collect();
     let base = sha256(&[&program.0, &prompt, &work.seed.to_be_bytes()]);
     let max = work.params.max_tokens;
-    let length = 1 + u32::try_from(base.first_u64() % u64::from(max)).expect("below max");
+    let is_vector = work.kind == Kind::Embed;
+    let length = if is_vector { max } else { 1 + u32::try_from(base.first_u64() % u64::from(max)).expect("below max") };
     let mut state = base.first_u64();
     let mut tokens: Vec<u32> = (0..length)
         .map(|i| {
@@ -23,6 +24,9 @@ pub(crate) fn truth(program: &Digest, work: &Work) -> (Vec<u32>, Finish) {
             3 + u32::try_from((state >> 33) % 40_000).expect("small")
         })
         .collect();
+    if is_vector {
+        return (tokens, Finish::Stop);
+    }
     if length == max {
         return (tokens, Finish::Length);
     }
@@ -31,10 +35,10 @@ pub(crate) fn truth(program: &Digest, work: &Work) -> (Vec<u32>, Finish) {
 }
 
 /// Digest of chunk `index` of a run of `program` that was fed `tokens`; in the float tier of its tokens alone.
-fn chunk_digest(tier: Tier, program: &Digest, trace_id: &Digest, index: u32, tokens: &[u32]) -> Digest {
-    let start = tokens.len().min((index * CHUNK_TOKENS) as usize);
-    let end = tokens.len().min((index as usize + 1) * CHUNK_TOKENS as usize);
-    if tier == Tier::Float {
+fn chunk_digest(work: &Work, program: &Digest, trace_id: &Digest, index: u32, tokens: &[u32]) -> Digest {
+    let start = tokens.len().min(index as usize * work.chunk_units());
+    let end = tokens.len().min((index as usize + 1) * work.chunk_units());
+    if work.tier == Tier::Float {
         return float_chunk(trace_id, index, &tokens[start..end]);
     }
     let fed: Vec<u8> = tokens[..end].iter().flat_map(|t| t.to_be_bytes()).collect();
@@ -105,7 +109,7 @@ impl Engine {
     /// Prepares the answer to a client, true or false.
     fn answer(&mut self, run: Run) -> Active {
         let honest = truth(&run.work.program, &run.work);
-        let (mut program, tier) = (run.work.program, run.work.tier);
+        let mut program = run.work.program;
         self.answered += 1;
         let (mut answer, mut finish) = honest.clone();
         let mut copied = None;
@@ -129,14 +133,14 @@ impl Engine {
         if program != run.work.program {
             (answer, finish) = truth(&program, &run.work);
         }
-        let chunks = u32::try_from(answer.len()).expect("short").div_ceil(CHUNK_TOKENS);
+        let chunks = u32::try_from(answer.len().div_ceil(run.work.chunk_units())).expect("short");
         let mut digests: Vec<Digest> =
-            (0..chunks).map(|j| chunk_digest(tier, &program, &run.trace_id, j, &answer)).collect();
+            (0..chunks).map(|j| chunk_digest(&run.work, &program, &run.trace_id, j, &answer)).collect();
         if let Some(old) = copied.filter(|c| c.0.len() <= run.work.params.max_tokens as usize) {
             (answer, finish, digests) = old;
             finish = if answer.len() == run.work.params.max_tokens as usize { Finish::Length } else { finish };
         }
-        let true_digest = chunk_digest(tier, &run.work.program, &run.trace_id, 0, &honest.0);
+        let true_digest = chunk_digest(&run.work, &run.work.program, &run.trace_id, 0, &honest.0);
         let false_logprobs = self.strategy == Strategy::FalseLogprobs && run.work.params.top_logprobs.is_some();
         self.lies += u32::from(answer != honest.0 || digests.first() != Some(&true_digest) || false_logprobs);
         self.previous = Some((answer.clone(), finish, digests.clone()));
@@ -173,8 +177,8 @@ impl Engine {
         }
         let active = &mut self.queue[at];
         let index = active.sent;
-        let from = (index * CHUNK_TOKENS) as usize;
-        let to = active.answer.len().min(from + CHUNK_TOKENS as usize);
+        let from = index as usize * active.run.work.chunk_units();
+        let to = active.answer.len().min(from + active.run.work.chunk_units());
         (active.sent, active.credits) = (index + 1, active.credits - 1);
         let last = to == active.answer.len();
         let (tokens, inner) = (active.answer[from..to].to_vec(), active.digests[index as usize]);
@@ -221,10 +225,10 @@ impl Engine {
             self.lies += 1;
         }
         let digest = |(j, tokens): (u32, &[u32])| {
-            let inner = chunk_digest(run.work.tier, &program, &run.trace_id, j, given);
+            let inner = chunk_digest(&run.work, &program, &run.trace_id, j, given);
             told(&run.work, inner, tokens, 0).map_or(inner, |told| told.digest())
         };
-        let digests = (0..).zip(given.chunks(CHUNK_TOKENS as usize)).map(digest).collect();
+        let digests = (0..).zip(given.chunks(run.work.chunk_units())).map(digest).collect();
         Input::Verified { ticket: run.ticket, digests, diverged, finish }
     }
 }

@@ -3,9 +3,12 @@
 use crate::liar::Strategy;
 use crate::rng::Dice;
 use crate::world::{Happening, World};
-use talkoo_base::{AuditPolicy, GenerateParams, JobId, Price, Tier, sha256};
+use talkoo_base::{AuditPolicy, GenerateParams, JobId, Kind, Price, Tier, sha256};
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
+
+/// Numbers of the pretended vectors.
+const NUMBERS: u32 = 48;
 
 /// One pretended world, before it starts.
 #[derive(Clone, Debug)]
@@ -32,7 +35,9 @@ pub struct Scene {
     pub leavers: u32,
     /// Pairs of nodes that lose each other for a while.
     pub splits: u32,
-    /// How what the clients ask for can be checked.
+    /// What the clients ask for.
+    pub kind: Kind,
+    /// How it can be checked.
     pub tier: Tier,
     /// Whether clients can judge answers themselves.
     pub own_audits: bool,
@@ -92,6 +97,7 @@ impl Scene {
             crashes: u32::try_from(faults(&mut dice, 5)).expect("small"),
             leavers: 0,
             splits: u32::try_from(faults(&mut dice, 4)).expect("small"),
+            kind: Kind::Generate,
             tier: Tier::Exact,
             own_audits,
             real_bytes: seed % 100 == 7,
@@ -118,6 +124,7 @@ impl Scene {
             crashes: 0,
             leavers: 0,
             splits: 0,
+            kind: Kind::Generate,
             tier: Tier::Exact,
             own_audits: true,
             real_bytes: false,
@@ -166,7 +173,10 @@ impl World<'_> {
             .map(|step| {
                 let max_tokens = 1 + u32::try_from(self.dice.below(200)).expect("small");
                 let top_logprobs = (step % 2 == 1 && self.scene.tier == Tier::Exact).then_some(step % 4);
-                let params = GenerateParams { max_tokens, top_logprobs, ..Default::default() };
+                let params = match self.scene.kind {
+                    Kind::Embed => Kind::params_of_embed(NUMBERS),
+                    _ => GenerateParams { max_tokens, top_logprobs, ..Default::default() },
+                };
                 let prompt = (0..1 + self.dice.below(50)).map(|i| u32::try_from(i).expect("small")).collect();
                 StepSpec { custom_id: format!("s{step}"), prompt, params: params.to_bytes(), seed: self.dice.roll() }
             })
@@ -175,6 +185,7 @@ impl World<'_> {
             id,
             name: "sim".into(),
             program: self.program,
+            kind: self.scene.kind,
             tier: self.scene.tier,
             context: 512,
             steps,

@@ -42,6 +42,22 @@ fn every_lie_is_caught() {
 }
 
 #[test]
+fn vectors_are_paid_by_their_texts_and_every_lie_is_caught() {
+    use Strategy::{CheatedSampler, CopiedAnswer, Honest, OtherWeights, ReplayedReceipt, TamperedToken, Truncated};
+    let vectors = |scene| Scene { kind: talkoo_base::Kind::Embed, ..scene };
+    let lies = [OtherWeights, Truncated, TamperedToken, CopiedAnswer, CheatedSampler, ReplayedReceipt];
+    for (lie, convicted) in lies.map(|lie| (lie, 1)).into_iter().chain([(Honest, 0)]) {
+        for seed in 0..10 {
+            let report = play(&vectors(Scene::quiet(seed, &[Honest, lie, Honest], 16)));
+            assert_eq!((report.convicted, report.done), (convicted, 16), "{lie:?}, seed {seed}");
+        }
+    }
+    for seed in 0..60 {
+        play(&vectors(Scene::of(seed)));
+    }
+}
+
+#[test]
 fn the_float_tier_is_paid_and_nobody_is_judged() {
     let float = |scene| Scene { tier: Tier::Float, ..scene };
     // What only a re-run could tell goes through; what signatures and digests tell does not.

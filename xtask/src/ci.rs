@@ -1,8 +1,7 @@
 //! The whole CI besides `cargo test --workspace`.
 
-use crate::{cargo, contracts, judge, tidy};
+use crate::{cargo, command, contracts, judge, target, tidy};
 use anyhow::{Context, Result, ensure};
-use std::process::Command;
 
 /// Version of cargo-deny that is installed if none is there.
 const DENY: &str = "0.20.2";
@@ -15,15 +14,17 @@ pub(crate) fn run() -> Result<()> {
     docs()?;
     deny()?;
     contracts::run(&[])?;
-    demos()?;
-    judge::run(&["--quick"])?;
+    let program = tested()?;
+    catches(&program, &LIES_EACH_TIME)?;
+    demo(&program, &["--prompts", "16", "--no-audits"], 6)?;
+    judge::quick(&program)?;
     println!("ci: all good");
     Ok(())
 }
 
 fn docs() -> Result<()> {
     println!("$ cargo doc (warnings are errors)");
-    let status = Command::new("cargo")
+    let status = command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"])
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")
         .status()?;
@@ -32,7 +33,7 @@ fn docs() -> Result<()> {
 }
 
 fn deny() -> Result<()> {
-    let there = Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
+    let there = command("cargo").args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
     if !there {
         cargo(&["install", "cargo-deny", "--version", DENY, "--locked", "--quiet"])?;
     }
@@ -45,32 +46,29 @@ const LIES: [&str; 7] =
 /// Those of each time: false numbers, somebody else's answer, no lie. The others are `judge lies`, for minutes count here.
 const LIES_EACH_TIME: [&str; 3] = ["other-weights", "copied-answer", "none"];
 
-/// The demo on the real model: a lie is caught, nobody is accused without one, and without
-/// audits a lie goes through.
-fn demos() -> Result<()> {
-    catches(&LIES_EACH_TIME)?;
-    demo(&["--prompts", "16", "--no-audits"], 6)
+/// The program as the tests built it: `cargo build` would unite other features, and a release build costs CI ten minutes.
+fn tested() -> Result<String> {
+    cargo(&["test", "--workspace", "--no-run", "--quiet"])?;
+    Ok(format!("{}/debug/talkoo", target()))
 }
 
-/// The same with every lie.
-pub(crate) fn lies() -> Result<()> {
-    catches(&LIES)
+/// The demo on the real model with every lie, and with none, when nobody is to be accused.
+pub(crate) fn lies(program: &str) -> Result<()> {
+    catches(program, &LIES)
 }
 
-fn catches(lies: &[&str]) -> Result<()> {
-    cargo(&["build", "--release", "--quiet", "-p", "talkoo"])?;
+fn catches(program: &str, lies: &[&str]) -> Result<()> {
     for lie in lies {
         // These need two answers of the liar.
         let prompts = if matches!(*lie, "copied-answer" | "replayed-receipt") { "32" } else { "16" };
-        demo(&["--prompts", prompts, "--liar", lie], 0)?;
+        demo(program, &["--prompts", prompts, "--liar", lie], 0)?;
     }
     Ok(())
 }
 
-fn demo(args: &[&str], want: i32) -> Result<()> {
-    let args = [&["run", "--release", "--quiet", "-p", "talkoo", "--", "demo"], args].concat();
-    println!("$ cargo {}", args.join(" "));
-    let status = Command::new("cargo").args(&args).status().context("cannot run the demo")?;
+fn demo(program: &str, args: &[&str], want: i32) -> Result<()> {
+    println!("$ {program} demo {}", args.join(" "));
+    let status = command(program).arg("demo").args(args).status().context("cannot run the demo")?;
     ensure!(status.code() == Some(want), "the demo ended with {status}, not with exit code {want}");
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let binary = match args {
         [] => {
             cargo(&["build", "--release", "--locked", "-p", "talkoo"])?;
-            PathBuf::from(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into())).join("release/talkoo")
+            PathBuf::from(crate::target()).join("release/talkoo")
         }
         ["--binary", binary] => PathBuf::from(binary),
         _ => bail!("usage: cargo xtask deb [--binary FILE]"),

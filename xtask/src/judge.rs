@@ -6,10 +6,26 @@ mod mcp;
 pub(crate) mod record;
 
 use crate::bench::peer::Peer;
-use crate::cargo;
-use anyhow::{Result, bail};
+use crate::{cargo, command, target};
+use anyhow::{Context, Result, bail, ensure};
 use list::JUDGES;
 use std::process::Command;
+
+/// The judges of each time, in a process of its own that is told which program to judge.
+pub(crate) fn quick(program: &str) -> Result<()> {
+    let this = std::env::current_exe().context("cannot find this program's own file")?;
+    let status = command(&this.to_string_lossy()).args(["judge", "--quick"]).env("TALKOO_PROGRAM", program).status()?;
+    ensure!(status.success(), "a judge said no");
+    Ok(())
+}
+
+fn lies() -> Outcome {
+    let ended = |node: String| match crate::ci::lies(&node) {
+        Ok(()) => Outcome::Passed,
+        Err(why) => Outcome::Failed(format!("{why:#}")),
+    };
+    talkoo().map_or_else(|why| why, ended)
+}
 
 enum Outcome {
     Passed,
@@ -70,7 +86,7 @@ fn script(program: &str, setup: &[&str], args: &[&str]) -> Outcome {
         Ok(done) => return Outcome::Skipped(format!("set-up failed: {}", last_line(&done.stderr))),
         Err(why) => return Outcome::Skipped(format!("{setup_program} is not here: {why}")),
     }
-    match Command::new(program).args(args).output() {
+    match command(program).args(args).output() {
         Ok(done) if done.status.success() => Outcome::Passed,
         Ok(done) => Outcome::Failed(format!("{}{}", last_line(&done.stdout), last_line(&done.stderr))),
         Err(why) => Outcome::Skipped(format!("{program} is not here: {why}")),
@@ -82,9 +98,8 @@ fn talkoo() -> Result<String, Outcome> {
     if let Ok(program) = std::env::var("TALKOO_PROGRAM") {
         return Ok(program);
     }
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     match cargo(&["build", "--quiet", "--release", "-p", "talkoo"]) {
-        Ok(()) => Ok(format!("{target}/release/talkoo")),
+        Ok(()) => Ok(format!("{}/release/talkoo", target())),
         Err(why) => Err(Outcome::Failed(format!("{why:#}"))),
     }
 }
@@ -95,7 +110,7 @@ fn python(args: &[&str]) -> Outcome {
 }
 
 fn shown(program: &str, args: &[&str]) -> Outcome {
-    match Command::new(program).args(args).status() {
+    match command(program).args(args).status() {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) if status.code() == Some(77) => Outcome::Skipped("see above".into()),
         Ok(status) => Outcome::Failed(format!("{program} ended with {status}")),
@@ -245,14 +260,13 @@ fn installs(script: &str, which: &str) -> Outcome {
 }
 
 fn cids() -> Outcome {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo-disk", "--example", "roots"]) {
         return Outcome::Failed(format!("{why:#}"));
     }
     let npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "target/judge/cids"];
     let packages =
         ["ipfs-unixfs-importer@17.1.1", "ipfs-unixfs-exporter@16.2.2", "blockstore-core@7.0.1", "@ipld/car@5.4.7"];
-    let ours = format!("{target}/release/examples/roots");
+    let ours = format!("{}/release/examples/roots", target());
     script("node", &[&npm[..], &packages].concat(), &["xtask/judges/cids.mjs", "target/judge/cids", &ours])
 }
 

@@ -47,6 +47,24 @@ fn root() -> Result<PathBuf> {
     here.parent().map(PathBuf::from).context("xtask stands in the workspace")
 }
 
+/// Where cargo puts what it builds.
+fn target() -> String {
+    std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into())
+}
+
+/// A program without what `cargo run` told this one of its own package: ring's build script looks at those variables, so
+/// a cargo called with them would build ring anew, and half of everything after it.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs cargo, and fails with what was run.
 fn cargo(args: &[&str]) -> Result<()> {
     run_program(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
@@ -54,7 +72,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 fn run_program(program: &str, args: &[&str]) -> Result<()> {
     println!("$ {program} {}", args.join(" "));
-    let status = Command::new(program).args(args).status().with_context(|| format!("cannot run {program}"))?;
+    let status = command(program).args(args).status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
         bail!("`{program} {}` failed ({status})", args.join(" "));
     }

@@ -162,7 +162,8 @@ fn network_of(data_dir: &Path) -> String {
 fn models(data_dir: &Path, found: &Found) -> Vec<ModelName> {
     let shelf = data_dir.join("models").exists().then(|| Shelf::open(data_dir).ok()).flatten();
     let named = |root: &Digest| {
-        let held = shelf.iter().flat_map(Shelf::all).find(|held| held.programs().any(|(_, program)| program == *root));
+        let held =
+            shelf.iter().flat_map(Shelf::every).find(|held| held.programs().any(|(_, program)| program == *root));
         ModelName {
             root: root.to_string(),
             name: held.map(|held| held.name.clone()),

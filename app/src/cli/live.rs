@@ -3,6 +3,8 @@
 use super::Cli;
 use crate::client::Client;
 use crate::daemon::config::data_dir_default;
+use crate::models::Entry;
+use crate::models::catalog::{all, encoders, every};
 use clap::{Command, CommandFactory as _};
 use clap_complete::{ArgValueCandidates, CompletionCandidate};
 use serde_json::Value;
@@ -35,7 +37,9 @@ type Row = (&'static [&'static str], &'static str, fn() -> Vec<CompletionCandida
 
 const ROWS: &[Row] = &[
     (&["rm", "show"], "model", || ask(&MODELS)),
-    (&["pull", "run", "embed", "batch", "bench"], "model", || ask(&MODELS).into_iter().chain(catalogue()).collect()),
+    (&["pull"], "model", || catalogue(every())),
+    (&["embed"], "model", || catalogue(encoders().iter())),
+    (&["run", "batch", "bench"], "model", || ask(&MODELS).into_iter().chain(catalogue(all().iter())).collect()),
     (&["job show", "job explain", "job output", "job cancel", "job rm"], "id", || ask(&JOBS)),
     (&["key revoke", "key set", "key show", "key audit"], "key", || ask(&KEYS)),
     (&["key approve", "key refuse"], "payment", || ask(&APPROVALS)),
@@ -61,9 +65,8 @@ fn with_names(mut command: Command, path: &str) -> Command {
     })
 }
 
-fn catalogue() -> Vec<CompletionCandidate> {
-    let one = |entry: &crate::models::Entry| CompletionCandidate::new(&entry.name).help(Some("to be fetched".into()));
-    crate::models::catalog::all().iter().map(one).collect()
+fn catalogue(entries: impl Iterator<Item = &'static Entry>) -> Vec<CompletionCandidate> {
+    entries.map(|entry| CompletionCandidate::new(&entry.name).help(Some("of the catalogue".into()))).collect()
 }
 
 /// Names of the node that runs here; none if there is none, or it takes too long.

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod again;
 mod audit;
 mod batch;
 mod bench;

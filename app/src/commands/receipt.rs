@@ -1,21 +1,22 @@
 //! `receipt`: what a client kept, checked without any network.
 
+use super::again::{Engines, find_model};
 use super::failure::FALSE;
-use super::{Failure, Show, day_of, run::model_file, say};
+use super::{Failure, Show, day_of, say};
 use crate::cli::ReceiptCommand;
 use crate::client::Client;
 use crate::erase::Retention;
-use crate::models::{Shelf, catalog, foreign};
+use crate::inference::real;
+use crate::models::foreign;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use talkoo_base::wire::DecodeError;
-use talkoo_base::{Digest, RefusalCode, Tier};
-use talkoo_engine::{Engine, KvFormat, Model, Task, Vocabulary, define_generate};
-use talkoo_proof::kept::{Facts, Rerun, VerifyError};
+use talkoo_base::{Kind, RefusalCode, Tier};
+use talkoo_engine::Vocabulary;
+use talkoo_proof::kept::{Facts, VerifyError};
 use talkoo_proof::{Kept, Part, verify_kept, verify_part};
 
 /// What a receipt of the float tier is worth.
@@ -115,7 +116,8 @@ fn verify(
     data_dir: &Path,
     show: &Show,
 ) -> Result<ExitCode> {
-    let (mut rows, mut wrong, mut loaded, keeping) = (Vec::new(), 0, None, Keeping::of(data_dir));
+    let (mut rows, mut wrong, mut engines, keeping) =
+        (Vec::new(), 0, Engines::new(model, data_dir), Keeping::of(data_dir));
     for file in files {
         let kept = read(file);
         let checked = kept.as_ref().map_err(|e| format!("{e:#}")).and_then(|k| signed(k).map_err(|e| e.to_string()));
@@ -124,7 +126,7 @@ fn verify(
         let checked = checked.and_then(|facts| match &facts.rerun {
             // Whoever computes the answer again needs nobody's word, nor the client's accusation.
             Some(run) if rerun => {
-                let answer = again(run, facts.program, scalar, model, data_dir, &mut loaded);
+                let answer = engines.again(run, facts.program, scalar);
                 let against = if facts.stands() { "" } else { "; the accusation against its worker is true" };
                 answer.map_err(|e| format!("{e:#}{against}")).map(|()| facts)
             }
@@ -232,66 +234,13 @@ fn stands(facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-/// Computes the answer again: with the fast engine, or with the scalar definition.
-fn again(
-    run: &Rerun,
-    program: Digest,
-    scalar: bool,
-    file: Option<&Path>,
-    data_dir: &Path,
-    loaded: &mut Option<(Digest, Engine)>,
-) -> Result<()> {
-    if loaded.as_ref().is_none_or(|(root, _)| *root != program) {
-        let file = file.map_or_else(|| find_model(program, data_dir), |f| Ok(f.to_owned()))?;
-        let model = Model::load(&file)?;
-        let kv = KvFormat::ALL.into_iter().find(|kv| model.root_with(*kv) == program);
-        let kv = kv.with_context(|| format!("{} is another model than the receipt names", file.display()))?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        *loaded = Some((program, Engine::new(Arc::new(model.with_kv(kv)), cores)));
-    }
-    let (_, engine) = loaded.as_mut().context("a model was loaded just above")?;
-    let task = Task {
-        prompt: run.work.prompt.clone(),
-        params: run.work.params.clone(),
-        seed: run.work.seed,
-        trace_id: run.trace_id,
-    };
-    let (tokens, digests) = if scalar {
-        let outcome = define_generate(engine.model(), &task)?;
-        (outcome.tokens, outcome.chunk_digests)
-    } else {
-        let found = engine.verify(&task, &run.output)?;
-        ensure!(found.diverged.is_none(), "the model gives another token at position {:?}", found.diverged);
-        ensure!(found.finish.is_some(), "the model would go on where the output ends");
-        (run.output.clone(), found.chunk_digests)
-    };
-    ensure!(tokens == run.output, "the model gives another answer");
-    ensure!(digests == run.digests, "the model goes through other states");
-    Ok(())
-}
-
-/// The file of a model, by its root: on the node's shelf, or of the catalogue.
-fn find_model(root: Digest, data_dir: &Path) -> Result<PathBuf> {
-    if let Ok(shelf) = Shelf::open(data_dir)
-        && let Some(held) = shelf.all().iter().find(|h| h.programs().any(|(_, program)| program == root))
-    {
-        return Ok(shelf.path(held));
-    }
-    match catalog::all().iter().find(|e| KvFormat::ALL.iter().any(|kv| e.root_with(*kv) == Some(root))) {
-        Some(entry) => model_file(&entry.name, data_dir),
-        None => {
-            let message = format!("the model {} is not here", root.short());
-            Err(Failure::new(RefusalCode::UnknownModel, message, "give its file with --model").into())
-        }
-    }
-}
-
 fn describe(file: &Path, kept: &Kept, facts: Option<(&Facts, bool)>) -> Value {
     let last = kept.links.last().map(|l| &l.receipt.body);
     let mut value = json!({
         "file": file,
         "model_root": kept.request.body.program.to_string(),
         "tier": last.map(|r| r.tier.name()),
+        "kind": if kept.request.body.kind == Kind::Embed { "embed" } else { "generate" },
         "worker": kept.request.body.worker.to_string(),
         "units": last.map(|r| r.units),
         "finish": last.and_then(|r| r.finish.openai()),
@@ -327,6 +276,11 @@ fn disclose(file: &Path, data_dir: &Path, show: &Show) -> Result<ExitCode> {
         return Err(Failure::new(RefusalCode::Other, message, "ask for the whole receipt").into());
     };
     let program = kept.request.body.program;
+    if kept.request.body.kind == Kind::Embed {
+        let vector: Vec<f32> = open.output.iter().map(|word| real(word.cast_signed())).collect();
+        show.value(&json!({"prompt_tokens": open.prompt, "vector": vector}));
+        return Ok(ExitCode::SUCCESS);
+    }
     let is_float = kept.links.iter().any(|link| link.receipt.body.tier == Tier::Float);
     let vocabulary = match is_float {
         true => foreign::vocabulary(data_dir, &program).map_err(Failure::from)?,

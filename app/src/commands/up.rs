@@ -146,11 +146,11 @@ fn wanted(pull: Vec<String>, data_dir: &Path) -> Result<Vec<String>> {
             let hint = "give the path of a GGUF file, or a name of the catalogue";
             return Err(Failure::new(RefusalCode::UnknownModel, format!("there is no file {name}"), hint).into());
         }
-        if shelf.as_ref().is_some_and(|s| s.find(&name).is_some()) {
+        if shelf.as_ref().is_some_and(|s| s.find_any(&name).is_some()) {
             continue;
         }
         if !is_file {
-            catalog::find(&name).map_err(Failure::from)?;
+            catalog::find_any(&name).map_err(Failure::from)?;
         }
         wanted.push(name);
     }

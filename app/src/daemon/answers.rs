@@ -5,7 +5,7 @@ use super::calls::Terms;
 use crate::inference::{Asked, Posting};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use talkoo_base::{Digest, JobId, Refusal, RefusalCode, Tier};
+use talkoo_base::{Digest, JobId, Kind, Refusal, RefusalCode, Tier};
 use talkoo_inference::a_token;
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_market::Standing;
@@ -23,7 +23,7 @@ impl Daemon {
     }
 
     fn post_answer(&mut self, posting: Posting) {
-        let Posting { terms, name, program, context, prompt, params, seeds, who, heard, reply } = posting;
+        let Posting { terms, name, program, kind, context, steps, params, who, heard, reply } = posting;
         let terms = match Terms::read(&terms) {
             Ok(terms) => terms,
             Err(no) => return drop(reply.send(Err(no))),
@@ -39,12 +39,14 @@ impl Daemon {
         {
             warn!(%why, "whose job this is could not be written: `erase --key` will not find its receipts");
         }
-        let step = |seed| StepSpec { custom_id: "chat".into(), prompt: prompt.clone(), params: params.clone(), seed };
-        let steps = seeds.into_iter().map(step).collect();
+        let custom_id = if kind == Kind::Embed { "embedding" } else { "chat" };
+        let step = |(prompt, seed)| StepSpec { custom_id: custom_id.into(), prompt, params: params.clone(), seed };
+        let steps = steps.into_iter().map(step).collect();
         let base = JobSpec {
             id,
             name,
             program,
+            kind,
             tier: Tier::Exact,
             context,
             steps,

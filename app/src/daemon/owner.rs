@@ -74,7 +74,7 @@ impl Daemon {
             return;
         }
         self.doubted = Some(Instant::now());
-        for held in self.shelf.all() {
+        for held in self.shelf.every() {
             if held.root_with(self.config.kv).is_ok_and(|root| self.offers.contains_key(&root)) {
                 self.load_offered(held);
             }
@@ -103,7 +103,7 @@ impl Daemon {
 
     /// Takes back the offer of a model that failed its self-test.
     pub(super) fn retract(&mut self, name: &str) {
-        let held = self.shelf.all().iter().find(|held| held.name == name);
+        let held = self.shelf.every().find(|held| held.name == name);
         let root = held.and_then(|held| held.root_with(self.config.kv).ok());
         if root.is_some_and(|root| self.offers.remove(&root).is_some()) {
             self.offer();

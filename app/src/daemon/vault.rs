@@ -176,6 +176,7 @@ mod tests {
             name: "model".into(),
             program: Digest([2; 32]),
             tier: Tier::Exact,
+            kind: talkoo_base::Kind::Generate,
             context: 512,
             steps: vec![step; steps],
             copies: true,

@@ -3,30 +3,21 @@
 //! A worker that vanishes changes nothing that was said: the next one gives the same tokens, and what was told is not told
 //! again. If two give different ones, one of them lied, and nothing more of the answer is told.
 
+use super::hearing::{Hearing, Wanted};
 use super::here::Open;
 use super::{Ask, Node, PIECES_QUEUED};
 use crate::batch::logprob_entries;
-use crate::daemon::Event;
 use crate::erase::Retention;
 use crate::ledger::unix;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use talkoo_base::{Amount, Attempt, CHUNK_TOKENS, Digest, JobId, NodeId, Refusal, RefusalCode};
-use talkoo_inference::{Keys, Piece, ServiceTier, Who};
+use talkoo_base::{Amount, Attempt, CHUNK_TOKENS, Digest, JobId, Kind, NodeId, Refusal, RefusalCode};
+use talkoo_inference::Piece;
 use talkoo_job::{Done, JobStatus, Notice as Job};
 use talkoo_node::{Input, Notice};
 use talkoo_proof::Notice as Proof;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-
-/// How long nothing may come: finding workers, a prefill, a lease that lapses and goes to another one.
-const SILENCE: Duration = Duration::from_secs(180);
-/// How long a worker may take to be found; the market answers in seconds.
-const FIND_WAIT: Duration = Duration::from_secs(10);
-/// How long the loop may take to take an order.
-const POST_WAIT: Duration = Duration::from_secs(10);
 
 /// What the desk asks of the loop.
 pub(crate) enum Asked {
@@ -46,10 +37,11 @@ pub(crate) struct Posting {
     pub(crate) terms: Value,
     pub(crate) name: String,
     pub(crate) program: Digest,
+    pub(crate) kind: Kind,
     pub(crate) context: u32,
-    pub(crate) prompt: Vec<u32>,
+    /// Of each step the prompt and the seed.
+    pub(crate) steps: Vec<(Vec<u32>, u64)>,
     pub(crate) params: Vec<u8>,
-    pub(crate) seeds: Vec<u64>,
     /// The id of the key that asks.
     pub(crate) who: Option<String>,
     pub(crate) heard: mpsc::Sender<Heard>,
@@ -133,37 +125,26 @@ impl Bought {
 
 impl Node {
     pub(super) async fn buy(&self, ask: Ask) -> Result<mpsc::Receiver<Piece>, Refusal> {
-        self.setup.keys.may_spend(&ask.order.who)?;
         let choices = ask.order.choices;
         let first = first_seed(ask.order.seed);
         let seeds: Vec<u64> = (0..choices).map(|choice| first.wrapping_add(u64::from(choice))).collect();
-        let chunks = (ask.params.max_tokens.div_ceil(CHUNK_TOKENS) + 2) as usize;
-        // Leases that are lost or copied say again what was said.
-        let (heard, hears) = mpsc::channel(chunks * choices as usize * 8);
-        let (reply, posted) = oneshot::channel();
         let program = ask.held.root_with(self.setup.kv)?;
-        let posting = Posting {
-            terms: terms(&ask)?,
+        let wanted = Wanted {
             name: ask.held.name.clone(),
             program,
+            kind: Kind::Generate,
             context: ask.tokens.len() as u32 + ask.params.max_tokens,
-            prompt: ask.tokens.clone(),
-            params: ask.params.to_bytes(),
-            seeds: seeds.clone(),
-            who: if let Who::Key(id) = &ask.order.who { Some(id.clone()) } else { None },
-            heard,
-            reply,
+            steps: seeds.iter().map(|seed| (ask.tokens.clone(), *seed)).collect(),
+            params: &ask.params,
+            chunks: ask.params.max_tokens.div_ceil(CHUNK_TOKENS) as usize,
+            wishes: &ask.order.wishes,
+            who: &ask.order.who,
         };
-        let stopping = || Refusal::new(RefusalCode::Stopping, "the node is stopping", "ask again");
-        self.setup.inbox.send(Event::Asked(Asked::Post(Box::new(posting)))).await.map_err(|_| stopping())?;
-        let job = timeout(POST_WAIT, posted).await.map_err(|_| stopping())?.map_err(|_| stopping())??;
+        let hearing = self.post(wanted).await?;
         let (pieces, out) = mpsc::channel(PIECES_QUEUED);
-        let facts = json!({"model": ask.model(program), "tier": "exact", "job": job.to_string()});
+        let facts = json!({"model": ask.model(program), "tier": "exact", "job": hearing.job.to_string()});
         let open = (0..choices).map(|_| Open::new(&ask.known.vocabulary, &ask.params)).collect();
         let telling = Telling {
-            job,
-            inbox: self.setup.inbox.clone(),
-            spent: Spent { keys: self.setup.keys.clone(), who: ask.order.who.clone(), amount: Amount::ZERO },
             open,
             said: vec![Vec::new(); choices as usize],
             leases: BTreeMap::new(),
@@ -174,7 +155,7 @@ impl Node {
             known: ask.known,
             is_over: false,
         };
-        self.setup.tasks.spawn(telling.run(hears, pieces));
+        self.setup.tasks.spawn(telling.run(hearing, pieces));
         Ok(out)
     }
 }
@@ -189,56 +170,13 @@ pub(super) fn first_seed(seed: Option<u64>) -> u64 {
     })
 }
 
-/// The wishes as a job's terms. Nobody but the worker reads the prompt, unless the order says so: `verify`.
-fn terms(ask: &Ask) -> Result<Value, Refusal> {
-    let mut provider = ask.order.wishes.provider.as_object().cloned().unwrap_or_default();
-    let verify = provider.shift_remove("verify").unwrap_or_else(|| json!("own"));
-    let sort = match ask.order.wishes.tier {
-        ServiceTier::Default => None,
-        ServiceTier::Flex => Some("price"),
-        ServiceTier::Priority => Some("latency"),
-    };
-    if let Some(sort) = sort {
-        provider.entry("sort").or_insert_with(|| json!(sort));
-    }
-    let verify = if verify == "spot" { json!("drawn") } else { verify };
-    Ok(json!({"provider": provider, "verify": verify}))
-}
-
-/// Books what an answer costs as it comes, for its key may ask for others meanwhile; written when it is over, however it ends.
-struct Spent {
-    keys: Arc<Keys>,
-    who: Who,
-    amount: Amount,
-}
-
-impl Spent {
-    /// So much in all up to here.
-    fn up_to(&mut self, amount: Amount) -> Result<(), Refusal> {
-        let more = amount.0.saturating_sub(self.amount.0);
-        self.amount = Amount(self.amount.0 + more);
-        self.keys.spent(&self.who, Amount(more))
-    }
-}
-
-impl Drop for Spent {
-    fn drop(&mut self) {
-        if self.amount > Amount::ZERO {
-            self.keys.keep();
-        }
-    }
-}
-
 /// An answer that is being told.
 struct Telling {
-    job: JobId,
-    inbox: mpsc::Sender<Event>,
-    spent: Spent,
     open: Vec<Open>,
     /// Tokens that were told, of each choice.
     said: Vec<Vec<u32>>,
-    /// Tokens and price of every lease.
-    leases: BTreeMap<(u32, u32), (Vec<u32>, Amount)>,
+    /// Tokens of every lease.
+    leases: BTreeMap<(u32, u32), Vec<u32>>,
     seeds: Vec<u64>,
     facts: Value,
     retention: Retention,
@@ -248,27 +186,15 @@ struct Telling {
 }
 
 impl Telling {
-    async fn run(mut self, mut hears: mpsc::Receiver<Heard>, pieces: mpsc::Sender<Piece>) {
-        let mut wait = FIND_WAIT;
+    async fn run(mut self, mut hearing: Hearing, pieces: mpsc::Sender<Piece>) {
         while !self.is_over {
             let heard = tokio::select! {
-                heard = timeout(wait, hears.recv()) => heard,
+                heard = hearing.next() => heard,
                 () = pieces.closed() => break,
             };
             let more = match heard {
-                Ok(Some(heard)) => {
-                    wait = SILENCE;
-                    self.hear(heard)
-                }
-                Ok(None) => vec![self.fail(Refusal::new(RefusalCode::Cancelled, "the job was cancelled", ""))],
-                Err(_) if wait == FIND_WAIT && self.someone_works().await => {
-                    wait = SILENCE;
-                    continue;
-                }
-                Err(_) => {
-                    let why = self.why().await;
-                    vec![self.fail(why)]
-                }
+                Ok(heard) => self.hear(&hearing, heard),
+                Err(no) => vec![self.fail(no)],
             };
             for piece in more {
                 if pieces.send(piece).await.is_err() {
@@ -277,8 +203,7 @@ impl Telling {
                 }
             }
         }
-        // Whatever still runs is not wanted any more.
-        self.inbox.send(Event::Asked(Asked::Drop(self.job))).await.ok();
+        hearing.end().await;
     }
 
     fn fail(&mut self, refusal: Refusal) -> Piece {
@@ -286,37 +211,16 @@ impl Telling {
         Piece::Failed(refusal)
     }
 
-    async fn someone_works(&self) -> bool {
-        self.asked().await.code == RefusalCode::Busy
-    }
-
-    async fn why(&self) -> Refusal {
-        self.asked().await
-    }
-
-    /// Why nobody has answered yet; [`RefusalCode::Busy`] if somebody works on it.
-    async fn asked(&self) -> Refusal {
-        let none = || Refusal::new(RefusalCode::Silent, "no worker answered in time", "`talkoo doctor`");
-        let (reply, why) = oneshot::channel();
-        self.inbox.send(Event::Asked(Asked::Why(self.job, reply))).await.ok();
-        timeout(POST_WAIT, why).await.ok().and_then(Result::ok).unwrap_or_else(none)
-    }
-
-    fn hear(&mut self, heard: Heard) -> Vec<Piece> {
+    fn hear(&mut self, hearing: &Hearing, heard: Heard) -> Vec<Piece> {
         match heard {
             Heard::Failed(refusal) => vec![self.fail(refusal)],
-            Heard::Chunk { attempt, tokens, worth } => {
-                let (lease, price) = self.leases.entry((attempt.step, attempt.number)).or_default();
+            Heard::Chunk { attempt, tokens, .. } => {
+                let lease = self.leases.entry((attempt.step, attempt.number)).or_default();
                 lease.extend(tokens);
-                *price = worth;
                 let lease = lease.clone();
-                let all = Amount(self.leases.values().map(|(_, price)| price.0).sum());
-                if let Err(no) = self.spent.up_to(all) {
-                    return vec![self.fail(no)];
-                }
                 self.say(attempt.step, &lease)
             }
-            Heard::Done { step, done, receipt } => self.done(step, &done, receipt),
+            Heard::Done { step, done, receipt } => self.done(step, &done, receipt, hearing.price_of(step)),
         }
     }
 
@@ -337,7 +241,7 @@ impl Telling {
         open.text(step, &new, Vec::new())
     }
 
-    fn done(&mut self, step: u32, done: &Done, receipt: Option<String>) -> Vec<Piece> {
+    fn done(&mut self, step: u32, done: &Done, receipt: Option<String>, price: Amount) -> Vec<Piece> {
         let mut pieces = self.say(step, &done.tokens);
         if self.is_over {
             return pieces;
@@ -348,12 +252,10 @@ impl Telling {
             pieces.extend(open.text(step, &done.tokens, entries));
         }
         open.count(done.tokens.len());
-        let of_step = self.leases.iter().filter(|((of, _), _)| *of == step);
-        let price: u128 = of_step.map(|(_, (_, price))| price.0).sum();
         let mut facts = self.facts.clone();
-        facts["nodes"] = json!([{"node": name(&done.node)}]);
+        facts["nodes"] = json!([{"node": name(&done.node), "address": done.node.address().to_string()}]);
         facts["seed"] = json!(self.seeds[step as usize]);
-        facts["price"] = json!(Amount(price).to_string());
+        facts["price"] = json!(price.to_string());
         facts["audited"] = json!(done.audited);
         // What discloses it is its receipt: without one nobody can compute it again but who asked.
         let is_kept = receipt.is_some() && facts["tier"] == "exact";
@@ -366,6 +268,6 @@ impl Telling {
     }
 }
 
-fn name(node: &NodeId) -> String {
+pub(super) fn name(node: &NodeId) -> String {
     node.to_string()
 }

@@ -1,8 +1,10 @@
-//! Vectors: the encoders of this machine, loaded when they are first asked.
+//! Vectors: the encoders of this machine, loaded when they are first asked. What is bought is only read here: `vectors.rs`.
 
-use crate::models::{catalog, encoder, in_cache};
+use crate::models::{Shelf, catalog, encoder, in_cache};
+use anyhow::ensure;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::{Digest, Refusal, RefusalCode};
 use talkoo_engine::{Embedder, Encoder};
@@ -17,51 +19,107 @@ type Loaded = Arc<Mutex<(Arc<Encoder>, Embedder)>>;
 const TEXTS_AT_ONCE: usize = 32;
 
 pub(super) struct Encoders {
+    dir: PathBuf,
     all: Arc<Mutex<BTreeMap<String, Loaded>>>,
     /// Whose turn it is: who waits holds no thread, and who goes away waits no more.
     turn: Arc<Semaphore>,
 }
 
-impl Default for Encoders {
-    fn default() -> Self {
-        Self { all: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
-    }
+/// Texts as an encoder reads them.
+pub(super) struct Read {
+    /// What the encoder is called.
+    pub(super) name: String,
+    pub(super) root: Digest,
+    /// Numbers of a vector.
+    pub(super) dimensions: usize,
+    /// The token ids of each text, class token and separator included.
+    pub(super) texts: Vec<Vec<u32>>,
 }
 
 impl Encoders {
+    /// Those of a node's data folder, and of the user's cache.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, all: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+
     pub(super) async fn embed(&self, model: String, inputs: Inputs) -> Result<Embedded, Refusal> {
-        let turn = self.turn.clone().acquire_owned().await.expect("it is never closed");
-        let (all, gone) = (self.all.clone(), CancellationToken::new());
+        let gone = CancellationToken::new();
         let _waits = gone.clone().drop_guard();
+        self.with(model, move |name, encoder, embedder| embed(name, encoder, embedder, &inputs, &gone)).await
+    }
+
+    /// Only reads the texts.
+    pub(super) async fn read(&self, model: String, inputs: Inputs) -> Result<Read, Refusal> {
+        let read = move |name: &str, encoder: &Encoder, _: &mut Embedder| {
+            let (root, dimensions) = (encoder.root(), encoder.dimensions());
+            Ok(Read { name: name.to_owned(), root, dimensions, texts: tokens(encoder, &inputs)? })
+        };
+        self.with(model, read).await
+    }
+
+    /// Does something with an encoder, in turn.
+    async fn with<T: Send + 'static>(
+        &self,
+        model: String,
+        work: impl FnOnce(&str, &Encoder, &mut Embedder) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.turn.clone().acquire_owned().await.expect("it is never closed");
+        let (all, dir) = (self.all.clone(), self.dir.clone());
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let loaded = load(&all, &model)?;
+            let (name, loaded) = load(&all, &dir, &model)?;
             let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
             let (encoder, embedder) = &mut *loaded;
-            embed(&model, encoder, embedder, &inputs, &gone)
+            work(&name, encoder, embedder)
         });
         done.await.unwrap_or_else(|why| Err(Refusal::new(RefusalCode::RunFailed, why.to_string(), "please report it")))
     }
 }
 
-fn load(all: &Mutex<BTreeMap<String, Loaded>>, name: &str) -> Result<Loaded, Refusal> {
+/// An encoder by name, with the name that it has: of the shelf, or of the catalogue and then in the cache.
+fn load(all: &Mutex<BTreeMap<String, Loaded>>, dir: &Path, name: &str) -> Result<(String, Loaded), Refusal> {
+    let shelf = Shelf::open(dir)
+        .map_err(|why| Refusal::new(RefusalCode::Other, format!("{why:#}"), "check the data folder"))?;
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(held) = shelf.find_encoder(name) {
+        return loaded(&mut all, &held.name, || {
+            let encoder = Encoder::load(&shelf.path(held))?;
+            ensure!(encoder.root() == held.root(), "it is not the encoder it was any more");
+            Ok(encoder)
+        });
+    }
     let entry = catalog::find_encoder(name)
         .map_err(|no| Refusal { message: format!("the `model` {name:?} makes no embeddings: {}", no.message), ..no })?;
-    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(loaded) = all.get(&entry.name) {
-        return Ok(loaded.clone());
-    }
     if in_cache(entry).is_none() {
-        let hint = format!("fetch it once: talkoo embed {} \"hello\"", entry.name);
+        let hint = format!("talkoo pull {}", entry.name);
         return Err(Refusal::new(RefusalCode::UnknownModel, format!("the `model` {name:?} is not here"), hint));
+    }
+    loaded(&mut all, &entry.name, || encoder::open(&entry.name))
+}
+
+fn loaded(
+    all: &mut BTreeMap<String, Loaded>,
+    name: &str,
+    open: impl FnOnce() -> anyhow::Result<Encoder>,
+) -> Result<(String, Loaded), Refusal> {
+    if let Some(loaded) = all.get(name) {
+        return Ok((name.to_owned(), loaded.clone()));
     }
     let failed =
         |why: anyhow::Error| Refusal::new(RefusalCode::RunFailed, format!("{why:#}"), "remove it from the cache");
-    let encoder = Arc::new(encoder::open(&entry.name).map_err(failed)?);
+    let encoder = Arc::new(open().map_err(failed)?);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let loaded = Arc::new(Mutex::new((encoder.clone(), Embedder::new(encoder, cores))));
-    all.insert(entry.name.clone(), loaded.clone());
-    Ok(loaded)
+    all.insert(name.to_owned(), loaded.clone());
+    Ok((name.to_owned(), loaded))
+}
+
+/// The token ids of texts.
+fn tokens(encoder: &Encoder, inputs: &Inputs) -> Result<Vec<Vec<u32>>, Refusal> {
+    match inputs {
+        Inputs::Texts(texts) => texts.iter().map(|text| whole(encoder, text)).collect(),
+        Inputs::Tokens(lists) => lists.iter().map(|ids| framed(encoder, ids)).collect(),
+    }
 }
 
 fn embed(
@@ -71,10 +129,7 @@ fn embed(
     inputs: &Inputs,
     gone: &CancellationToken,
 ) -> Result<Embedded, Refusal> {
-    let tokens: Vec<Vec<u32>> = match inputs {
-        Inputs::Texts(texts) => texts.iter().map(|text| whole(encoder, text)).collect::<Result<_, _>>()?,
-        Inputs::Tokens(lists) => lists.iter().map(|ids| framed(encoder, ids)).collect::<Result<_, _>>()?,
-    };
+    let tokens = tokens(encoder, inputs)?;
     let failed = |e: talkoo_engine::RunError| Refusal::new(RefusalCode::RunFailed, e.to_string(), "");
     let mut embedded = Vec::with_capacity(tokens.len());
     for some in tokens.chunks(TEXTS_AT_ONCE) {
@@ -83,10 +138,9 @@ fn embed(
         }
         embedded.extend(embedder.embed(some, &Digest::ZERO).map_err(failed)?);
     }
-    let real = |x: &i32| (f64::from(*x) / f64::from(1 << 30)) as f32;
     let digests: Vec<String> = embedded.iter().map(|one| one.digest.to_string()).collect();
     Ok(Embedded {
-        vectors: embedded.iter().map(|one| one.vector.iter().map(real).collect()).collect(),
+        vectors: embedded.iter().map(|one| one.vector.iter().map(|x| real(*x)).collect()).collect(),
         tokens: tokens.iter().map(Vec::len).sum::<usize>() as u32,
         facts: json!({
             "model": {"name": name, "root": encoder.root().to_string()},
@@ -95,6 +149,11 @@ fn embed(
             "digests": digests,
         }),
     })
+}
+
+/// A number of a vector, which has it in Q30.
+pub(crate) fn real(x: i32) -> f32 {
+    (f64::from(x) / f64::from(1 << 30)) as f32
 }
 
 fn whole(encoder: &Encoder, text: &str) -> Result<Vec<u32>, Refusal> {

@@ -9,11 +9,14 @@
 
 mod bought;
 mod encoders;
+mod hearing;
 mod here;
 mod models;
 mod prompt;
+mod vectors;
 
 pub(crate) use bought::{Asked, Bought, Posting};
+pub(crate) use encoders::real;
 pub(crate) use prompt::rendered;
 
 use crate::daemon::Event;
@@ -30,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
-use talkoo_inference::{Answering, Desk, Embedded, Inputs, Keys, Measured, Model, Order, Prompt, ServiceTier, Who};
+use talkoo_inference::{Answering, Desk, EmbedOrder, Embedded, Keys, Measured, Model, Order, Prompt, ServiceTier, Who};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -62,7 +65,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
-        let (known, encoders) = (Mutex::default(), Encoders::default());
+        let (known, encoders) = (Mutex::default(), Encoders::new(setup.dir.clone()));
         let [reading, reading_unpaid] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
         Arc::new(Self { setup, known, encoders, reading, reading_unpaid })
     }
@@ -177,7 +180,12 @@ impl Desk for Node {
         })
     }
 
-    fn embed(&self, model: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>> {
-        Box::pin(self.encoders.embed(model, inputs))
+    fn embed(&self, order: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>> {
+        Box::pin(async move {
+            if vectors::is_bought(&order) {
+                return self.buy_vectors(order).await;
+            }
+            self.encoders.embed(order.model, order.inputs).await
+        })
     }
 }

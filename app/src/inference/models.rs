@@ -78,28 +78,28 @@ impl Node {
     pub(super) async fn list(&self) -> Result<Vec<Model>, Refusal> {
         let shelf = self.shelf()?;
         let mut all = Vec::new();
-        let roots: Vec<Digest> = shelf.all().iter().filter_map(|held| held.root_with(self.setup.kv).ok()).collect();
-        let mut offers = self.offers(roots).await;
+        let kept = shelf.all().iter().filter_map(|held| held.root_with(self.setup.kv).ok());
+        let roots = kept.chain(catalog::encoders().iter().map(catalog::Entry::root));
+        let mut offers = self.offers(roots.chain(shelf.every().map(Held::root)).collect()).await;
         for held in shelf.all() {
             let mut model = self.shown(&shelf, held)?;
             model.endpoints.extend(offers.remove(&held.root_with(self.setup.kv)?).unwrap_or_default());
             all.push(model);
         }
-        // Those that make vectors are in the user's cache.
-        for entry in catalog::encoders() {
+        let mut encoder = |name: &str, context, cid: String, root: Digest, bytes, path: &Path| {
+            let aliases = catalog::find_encoder(name).map(|entry| entry.aliases.clone()).unwrap_or_default();
+            let endpoints = std::iter::once(self.here()).chain(offers.remove(&root).unwrap_or_default()).collect();
+            let (name, created, root) = (name.to_owned(), made(path), root.to_string());
+            let (is_encoder, quantization) = (true, "int8".to_owned());
+            all.push(Model { name, aliases, is_encoder, created, context, cid, root, bytes, quantization, endpoints });
+        };
+        for held in shelf.every().filter(|held| held.is_encoder) {
+            encoder(&held.name, held.context, held.cid.clone(), held.root(), held.bytes, &shelf.path(held));
+        }
+        // The catalogue's may be only in the user's cache.
+        for entry in catalog::encoders().iter().filter(|entry| shelf.find_encoder(&entry.name).is_none()) {
             if let Some(path) = in_cache(entry) {
-                all.push(Model {
-                    name: entry.name.clone(),
-                    aliases: entry.aliases.clone(),
-                    is_encoder: true,
-                    created: made(&path),
-                    context: entry.context,
-                    cid: entry.cid().to_string(),
-                    root: entry.root().to_string(),
-                    bytes: entry.bytes,
-                    quantization: "int8".into(),
-                    endpoints: vec![self.here()],
-                });
+                encoder(&entry.name, entry.context, entry.cid().to_string(), entry.root(), entry.bytes, &path);
             }
         }
         Ok(all)

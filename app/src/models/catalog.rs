@@ -88,6 +88,21 @@ pub(crate) fn encoders() -> &'static [Entry] {
     &catalog().encoders
 }
 
+/// All of both kinds.
+pub(crate) fn every() -> impl Iterator<Item = &'static Entry> {
+    all().iter().chain(encoders())
+}
+
+/// Finds a model of either kind by name or alias.
+pub(crate) fn find_any(name: &str) -> Result<&'static Entry, Refusal> {
+    named(encoders(), name).map_or_else(|| find(name), Ok)
+}
+
+/// Whether a name is one of the catalogue's.
+pub(crate) fn is_taken(name: &str) -> bool {
+    find_any(name).is_ok()
+}
+
 fn named<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     let name = name.to_ascii_lowercase();
     entries.iter().find(|e| e.name == name || e.aliases.contains(&name))

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use talkoo_base::{Cid, Digest, Refusal, RefusalCode};
 use talkoo_disk::Blocks;
 use talkoo_disk::blocks::Sync;
-use talkoo_engine::{KvFormat, Model};
+use talkoo_engine::{Encoder, Header, KvFormat, Model};
 use talkoo_store::unixfs::{Profile, Reader};
 use talkoo_store::{Block, Visibility};
 
@@ -48,6 +48,9 @@ pub(crate) struct Held {
     pub(crate) root_kv16: Option<String>,
     /// Longest context, in tokens.
     pub(crate) context: u32,
+    /// Whether it makes vectors instead of text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_encoder: bool,
 }
 
 impl Held {
@@ -63,6 +66,7 @@ impl Held {
         let catalogued = || catalog::all().iter().find(|e| e.root() == self.root())?.root_with(kv);
         let fine = || self.root_kv16.as_deref().and_then(Digest::from_hex).or_else(catalogued);
         match kv {
+            _ if self.is_encoder => Ok(self.root()),
             KvFormat::Int8 => Ok(self.root()),
             KvFormat::Int16 => fine().ok_or_else(|| {
                 let message = format!("{} came before there were two formats of keys and values", self.name);
@@ -74,7 +78,8 @@ impl Held {
 
     /// All programs that its file is good for.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (KvFormat, Digest)> {
-        KvFormat::ALL.into_iter().filter_map(|kv| Some((kv, self.root_with(kv).ok()?)))
+        let formats = if self.is_encoder { &KvFormat::ALL[..1] } else { &KvFormat::ALL[..] };
+        formats.iter().copied().filter_map(|kv| Some((kv, self.root_with(kv).ok()?)))
     }
 }
 
@@ -90,7 +95,10 @@ pub(crate) enum Sources {
 /// The folder `models/` and its index.
 pub(crate) struct Shelf {
     dir: PathBuf,
+    /// Those that generate text.
     held: Vec<Held>,
+    /// Those that make vectors.
+    encoders: Vec<Held>,
 }
 
 impl Shelf {
@@ -99,24 +107,42 @@ impl Shelf {
         let dir = data_dir.join("models");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let index = dir.join("index.json");
-        let held = match fs::read(&index) {
+        let all: Vec<Held> = match fs::read(&index) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} is damaged; remove it and pull again", index.display()))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", index.display())),
         };
-        Ok(Self { dir, held })
+        let (encoders, held) = all.into_iter().partition(|held| held.is_encoder);
+        Ok(Self { dir, held, encoders })
     }
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// The models that generate text.
     pub(crate) fn all(&self) -> &[Held] {
         &self.held
     }
 
-    /// Finds a model by name or catalogue alias.
+    /// Also those that make vectors.
+    pub(crate) fn every(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter().chain(&self.encoders)
+    }
+
+    /// Finds a model that makes vectors by name or catalogue alias.
+    pub(crate) fn find_encoder(&self, name: &str) -> Option<&Held> {
+        let full = catalog::find_encoder(name).map_or(name, |e| e.name.as_str());
+        self.encoders.iter().find(|h| h.name == full)
+    }
+
+    /// Finds one of either kind.
+    pub(crate) fn find_any(&self, name: &str) -> Option<&Held> {
+        self.find(name).or_else(|| self.find_encoder(name))
+    }
+
+    /// Finds a model that generates text by name or catalogue alias.
     pub(crate) fn find(&self, name: &str) -> Option<&Held> {
         let full = catalog::find(name).map_or(name, |e| e.name.as_str());
         self.held.iter().find(|h| h.name == full)
@@ -128,15 +154,15 @@ impl Shelf {
 
     /// Adds a model to the index.
     pub(crate) fn add(&mut self, held: Held) -> Result<()> {
-        self.held.retain(|h| h.name != held.name);
-        self.held.push(held);
+        self.take_off(&held.name);
+        if held.is_encoder { &mut self.encoders } else { &mut self.held }.push(held);
         self.save()
     }
 
     /// Finds the model whose file stands at `path`, whatever way leads there.
     pub(crate) fn at(&self, path: &Path) -> Option<&Held> {
         let path = fs::canonicalize(path).ok()?;
-        self.held.iter().find(|h| fs::canonicalize(self.path(h)).is_ok_and(|p| p == path))
+        self.every().find(|h| fs::canonicalize(self.path(h)).is_ok_and(|p| p == path))
     }
 
     /// Removes the halves of files that a crash left, and images without a model. Only for the node itself,
@@ -154,19 +180,24 @@ impl Shelf {
 
     /// Takes a model off the index and removes its file.
     pub(crate) fn remove(&mut self, name: &str) -> Result<Option<Held>> {
-        let Some(held) = self.find(name).cloned() else { return Ok(None) };
-        self.held.retain(|h| h.name != held.name);
+        let Some(held) = self.find_any(name).cloned() else { return Ok(None) };
+        self.take_off(&held.name);
         self.save()?;
-        if self.held.iter().all(|other| other.file != held.file) {
+        if self.every().all(|other| other.file != held.file) {
             fs::remove_file(self.path(&held)).ok();
             fs::remove_file(image::image_of(&self.path(&held))).ok();
         }
         Ok(Some(held))
     }
 
+    fn take_off(&mut self, name: &str) {
+        self.held.retain(|h| h.name != name);
+        self.encoders.retain(|h| h.name != name);
+    }
+
     fn save(&self) -> Result<()> {
         let part = self.dir.join("index.part");
-        fs::write(&part, serde_json::to_vec_pretty(&self.held)?)?;
+        fs::write(&part, serde_json::to_vec_pretty(&self.every().collect::<Vec<_>>())?)?;
         fs::rename(&part, self.dir.join("index.json"))?;
         Ok(())
     }
@@ -288,16 +319,16 @@ pub(crate) fn adopt(blocks: &Blocks, dir: &Path, held: &[Held], source: &Path) -
         blocks.unpin(&pin)?;
         return Ok(here.clone());
     }
-    let entry = catalog::all().iter().find(|e| e.cid() == cid);
+    let entry = catalog::every().find(|e| e.cid() == cid);
     // Names of the catalogue belong to its files alone: whoever asks for one means those weights.
-    let is_free = |name: &str| held.iter().all(|h| h.name != name) && catalog::find(name).is_err();
+    let is_free = |name: &str| held.iter().all(|h| h.name != name) && !catalog::is_taken(name);
     let own = Some(stem.to_lowercase()).filter(|n| is_free(n));
     let name = match entry {
         Some(entry) => entry.name.clone(),
         None => own.unwrap_or_else(|| format!("{}-{end}", stem.to_lowercase())),
     };
     let free = |file: String| {
-        let is_others = entry.is_none() && catalog::all().iter().any(|e| e.file.eq_ignore_ascii_case(&file));
+        let is_others = entry.is_none() && catalog::every().any(|e| e.file.eq_ignore_ascii_case(&file));
         let path = dir.join(file);
         // A file that another model is in, or that nobody knows, is not written over.
         (!is_others && !path.exists()).then_some(path)
@@ -336,16 +367,24 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
 pub(crate) fn describe(name: &str, path: &Path, cid: &Cid) -> Result<Held> {
     let file = path.file_name().and_then(|f| f.to_str()).context("the file's name is not UTF-8")?.to_owned();
     let bytes = fs::metadata(path)?.len();
-    let known = catalog::all().iter().find(|e| e.name == name && e.cid() == *cid);
+    let known = catalog::every().find(|e| e.name == name && e.cid() == *cid);
+    let is_encoder = match known {
+        Some(entry) => catalog::find_encoder(&entry.name).is_ok(),
+        None => Header::metadata_of(path)?.string("general.architecture") == Some("bert"),
+    };
     let (root, fine, context) = match known {
-        Some(entry) => (entry.root(), entry.root_with(KvFormat::Int16), entry.context),
+        Some(entry) => (entry.root(), entry.root_with(KvFormat::Int16).filter(|_| !is_encoder), entry.context),
+        None if is_encoder => {
+            let encoder = Encoder::load(path)?;
+            (encoder.root(), None, u32::try_from(encoder.context_max()).unwrap_or(u32::MAX))
+        }
         None => {
             let model = Model::load(path)?;
             (model.root(), Some(model.root_with(KvFormat::Int16)), model.context_max())
         }
     };
     let (root, root_kv16) = (root.to_string(), fine.map(|root| root.to_string()));
-    Ok(Held { name: name.into(), file, bytes, cid: cid.to_string(), root, root_kv16, context })
+    Ok(Held { name: name.into(), file, bytes, cid: cid.to_string(), root, root_kv16, context, is_encoder })
 }
 
 #[cfg(test)]

@@ -51,3 +51,24 @@ pub(crate) fn start(mut command: Command, log: &Path) -> (Running, Value) {
     let up = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}", std::fs::read_to_string(log).unwrap()));
     (node, up)
 }
+
+/// Asks a node's API.
+pub(crate) fn ask(
+    api: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, Value) {
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("{api}{path}"));
+    request = request.header("Authorization", format!("Bearer {}", token.trim()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response = agent.run(request.body(body.to_vec()).unwrap()).unwrap();
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}

@@ -43,14 +43,31 @@ impl fmt::Display for Attempt {
 /// What one step asks of a worker, whoever it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
+    /// What kind of work.
+    pub kind: crate::Kind,
     /// Root of the model; of the float tier its name, see [`crate::float_program`].
     pub program: Digest,
     /// How the answer can be checked.
     pub tier: Tier,
     /// Prompt, as token ids.
     pub prompt: Vec<u32>,
-    /// How to generate.
+    /// How to generate; of an embedding only how many numbers it has, see [`crate::Kind::params_of_embed`].
     pub params: crate::GenerateParams,
     /// Seed of the sampler.
     pub seed: u64,
+}
+
+impl Work {
+    /// Output units of a full chunk.
+    #[must_use]
+    pub fn chunk_units(&self) -> usize {
+        self.kind.chunk_units(u64::from(self.params.max_tokens))
+    }
+
+    /// Tokens that the model has to hold at once.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        let output = if self.kind == crate::Kind::Embed { 0 } else { self.params.max_tokens as usize };
+        self.prompt.len().saturating_add(output)
+    }
 }

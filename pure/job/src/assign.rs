@@ -4,7 +4,7 @@ use crate::job::{Job, Lease};
 use crate::limits::{COPIES_MAX, COPY_GAIN_PERCENT, FIRST_CHUNK_MS_MAX, PATIENCE, PREFILL_TOKEN_MS_MAX, SLACK_MS};
 use crate::{Effect, Notice};
 use std::collections::BTreeMap;
-use talkoo_base::{Attempt, CHUNK_TOKENS, GenerateParams, Millis, Mono, NodeId, Refusal, RefusalCode};
+use talkoo_base::{Attempt, GenerateParams, Millis, Mono, NodeId, Refusal, RefusalCode};
 
 impl Job {
     /// When this job next wants to be woken.
@@ -18,7 +18,8 @@ impl Job {
             return FIRST_CHUNK_MS_MAX.saturating_add(prefill.saturating_mul(PREFILL_TOKEN_MS_MAX));
         };
         // A prompt token never costs more than an output token.
-        let tokens = u64::from(CHUNK_TOKENS) + prefill;
+        let chunk = self.spec.kind.chunk_units(self.spec.steps.first().map_or(0, |_| self.max_tokens(0)));
+        let tokens = chunk as u64 + prefill;
         (tokens.saturating_mul(1_000_000) / mtps.max(1)).saturating_mul(PATIENCE).saturating_add(SLACK_MS)
     }
 

@@ -180,8 +180,8 @@ impl Job {
     pub(crate) fn work(&self, step: u32) -> Option<Work> {
         let spec = self.spec.steps.get(step as usize)?;
         let params = GenerateParams::from_bytes(&spec.params).ok()?;
-        let (program, tier) = (self.spec.program, self.spec.tier);
-        Some(Work { program, tier, prompt: spec.prompt.clone(), params, seed: spec.seed })
+        let JobSpec { kind, program, tier, .. } = self.spec;
+        Some(Work { kind, program, tier, prompt: spec.prompt.clone(), params, seed: spec.seed })
     }
 
     fn lease(&mut self, attempt: Attempt) -> Option<&mut Lease> {

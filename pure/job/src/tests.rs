@@ -27,6 +27,7 @@ fn spec(steps: u32) -> JobSpec {
         name: "test".into(),
         program: Digest([7; 32]),
         tier: Tier::Exact,
+        kind: talkoo_base::Kind::Generate,
         context: 512,
         steps: (0..steps).map(step).collect(),
         copies: true,

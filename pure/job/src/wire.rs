@@ -1,7 +1,7 @@
 //! What jobs write into the journal.
 
 use serde::{Deserialize, Serialize};
-use talkoo_base::{AuditPolicy, Digest, Finish, JobId, NodeId, Preferences, Price, Tier};
+use talkoo_base::{AuditPolicy, Digest, Finish, JobId, Kind, NodeId, Preferences, Price, Tier};
 
 /// One step as posted. The program is the job's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct JobSpec {
     /// How its answers can be checked; a job that does not say is exact, and keeps its bytes.
     #[serde(default = "exact", skip_serializing_if = "is_exact")]
     pub tier: Tier,
+    /// What kind of work; a job that does not say generates, and keeps its bytes.
+    #[serde(default = "generate", skip_serializing_if = "is_generate")]
+    pub kind: Kind,
     /// Longest context of a step, in tokens.
     pub context: u32,
     /// The steps, in the order of the results.
@@ -46,6 +49,14 @@ pub struct JobSpec {
     /// Which workers it wants; a job without wishes keeps its bytes.
     #[serde(default, skip_serializing_if = "Preferences::is_none")]
     pub prefer: Preferences,
+}
+
+fn generate() -> Kind {
+    Kind::Generate
+}
+
+fn is_generate(kind: &Kind) -> bool {
+    *kind == Kind::Generate
 }
 
 fn exact() -> Tier {

@@ -145,7 +145,7 @@ impl Audits {
         if strangers && !enough && !audit.own_first {
             audit.stage = Stage::Drawing;
             let work = &audit.purchase.work;
-            let context = work.prompt.len().saturating_add(work.params.max_tokens as usize);
+            let context = work.context();
             let mut not = audit.tried.clone();
             not.extend([cx.me, audit.purchase.worker.node]);
             out.push(Effect::Draw {
@@ -363,7 +363,7 @@ impl Audits {
             let (attempt, node) = (audit.purchase.attempt, audit.purchase.worker.node);
             out.push(Effect::Keep(Box::new(keep(cx, &audit, truth.map(|_| false)))));
             let faulty = truth.is_some() && quarantine(cx, &audit, out);
-            out.extend(truth.filter(|_| !faulty).map(|_| dispute(&audit)));
+            out.extend(truth.filter(|_| !faulty).and_then(|_| dispute(&audit)));
             if proven.is_some() && !faulty {
                 let why = lie(&audit, proven);
                 convict(cx, node, Refusal::new(RefusalCode::ProvenLiar, why, "its receipt is kept as evidence"), out);

@@ -3,13 +3,14 @@
 use crate::commit::{GrowingOutput, coin_commit, derive, prompt_root, trace_id, trace_root};
 use crate::limits::{PREFILL_TOKEN_MS_MAX, REQUEST_S, STATE_BYTES_PER_TOKEN};
 use crate::machine::Context;
+use crate::order::input_units;
 use crate::purse::{channel, voucher};
 use crate::{Candidate, Channel, Chunk, Effect, Event, Message, Notice, Order};
 use std::collections::BTreeMap;
 use talkoo_base::wire::Typed;
 use talkoo_base::{
-    Amount, Attempt, AuditPolicy, CHUNK_TOKENS, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now,
-    Receipt, Refusal, RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work, float_chunk,
+    Amount, Attempt, AuditPolicy, ChannelConfig, Digest, Finish, Kind, LeaseId, Limits, NodeId, Now, Receipt, Refusal,
+    RefusalCode, Request, Signed, Tier, Unit, Unix, Voucher, Work, float_chunk,
 };
 
 /// A lease of ours and what came of it.
@@ -57,17 +58,16 @@ pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
     let channel = to_worker(cx, &draft.worker);
     let prompt = prompt_root(&draft.prompt_salt, &draft.work.prompt);
     let mut inputs = vec![prompt, trace_id(&draft.trace_salt, &prompt, draft.work)];
-    let mut input_units = draft.work.prompt.len() as u64;
+    let input_units = input_units(draft.work, draft.rerun.map(|(tokens, _)| tokens));
     let mut output_units = u64::from(draft.work.params.max_tokens);
-    if let Some((tokens, root)) = draft.rerun {
+    if let Some((_, root)) = draft.rerun {
         inputs.push(root);
-        input_units += tokens.len() as u64;
         output_units = 0;
     }
     let context = input_units + output_units;
     let request = Request {
         version: talkoo_base::wire::VERSION,
-        kind: Kind::Generate,
+        kind: draft.work.kind,
         job: draft.job,
         program: draft.work.program,
         inputs,
@@ -76,7 +76,7 @@ pub(crate) fn order(cx: &Context, now: Now, draft: &Draft<'_>) -> Order {
         seed: draft.work.seed,
         audit_commit: coin_commit(&draft.coin),
         audit: draft.audit,
-        price: draft.worker.price,
+        price: draft.work.kind.price(draft.worker.price),
         deadline: Unix(now.unix.0.saturating_add(REQUEST_S)),
         worker: draft.worker.node.address(),
         channel: channel.id(&cx.network),
@@ -308,9 +308,10 @@ impl Purchase {
         let max = u64::from(self.work.params.max_tokens);
         let channel = self.order.request.body.channel;
         let mut output = self.output.clone();
-        output.extend(chunk.tokens.get(..CHUNK_TOKENS as usize).unwrap_or(&chunk.tokens));
+        let most = self.work.chunk_units();
+        output.extend(chunk.tokens.get(..most).unwrap_or(&chunk.tokens));
         let digests = [self.digests.as_slice(), &[chunk.digest]].concat();
-        let full = chunk.tokens.len() == CHUNK_TOKENS as usize;
+        let full = chunk.tokens.len() == most;
         let rules = [
             (chunk.receipt.signer == self.worker.node.address(), "signed by another key"),
             (receipt.node == self.worker.node.address(), "names another node"),
@@ -320,7 +321,8 @@ impl Purchase {
             (receipt.tier == self.work.tier && receipt.unit == Unit::Token, "wrong tier or unit"),
             (receipt.units == units && units <= max, "wrong number of tokens"),
             (full || !chunk.tokens.is_empty() && receipt.finish != Finish::Running, "short chunk"),
-            (chunk.tokens.len() <= CHUNK_TOKENS as usize, "long chunk"),
+            (chunk.tokens.len() <= most, "long chunk"),
+            (full || self.work.kind != Kind::Embed, "not the whole vector"),
             (receipt.finish != Finish::Running || units < max, "runs past its end"),
             (matches!(receipt.finish, Finish::Running | Finish::Stop | Finish::Length), "ends in a way no worker may"),
             (self.work.tier != Tier::Float || chunk.digest == self.float_chunk(chunk), "wrong chunk digest"),

@@ -254,6 +254,7 @@ fn check_chunks(kept: &Kept) -> Result<Amount, VerifyError> {
     let (network, request) = (kept.network(), &kept.request.body);
     let (client, lease) = check_order(kept)?;
     hold(!kept.links.is_empty() && kept.links.len() == kept.digests.len(), "receipts and chunks differ in number")?;
+    let chunk = request.kind.chunk_units(request.limits.output_units) as u64;
     let mut before = (0, Amount::ZERO);
     for (index, link) in kept.links.iter().enumerate() {
         let (receipt, voucher) = (&link.receipt.body, &link.voucher.body);
@@ -266,9 +267,9 @@ fn check_chunks(kept: &Kept) -> Result<Amount, VerifyError> {
         hold(receipt.operator == kept.channel.receiver_authorizer, "a receipt names another operator")?;
         hold(receipt.tier == kept.links[0].receipt.body.tier, "receipts are of several tiers")?;
         hold(receipt.units > before.0, "units do not grow")?;
-        let full = receipt.units - before.0 == u64::from(CHUNK_TOKENS);
+        let full = receipt.units - before.0 == chunk;
         let is_last = index + 1 == kept.links.len();
-        hold(full || is_last && receipt.units - before.0 < u64::from(CHUNK_TOKENS), "a chunk has not its length")?;
+        hold(full || is_last && receipt.units - before.0 < chunk, "a chunk has not its length")?;
         hold(voucher.max_claimable >= before.1, "vouchers shrink")?;
         hold(receipt.cumulative <= voucher.max_claimable, "a voucher pays less than its receipt says")?;
         hold(receipt.trace_root == trace_root(&kept.digests[..=index]), "a trace root is not that of its chunks")?;
@@ -298,7 +299,14 @@ fn check_disclosure(kept: &Kept, open: &Disclosure) -> Result<Rerun, VerifyError
     let request = &kept.request.body;
     let params = GenerateParams::from_bytes(&request.params)?;
     let tier = kept.links.last().map_or(Tier::Exact, |link| link.receipt.body.tier);
-    let work = Work { program: request.program, tier, prompt: open.prompt.clone(), params, seed: request.seed };
+    let work = Work {
+        kind: request.kind,
+        program: request.program,
+        tier,
+        prompt: open.prompt.clone(),
+        params,
+        seed: request.seed,
+    };
     let prompt = prompt_root(&open.prompt_salt, &open.prompt);
     let trace = trace_id(&open.trace_salt, &prompt, &work);
     hold(request.inputs == [prompt, trace], "the prompt is not the one that the request signs")?;

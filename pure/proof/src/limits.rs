@@ -10,6 +10,8 @@ pub const RERUNS_MAX: usize = 64;
 pub const RERUNS_PER_CLIENT_MAX: usize = 8;
 /// Prompt and output tokens of one order: what a record may hold.
 pub const ORDER_TOKENS_MAX: usize = 131_072;
+/// Numbers of a vector.
+pub const DIMENSIONS_MAX: usize = 8_192;
 /// Tokens, prompt and output, of leases that a client may leave unpaid before it has to wait.
 pub const DEBT_TOKENS_MAX: u64 = 65_536;
 /// One millisecond of waiting is worth so many tokens of debt, in thousandths: 4,096 in a minute.

@@ -26,7 +26,7 @@ pub struct Chunk {
     pub lease: LeaseId,
     /// Number of the chunk, from 0.
     pub index: u32,
-    /// Its tokens, at most [`talkoo_base::CHUNK_TOKENS`].
+    /// Its output units, at most [`talkoo_base::Work::chunk_units`].
     pub tokens: Vec<u32>,
     /// Digest of its tokens and states, and of the log probabilities.
     pub digest: Digest,

@@ -1,7 +1,7 @@
 //! What a worker checks of an order before it works.
 
 use crate::commit::{output_root, prompt_root, trace_id};
-use crate::limits::{ORDER_TOKENS_MAX, REQUEST_S};
+use crate::limits::{DIMENSIONS_MAX, ORDER_TOKENS_MAX, REQUEST_S};
 use crate::machine::Context;
 use crate::purse::channel;
 use crate::{Order, Terms};
@@ -30,13 +30,13 @@ pub(crate) fn check(
     if order.request.signer != client.address() {
         return Err(no(BadSignature, "the request is signed by another key", "sign with the node key"));
     }
-    if request.worker != cx.me.address() || request.kind != Kind::Generate {
+    if request.worker != cx.me.address() || !matches!(request.kind, Kind::Generate | Kind::Embed) {
         return Err(no(Malformed, "the request is not for this node or of a kind it cannot do", "check the worker"));
     }
     if terms.slots == 0 && order.rerun.is_none() {
         return Err(no(Busy, "no slot is reserved for this client", "reserve first"));
     }
-    if !terms.price.within(&request.price) {
+    if !request.kind.price(terms.price).within(&request.price) {
         return Err(no(PriceTooLow, "the price is under what this node takes", "see its card"));
     }
     let own = channel(&cx.network, order.channel.payer, client.address(), cx.operator, cx.me.address());
@@ -64,18 +64,44 @@ pub(crate) fn check(
         return Err(no(TooLarge, "the order has too many tokens", "split it").with(ORDER_TOKENS_MAX, tokens));
     }
     let (program, tier) = (request.program, terms.tier);
-    let work = Work { program, tier, prompt: order.prompt.clone(), params, seed: request.seed };
+    let work = Work { kind: request.kind, program, tier, prompt: order.prompt.clone(), params, seed: request.seed };
     check_float(&work, rerun.is_some())?;
+    check_embed(&work)?;
     let prompt = prompt_root(&order.prompt_salt, &order.prompt);
     let mut inputs = vec![prompt, trace_id(&order.trace_salt, &prompt, &work)];
     inputs.extend(rerun.map(|tokens| output_root(&order.trace_salt, tokens)));
-    if request.inputs != inputs || request.limits.input_units != tokens as u64 {
+    if request.inputs != inputs || request.limits.input_units != input_units(&work, rerun) {
         return Err(no(Malformed, "the prompt is not the one that the request signs", "send what was signed"));
     }
     if rerun.is_none() && request.limits.output_units != u64::from(work.params.max_tokens) {
         return Err(no(ContextExceeded, "limits and parameters differ on the output's length", "make them equal"));
     }
     Ok(work)
+}
+
+/// Input units of an order: a model that checks its own output reads that, too; an embedding is made again from its text.
+pub(crate) fn input_units(work: &Work, rerun: Option<&[u32]>) -> u64 {
+    let output = rerun.filter(|_| work.kind != Kind::Embed).map_or(0, <[u32]>::len);
+    work.prompt.len() as u64 + output as u64
+}
+
+/// A vector has one form, and one text.
+fn check_embed(work: &Work) -> Result<(), Refusal> {
+    if work.kind != Kind::Embed {
+        return Ok(());
+    }
+    if work.tier != Tier::Exact {
+        return Err(no(
+            RefusalCode::UnsupportedParameter,
+            "embeddings are of the exact tier",
+            "ask for an exact model",
+        ));
+    }
+    if work.params != Kind::params_of_embed(work.params.max_tokens) || work.params.max_tokens as usize > DIMENSIONS_MAX
+    {
+        return Err(no(RefusalCode::Malformed, "the parameters are none of an embedding", "leave them out"));
+    }
+    Ok(())
 }
 
 /// The float tier has no re-runs, and only the parameters that every server knows.

@@ -6,7 +6,7 @@ use crate::limits::{RECHECK_ONE_IN, RESEND_MS};
 use crate::{Answer, Effect, Message, Order, Run, Sold, Ticket};
 use std::collections::VecDeque;
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Amount, Digest, Finish, GenerateParams, LeaseId, Mono, NodeId, Receipt, Tier, Work};
+use talkoo_base::{Amount, Digest, Finish, GenerateParams, Kind, LeaseId, Mono, NodeId, Receipt, Tier, Work};
 
 /// A lease that we work on.
 pub(crate) struct Sale {
@@ -56,7 +56,7 @@ impl Sale {
         Run {
             ticket: Ticket::Sale(lease),
             client: me,
-            work: Work { program, tier, prompt, params, seed },
+            work: Work { kind: request.kind, program, tier, prompt, params, seed },
             trace_id: request.inputs[1],
             rerun: Some(self.made.clone()),
         }
@@ -68,6 +68,11 @@ impl Sale {
         out.extend(self.sold().map(|sold| Effect::Sold(Box::new(sold))));
         self.unpaid.push_back((message, worth));
         self.resend_at.get_or_insert(now + RESEND_MS);
+    }
+
+    /// Whether a contract can be asked who is right: only of text that an exact model made.
+    fn is_judged(&self) -> bool {
+        self.tier == Tier::Exact && self.order.request.body.kind == Kind::Generate
     }
 
     /// What has to be kept, whether the client comes back or not: from now on it can dispute the last receipt, or an earlier
@@ -86,6 +91,6 @@ impl Sale {
             digests: self.digests.clone(),
             logprobs: self.logprobs.clone(),
         };
-        (self.tier == Tier::Exact).then(|| Sold { case, earlier: earlier.to_vec() })
+        self.is_judged().then(|| Sold { case, earlier: earlier.to_vec() })
     }
 }

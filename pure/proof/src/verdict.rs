@@ -6,7 +6,7 @@ use crate::kept::{Disclosure, Kept, Link};
 use crate::machine::Context;
 use crate::{Effect, Event, Message, Notice};
 use talkoo_base::wire::Sealed;
-use talkoo_base::{Contracts, Finish, LeaseId, NodeId, Refusal, RefusalCode};
+use talkoo_base::{Contracts, Finish, Kind, LeaseId, NodeId, Refusal, RefusalCode};
 
 /// The answer stands: its worker deserves the money, the record is kept.
 pub(crate) fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option<bool>, out: &mut Vec<Effect>) {
@@ -21,6 +21,9 @@ pub(crate) fn accept(cx: &mut Context, audit: &Audit, audited: bool, own: Option
 pub(crate) fn lie(audit: &Audit, proven: Option<Finding>) -> String {
     let step = audit.purchase.attempt.step;
     match proven.map(|p| p.finish) {
+        Some(Finish::Diverged) if audit.purchase.work.kind == Kind::Embed => {
+            format!("its vector for step {step} is not the one that the model gives")
+        }
         Some(Finish::Diverged) => format!("its answer to step {step} has a token that the model does not give"),
         _ => format!("its states for step {step} are not those of the model it claims"),
     }
@@ -88,9 +91,10 @@ pub(crate) fn quarantine(cx: &Context, audit: &Audit, out: &mut Vec<Effect>) -> 
     true
 }
 
-/// What its worker can be held to before a contract.
-pub(crate) fn dispute(audit: &Audit) -> Effect {
-    Effect::Dispute { worker: audit.purchase.worker.node, case: Box::new(case(audit)) }
+/// What its worker can be held to before a contract, which knows the programs of models that generate.
+pub(crate) fn dispute(audit: &Audit) -> Option<Effect> {
+    let is_judged = audit.purchase.work.kind == Kind::Generate;
+    is_judged.then(|| Effect::Dispute { worker: audit.purchase.worker.node, case: Box::new(case(audit)) })
 }
 
 fn case(audit: &Audit) -> Case {

@@ -182,11 +182,12 @@ class Network(unittest.TestCase):
         cls.worker = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--provide", "--pull", "smollm2"])
         at = cls.worker.status()["listen"][0]
         cls.client = talkoo.connect(tempfile.mkdtemp(prefix="talkoo-sdk-"), flags=[*flags, "--bootstrap", at, "--keep-prompts", "3"])
-        cls.client.pull("smollm2")
-        cls.worker.pull("smollm2")
+        for model in ("smollm2", "all-minilm-l6-v2"):
+            cls.client.pull(model)
+            cls.worker.pull(model)
         end = time.monotonic() + 120
         # A worker offers a model once it has measured itself with it.
-        while not any(peer["offers"] for peer in cls.client.get("/peers")["peers"]):
+        while not any(peer["offers"] == 2 for peer in cls.client.get("/peers")["peers"]):
             if time.monotonic() > end:
                 raise AssertionError("the worker offers nothing")
             time.sleep(0.2)
@@ -246,6 +247,34 @@ class Network(unittest.TestCase):
         self.assertEqual(float(self.client.earnings(days=1)["sum"]["total"]), 0)
         with self.assertRaises(talkoo.Error):
             self.worker.earnings(days=367)
+
+    def test_a_dataset_is_embedded_by_the_network(self):
+        words = [f"goose number {n}" for n in range(40)]
+        folder = pathlib.Path(tempfile.mkdtemp())
+        (folder / "reviews.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in words))
+        job = self.client.map("embed", folder / "reviews.jsonl", column="text", model="all-minilm-l6-v2",
+                              shard=16, redundancy=0.05, budget="1.50 TLK", out=folder / "reviews_emb.jsonl")
+        job.watch(timeout=300)
+        self.assertEqual(job.rows(), self.client.embed(words))
+        self.assertEqual((job.nodes, job.batch.counts["total"], len(job.result())), (1, 3, 40))
+        self.assertGreater(float(job.cost), 0)
+        self.assertGreaterEqual(job.verified, 2 / 40)
+        self.assertEqual([key for key in self.client.get("/keys")["keys"] if not key["revoked"] and key["name"].startswith("map ")], [])
+        # What the budget does not pay is refused by name.
+        job = self.client.map("embed", words, shard=16, budget="0")
+        job.watch(timeout=300)
+        with self.assertRaises(talkoo.Error) as no:
+            job.rows()
+        self.assertEqual(no.exception.code, "insufficient_funds")
+        for more, says in [({"budget": "much"}, "no amount"), ({"redundancy": 2}, "no share")]:
+            with self.assertRaises(talkoo.Error) as no:
+                self.client.map("embed", words, **more)
+            self.assertIn(says, str(no.exception))
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            return
+        self.assertEqual(list(self.client.map("embed", words, provider={"sort": "price"}).watch(timeout=300).result().to_pandas()["text"]), words)
 
 
 class Sales(unittest.TestCase):

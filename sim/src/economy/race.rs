@@ -63,7 +63,7 @@ fn oracle_ms(world: &World<'_>) -> u64 {
         .map(|step| {
             let params = GenerateParams::from_bytes(&step.params).expect("our own");
             let (program, tier) = (spec.program, spec.tier);
-            let work = Work { program, tier, prompt: step.prompt.clone(), params, seed: step.seed };
+            let work = Work { kind: spec.kind, program, tier, prompt: step.prompt.clone(), params, seed: step.seed };
             truth(&program, &work).0.len().div_ceil(CHUNK_TOKENS as usize) as u64
         })
         .sum();

@@ -1,13 +1,15 @@
 //! `POST /v1/embeddings`.
 
 use crate::error::{Fault, json_of};
-use crate::fields::{malformed, unsupported};
+use crate::fields::{Fields, malformed, unsupported};
+use crate::keys::Who;
 use crate::limits::TEXTS_MAX;
-use crate::{Inputs, Shared, spans};
+use crate::message::wishes_of;
+use crate::{EmbedOrder, Inputs, Shared, Wishes, spans};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -24,12 +26,14 @@ enum Format {
 
 pub(crate) async fn create(
     State(shared): State<Shared>,
+    Extension(who): Extension<Who>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Fault> {
     let body = json_of(body)?;
     let of = |refusal| Fault::of(refusal, &body);
-    let (model, inputs, format, dimensions) = read(&body).map_err(of)?;
-    let mut embedded = shared.desk.embed(model.clone(), inputs).await.map_err(of)?;
+    let Asked { model, inputs, wishes, format, dimensions } = read(&body).map_err(of)?;
+    let order = EmbedOrder { model: model.clone(), inputs, wishes, who };
+    let mut embedded = shared.desk.embed(order).await.map_err(of)?;
     spans::embedded(&model, embedded.tokens);
     if let Some(want) = dimensions {
         for vector in &mut embedded.vectors {
@@ -52,14 +56,24 @@ pub(crate) async fn create(
     })))
 }
 
-fn read(body: &Value) -> Result<(String, Inputs, Format, Option<usize>), Refusal> {
+/// What a body asks.
+struct Asked {
+    model: String,
+    inputs: Inputs,
+    wishes: Wishes,
+    format: Format,
+    dimensions: Option<usize>,
+}
+
+fn read(body: &Value) -> Result<Asked, Refusal> {
     let Some(fields) = body.as_object() else {
         return Err(malformed("the body is not an object", "send {\"model\", \"input\"}"));
     };
-    let known = ["model", "input", "encoding_format", "dimensions", "user"];
+    let known = ["model", "input", "encoding_format", "dimensions", "user", "provider", "service_tier"];
     if let Some((key, _)) = fields.iter().find(|(key, value)| !value.is_null() && !known.contains(&key.as_str())) {
         return Err(unsupported(format!("`{key}` is not supported"), "leave it out"));
     }
+    let wishes = wishes_of(&Fields::of(body, &known)?)?;
     let format = match &body["encoding_format"] {
         Value::Null => Format::Float,
         Value::String(name) if name == "float" => Format::Float,
@@ -76,7 +90,7 @@ fn read(body: &Value) -> Result<(String, Inputs, Format, Option<usize>), Refusal
     let Some(model) = body["model"].as_str() else {
         return Err(malformed("`model` is not a text", "GET /v1/models has the list"));
     };
-    Ok((model.to_owned(), inputs_of(&body["input"])?, format, dimensions))
+    Ok(Asked { model: model.to_owned(), inputs: inputs_of(&body["input"])?, wishes, format, dimensions })
 }
 
 /// A text, texts, token ids, or lists of them.

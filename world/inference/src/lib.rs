@@ -227,6 +227,19 @@ pub enum Inputs {
     Tokens(Vec<Vec<u32>>),
 }
 
+/// A wish for vectors.
+#[derive(Clone, Debug)]
+pub struct EmbedOrder {
+    /// Name of the model.
+    pub model: String,
+    /// What to make vectors of.
+    pub inputs: Inputs,
+    /// Where it may run, and for what price.
+    pub wishes: Wishes,
+    /// Who pays.
+    pub who: Who,
+}
+
 /// Who answers: the node.
 pub trait Desk: Send + Sync + 'static {
     /// All models that can be asked now.
@@ -238,7 +251,7 @@ pub trait Desk: Send + Sync + 'static {
     /// Tokens of a prompt.
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>>;
     /// Makes vectors.
-    fn embed(&self, model: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>>;
+    fn embed(&self, order: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>>;
 }
 
 /// What the routes share.

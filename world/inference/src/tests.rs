@@ -1,7 +1,9 @@
 //! The protocols on a desk that says what a test wants it to say.
 
 use crate::keys::{Keys, Who};
-use crate::{Answering, Attach, Desk, Embedded, Hooks, Inputs, Measured, Meters, Model, Order, Piece, Prompt, router};
+use crate::{
+    Answering, Attach, Desk, EmbedOrder, Embedded, Hooks, Inputs, Measured, Meters, Model, Order, Piece, Prompt, router,
+};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -105,7 +107,7 @@ impl Desk for Parrot {
         Box::pin(async { Ok(3) })
     }
 
-    fn embed(&self, _: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>> {
+    fn embed(&self, EmbedOrder { inputs, .. }: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>> {
         let count = match inputs {
             Inputs::Texts(texts) => texts.len(),
             Inputs::Tokens(lists) => lists.len(),

@@ -21,7 +21,7 @@ pub(super) fn run() -> Result<()> {
 
 /// Builds our peer and fetches theirs; the paths of our peer, of Python and of Node.
 pub(crate) fn prepare() -> Result<[String; 3]> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     cargo(&["build", "--quiet", "--release", "-p", "talkoo-net", "--example", "exchange"])?;
     run_program(
         "npm",

@@ -32,7 +32,7 @@ pub(super) fn run() -> Result<()> {
         }
     };
     cargo(&["build", "--release", "--quiet", "-p", "talkoo-engine", "--example", "embed"])?;
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     let program = Path::new(&target).join("release/examples/embed").to_string_lossy().into_owned();
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (model, lines, packages) = (path("model.gguf"), path("lines.txt"), path("packages"));

@@ -61,7 +61,7 @@ pub(super) fn run() -> Result<()> {
 
 /// What our engine says of each answer.
 fn weigh(model: &str, lines: &str) -> Result<Vec<[f64; 7]>> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     let program = format!("{target}/release/examples/weigh");
     let mut process =
         Command::new(&program).arg(model).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(program)?;

@@ -78,7 +78,7 @@ type Figures = [Vec<f64>; 2];
 impl Bench {
     fn new(peer: Peer, rounds: usize) -> Result<Self> {
         cargo(&["build", "--release", "--quiet", "-p", "talkoo-engine", "--example", "bench"])?;
-        let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+        let target = crate::target();
         let ours = Path::new(&target).join("release/examples/bench").to_string_lossy().into_owned();
         let theirs = peer.program.to_string_lossy().into_owned();
         Ok(Self { peer, ours, theirs, rounds })

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 
 /// Our RPC and anvil's, in turns.
 fn ledger() -> Result<()> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     let folder = "xtask/judges/ethereum";
     cargo(&["build", "--quiet", "--release", "-p", "talkoo"])?;
     run_program("npm", &["ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder])?;
@@ -69,7 +69,7 @@ fn ledger() -> Result<()> {
 
 /// A node's API and its own engine.
 fn inference() -> Result<()> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     cargo(&["build", "--quiet", "--release", "-p", "talkoo"])?;
     cargo(&["build", "--quiet", "--release", "-p", "talkoo-engine", "--example", "bench"])?;
     let threads = std::thread::available_parallelism()?.to_string();

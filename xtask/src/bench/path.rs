@@ -33,7 +33,7 @@ struct Bench {
 
 pub(super) fn run() -> Result<()> {
     cargo(&["build", "--release", "--quiet", "-p", "talkoo"])?;
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     let dir = std::env::temp_dir().join(format!("talkoo-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let bench = Bench { program: Path::new(&target).join("release/talkoo"), dir };

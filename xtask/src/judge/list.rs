@@ -1,8 +1,8 @@
 //! All judges.
 
 use super::{
-    Outcome, cids, dashboard, eip712, ethereum, families, gateway, inference, installs, ipfs, kubo_dht, mcp, outside,
-    processes, script, tokens, vocabularies, x402, x402pay,
+    Outcome, cids, dashboard, eip712, ethereum, families, gateway, inference, installs, ipfs, kubo_dht, lies, mcp,
+    outside, processes, script, tokens, vocabularies, x402, x402pay,
 };
 
 /// Somebody who judges.
@@ -47,7 +47,7 @@ pub(super) const JUDGES: &[Judge] = &[
         name: "lies",
         what: "the demo: every lie of a worker is caught, and nobody is accused without one",
         quick: false,
-        run: || crate::ci::lies().map_or_else(|why| Outcome::Failed(format!("{why:#}")), |()| Outcome::Passed),
+        run: lies,
     },
     Judge {
         name: "ethereum",
@@ -138,6 +138,12 @@ pub(super) const JUDGES: &[Judge] = &[
         what: "answers bought through /v1 on a network: the text of at home though the worker is killed in the middle, paid, within a key's budget",
         quick: false,
         run: || processes("inference/market.py"),
+    },
+    Judge {
+        name: "embeddings",
+        what: "vectors bought through /v1 on a network: the numbers of at home, to the last bit, over two workers, one killed in the middle of a batch; receipts hold and re-run",
+        quick: false,
+        run: || processes("inference/embeddings.py"),
     },
     Judge { name: "mcp", what: "MCP's own suite and Python client, on a node", quick: false, run: mcp::run },
     Judge {

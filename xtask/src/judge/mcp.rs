@@ -9,7 +9,7 @@ pub(super) fn run() -> Outcome {
         Ok(node) => node,
         Err(why) => return why,
     };
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let target = crate::target();
     if let Err(why) = cargo(&["build", "--quiet", "--release", "-p", "talkoo-mcp", "--example", "conformance"]) {
         return Outcome::Failed(format!("{why:#}"));
     }

@@ -91,7 +91,7 @@ impl Daemon {
             "dial" => return self.dial(&args, reply),
             "doctor" => self.doctor(),
             "invite" => Ok(self.invite()),
-            "models" => Ok(json!({"models": self.shelf.all()})),
+            "models" => Ok(json!({"models": self.shelf.every().collect::<Vec<_>>()})),
             "pull" => required(&args, "name").and_then(|n| self.pull(n)).map(|started| json!({"started": started})),
             "remove" => self.remove_unused(&args),
             "provide" => self.provide(&args),
@@ -210,7 +210,7 @@ impl Daemon {
     /// Removes a model unless something here needs it.
     fn remove_unused(&mut self, args: &Value) -> Answer {
         let name = required(args, "name")?;
-        if let Some(held) = self.shelf.find(name) {
+        if let Some(held) = self.shelf.find_any(name) {
             let needs = |job: &&talkoo_job::Job| {
                 job.status == JobStatus::Open && held.programs().any(|(_, root)| root == job.spec.program)
             };

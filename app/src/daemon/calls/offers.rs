@@ -61,10 +61,10 @@ impl Daemon {
 
     /// What a program is called here, or in the catalogue.
     fn program_name(&self, program: &Digest) -> Option<String> {
-        let held = self.shelf.all().iter().find(|held| held.programs().any(|(_, root)| root == *program));
+        let held = self.shelf.every().find(|held| held.programs().any(|(_, root)| root == *program));
         let listed = || {
             let has = |entry: &&catalog::Entry| KvFormat::ALL.iter().any(|kv| entry.root_with(*kv) == Some(*program));
-            catalog::all().iter().find(has)
+            catalog::every().find(has)
         };
         held.map(|held| held.name.clone()).or_else(|| listed().map(|entry| entry.name.clone()))
     }

@@ -8,7 +8,7 @@ use crate::daemon::config::{NODES, NODES_DEFAULT, PRICE_MAX_DEFAULT, price_of};
 use crate::models::{catalog, foreign};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use talkoo_base::{AuditPolicy, Digest, JobId, Preferences, Price, Refusal, RefusalCode, Tier, float_program};
+use talkoo_base::{AuditPolicy, Digest, JobId, Kind, Preferences, Price, Refusal, RefusalCode, Tier, float_program};
 use talkoo_engine::{KvFormat, Vocabulary};
 use talkoo_job::{JobSpec, StepSpec};
 use talkoo_node::Input;
@@ -92,6 +92,7 @@ impl Terms {
             name: String::new(),
             program: Digest::ZERO,
             tier: self.tier,
+            kind: Kind::Generate,
             context: 0,
             steps: Vec::new(),
             copies: true,

@@ -46,7 +46,7 @@ impl Daemon {
         self.providing = on;
         self.memory.provides(on);
         if on {
-            for held in self.shelf.all() {
+            for held in self.shelf.every() {
                 self.load_offered(held);
             }
             self.remote.iter().for_each(Remote::load);
@@ -87,7 +87,7 @@ impl Daemon {
         if let Some((why, _)) = self.held_back.as_ref().filter(|_| self.providing) {
             reason(why.code.as_str(), &why.message, &why.hint);
         }
-        if self.shelf.all().is_empty() && self.remote.is_none() {
+        if self.shelf.every().next().is_none() && self.remote.is_none() {
             reason("unknown_model", "no model is here", "talkoo pull smollm2");
         } else if self.providing && self.offers.is_empty() {
             reason("busy", "the model is being loaded and measured", "wait a few seconds");

@@ -1,38 +1,44 @@
 //! The engines' own thread: begins what can begin, then one batch of every model in turn.
 
+use super::encoders::{Encoders, cached, with_it};
 use super::loaded::{self, Loaded};
 use super::machine::Cores;
 use super::models::Models;
 use super::offer::offer;
 use super::{Allowance, Order, Report, Shared, Told, lock};
 use std::sync::{Arc, PoisonError};
-use talkoo_base::{Digest, Refusal, RefusalCode, Tier};
-use talkoo_proof::{Input, Ticket};
+use talkoo_base::{Digest, Kind, Refusal, RefusalCode, Tier};
+use talkoo_proof::{Input, Run, Ticket};
 
 pub(super) struct Worker {
     shared: Shared,
     allowance: Allowance,
     report: Arc<dyn Fn(Report) + Send + Sync>,
     models: Models,
+    encoders: Encoders,
     cores: Cores,
 }
 
 impl Worker {
     pub(super) fn new(shared: Shared, allowance: Allowance, report: Arc<dyn Fn(Report) + Send + Sync>) -> Self {
         let models = Models::new(allowance.memory_bytes_max);
-        Self { shared, allowance, report, models, cores: Cores::new(allowance.threads) }
+        Self { shared, allowance, report, models, encoders: Encoders::default(), cores: Cores::new(allowance.threads) }
     }
 
     pub(super) fn work(mut self) {
         while let Some(asked) = self.settle() {
-            while let Some(order) = self.next() {
+            let mut took_long = false;
+            while !took_long && let Some(order) = self.next() {
+                // Vectors are made at once; then the other models have their turn.
+                took_long = matches!(&order, Order::Run(run) if run.work.kind == Kind::Embed);
                 self.begin(order);
                 self.settle();
             }
-            if !self.step() {
+            if !self.step() && !took_long {
                 self.rest(asked);
             }
             self.models.tidy();
+            self.encoders.tidy(loaded::IDLE);
         }
     }
 
@@ -63,9 +69,15 @@ impl Worker {
         match order {
             Order::Load { name, root } => {
                 let threads = self.allowance.threads;
+                let file = lock(&self.shared).files.get(&root).filter(|file| file.is_encoder).cloned();
+                if let Some(file) = file {
+                    let offer = self.encoders.offer(root, || Ok(file), threads);
+                    return (self.report)(Report::Loaded { name, offer });
+                }
                 let offer = self.load(root).and_then(|loaded| offer(root, loaded.engine(threads)));
                 (self.report)(Report::Loaded { name, offer });
             }
+            Order::Run(run) if run.work.kind == Kind::Embed => self.embed(*run),
             Order::Run(run) if run.work.tier == Tier::Float => {
                 let ticket = run.ticket;
                 let threads = self.allowance.threads;
@@ -95,16 +107,36 @@ impl Worker {
         }
     }
 
+    /// Embeds a text, and those that wait for the same encoder.
+    fn embed(&mut self, run: Run) {
+        let (root, most) = (run.work.program, self.allowance.threads);
+        let runs = with_it(&mut lock(&self.shared), run, most);
+        let is_for_others = runs.iter().all(|run| matches!(run.ticket, Ticket::Sale(_)));
+        let threads = if is_for_others { self.threads_left() } else { most };
+        let shared = &self.shared;
+        let file = || {
+            let known = lock(shared).files.get(&root).filter(|file| file.is_encoder).cloned();
+            known.or_else(|| cached(&root)).ok_or_else(unknown)
+        };
+        for input in self.encoders.run(root, file, runs, threads) {
+            (self.report)(Report::Run(input));
+        }
+    }
+
+    /// Threads for what others pay for.
+    fn threads_left(&mut self) -> usize {
+        if self.allowance.is_polite { self.cores.left() } else { self.allowance.threads }
+    }
+
     /// The model, loaded.
     fn load(&mut self, root: Digest) -> Result<&mut Loaded, Refusal> {
         let file = lock(&self.shared).files.get(&root).cloned();
-        let unknown = || Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first");
         self.models.load(root, self.allowance.threads, || file.ok_or_else(unknown))
     }
 
     /// Runs one batch of every model; `false` if there was nothing to run.
     fn step(&mut self) -> bool {
-        let left = if self.allowance.is_polite { self.cores.left() } else { self.allowance.threads };
+        let left = self.threads_left();
         let mut went = false;
         for loaded in self.models.iter_mut() {
             loaded.give_up_unpaid(&*self.report);
@@ -121,4 +153,8 @@ impl Worker {
         let waited = self.shared.1.wait_timeout_while(state, longest, |state| state.asked == asked);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first")
 }

@@ -94,7 +94,8 @@ async fn measured(backend: &Backend) -> Result<ModelOffer, Refusal> {
     prompt.truncate(PREFILL_TOKENS.min(context as usize / 2).max(1));
     let params = |max_tokens| GenerateParams { max_tokens, ..GenerateParams::default() };
     let program = server.program();
-    let mut work = Work { program, tier: Tier::Float, prompt, params: params(1), seed: 0 };
+    let mut work =
+        Work { kind: talkoo_base::Kind::Generate, program, tier: Tier::Float, prompt, params: params(1), seed: 0 };
     let probe = post(backend, json!(work.prompt), &work).await?;
     let takes_ids = probe.status().is_success();
     // To its end: some servers break one answer off for the next.

@@ -220,7 +220,14 @@ fn a_prompt_keeps_its_control_tokens_as_text() {
 
 fn work(prompt: &str, max_tokens: u32) -> Work {
     let params = GenerateParams { max_tokens, ..Default::default() };
-    Work { program: Digest([7; 32]), tier: Tier::Float, prompt: vocabulary().encode(prompt, true), params, seed: 5 }
+    Work {
+        kind: talkoo_base::Kind::Generate,
+        program: Digest([7; 32]),
+        tier: Tier::Float,
+        prompt: vocabulary().encode(prompt, true),
+        params,
+        seed: 5,
+    }
 }
 
 /// A remote engine on a server, and what it reports.

@@ -4,7 +4,7 @@ use super::atoms::numbered;
 use super::{Check, DecodeError, Typed, check_version};
 use crate::eip712::StructHash;
 use crate::limits::{PARAMS_BYTES_MAX, REQUEST_INPUTS_MAX};
-use crate::{Address, Digest, Price, Unix};
+use crate::{Address, CHUNK_TOKENS, Digest, GenerateParams, Price, Unix};
 use serde::{Deserialize, Serialize};
 
 /// What kind of work a request asks for.
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// Generate tokens. Inputs: prompt root, trace id; an audit adds the root of the tokens to re-run.
     Generate = 0,
-    /// Embed texts.
+    /// Embed a text: the output is the vector, whole as one chunk, each number an i32 in Q30 written as u32. Only input is
+    /// priced. Inputs as of `Generate`.
     Embed = 1,
     /// Layers i..j of a pipeline.
     Stage = 2,
@@ -33,6 +34,27 @@ impl Kind {
     pub fn from_u8(number: u8) -> Option<Self> {
         use Kind::{Embed, Generate, Map, Render, Stage, Store, Train};
         [Generate, Embed, Stage, Train, Map, Render, Store].into_iter().find(|k| *k as u8 == number)
+    }
+
+    /// Output units of a full chunk, where so many are ordered.
+    #[must_use]
+    pub fn chunk_units(self, output_units: u64) -> usize {
+        match self {
+            Self::Embed => usize::try_from(output_units).unwrap_or(usize::MAX).max(1),
+            _ => CHUNK_TOKENS as usize,
+        }
+    }
+
+    /// The `params` of an order for a vector of so many numbers: nothing else may be asked of it.
+    #[must_use]
+    pub fn params_of_embed(dimensions: u32) -> GenerateParams {
+        GenerateParams { max_tokens: dimensions, ..GenerateParams::default() }
+    }
+
+    /// What a worker's price comes to for this kind of work.
+    #[must_use]
+    pub fn price(self, price: Price) -> Price {
+        if self == Self::Embed { Price { output: 0, ..price } } else { price }
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn spec(steps: u32, audit: AuditPolicy) -> JobSpec {
         name: "test".into(),
         program: MODEL,
         tier: Tier::Exact,
+        kind: talkoo_base::Kind::Generate,
         context: 512,
         steps: (0..steps).map(step).collect(),
         copies: false,

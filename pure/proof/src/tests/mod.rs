@@ -3,6 +3,7 @@
 
 mod audit;
 mod buyer;
+mod embed;
 mod float;
 mod kept;
 mod seller;
@@ -52,7 +53,14 @@ pub(super) fn candidate(name: char) -> Candidate {
 /// Ten prompt tokens, at most `max_tokens` of output.
 pub(super) fn work(max_tokens: u32) -> Work {
     let params = GenerateParams { max_tokens, ..Default::default() };
-    Work { program: Digest([7; 32]), tier: Tier::Exact, prompt: (0..10).collect(), params, seed: 5 }
+    Work {
+        kind: talkoo_base::Kind::Generate,
+        program: Digest([7; 32]),
+        tier: Tier::Exact,
+        prompt: (0..10).collect(),
+        params,
+        seed: 5,
+    }
 }
 
 pub(super) fn digest(index: u32) -> Digest {

@@ -14,7 +14,7 @@ from ._answer import Answer, Kept, Stream
 from ._batch import Batch
 from ._data import Data
 from ._http import Error, Http
-from ._map import SHARD, Map, bodies_of, texts_of
+from ._map import SHARD, Map, amount_of, bodies_of, texts_of
 
 #: How long a node may take to start, in seconds.
 START_S = 60
@@ -152,16 +152,29 @@ class Node:
         ask = {"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "24h"}
         return Batch(self._http, self._http.json("POST", "/v1/batches", ask))
 
-    def map(self, what, source, column=None, model=None, shard=SHARD, out=None, **more):
-        """Begins to "embed" or "chat" every text of a list or a file (.txt, .jsonl, .csv, .parquet). `out` is a file to write; what else is
-        given goes into each request, `provider` too. Vectors are made on this machine, answers also by the network."""
+    def map(self, what, source, column=None, model=None, shard=SHARD, redundancy=0, budget=None, out=None, **more):
+        """Begins to "embed" or "chat" every text of a list or a file (.txt, .jsonl, .csv, .parquet).
+
+        What else is given goes into each request: with `provider` (or a `budget`, or `redundancy`) the network answers, else this machine. `shard`: texts of one
+        request for vectors. `budget`: tokens of money that it may cost; at its end the rest is refused (`insufficient_funds`). `redundancy`: the share, from 0
+        to 1, that `watch` has made again by others and compares to the last bit, besides what the market re-runs. `out`: a file to write."""
         if isinstance(out, (str, pathlib.Path)) and pathlib.Path(out).suffix.lower() not in (".jsonl", ".parquet"):
             raise Error("malformed", f"{out} is of no kind that is written", "name it .jsonl or .parquet")
         texts = texts_of(source, column)
         if not texts:
             raise Error("malformed", "there is no text", "give at least one")
+        if not 0 <= redundancy <= 1:
+            raise Error("malformed", f"a redundancy of {redundancy} is no share", "give a number from 0 to 1")
+        if redundancy or budget is not None:
+            more = {"provider": {"sort": "price", "verify": "spot"}, **more}
         endpoint, bodies = bodies_of(what, texts, model, shard, more)
-        return Map(self.batch(bodies, endpoint=endpoint), what, texts, out)
+        node, key = self, None
+        if budget is not None:
+            # A batch takes a day at most.
+            made = self.post("/keys", {"name": f"map {uuid.uuid4().hex[:8]}", "budget": amount_of(budget), "days": 2})
+            node, key = Node(self._http.address, made["key"]), made["id"]
+        batch = Batch(self._http, node.batch(bodies, endpoint=endpoint)._state)
+        return Map(self, batch, what, texts, bodies, out, redundancy, key)
 
     @property
     def data(self):

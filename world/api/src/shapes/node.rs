@@ -212,6 +212,8 @@ pub struct Model {
     pub root_kv16: Option<String>,
     /// Longest context, in tokens.
     pub context: u32,
+    /// `true` if it makes vectors; left out if it generates text.
+    pub is_encoder: Option<bool>,
 }
 
 /// What to get.

@@ -73,12 +73,14 @@ pub struct ReceiptShown {
     pub worker: Option<String>,
     /// What the last voucher promises over its channel's life, in tokens of money.
     pub voucher: Option<String>,
-    /// Output tokens.
+    /// Output tokens, or numbers of a vector.
     pub units: Option<u64>,
     /// Why the answer ends: `stop` or `length`.
     pub finish: Option<String>,
-    /// Chunks of 32 tokens.
+    /// Chunks of 32 tokens; a vector is one.
     pub chunks: Option<u64>,
+    /// `generate`, or `embed` for a vector.
+    pub kind: Option<String>,
     /// `exact` or `float`.
     pub tier: Option<String>,
     /// Root of the model.

@@ -96,6 +96,11 @@ impl Embedder {
         self.isa.name()
     }
 
+    /// Lets at most so many of its threads take part.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.pool.set_threads(threads);
+    }
+
     /// Tokens per batch, for tests: results do not depend on it.
     pub fn set_batch(&mut self, tokens: usize) {
         self.batch = tokens;
@@ -106,6 +111,18 @@ impl Embedder {
     /// # Errors
     /// If a text has no tokens, too many or unknown ones, or its numbers leave the contract's range.
     pub fn embed(&mut self, texts: &[Vec<u32>], trace_id: &Digest) -> Result<Vec<Embedded>, RunError> {
+        self.embed_each(texts, &vec![*trace_id; texts.len()])
+    }
+
+    /// The same with a trace id for each text: those of one batch may be for different leases.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    ///
+    /// # Panics
+    /// If there are not as many trace ids as texts.
+    pub fn embed_each(&mut self, texts: &[Vec<u32>], trace_ids: &[Digest]) -> Result<Vec<Embedded>, RunError> {
+        assert_eq!(texts.len(), trace_ids.len(), "one trace id for each text");
         texts.iter().try_for_each(|text| self.encoder.check(text))?;
         let (mut batches, mut from) = (Vec::new(), 0);
         while from < texts.len() {
@@ -122,7 +139,7 @@ impl Embedder {
         self.pool.chunks(&mut batches, 1, &|_, batch| {
             let (range, out) = &mut batch[0];
             let mut memory = lock(idle).pop().unwrap_or_else(|| Memory::new(encoder));
-            *out = Pass { encoder, isa, memory: &mut memory }.run(&texts[range.clone()], trace_id);
+            *out = Pass { encoder, isa, memory: &mut memory }.run(&texts[range.clone()], &trace_ids[range.clone()]);
             lock(idle).push(memory);
         });
         let mut out = Vec::with_capacity(texts.len());
@@ -145,7 +162,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(&mut self, texts: &[Vec<u32>], trace_id: &Digest) -> Result<Vec<Embedded>, RangeError> {
+    fn run(&mut self, texts: &[Vec<u32>], trace_ids: &[Digest]) -> Result<Vec<Embedded>, RangeError> {
         let encoder = self.encoder;
         let (shape, mut at) = (&encoder.manifest.shape, 0);
         let mut ranges = Vec::with_capacity(texts.len());
@@ -163,14 +180,14 @@ impl Pass<'_> {
                 states[t * layers + l] = state_digest(row);
             }
         }
-        let finish = |(text, range): (&Vec<u32>, Range<usize>)| {
+        let finish = |((text, trace_id), range): ((&Vec<u32>, &Digest), Range<usize>)| {
             let vector = unit(&self.pool_rows(&range));
             let states = states[range.start * layers..range.end * layers].to_vec();
             let embedding = Embedding { vector, states };
             let digest = embedding_digest(trace_id, text, &embedding);
             Embedded { vector: embedding.vector, digest }
         };
-        Ok(texts.iter().zip(ranges).map(finish).collect())
+        Ok(texts.iter().zip(trace_ids).zip(ranges).map(finish).collect())
     }
 
     /// The residual before the first layer.

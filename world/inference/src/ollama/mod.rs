@@ -12,7 +12,7 @@ use crate::limits::MAX_TOKENS_DEFAULT;
 use crate::message::{Message, ToolCall};
 use crate::sse::{Teller, stream};
 use crate::tools::{Choose, Tools};
-use crate::{Model, Order, Prompt, Shared, Wishes};
+use crate::{EmbedOrder, Model, Order, Prompt, Shared, Wishes};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -315,14 +315,15 @@ pub(crate) async fn show(State(shared): State<Shared>, body: Body) -> Response {
     told(answer.await)
 }
 
-pub(crate) async fn embed(State(shared): State<Shared>, body: Body) -> Response {
+pub(crate) async fn embed(State(shared): State<Shared>, Extension(who): Extension<Who>, body: Body) -> Response {
     let answer = async {
         let body = json_of(body)?;
         let of = |refusal| Fault::of(refusal, &body);
         let model = body["model"].as_str().unwrap_or_default().to_owned();
         let inputs = inputs_of(&body["input"]).map_err(of)?;
         let begun = Instant::now();
-        let embedded = shared.desk.embed(model.clone(), inputs).await.map_err(of)?;
+        let order = EmbedOrder { model: model.clone(), inputs, wishes: Wishes::default(), who };
+        let embedded = shared.desk.embed(order).await.map_err(of)?;
         crate::spans::embedded(&model, embedded.tokens);
         let line = json!({
             "model": model,

@@ -5,7 +5,7 @@ use super::kept::Hold;
 use super::places::Place;
 use crate::keys::Who;
 use crate::limits::PAYER_ANSWERS_MAX;
-use crate::{Answering, Desk, Embedded, Inputs, Measured, Model, Order, Piece, Prompt, Wishes};
+use crate::{Answering, Desk, EmbedOrder, Embedded, Measured, Model, Order, Piece, Prompt, Wishes};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -247,8 +247,8 @@ impl Desk for Counter {
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
         self.desk.count(model, prompt)
     }
-    fn embed(&self, model: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>> {
-        self.desk.embed(model, inputs)
+    fn embed(&self, order: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>> {
+        self.desk.embed(order)
     }
 }
 
@@ -265,7 +265,7 @@ impl Desk for Sale {
     fn count(&self, model: String, prompt: Prompt) -> BoxFuture<'_, Result<u32, Refusal>> {
         self.desk.count(model, prompt)
     }
-    fn embed(&self, model: String, inputs: Inputs) -> BoxFuture<'_, Result<Embedded, Refusal>> {
-        self.desk.embed(model, inputs)
+    fn embed(&self, order: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>> {
+        self.desk.embed(order)
     }
 }

@@ -33,7 +33,8 @@ fn case(promised: &Model, worker: &mut Scalar, units: usize, params: &GeneratePa
     let output = worker.tokens[PROMPT..].to_vec();
     let root = prompt_root(&prompt_salt, &prompt);
     let (program, tier) = (promised.root(), Tier::Exact);
-    let work = Work { program, tier, prompt: prompt.clone(), params: params.clone(), seed };
+    let work =
+        Work { kind: talkoo_base::Kind::Generate, program, tier, prompt: prompt.clone(), params: params.clone(), seed };
     let channel = ChannelConfig {
         payer: Address([8; 20]),
         payer_authorizer: client.address(),

@@ -1,0 +1,98 @@
+//! Vectors that the market's workers make: a job with a step for each text.
+
+use super::Node;
+use super::bought::{Heard, name};
+use super::encoders::{Read, real};
+use super::hearing::{Hearing, Wanted};
+use crate::erase::Retention;
+use crate::ledger::unix;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use talkoo_base::{Kind, NodeId, Refusal, RefusalCode};
+use talkoo_inference::{EmbedOrder, Embedded, ServiceTier};
+use talkoo_job::Done;
+use tokio::sync::oneshot;
+
+/// Whether an order is for the market.
+pub(super) fn is_bought(order: &EmbedOrder) -> bool {
+    !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default
+}
+
+/// A vector that came, with its receipt.
+struct Made {
+    done: Done,
+    receipt: Option<String>,
+}
+
+impl Node {
+    pub(super) async fn buy_vectors(&self, order: EmbedOrder) -> Result<Embedded, Refusal> {
+        let EmbedOrder { model, inputs, wishes, who } = order;
+        self.setup.keys.may_spend(&who)?;
+        let read = self.encoders.read(model, inputs).await?;
+        let params = Kind::params_of_embed(u32::try_from(read.dimensions).unwrap_or(u32::MAX));
+        let wanted = Wanted {
+            name: read.name.clone(),
+            program: read.root,
+            kind: Kind::Embed,
+            context: read.texts.iter().map(Vec::len).max().unwrap_or(0) as u32,
+            steps: read.texts.iter().map(|text| (text.clone(), 0)).collect(),
+            params: &params,
+            chunks: 1,
+            wishes: &wishes,
+            who: &who,
+        };
+        let hearing = self.post(wanted).await?;
+        // In a task of its own: whoever goes away has the job ended.
+        let retention = self.setup.retention;
+        let (mut to, bought) = oneshot::channel();
+        self.setup.tasks.spawn(async move {
+            let mut hearing = hearing;
+            let told = tokio::select! {
+                all = gather(&mut hearing, read.texts.len()) => Some(all.map(|all| told(&read, &hearing, all, retention))),
+                () = to.closed() => None,
+            };
+            hearing.end().await;
+            told.and_then(|told| to.send(told).ok());
+        });
+        bought.await.unwrap_or_else(|_| Err(Refusal::new(RefusalCode::Stopping, "the node is stopping", "ask again")))
+    }
+}
+
+/// Waits for so many vectors.
+async fn gather(hearing: &mut Hearing, texts: usize) -> Result<Vec<Made>, Refusal> {
+    let mut all = BTreeMap::new();
+    while all.len() < texts {
+        match hearing.next().await? {
+            Heard::Failed(refusal) => return Err(refusal),
+            // Paid, and no result before it was checked.
+            Heard::Chunk { .. } => {}
+            Heard::Done { step, done, receipt } => drop(all.insert(step, Made { done: *done, receipt })),
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) -> Embedded {
+    let mut nodes: BTreeMap<NodeId, u64> = BTreeMap::new();
+    all.iter().for_each(|made| *nodes.entry(made.done.node).or_default() += 1);
+    let row = |(node, texts): (&NodeId, &u64)| json!({"node": name(node), "address": node.address().to_string(), "texts": texts});
+    let nodes: Vec<Value> = nodes.iter().map(row).collect();
+    let audited = (0u32..).zip(&all).filter(|(_, made)| made.done.audited).map(|(text, _)| text);
+    let vector = |made: &Made| made.done.tokens.iter().map(|word| real(word.cast_signed())).collect();
+    Embedded {
+        vectors: all.iter().map(vector).collect(),
+        tokens: read.texts.iter().map(Vec::len).sum::<usize>() as u32,
+        facts: json!({
+            "model": {"name": read.name, "root": read.root.to_string()},
+            "tier": "exact",
+            "job": hearing.job.to_string(),
+            "price": hearing.price().to_string(),
+            "nodes": nodes,
+            // Of each text the address of the node that made its vector; the texts that were made twice.
+            "by": all.iter().map(|made| made.done.node.address().to_string()).collect::<Vec<_>>(),
+            "audited": audited.collect::<Vec<_>>(),
+            "rerunnable_until": retention.until(unix()),
+            "receipts": all.iter().map(|made| &made.receipt).collect::<Vec<_>>(),
+        }),
+    }
+}
