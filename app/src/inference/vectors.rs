@@ -62,14 +62,21 @@ impl Node {
 async fn gather(hearing: &mut Hearing, texts: usize) -> Result<Vec<Made>, Refusal> {
     let mut all = BTreeMap::new();
     while all.len() < texts {
-        match hearing.next().await? {
-            Heard::Failed(refusal) => return Err(refusal),
-            // Paid, and no result before it was checked.
-            Heard::Chunk { .. } => {}
-            Heard::Done { step, done, receipt } => drop(all.insert(step, Made { done: *done, receipt })),
-        }
+        take(&mut all, hearing.next().await?)?;
     }
     Ok(all.into_values().collect())
+}
+
+/// Takes what is told of a job: the vectors that stand.
+fn take(all: &mut BTreeMap<u32, Made>, heard: Heard) -> Result<(), Refusal> {
+    match heard {
+        Heard::Failed(refusal) => return Err(refusal),
+        // Paid, and no result before it was checked.
+        Heard::Chunk { .. } => {}
+        Heard::Done { step, done, receipt } => drop(all.insert(step, Made { done: *done, receipt })),
+        Heard::Revoked { step } => drop(all.remove(&step)),
+    }
+    Ok(())
 }
 
 fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) -> Embedded {
@@ -94,5 +101,28 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) ->
             "rerunnable_until": retention.until(unix()),
             "receipts": all.iter().map(|made| &made.receipt).collect::<Vec<_>>(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use talkoo_base::{Finish, SecretKey};
+
+    #[test]
+    fn what_a_convicted_worker_made_is_waited_for_again() {
+        let done = |step, worker: u8| {
+            let node = SecretKey::from_bytes(&[worker; 32]).unwrap().node_id();
+            let tokens = vec![u32::from(worker)];
+            let done = Done { node, number: 0, tokens, logprobs: Vec::new(), finish: Finish::Stop, audited: false };
+            Heard::Done { step, done: Box::new(done), receipt: None }
+        };
+        let mut all = BTreeMap::new();
+        for heard in [done(0, 1), done(1, 2), Heard::Revoked { step: 0 }, done(2, 2)] {
+            take(&mut all, heard).unwrap();
+        }
+        assert_eq!(all.keys().copied().collect::<Vec<_>>(), [1, 2], "three were told, and two stand");
+        take(&mut all, done(0, 2)).unwrap();
+        assert!(all.values().all(|made| made.done.tokens == [2]));
     }
 }
