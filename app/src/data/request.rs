@@ -44,13 +44,11 @@ impl Desks {
 
     /// Whether the owner said yes to a paid grant. Who asks first is kept, and told to the owner.
     pub(super) fn has_word(&self, own: &Own, grant: &Grant, to: NodeId, asks: &Sealed<Delegation>) -> Answer<()> {
-        if !own.on_request {
-            return Ok(());
-        }
-        let name = grant.id.to_string();
-        match self.asked.get(&name).map(|asked| asked.word) {
+        match self.asked.get(&grant.id.to_string()).map(|asked| asked.word) {
             Some(Some(Word::Approved)) => return Ok(()),
+            // That later ones wait for no word takes none back.
             Some(Some(Word::Refused(why))) => return Err(denied(refused(&why, grant.end))),
+            _ if !own.on_request => return Ok(()),
             Some(None) => {}
             None => self.remember_asked(grant, to, asks)?,
         }
@@ -136,14 +134,14 @@ impl Desks {
 
     /// All grants of ours, and what the owner said to those that were asked for.
     pub(crate) fn requests(&self) -> Answer<Value> {
-        let mut rows = Vec::new();
+        let (mut rows, now) = (Vec::new(), self.desk.time()?);
         for own in self.own.all() {
             let Some(published) = own.published else { continue };
             let version = self.desk.version(published.version.0.into())?;
             let purpose = self.manifest(&version)?.1.purposes.into_iter().next();
             for offer in self.desk.offers(version.id)? {
                 for id in self.desk.bought(Some(offer.id))? {
-                    rows.push(self.request_json(&own, &self.desk.grant(id)?, purpose.as_deref()));
+                    rows.push(self.request_json(&own, &self.desk.grant(id)?, purpose.as_deref(), now));
                 }
             }
         }
@@ -151,12 +149,13 @@ impl Desks {
         Ok(json!({"grants": rows}))
     }
 
-    fn request_json(&self, own: &Own, grant: &Grant, purpose: Option<&str>) -> Value {
+    fn request_json(&self, own: &Own, grant: &Grant, purpose: Option<&str>, now: u64) -> Value {
         let asked = self.asked.get(&grant.id.to_string());
         let (answer, why) = match asked.as_ref().map(|asked| &asked.word) {
             Some(Some(Word::Approved)) => (Some("approved"), None),
             Some(Some(Word::Refused(why))) => (Some("refused"), Some(why)),
-            Some(None) if own.on_request && grant.state == State::Paid => (Some("waits"), None),
+            // What can't be delivered any more waits for nothing, though its buyer may leave the price there for ever.
+            Some(None) if own.on_request && grant.state == State::Paid && now <= grant.end => (Some("waits"), None),
             _ => (None, None),
         };
         let mut row = grant_json(grant);
