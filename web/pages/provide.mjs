@@ -1,5 +1,5 @@
 // Whether this machine works for others, what keeps work away, what it earned.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { call, useAct, useAnswer } from "/web/api.mjs";
 import { Failure, Figures, Id, Page, Panel, Reading, Table, Words, html, money, when } from "/web/parts.mjs";
 
@@ -26,9 +26,15 @@ function Terms({ of: { limits, prices }, again }) {
 }
 
 /** What came in, by day and source; days without income are there, too. */
-function Income() {
+function Income({ earned }) {
   const [days, setDays] = useState(7);
-  const { value, error } = useAnswer(`/api/v1/earnings?days=${days}`);
+  const [{ value, error }, setState] = useState(/** @type {{value?: any, error?: any}} */ ({}));
+  // A long chain is looked through for it: not with every event, as other answers are.
+  useEffect(() => {
+    let isGone = false;
+    call("GET", `/earnings?days=${days}`).then((value) => isGone || setState({ value }), (error) => isGone || setState((old) => ({ ...old, error })));
+    return () => { isGone = true; };
+  }, [days, earned]);
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<${Reading} />`;
   const row = (one) => [one.date ?? "Sum", money(one.inference), money(one.x402), money(one.storage), money(one.data), html`<strong>${money(one.total)}</strong>`];
   return html`<${Failure} error=${error} /><p class="fields"><label>Days<select value=${days} onChange=${(event) => setDays(Number(event.currentTarget.value))}>
@@ -47,7 +53,7 @@ export function Provide() {
     <div class="panel row"><span id="offer">Offer this machine's compute</span>
       <button role="switch" aria-labelledby="offer" aria-checked=${value.providing} disabled=${turn.busy} class="switch" onClick=${() => turn.run(!value.providing)}></button></div>
     <${Figures} of=${[["Earned", money(value.earned), "tokens, by what was sold"], ["Working on", value.slots_taken, "runs"], ["Offers", value.offers.length]]} />
-    <${Panel} title="Income"><${Income} /><//>
+    <${Panel} title="Income"><${Income} earned=${value.earned} /><//>
     <${Panel} title="Why idle">${value.reasons.length === 0 ? html`<p>Nothing keeps work away from here.</p>` : html`<ul class="list">${value.reasons.map((reason) => html`
       <li><strong>${reason.message}</strong>${reason.hint && html`<span class="muted"> → <${Words} text=${reason.hint} /></span>`}</li>`)}</ul>`}<//>
     <${Panel} title="Owner first"><${Terms} key=${JSON.stringify([value.limits, value.prices])} of=${value} again=${again} /><//>

@@ -99,7 +99,11 @@ until("refused", lambda: any("not given" in (row["said"] or "") for row in held(
 # Parents get their share.
 _, child = published(preview, "--name", "child", "--parent", f"{asset}:2500", price="1", name="third")
 call("buyer", "data", "buy", str(child["asset"]))
+earned = lambda name: int(call(name, "provide", "earnings", "--days", "2")["sum"]["data"].replace(".", ""))
+before = earned("owner")
 call("third", "data", "income", str(child["asset"]))
+if (earned("third"), earned("owner") - before) != (750_000, 250_000):
+    fail(f"the day's income is not what came: {earned('third')}, {earned('owner') - before}")
 before = wallet("owner")
 if call("owner", "data", "income", three["version"])["came"] != "250000" or wallet("owner") - before != 250_000:
     fail("the parent did not get what is due")

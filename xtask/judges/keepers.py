@@ -93,6 +93,8 @@ for version in (two, three, bare, never):
 blocks = b"".join(path.read_bytes() for path in (root / "a/blocks").rglob("*") if path.is_file())
 if (root / "one").read_bytes()[1000:1064] in blocks:
     fail("plaintext is at a keeper")
+# Keepers cannot ask the owner for a word.
+refused("owner", "data", "on-request", one, why="cannot ask for its word")
 income = wallet("owner")
 kill("owner")
 print("published, and kept by three")

@@ -222,6 +222,8 @@ async function main() {
   const metrics = await (await fetch(`${seller.url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text();
   assert.match(metrics, /talkoo_x402_total\{outcome="repeated"\} 1/);
   await books(0n);
+  const { sum, days } = own("provide", "earnings", "--days", "2");
+  assert.deepEqual([BigInt(sum.x402.replace(".", "")), sum.total, days.length], [spent, sum.x402, 2]);
   if (python === "-") return console.log("Python's x402: SKIPPED, it is not here");
   const words = ["xtask/judges/x402pay.py", `${seller.url}/v1/chat/completions`, contracts.token, JSON.stringify(question)];
   const done = spawnSync(python, words, { encoding: "utf8", timeout: 240_000, env: { ...process.env, X402_KEY: secret } });

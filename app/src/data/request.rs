@@ -138,10 +138,12 @@ impl Desks {
         for own in self.own.all() {
             let Some(published) = own.published else { continue };
             let version = self.desk.version(published.version.0.into())?;
-            let purpose = self.manifest(&version)?.1.purposes.into_iter().next();
+            let purpose = self.manifest(&version).ok().and_then(|(_, manifest)| manifest.purposes.into_iter().next());
             for offer in self.desk.offers(version.id)? {
                 for id in self.desk.bought(Some(offer.id))? {
-                    rows.push(self.request_json(&own, &self.desk.grant(id)?, purpose.as_deref(), now));
+                    let grant = self.desk.grant(id)?;
+                    let can_wait = own.on_request && grant.state == State::Paid && now <= grant.end;
+                    rows.push(self.request_json(&grant, can_wait, purpose.as_deref()));
                 }
             }
         }
@@ -149,13 +151,12 @@ impl Desks {
         Ok(json!({"grants": rows}))
     }
 
-    fn request_json(&self, own: &Own, grant: &Grant, purpose: Option<&str>, now: u64) -> Value {
+    fn request_json(&self, grant: &Grant, can_wait: bool, purpose: Option<&str>) -> Value {
         let asked = self.asked.get(&grant.id.to_string());
         let (answer, why) = match asked.as_ref().map(|asked| &asked.word) {
             Some(Some(Word::Approved)) => (Some("approved"), None),
             Some(Some(Word::Refused(why))) => (Some("refused"), Some(why)),
-            // What can't be delivered any more waits for nothing, though its buyer may leave the price there for ever.
-            Some(None) if own.on_request && grant.state == State::Paid && now <= grant.end => (Some("waits"), None),
+            Some(None) if can_wait => (Some("waits"), None),
             _ => (None, None),
         };
         let mut row = grant_json(grant);
