@@ -87,6 +87,11 @@ fn a_node_buys_vectors_that_are_those_it_would_make_itself() {
     let long = "word ".repeat(2_000);
     let (status, no) = client.embed(json!({"input": [long], "provider": {}}));
     assert_eq!((status, &no["error"]["code"]), (400, &json!("context_length_exceeded")), "{no}");
+    // Refused before it is bought.
+    let (status, no) = client.embed(json!({"input": ["a"], "dimensions": 385, "provider": {}}));
+    assert_eq!((status, &no["error"]["param"]), (400, &json!("dimensions")), "{no}");
+    let jobs = std::fs::read_dir(client.dir.join("node/receipts")).unwrap().count();
+    assert_eq!(jobs, 1, "only what was wanted has receipts");
     let (status, no) = client.embed(json!({"input": ["a"], "provider": {"max_price": {"prompt": 0}}}));
     assert_eq!((status, &no["error"]["code"]), (503, &json!("not_wanted")), "{no}");
     let no = output(&client.dir, &["run", MODEL, "hi"]);

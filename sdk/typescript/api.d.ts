@@ -2220,7 +2220,7 @@ export interface components {
         /** @description Something that happened; docs/API.md, "Events", has each type's fields. */
         Event: {
             /** @enum {string} */
-            type: "audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed";
+            type: "audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed" | "step.revoked";
             job?: string;
             step?: number;
             node?: string;
@@ -7143,7 +7143,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of these types, with commas between them. */
-                types?: ("audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed")[];
+                types?: ("audit.ended" | "audit.started" | "build.quarantined" | "data.delivered" | "data.here" | "data.kept" | "data.keeper" | "data.over" | "data.released" | "data.request" | "dispute.begun" | "dispute.ended" | "dispute.move" | "evidence.kept" | "job.closed" | "lagged" | "lease.lost" | "lease.progress" | "lease.sold" | "lease.started" | "model.failed" | "model.pulled" | "model.pulling" | "model.ready" | "model.waiting" | "node.convicted" | "node.faulty" | "node.warned" | "peer.down" | "peer.up" | "provide.free" | "provide.held_back" | "reset" | "step.done" | "step.failed" | "step.revoked")[];
             };
             header?: {
                 /** @description The `id:` of the last event that was read: what came since comes first. */

@@ -193,18 +193,34 @@ if (root / "asked").read_bytes() != secret:
     fail("what was approved is something else")
 refused("buyer", "data", "get", asks["version"], "--to", str(root / "asked again"), why="used up")
 
-_, brief = published(file, "--name", "brief-asks", "--on-request", "--deliver", "8")
+_, brief = published(file, "--name", "brief-asks", "--on-request", "--deliver", "25")
 before = wallet("buyer")
 pays = buying(brief["version"])
 row = until("the request waits", lambda: asked(brief["version"], "waits"))[0]
 refused("owner", "data", "refuse", str(row["grant"]), "--why", "turned \u202eround", why="U+202E")
 call("owner", "data", "refuse", str(row["grant"]), "--why", "not for birds of prey")
 until("the buyer knows why", lambda: "not for birds of prey" in (held("buyer", brief["version"])[0]["said"] or ""))
+# What was refused stays so, also when nothing waits for a word any more; a buyer that starts anew asks at once.
+call("owner", "data", "on-request", brief["version"], "--off")
+kill("buyer")
+start("buyer")
+until("the buyer is told again", lambda: "not for birds of prey" in (held("buyer", brief["version"])[0]["said"] or ""))
 until("refunded", lambda: held("buyer", brief["version"])[0]["over"])
 pays.wait()
 if wallet("buyer") != before or asked(brief["version"], "refused")[0]["state"] != "refunded":
     fail("the refused price did not come back")
 refused("owner", "data", "approve", str(row["grant"]), why="is over")
+
+# What was not answered in time waits no more, though its buyer is away and leaves the price there.
+_, late = published(file, "--name", "late-asks", "--on-request", "--deliver", "8")
+pays = buying(late["version"])
+row = until("the request waits", lambda: asked(late["version"], "waits"))[0]
+kill("buyer")
+until("nothing waits any more", lambda: not asked(late["version"], "waits"))
+refused("owner", "data", "approve", str(row["grant"]), why="too late")
+start("buyer")
+until("refunded", lambda: held("buyer", late["version"])[0]["over"])
+pays.wait()
 node = call("third", "status")["node"]
 sealed = call("owner", "data", "add", str(file))["id"]
 keepers = ["--keepers", "2", *["--keeper", node, "--keeper", call("chain", "status")["node"]]]

@@ -113,13 +113,10 @@ impl Order {
         matches!(self, Self::Run(run) if run.rerun.is_some())
     }
 
-    /// Whether an encoder does it, at once.
+    /// Whether an encoder does it, at once; or nothing does, for text is asked of an encoder.
     fn is_for_encoder(&self, files: &BTreeMap<Digest, ModelFile>) -> bool {
-        match self {
-            Self::Run(run) => run.work.kind == Kind::Embed,
-            Self::Load { root, .. } => files.get(root).is_some_and(|file| file.is_encoder),
-            Self::Direct(_) | Self::Lend { .. } => false,
-        }
+        let is_embed = matches!(self, Self::Run(run) if run.work.kind == Kind::Embed);
+        is_embed || files.get(&self.root()).is_some_and(|file| file.is_encoder)
     }
 
     fn chance(&self, models: &Models, files: &BTreeMap<Digest, ModelFile>) -> Chance {

@@ -61,6 +61,7 @@ fn job(notice: &Job) -> Value {
         Job::StepDone { attempt, node, units, audited } => {
             lease("step.done", attempt, json!({"node": node.to_string(), "units": units, "audited": audited}))
         }
+        Job::StepRevoked { job, step } => json!({"type": "step.revoked", "job": job.to_string(), "step": step}),
         Job::StepFailed { job, step, refusal } => json!({
             "type": "step.failed",
             "job": job.to_string(),

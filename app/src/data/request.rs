@@ -44,13 +44,11 @@ impl Desks {
 
     /// Whether the owner said yes to a paid grant. Who asks first is kept, and told to the owner.
     pub(super) fn has_word(&self, own: &Own, grant: &Grant, to: NodeId, asks: &Sealed<Delegation>) -> Answer<()> {
-        if !own.on_request {
-            return Ok(());
-        }
-        let name = grant.id.to_string();
-        match self.asked.get(&name).map(|asked| asked.word) {
+        match self.asked.get(&grant.id.to_string()).map(|asked| asked.word) {
             Some(Some(Word::Approved)) => return Ok(()),
+            // That later ones wait for no word takes none back.
             Some(Some(Word::Refused(why))) => return Err(denied(refused(&why, grant.end))),
+            _ if !own.on_request => return Ok(()),
             Some(None) => {}
             None => self.remember_asked(grant, to, asks)?,
         }

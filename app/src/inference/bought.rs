@@ -62,6 +62,10 @@ pub(crate) enum Heard {
         done: Box<Done>,
         receipt: Option<String>,
     },
+    /// What was told of a step counts no more: its worker was convicted. It is made again.
+    Revoked {
+        step: u32,
+    },
     Failed(Refusal),
 }
 
@@ -102,6 +106,7 @@ impl Bought {
                 let done = jobs.get(&attempt.job)?.steps().get(attempt.step as usize)?.done()?.clone();
                 (attempt.job, Heard::Done { step: attempt.step, done: Box::new(done), receipt })
             }
+            Notice::Job(Job::StepRevoked { job, step }) => (*job, Heard::Revoked { step: *step }),
             Notice::Job(Job::StepFailed { job, refusal, .. }) => (*job, Heard::Failed(refusal.clone())),
             // Who listened has all; the answer itself is kept nowhere.
             Notice::Job(Job::Closed { job, .. }) => return self.forget(job).then_some(Input::Forget(*job)),
@@ -221,6 +226,8 @@ impl Telling {
                 self.say(attempt.step, &lease)
             }
             Heard::Done { step, done, receipt } => self.done(step, &done, receipt, hearing.price_of(step)),
+            // It was told as an answer that stands.
+            Heard::Revoked { .. } => vec![self.fail(refuted("the worker of one of the answers was caught lying"))],
         }
     }
 
@@ -230,7 +237,7 @@ impl Telling {
         let common = said.len().min(tokens.len());
         if said[..common] != tokens[..common] {
             let message = "two workers gave different answers, so one of them lied; what came may be the lie";
-            return vec![self.fail(Refusal::new(RefusalCode::AnswerRefuted, message, "ask again"))];
+            return vec![self.fail(refuted(message))];
         }
         let new = tokens[common..].to_vec();
         said.extend_from_slice(&new);
@@ -266,6 +273,10 @@ impl Telling {
         self.is_over = self.left == 0;
         pieces
     }
+}
+
+fn refuted(message: &str) -> Refusal {
+    Refusal::new(RefusalCode::AnswerRefuted, message, "ask again")
 }
 
 pub(super) fn name(node: &NodeId) -> String {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use talkoo_base::{Digest, Refusal, RefusalCode};
 use talkoo_engine::{Embedder, Encoder};
-use talkoo_inference::{Embedded, Inputs};
+use talkoo_inference::{Embedded, Inputs, check_dimensions};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -42,10 +42,19 @@ impl Encoders {
         Self { dir, all: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 
-    pub(super) async fn embed(&self, model: String, inputs: Inputs) -> Result<Embedded, Refusal> {
+    pub(super) async fn embed(
+        &self,
+        model: String,
+        inputs: Inputs,
+        dimensions: Option<usize>,
+    ) -> Result<Embedded, Refusal> {
         let gone = CancellationToken::new();
         let _waits = gone.clone().drop_guard();
-        self.with(model, move |name, encoder, embedder| embed(name, encoder, embedder, &inputs, &gone)).await
+        let embed = move |name: &str, encoder: &Encoder, embedder: &mut Embedder| {
+            check_dimensions(dimensions, encoder.dimensions())?;
+            embed(name, encoder, embedder, &inputs, &gone)
+        };
+        self.with(model, embed).await
     }
 
     /// Only reads the texts.

@@ -33,7 +33,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use talkoo_base::{Digest, NodeId, Refusal, RefusalCode};
 use talkoo_engine::KvFormat;
-use talkoo_inference::{Answering, Desk, EmbedOrder, Embedded, Keys, Measured, Model, Order, Prompt, ServiceTier, Who};
+use talkoo_inference::{
+    Answering, Desk, EmbedOrder, Embedded, Keys, Measured, Model, Order, Prompt, ServiceTier, Who, Wishes,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -127,12 +129,17 @@ impl Node {
     }
 
     async fn answer(&self, order: Order) -> Result<Answering, Refusal> {
-        let is_bought = !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default;
+        let is_bought = is_for_market(&order.wishes);
         let ask = self.ask_of(order).await?;
         let (model, prompt_tokens) = (ask.held.name.clone(), ask.tokens.len() as u32);
         let pieces = if is_bought { self.buy(ask).await? } else { self.run_here(ask)? };
         Ok(Answering { model, prompt_tokens, pieces })
     }
+}
+
+/// Whether these wishes are the market's to grant.
+fn is_for_market(wishes: &Wishes) -> bool {
+    !wishes.provider.is_null() || wishes.tier != ServiceTier::Default
 }
 
 /// An order with its prompt.
@@ -182,10 +189,10 @@ impl Desk for Node {
 
     fn embed(&self, order: EmbedOrder) -> BoxFuture<'_, Result<Embedded, Refusal>> {
         Box::pin(async move {
-            if vectors::is_bought(&order) {
+            if is_for_market(&order.wishes) {
                 return self.buy_vectors(order).await;
             }
-            self.encoders.embed(order.model, order.inputs).await
+            self.encoders.embed(order.model, order.inputs, order.dimensions).await
         })
     }
 }

@@ -9,14 +9,9 @@ use crate::ledger::unix;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use talkoo_base::{Kind, NodeId, Refusal, RefusalCode};
-use talkoo_inference::{EmbedOrder, Embedded, ServiceTier};
+use talkoo_inference::{EmbedOrder, Embedded, check_dimensions};
 use talkoo_job::Done;
 use tokio::sync::oneshot;
-
-/// Whether an order is for the market.
-pub(super) fn is_bought(order: &EmbedOrder) -> bool {
-    !order.wishes.provider.is_null() || order.wishes.tier != ServiceTier::Default
-}
 
 /// A vector that came, with its receipt.
 struct Made {
@@ -26,9 +21,10 @@ struct Made {
 
 impl Node {
     pub(super) async fn buy_vectors(&self, order: EmbedOrder) -> Result<Embedded, Refusal> {
-        let EmbedOrder { model, inputs, wishes, who } = order;
+        let EmbedOrder { model, inputs, dimensions, wishes, who } = order;
         self.setup.keys.may_spend(&who)?;
         let read = self.encoders.read(model, inputs).await?;
+        check_dimensions(dimensions, read.dimensions)?;
         let params = Kind::params_of_embed(u32::try_from(read.dimensions).unwrap_or(u32::MAX));
         let wanted = Wanted {
             name: read.name.clone(),
@@ -62,14 +58,21 @@ impl Node {
 async fn gather(hearing: &mut Hearing, texts: usize) -> Result<Vec<Made>, Refusal> {
     let mut all = BTreeMap::new();
     while all.len() < texts {
-        match hearing.next().await? {
-            Heard::Failed(refusal) => return Err(refusal),
-            // Paid, and no result before it was checked.
-            Heard::Chunk { .. } => {}
-            Heard::Done { step, done, receipt } => drop(all.insert(step, Made { done: *done, receipt })),
-        }
+        take(&mut all, hearing.next().await?)?;
     }
     Ok(all.into_values().collect())
+}
+
+/// Takes what is told of a job: the vectors that stand.
+fn take(all: &mut BTreeMap<u32, Made>, heard: Heard) -> Result<(), Refusal> {
+    match heard {
+        Heard::Failed(refusal) => return Err(refusal),
+        // Paid, and no result before it was checked.
+        Heard::Chunk { .. } => {}
+        Heard::Done { step, done, receipt } => drop(all.insert(step, Made { done: *done, receipt })),
+        Heard::Revoked { step } => drop(all.remove(&step)),
+    }
+    Ok(())
 }
 
 fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) -> Embedded {
@@ -78,6 +81,8 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) ->
     let row = |(node, texts): (&NodeId, &u64)| json!({"node": name(node), "address": node.address().to_string(), "texts": texts});
     let nodes: Vec<Value> = nodes.iter().map(row).collect();
     let audited = (0u32..).zip(&all).filter(|(_, made)| made.done.audited).map(|(text, _)| text);
+    // What has no receipt here nobody can compute again but who asked.
+    let is_kept = all.iter().all(|made| made.receipt.is_some());
     let vector = |made: &Made| made.done.tokens.iter().map(|word| real(word.cast_signed())).collect();
     Embedded {
         vectors: all.iter().map(vector).collect(),
@@ -91,8 +96,31 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) ->
             // Of each text the address of the node that made its vector; the texts that were made twice.
             "by": all.iter().map(|made| made.done.node.address().to_string()).collect::<Vec<_>>(),
             "audited": audited.collect::<Vec<_>>(),
-            "rerunnable_until": retention.until(unix()),
+            "rerunnable_until": is_kept.then(|| retention.until(unix())).flatten(),
             "receipts": all.iter().map(|made| &made.receipt).collect::<Vec<_>>(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use talkoo_base::{Finish, SecretKey};
+
+    #[test]
+    fn what_a_convicted_worker_made_is_waited_for_again() {
+        let done = |step, worker: u8| {
+            let node = SecretKey::from_bytes(&[worker; 32]).unwrap().node_id();
+            let tokens = vec![u32::from(worker)];
+            let done = Done { node, number: 0, tokens, logprobs: Vec::new(), finish: Finish::Stop, audited: false };
+            Heard::Done { step, done: Box::new(done), receipt: None }
+        };
+        let mut all = BTreeMap::new();
+        for heard in [done(0, 1), done(1, 2), Heard::Revoked { step: 0 }, done(2, 2)] {
+            take(&mut all, heard).unwrap();
+        }
+        assert_eq!(all.keys().copied().collect::<Vec<_>>(), [1, 2], "three were told, and two stand");
+        take(&mut all, done(0, 2)).unwrap();
+        assert!(all.values().all(|made| made.done.tokens == [2]));
     }
 }

@@ -306,6 +306,7 @@ impl Job {
         for step in steps {
             out.push(Effect::Record(Box::new(Event::Revoked { job, step })));
             self.revoke(step);
+            out.push(Effect::Notice(Notice::StepRevoked { job, step }));
         }
     }
 

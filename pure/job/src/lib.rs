@@ -179,6 +179,13 @@ pub enum Notice {
         /// Whether it was re-run.
         audited: bool,
     },
+    /// A step's result counts no more: its worker was convicted, and nobody had re-run it. It waits again.
+    StepRevoked {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u32,
+    },
     /// A step failed for good.
     StepFailed {
         /// The job.

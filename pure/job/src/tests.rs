@@ -97,6 +97,7 @@ fn words(effect: &Effect) -> String {
             Notice::Started { copy, .. } => if *copy { "(copy)" } else { "" }.into(),
             Notice::Progress { attempt, units, .. } => format!("({} has {units})", name(attempt)),
             Notice::LeaseLost { attempt, refusal, .. } => format!("(lost {} {})", name(attempt), refusal.code),
+            Notice::StepRevoked { step, .. } => format!("({step} revoked)"),
             Notice::StepDone { .. } | Notice::StepFailed { .. } | Notice::Closed { .. } => String::new(),
         },
     }
@@ -382,7 +383,7 @@ fn a_conviction_revokes_what_nobody_re_ran() {
         (2, verdict(1, 0, true, true), "record 1.0@1 done"),
         (2, verdict(3, 0, true, false), "record 3.0@2 done"),
         (3, lost(1), "close 2.0 disconnected, (lost 2.0 disconnected), open 2.1@2"),
-        (4, Input::Convicted(n(1)), "record 0 revoked"),
+        (4, Input::Convicted(n(1)), "record 0 revoked, (0 revoked)"),
         (5, Input::Convicted(n(1)), ""),
         (6, delivered(2, 1), "(2.1 has 2), open 0.1@2"),
     ]);
@@ -465,7 +466,7 @@ fn a_restart_has_the_results_and_wants_workers_again() {
             (0, Input::Restarted, "want"),
             (1, agreed(2, 9, None), "open 0.0@2, open 2.0@2"),
             // The worker of the result turns out a liar: the next lease has a number of its own.
-            (2, Input::Convicted(n(1)), "record 1 revoked, open 1.2@2"),
+            (2, Input::Convicted(n(1)), "record 1 revoked, (1 revoked), open 1.2@2"),
         ],
     );
 }

@@ -124,7 +124,11 @@ fn check_card(wanted: &Wanted, card: &Card, now: Unix) -> Result<(), Refusal> {
         return Err(no.with(wanted.context, offer.context));
     }
     if !card.price.within(&wanted.price_max) {
-        let no = Refusal::new(RefusalCode::PriceAboveMax, "it asks more than the job allows", "raise --max-price");
+        let no = Refusal::new(
+            RefusalCode::PriceAboveMax,
+            "it asks more than the job allows",
+            "raise --max-price, or `max_price` of `provider`",
+        );
         return Err(no.with(
             format!("{}/{}", card.price.input, card.price.output),
             format!("{}/{}", wanted.price_max.input, wanted.price_max.output),

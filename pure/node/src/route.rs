@@ -227,7 +227,7 @@ impl Node {
             return Ok(worker);
         }
         let raised = "it raised its price over what the job allows";
-        Err(Refusal::new(RefusalCode::PriceAboveMax, raised, "raise --max-price"))
+        Err(Refusal::new(RefusalCode::PriceAboveMax, raised, "raise --max-price, or `max_price` of `provider`"))
     }
 
     /// Nodes that could re-run an answer, best first. A verifier costs no more than a worker may.

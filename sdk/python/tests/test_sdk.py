@@ -260,6 +260,18 @@ class Network(unittest.TestCase):
         self.assertGreater(float(job.cost), 0)
         self.assertGreaterEqual(job.verified, 2 / 40)
         self.assertEqual([key for key in self.client.get("/keys")["keys"] if not key["revoked"] and key["name"].startswith("map ")], [])
+        # One that is found false stays so, however often it is looked at.
+        job = self.client.map("embed", words[:8], shard=4, redundancy=1)
+        job._bodies = [{name: value for name, value in body.items() if name != "provider"} for body in job._bodies]
+        job.batch.watch(timeout=300)
+        was = job._read()[1].body["data"][2]["embedding"]
+        was[7] += 1
+        for _ in range(2):
+            with self.assertRaises(talkoo.Error) as no:
+                job.watch(timeout=300)
+            self.assertEqual((no.exception.code, "text 6 " in str(no.exception)), ("answer_refuted", True))
+        was[7] -= 1
+        self.assertEqual(job.watch(timeout=300).verified, 1)
         # What the budget does not pay is refused by name.
         job = self.client.map("embed", words, shard=16, budget="0")
         job.watch(timeout=300)

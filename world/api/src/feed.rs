@@ -51,6 +51,7 @@ pub const TYPES: &[&str] = &[
     "reset",
     "step.done",
     "step.failed",
+    "step.revoked",
 ];
 
 /// The events of one run of the node. A clone is the same feed.

@@ -32,7 +32,7 @@ pub(crate) async fn create(
     let body = json_of(body)?;
     let of = |refusal| Fault::of(refusal, &body);
     let Asked { model, inputs, wishes, format, dimensions } = read(&body).map_err(of)?;
-    let order = EmbedOrder { model: model.clone(), inputs, wishes, who };
+    let order = EmbedOrder { model: model.clone(), inputs, dimensions, wishes, who };
     let mut embedded = shared.desk.embed(order).await.map_err(of)?;
     spans::embedded(&model, embedded.tokens);
     if let Some(want) = dimensions {
@@ -125,11 +125,20 @@ fn filled(inputs: Inputs) -> Result<Inputs, Refusal> {
     }
 }
 
+/// Whether so many numbers can be had of vectors that have so many: to be asked before they are made, and perhaps paid.
+///
+/// # Errors
+/// If more are wanted.
+pub fn check_dimensions(want: Option<usize>, has: usize) -> Result<(), Refusal> {
+    match want.filter(|want| *want > has) {
+        Some(_) => Err(malformed(format!("`dimensions` is more than the model's {has}"), "leave it out")),
+        None => Ok(()),
+    }
+}
+
 /// The first so many numbers, made as long as one again, as OpenAI documents it.
 fn shorten(vector: &mut Vec<f32>, want: usize) -> Result<(), Refusal> {
-    if want > vector.len() {
-        return Err(malformed(format!("`dimensions` is more than the model's {}", vector.len()), "leave it out"));
-    }
+    check_dimensions(Some(want), vector.len())?;
     vector.truncate(want);
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if length > 0.0 {

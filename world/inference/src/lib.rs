@@ -34,6 +34,7 @@ mod tests;
 mod tools;
 mod x402;
 
+pub use embeddings::check_dimensions;
 pub use erase::{Found, Keepsakes, Tally, Which};
 pub use fields::{Fields, JSON_OBJECT, q16, signed_q16};
 pub use hooks::{Hook, Hooks};
@@ -234,6 +235,9 @@ pub struct EmbedOrder {
     pub model: String,
     /// What to make vectors of.
     pub inputs: Inputs,
+    /// How many of a vector's first numbers are wanted, if not all; the desk makes all, but none where there are fewer:
+    /// [`check_dimensions`].
+    pub dimensions: Option<usize>,
     /// Where it may run, and for what price.
     pub wishes: Wishes,
     /// Who pays.

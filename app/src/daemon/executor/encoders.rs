@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use talkoo_base::{Digest, Finish, Kind, ModelOffer, Refusal, RefusalCode, Tier};
 use talkoo_engine::{Embedded, Embedder, Encoder, RunError};
-use talkoo_proof::{Input, Run};
+use talkoo_proof::{Input, Run, Ticket};
 
 /// Encoders in memory; they are small beside models that generate.
 const ENCODERS_MAX: usize = 2;
@@ -48,8 +48,10 @@ pub(super) fn with_it(state: &mut State, run: Run, threads: usize) -> Vec<Run> {
     runs
 }
 
+/// Whether two runs may share a pass: of one encoder, and both for others or both for ourselves.
 fn same(run: &Run, other: &Run) -> bool {
-    other.work.kind == Kind::Embed && run.work.program == other.work.program
+    let is_sale = |run: &Run| matches!(run.ticket, Ticket::Sale(_));
+    other.work.kind == Kind::Embed && run.work.program == other.work.program && is_sale(run) == is_sale(other)
 }
 
 /// The file of an encoder that is not on the shelf: whoever only buys, and checks what he bought, has it in the cache.
@@ -79,6 +81,8 @@ impl Encoders {
                 return runs.into_iter().map(failed).collect();
             }
         };
+        // Nobody pays for a run that fails: what the order alone shows to be wrong is not computed.
+        let (runs, refused) = fitting(runs, loaded.encoder.dimensions());
         let (texts, traces): (Vec<_>, Vec<_>) = runs.iter().map(|run| (run.work.prompt.clone(), run.trace_id)).unzip();
         loaded.embedder.set_threads(threads);
         let all = match loaded.embedder.embed_each(&texts, &traces) {
@@ -86,8 +90,7 @@ impl Encoders {
             // One that cannot be embedded does not take the others with it.
             Err(_) => texts.iter().zip(&traces).map(|(text, trace)| loaded.alone(text, trace)).collect::<Vec<_>>(),
         };
-        let dimensions = loaded.encoder.dimensions();
-        runs.into_iter().zip(all).map(|(run, made)| told(run, made, dimensions)).collect()
+        runs.into_iter().zip(all).map(|(run, made)| told(run, made)).chain(refused).collect()
     }
 
     /// Tests and measures an encoder.
@@ -159,13 +162,22 @@ impl Loaded {
     }
 }
 
+/// The runs that ask for as many numbers as a vector has, and what becomes of the others.
+fn fitting(runs: Vec<Run>, dimensions: usize) -> (Vec<Run>, Vec<Input>) {
+    let (fit, others): (Vec<_>, Vec<_>) =
+        runs.into_iter().partition(|run| run.work.params.max_tokens as usize == dimensions);
+    let refused = |run: Run| {
+        let asked = run.work.params.max_tokens;
+        let message = format!("the encoder's vectors have {dimensions} numbers, the order says {asked}");
+        let refusal = Refusal::new(RefusalCode::RunFailed, message, "order as many as the encoder makes");
+        Input::RunFailed { ticket: run.ticket, refusal }
+    };
+    (fit, others.into_iter().map(refused).collect())
+}
+
 /// A vector as a lease's output; of a re-run, whether it is the one that was given.
-fn told(run: Run, made: Result<Embedded, RunError>, dimensions: usize) -> Input {
+fn told(run: Run, made: Result<Embedded, RunError>) -> Input {
     let ticket = run.ticket;
-    if run.work.params.max_tokens as usize != dimensions {
-        let message = format!("the encoder's vectors have {dimensions} numbers, the order says another count");
-        return Input::RunFailed { ticket, refusal: Refusal::new(RefusalCode::RunFailed, message, "") };
-    }
     let made = match made {
         Ok(made) => made,
         Err(error) => return Input::RunFailed { ticket, refusal: run_failed(&error) },
@@ -185,8 +197,9 @@ fn told(run: Run, made: Result<Embedded, RunError>, dimensions: usize) -> Input 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::executor::{Allowance, Executor, Report};
     use talkoo_base::{GenerateParams, LeaseId, SecretKey, Work};
-    use talkoo_proof::Ticket;
+    use talkoo_engine::KvFormat;
 
     fn run(number: u8, kind: Kind, program: u8, tokens: usize) -> Run {
         let (program, params) = (Digest([program; 32]), GenerateParams::default());
@@ -194,6 +207,47 @@ mod tests {
         let client = SecretKey::from_bytes(&[1; 32]).unwrap().node_id();
         let ticket = Ticket::Sale(LeaseId(Digest([number; 32])));
         Run { ticket, client, work, trace_id: Digest::ZERO, rerun: None }
+    }
+
+    #[test]
+    fn what_the_order_shows_to_be_wrong_is_not_computed() {
+        let of = |number, numbers| {
+            let mut run = run(number, Kind::Embed, 7, 9);
+            run.work.params = Kind::params_of_embed(numbers);
+            run
+        };
+        let (fit, refused) = fitting(vec![of(1, 384), of(2, 383), of(3, 0), of(4, 384)], 384);
+        assert_eq!(fit, [of(1, 384), of(4, 384)]);
+        let asked = |input: &Input| match input {
+            Input::RunFailed { ticket, refusal } => (*ticket, refusal.message.clone()),
+            other => panic!("{other:?}"),
+        };
+        let says = |n| format!("the encoder's vectors have 384 numbers, the order says {n}");
+        let expected = [(of(2, 0).ticket, says(383)), (of(3, 0).ticket, says(0))];
+        assert_eq!(refused.iter().map(asked).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn text_is_made_by_no_encoder_and_a_vector_by_nothing_else() {
+        let (report, told) = std::sync::mpsc::channel();
+        let allowance = Allowance { threads: 1, memory_bytes_max: 0, is_polite: false };
+        let mut executor = Executor::start(allowance, move |told| report.send(told).unwrap()).unwrap();
+        let (encoder, model) = (Digest([7; 32]), Digest([8; 32]));
+        executor.add_encoder(encoder, "/nowhere".into());
+        executor.add_model(model, "/nowhere".into(), KvFormat::default(), model);
+        let orders = [
+            (1, Kind::Generate, 7, "this model makes vectors and generates no text"),
+            (2, Kind::Embed, 8, "this model generates text and makes no vectors"),
+            (3, Kind::Embed, 9, "the model is not on this machine"),
+        ];
+        for (number, kind, program, why) in orders {
+            executor.run(Box::new(run(number, kind, program, 9)));
+            match told.recv_timeout(Duration::from_secs(60)).expect("an answer within a minute") {
+                Report::Run(Input::RunFailed { refusal, .. }) => assert_eq!(refusal.message, why),
+                _ => panic!("{why}"),
+            }
+        }
+        assert!(executor.end().is_ok());
     }
 
     #[test]
@@ -218,5 +272,7 @@ mod tests {
         assert_eq!((left, state.credits.len()), (vec![2, 3, 4], 3));
         let taken = with_it(&mut state, run(6, Embed, 7, 9_999), 2);
         assert_eq!(taken.len(), 1, "one goes whatever its length");
+        let own = Run { ticket: Ticket::Own(LeaseId(Digest::ZERO)), ..run(7, Embed, 7, 9) };
+        assert_eq!(with_it(&mut state, own, 2).len(), 1, "what others pay for goes apart from our own");
     }
 }

@@ -110,13 +110,18 @@ impl Worker {
     /// Embeds a text, and those that wait for the same encoder.
     fn embed(&mut self, run: Run) {
         let (root, most) = (run.work.program, self.allowance.threads);
-        let runs = with_it(&mut lock(&self.shared), run, most);
-        let is_for_others = runs.iter().all(|run| matches!(run.ticket, Ticket::Sale(_)));
+        let is_for_others = matches!(run.ticket, Ticket::Sale(_));
+        let (known, runs) = {
+            let mut state = lock(&self.shared);
+            (state.files.get(&root).cloned(), with_it(&mut state, run, most))
+        };
         let threads = if is_for_others { self.threads_left() } else { most };
-        let shared = &self.shared;
-        let file = || {
-            let known = lock(shared).files.get(&root).filter(|file| file.is_encoder).cloned();
-            known.or_else(|| cached(&root)).ok_or_else(unknown)
+        let file = || match known {
+            Some(file) if file.is_encoder => Ok(file),
+            Some(_) => Err(other_kind("this model generates text and makes no vectors")),
+            // Nobody else has a model of this machine computed that its owner does not offer.
+            None if is_for_others => Err(unknown()),
+            None => cached(&root).ok_or_else(unknown),
         };
         for input in self.encoders.run(root, file, runs, threads) {
             (self.report)(Report::Run(input));
@@ -131,6 +136,10 @@ impl Worker {
     /// The model, loaded.
     fn load(&mut self, root: Digest) -> Result<&mut Loaded, Refusal> {
         let file = lock(&self.shared).files.get(&root).cloned();
+        if file.as_ref().is_some_and(|file| file.is_encoder) {
+            // Before other models make way for it.
+            return Err(other_kind("this model makes vectors and generates no text"));
+        }
         self.models.load(root, self.allowance.threads, || file.ok_or_else(unknown))
     }
 
@@ -157,4 +166,8 @@ impl Worker {
 
 fn unknown() -> Refusal {
     Refusal::new(RefusalCode::UnknownModel, "the model is not on this machine", "pull it first")
+}
+
+fn other_kind(message: &str) -> Refusal {
+    Refusal::new(RefusalCode::UnknownModel, message, "ask another model")
 }

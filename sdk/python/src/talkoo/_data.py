@@ -48,8 +48,8 @@ class Price:
 
 
 class Request:
-    """A paid grant that waits for its owner's word: `id`, `buyer` (an address), `node` that asked, `purpose`, `price` in micro-units,
-    `uses` (0: any number)."""
+    """A paid grant that waits for its owner's word: `id`, `buyer` (an address), `node` that asked, `purpose` of the offer (the first of those it
+    was published with: no word of the buyer's), `price` in micro-units, `uses` (0: any number)."""
 
     def __init__(self, node, row):
         self._node = node

@@ -85,18 +85,20 @@ class Map:
     """A map under way. It goes on without this program; `watch` waits for its end, and makes a share of it again (`redundancy`)."""
 
     def __init__(self, node, batch, what, texts, bodies, out=None, redundancy=0, key=None):
+        """`key`: the id of the key with its budget, with which `node` then asks, and which goes at the end."""
         self.batch, self._what, self._texts, self._out = batch, what, texts, out
         self._node, self._bodies, self._redundancy, self._key = node, bodies, redundancy, key
-        self._results, self._again, self._more = None, set(), Decimal(0)
+        self._results, self._left, self._again, self._more = None, None, set(), Decimal(0)
 
     def watch(self, timeout=24 * 3600, show=None):
-        """Waits for its end, makes again what `redundancy` says, and writes the file that `out` named."""
+        """Waits for its end, makes again what `redundancy` says, and writes the file that `out` named. Called once more, it goes on."""
         self.batch.watch(timeout, show)
         try:
             self._make_again()
         finally:
-            if self._key:
-                self._node._http.open("DELETE", f"/api/v1/keys/{self._key}").connection.close()
+            # What is still to be made again needs it.
+            if self._key and not self._left:
+                self.batch._http.open("DELETE", f"/api/v1/keys/{self._key}").connection.close()
                 self._key = None
         if self._out:
             self.write(self._out)
@@ -104,10 +106,17 @@ class Map:
 
     def _make_again(self):
         """Has a random share of the texts answered by others than those who did, or here if there are none, and compares to the last bit."""
-        count = math.ceil(self._redundancy * len(self._texts)) if not self._again else 0
-        for at in random.SystemRandom().sample(range(len(self._texts)), count):
+        if not self._redundancy:
+            return
+        results = self._read()
+        if self._left is None:
+            count = math.ceil(self._redundancy * len(self._texts))
+            self._left = random.SystemRandom().sample(range(len(self._texts)), count)
+        while self._left:
+            # One that fails, or is found false, is left for whoever watches again.
+            at = self._left[-1]
             line, place = divmod(at, self._shard)
-            first, body = self._read()[line].body, self._bodies[line]
+            first, body = results[line].body, self._bodies[line]
             facts = first["talkoo"][0] if isinstance(first["talkoo"], list) else first["talkoo"]
             if self._what == "embed":
                 path, body, was = "/v1/embeddings", {**body, "input": [body["input"][place]]}, first["data"][place]["embedding"]
@@ -121,7 +130,7 @@ class Map:
             if now != was:
                 raise Error("answer_refuted", f"text {at} was answered differently when it was made again",
                             f"one of two nodes lied; the first is {maker}; leave it out: provider={{'ignore': [...]}}")
-            self._again.add(at)
+            self._again.add(self._left.pop())
 
     def _ask_others(self, path, body, maker):
         """Asks anybody but the maker; this machine, if nobody else is there."""

@@ -156,7 +156,7 @@ class Node:
         """Begins to "embed" or "chat" every text of a list or a file (.txt, .jsonl, .csv, .parquet).
 
         What else is given goes into each request: with `provider` (or a `budget`, or `redundancy`) the network answers, else this machine. `shard`: texts of one
-        request for vectors. `budget`: tokens of money that it may cost; at its end the rest is refused (`insufficient_funds`). `redundancy`: the share, from 0
+        request for vectors. `budget`: tokens of money that it may cost, with what `redundancy` has made again; at its end the rest is refused (`insufficient_funds`). `redundancy`: the share, from 0
         to 1, that `watch` has made again by others and compares to the last bit, besides what the market re-runs. `out`: a file to write."""
         if isinstance(out, (str, pathlib.Path)) and pathlib.Path(out).suffix.lower() not in (".jsonl", ".parquet"):
             raise Error("malformed", f"{out} is of no kind that is written", "name it .jsonl or .parquet")
@@ -174,7 +174,7 @@ class Node:
             made = self.post("/keys", {"name": f"map {uuid.uuid4().hex[:8]}", "budget": amount_of(budget), "days": 2})
             node, key = Node(self._http.address, made["key"]), made["id"]
         batch = Batch(self._http, node.batch(bodies, endpoint=endpoint)._state)
-        return Map(self, batch, what, texts, bodies, out, redundancy, key)
+        return Map(node, batch, what, texts, bodies, out, redundancy, key)
 
     @property
     def data(self):

@@ -322,7 +322,7 @@ pub(crate) async fn embed(State(shared): State<Shared>, Extension(who): Extensio
         let model = body["model"].as_str().unwrap_or_default().to_owned();
         let inputs = inputs_of(&body["input"]).map_err(of)?;
         let begun = Instant::now();
-        let order = EmbedOrder { model: model.clone(), inputs, wishes: Wishes::default(), who };
+        let order = EmbedOrder { model: model.clone(), inputs, dimensions: None, wishes: Wishes::default(), who };
         let embedded = shared.desk.embed(order).await.map_err(of)?;
         crate::spans::embedded(&model, embedded.tokens);
         let line = json!({
