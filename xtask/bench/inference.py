@@ -26,11 +26,12 @@ def ask(connection, prompt, tokens, **more):
     return connection.getresponse()
 
 
-def first():
+def first(turn):
+    """No prompt comes twice: the node would remember it."""
     took, connection = [], connect()
     for n in range(30):
         begun = time.perf_counter()
-        response = ask(connection, [1000 + 64 * n + i for i in range(64)], 8)
+        response = ask(connection, [1000 + 64 * (30 * turn + n) + i for i in range(64)], 8)
         response.readline()
         took.append(time.perf_counter() - begun)
         response.read()
@@ -103,20 +104,20 @@ try:
     api = json.loads(node.stdout.readline())["api"]
     subprocess.run([talkoo, "--data-dir", str(root), "pull", NAME], check=True, capture_output=True)
     ask(connect(), [1, 2, 3], 2).read()
+    print(f"1,000 idle event streams: {idle(1000):.1f} MB more")
+    p99, rate = models(1000)
+    print(f"GET /v1/models: p99 {p99:.2f} ms at {rate:.0f} requests/s")
     # In turns: the machine is not equally fast all the time. A turn counts with both sides.
     turns = []
     for turn in range(TURNS):
         own = engine()
-        ours, tps = first(), streams(32)
+        ours, tps = first(turn), streams(32)
         turns.append((ours - float(own["first_ms"]), tps / float(own["streams32_tps"])))
         print(f"turn {turn + 1}: first token behind 64 {ours:.2f} ms, the engine {float(own['first_ms']):.2f}: {turns[-1][0]:+.2f} ms; "
               f"32 streams {tps:.0f} tokens/s, the engine {float(own['streams32_tps']):.0f}: {turns[-1][1]:.3f}", flush=True)
     more, share = zip(*turns)
     print(f"first token behind 64: {statistics.median(more):+.2f} ms in the median of {TURNS} turns, {min(more):+.2f} to {max(more):+.2f}")
     print(f"32 streams: {statistics.median(share):.3f} of the engine in the median, {min(share):.3f} to {max(share):.3f}")
-    print(f"1,000 idle event streams: {idle(1000):.1f} MB more")
-    p99, rate = models(1000)
-    print(f"GET /v1/models: p99 {p99:.2f} ms at {rate:.0f} requests/s")
 finally:
     node.terminate()
     node.wait(timeout=30)

@@ -4,10 +4,14 @@
 use crate::Peer;
 use crate::callers::Callers;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX, HEAD_WAIT, SHAKE_WAIT, STOP_WAIT, TAKE_WAIT};
-use axum::{Extension, Router};
+use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +24,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt as _};
 
 /// Serves until `stop`; answers when every connection has ended, at the latest a few seconds after it.
 ///
@@ -87,14 +92,18 @@ pub(crate) async fn serve_with(
             // Small answers are not to wait for one another.
             stream.set_nodelay(true).ok();
             let peer = Peer { ip: from.ip(), is_tls: tls.is_some() };
-            let router = router.layer(Extension(peer));
-            let Some(tls) = tls else { return connection(stream, router, stop, waits).await };
+            // Around the router, not inside: a layer would copy every route for every connection.
+            let service = router.map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request
+            });
+            let Some(tls) = tls else { return connection(stream, service, stop, waits).await };
             let shaken = tokio::select! {
                 shaken = timeout(waits.head.min(SHAKE_WAIT), tls.accept(stream)) => shaken,
                 () = stop.cancelled() => return,
             };
             match shaken {
-                Ok(Ok(stream)) => connection(stream, router, stop, waits).await,
+                Ok(Ok(stream)) => connection(stream, service, stop, waits).await,
                 Ok(Err(why)) => tracing::debug!(%why, "no TLS with a caller"),
                 Err(_) => tracing::debug!("a caller began TLS and said no more"),
             }
@@ -105,14 +114,16 @@ pub(crate) async fn serve_with(
     Ok(())
 }
 
-async fn connection<S>(stream: S, router: Router, stop: CancellationToken, waits: Waits)
+async fn connection<S, R>(stream: S, service: R, stop: CancellationToken, waits: Waits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send,
+    R::Future: Send,
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(waits.head);
     let stream = Taken { stream, wait: waits.take, due: None };
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
+    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
