@@ -201,6 +201,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Extension;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
