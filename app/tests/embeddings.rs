@@ -68,6 +68,11 @@ fn a_node_buys_vectors_that_are_those_it_would_make_itself() {
     assert_eq!(status, 200, "{bought}");
     assert_eq!(bought["data"], home["data"], "bought vectors are others than those of home");
     assert_eq!(bought["usage"], home["usage"]);
+    assert_eq!(
+        (&home["talkoo"]["nodes"][0]["here"], &home["talkoo"]["model"]),
+        (&json!(true), &bought["talkoo"]["model"])
+    );
+    assert_eq!(home["talkoo"]["model"]["cid"], run(&client.dir, &["ls"])["models"][0]["cid"]);
     let facts = &bought["talkoo"];
     assert!(facts["price"].as_str().unwrap().parse::<f64>().unwrap() > 0.0, "{facts}");
     assert_eq!((facts["nodes"][0]["texts"].as_u64(), facts["audited"][0].as_u64()), (Some(12), Some(0)), "{facts}");

@@ -2,7 +2,7 @@
 
 use crate::models::{Shelf, catalog, encoder, in_cache};
 use anyhow::ensure;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,37 @@ use tokio_util::sync::CancellationToken;
 /// An encoder in memory; it serves one request at a time, with all cores.
 type Loaded = Arc<Mutex<(Arc<Encoder>, Embedder)>>;
 
+/// How weights are kept, whatever the file has.
+pub(super) const QUANTIZATION: &str = "int8";
 /// Texts between two looks at whether anybody still waits.
 const TEXTS_AT_ONCE: usize = 32;
 
 pub(super) struct Encoders {
     dir: PathBuf,
+    /// By the CID of the file.
     all: Arc<Mutex<BTreeMap<String, Loaded>>>,
     /// Whose turn it is: who waits holds no thread, and who goes away waits no more.
     turn: Arc<Semaphore>,
 }
 
+/// Which encoder it is.
+#[derive(Clone)]
+pub(super) struct Title {
+    pub(super) name: String,
+    /// Of its file.
+    cid: String,
+}
+
+impl Title {
+    /// Which program made vectors, for their facts.
+    pub(super) fn model(&self, root: &Digest) -> Value {
+        json!({"name": self.name, "cid": self.cid, "root": root.to_string(), "quantization": QUANTIZATION})
+    }
+}
+
 /// Texts as an encoder reads them.
 pub(super) struct Read {
-    /// What the encoder is called.
-    pub(super) name: String,
+    pub(super) title: Title,
     pub(super) root: Digest,
     /// Numbers of a vector.
     pub(super) dimensions: usize,
@@ -50,18 +67,18 @@ impl Encoders {
     ) -> Result<Embedded, Refusal> {
         let gone = CancellationToken::new();
         let _waits = gone.clone().drop_guard();
-        let embed = move |name: &str, encoder: &Encoder, embedder: &mut Embedder| {
+        let embed = move |title: &Title, encoder: &Encoder, embedder: &mut Embedder| {
             check_dimensions(dimensions, encoder.dimensions())?;
-            embed(name, encoder, embedder, &inputs, &gone)
+            embed(title, encoder, embedder, &inputs, &gone)
         };
         self.with(model, embed).await
     }
 
     /// Only reads the texts.
     pub(super) async fn read(&self, model: String, inputs: Inputs) -> Result<Read, Refusal> {
-        let read = move |name: &str, encoder: &Encoder, _: &mut Embedder| {
+        let read = move |title: &Title, encoder: &Encoder, _: &mut Embedder| {
             let (root, dimensions) = (encoder.root(), encoder.dimensions());
-            Ok(Read { name: name.to_owned(), root, dimensions, texts: tokens(encoder, &inputs)? })
+            Ok(Read { title: title.clone(), root, dimensions, texts: tokens(encoder, &inputs)? })
         };
         self.with(model, read).await
     }
@@ -70,28 +87,28 @@ impl Encoders {
     async fn with<T: Send + 'static>(
         &self,
         model: String,
-        work: impl FnOnce(&str, &Encoder, &mut Embedder) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnOnce(&Title, &Encoder, &mut Embedder) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = self.turn.clone().acquire_owned().await.expect("it is never closed");
         let (all, dir) = (self.all.clone(), self.dir.clone());
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let (name, loaded) = load(&all, &dir, &model)?;
+            let (title, loaded) = load(&all, &dir, &model)?;
             let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
             let (encoder, embedder) = &mut *loaded;
-            work(&name, encoder, embedder)
+            work(&title, encoder, embedder)
         });
         done.await.unwrap_or_else(|why| Err(Refusal::new(RefusalCode::RunFailed, why.to_string(), "please report it")))
     }
 }
 
-/// An encoder by name, with the name that it has: of the shelf, or of the catalogue and then in the cache.
-fn load(all: &Mutex<BTreeMap<String, Loaded>>, dir: &Path, name: &str) -> Result<(String, Loaded), Refusal> {
+/// An encoder by name: of the shelf, or of the catalogue and then in the cache.
+fn load(all: &Mutex<BTreeMap<String, Loaded>>, dir: &Path, name: &str) -> Result<(Title, Loaded), Refusal> {
     let shelf = Shelf::open(dir)
         .map_err(|why| Refusal::new(RefusalCode::Other, format!("{why:#}"), "check the data folder"))?;
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(held) = shelf.find_encoder(name) {
-        return loaded(&mut all, &held.name, || {
+        return loaded(&mut all, Title { name: held.name.clone(), cid: held.cid.clone() }, || {
             let encoder = Encoder::load(&shelf.path(held))?;
             ensure!(encoder.root() == held.root(), "it is not the encoder it was any more");
             Ok(encoder)
@@ -103,24 +120,25 @@ fn load(all: &Mutex<BTreeMap<String, Loaded>>, dir: &Path, name: &str) -> Result
         let hint = format!("talkoo pull {}", entry.name);
         return Err(Refusal::new(RefusalCode::UnknownModel, format!("the `model` {name:?} is not here"), hint));
     }
-    loaded(&mut all, &entry.name, || encoder::open(&entry.name))
+    let title = Title { name: entry.name.clone(), cid: entry.cid().to_string() };
+    loaded(&mut all, title, || encoder::open(&entry.name))
 }
 
 fn loaded(
     all: &mut BTreeMap<String, Loaded>,
-    name: &str,
+    title: Title,
     open: impl FnOnce() -> anyhow::Result<Encoder>,
-) -> Result<(String, Loaded), Refusal> {
-    if let Some(loaded) = all.get(name) {
-        return Ok((name.to_owned(), loaded.clone()));
+) -> Result<(Title, Loaded), Refusal> {
+    if let Some(loaded) = all.get(&title.cid) {
+        return Ok((title, loaded.clone()));
     }
     let failed =
         |why: anyhow::Error| Refusal::new(RefusalCode::RunFailed, format!("{why:#}"), "remove it from the cache");
     let encoder = Arc::new(open().map_err(failed)?);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let loaded = Arc::new(Mutex::new((encoder.clone(), Embedder::new(encoder, cores))));
-    all.insert(name.to_owned(), loaded.clone());
-    Ok((name.to_owned(), loaded))
+    all.insert(title.cid.clone(), loaded.clone());
+    Ok((title, loaded))
 }
 
 /// The token ids of texts.
@@ -132,7 +150,7 @@ fn tokens(encoder: &Encoder, inputs: &Inputs) -> Result<Vec<Vec<u32>>, Refusal> 
 }
 
 fn embed(
-    name: &str,
+    title: &Title,
     encoder: &Encoder,
     embedder: &mut Embedder,
     inputs: &Inputs,
@@ -152,7 +170,7 @@ fn embed(
         vectors: embedded.iter().map(|one| one.vector.iter().map(|x| real(*x)).collect()).collect(),
         tokens: tokens.iter().map(Vec::len).sum::<usize>() as u32,
         facts: json!({
-            "model": {"name": name, "root": encoder.root().to_string()},
+            "model": title.model(&encoder.root()),
             "tier": "exact",
             "price": "0",
             "digests": digests,

@@ -192,7 +192,9 @@ impl Desk for Node {
             if is_for_market(&order.wishes) {
                 return self.buy_vectors(order).await;
             }
-            self.encoders.embed(order.model, order.inputs, order.dimensions).await
+            let mut embedded = self.encoders.embed(order.model, order.inputs, order.dimensions).await?;
+            embedded.facts["nodes"] = serde_json::json!([{"node": self.setup.node.to_string(), "here": true}]);
+            Ok(embedded)
         })
     }
 }

@@ -90,7 +90,7 @@ impl Node {
             let aliases = catalog::find_encoder(name).map(|entry| entry.aliases.clone()).unwrap_or_default();
             let endpoints = std::iter::once(self.here()).chain(offers.remove(&root).unwrap_or_default()).collect();
             let (name, created, root) = (name.to_owned(), made(path), root.to_string());
-            let (is_encoder, quantization) = (true, "int8".to_owned());
+            let (is_encoder, quantization) = (true, super::encoders::QUANTIZATION.to_owned());
             all.push(Model { name, aliases, is_encoder, created, context, cid, root, bytes, quantization, endpoints });
         };
         for held in shelf.every().filter(|held| held.is_encoder) {

@@ -27,7 +27,7 @@ impl Node {
         check_dimensions(dimensions, read.dimensions)?;
         let params = Kind::params_of_embed(u32::try_from(read.dimensions).unwrap_or(u32::MAX));
         let wanted = Wanted {
-            name: read.name.clone(),
+            name: read.title.name.clone(),
             program: read.root,
             kind: Kind::Embed,
             context: read.texts.iter().map(Vec::len).max().unwrap_or(0) as u32,
@@ -88,7 +88,7 @@ fn told(read: &Read, hearing: &Hearing, all: Vec<Made>, retention: Retention) ->
         vectors: all.iter().map(vector).collect(),
         tokens: read.texts.iter().map(Vec::len).sum::<usize>() as u32,
         facts: json!({
-            "model": {"name": read.name, "root": read.root.to_string()},
+            "model": read.title.model(&read.root),
             "tier": "exact",
             "job": hearing.job.to_string(),
             "price": hearing.price().to_string(),
