@@ -3,16 +3,12 @@ texts, with receipts that hold and can be computed again, spread over workers, w
 
 Usage: embeddings.py TALKOO. Nothing but the standard library; exit code 0 if everything held.
 """
-import base64, http.client, json, os, pathlib, subprocess, sys, tempfile, time
+import base64, http.client, json, pathlib, sys, time
 
-talkoo = sys.argv[1]
-root = pathlib.Path(tempfile.mkdtemp(prefix="talkoo-embeddings-"))
-processes, lines = {}, {}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from nodes import call, fail, kill, lines, processes, root, start, until  # noqa: E402
+
 MODEL = "all-minilm-l6-v2"
-
-
-def fail(why):
-    raise SystemExit(f"{why}; logs in {root}")
 
 
 def holds(what, why):
@@ -20,37 +16,8 @@ def holds(what, why):
         fail(why)
 
 
-def start(name, *arguments):
-    """A node: the first one begins the chain, the others follow it."""
-    genesis = [] if not lines else ["--genesis", f"{root}/client/chain/genesis.json"]
-    peers = [word for other in lines.values() for word in ("--bootstrap", other["listen"][0])]
-    command = [talkoo, "--data-dir", f"{root}/{name}", "-o", "json", "up", "--network", "judge", "--api", "127.0.0.1:0", "--listen",
-               "/ip4/127.0.0.1/tcp/0", "--ledger", "own", "--ledger-rpc", "127.0.0.1:0", "--threads", "1", *genesis, *peers, *arguments]
-    with open(f"{root}/{name}.log", "a") as log:
-        processes[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    line = processes[name].stdout.readline()
-    holds(line, f"{name} did not start")
-    lines[name] = json.loads(line)
-
-
-def call(name, *words):
-    done = subprocess.run([talkoo, "--data-dir", f"{root}/{name}", "-o", "json", *words], capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        fail(f"{name}: {' '.join(words)}: {done.stderr or done.stdout}")
-    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip().startswith("{") else done.stdout.strip()
-
-
-def until(what, is_so, within=120):
-    end = time.time() + within
-    while time.time() < end:
-        if found := is_so():
-            return found
-        time.sleep(0.1)
-    fail(f"not {what} after {within} s")
-
-
 def request(method, path, key, body=None, kind="application/json"):
-    connection = http.client.HTTPConnection(lines["client"]["api"], timeout=240)
+    connection = http.client.HTTPConnection(lines["chain"]["api"], timeout=240)
     data = body if isinstance(body, bytes) else json.dumps(body) if body is not None else None
     connection.request(method, path, data, {"Content-Type": kind, "Authorization": f"Bearer {key}"})
     response = connection.getresponse()
@@ -67,9 +34,9 @@ def vectors(answer):
     return [base64.b64decode(one["embedding"]) for one in answer["data"]]
 
 
-start("client")
-token = pathlib.Path(root / "client/api.token").read_text().strip()
-call("client", "pull", MODEL)
+start("chain", "--threads", "1")
+token = pathlib.Path(root / "chain/api.token").read_text().strip()
+call("chain", "pull", MODEL)
 texts = [f"{n} geese fly in a V, said the fox number {n * n}." for n in range(40)]
 status, home = embed(token, texts)
 holds(status == 200 and home["talkoo"]["price"] == "0", f"at home: {status} {str(home)[:300]}")
@@ -78,8 +45,8 @@ status, no = embed(token, texts, provider={"sort": "price"})
 holds((status, no["error"]["code"]) == (503, "not_wanted"), f"nobody works, and: {status} {no}")
 
 for name in ("one", "two"):
-    start(name, "--provide", "--pull", MODEL)
-until("two workers", lambda: len([peer for peer in call("client", "peers")["peers"] if peer["offers"]]) == 2)
+    start(name, "--threads", "1", "--provide", "--pull", MODEL)
+until("two workers", lambda: len([peer for peer in call("chain", "peers")["peers"] if peer["offers"]]) == 2, 120)
 status, listed = request("GET", f"/v1/models/{MODEL}/endpoints", token)
 endpoints = listed["data"]["endpoints"]
 holds(len(endpoints) == 3, f"endpoints: {endpoints}")
@@ -96,14 +63,14 @@ tokens = bought["usage"]["prompt_tokens"]
 holds(tokens * price <= float(facts["price"]) <= tokens * price + 1e-6 * len(texts) + 1e-9,
       f"{tokens} tokens at {price} are not {facts['price']}")
 holds(len(facts["nodes"]) == 2 and sum(one["texts"] for one in facts["nodes"]) == len(texts), f"not both worked: {facts['nodes']}")
-files = [str(root / "client" / path) for path in facts["receipts"]]
-call("client", "receipt", "verify", *files)
-call("client", "receipt", "verify", "--rerun", *files)
-call("client", "receipt", "verify", "--scalar", files[0])
+files = [str(root / "chain" / path) for path in facts["receipts"]]
+call("chain", "receipt", "verify", *files)
+call("chain", "receipt", "verify", "--rerun", *files)
+call("chain", "receipt", "verify", "--scalar", files[0])
 print(f"{len(texts)} texts of {tokens} tokens for {facts['price']} by {len(facts['nodes'])} nodes in {took:.2f} s, {len(facts['audited'])} audited; "
       f"all receipts hold and re-run")
 
-shown = call("client", "receipt", "disclose", files[1])
+shown = call("chain", "receipt", "disclose", files[1])
 holds(len(shown["vector"]) == 384, f"disclosed: {str(shown)[:200]}")
 
 # A text that is too long.
@@ -111,13 +78,13 @@ status, no = embed(token, ["word " * 2_000], provider={"sort": "price"})
 holds((status, no["error"]["code"]) == (400, "context_length_exceeded"), f"too long: {status} {no}")
 
 # Budgets.
-poor = call("client", "key", "create", "--name", "poor", "--budget", "0")["key"]
+poor = call("chain", "key", "create", "--name", "poor", "--budget", "0")["key"]
 status, no = embed(poor, texts[:1], service_tier="flex")
 holds((status, no["error"]["code"]) == (402, "insufficient_funds"), f"without a budget: {status} {no}")
-rich = call("client", "key", "create", "--name", "rich", "--budget", "1")["key"]
+rich = call("chain", "key", "create", "--name", "rich", "--budget", "1")["key"]
 status, bought = embed(rich, texts[:3], service_tier="flex")
 holds(status == 200 and vectors(bought) == vectors(home)[:3], f"with a budget: {status}")
-spent = next(float(key["spent"]) for key in call("client", "key", "ls")["keys"] if key["name"] == "rich")
+spent = next(float(key["spent"]) for key in call("chain", "key", "ls")["keys"] if key["name"] == "rich")
 holds(abs(spent - float(bought["talkoo"]["price"])) < 1e-9, f"spent {spent}, the answer says {bought['talkoo']['price']}")
 
 # A batch is spread over the network, and a worker that is killed with -9 in the middle is not missed.
@@ -132,7 +99,7 @@ status, batch = request("POST", "/v1/batches", token, {"input_file_id": file["id
 holds(status == 200, f"batch: {status} {batch}")
 until("a few lines are done", lambda: request("GET", f"/v1/batches/{batch['id']}", token)[1]["request_counts"]["completed"] >= 5 or
       request("GET", f"/v1/batches/{batch['id']}", token)[1]["status"] == "completed")
-processes["one"].kill()
+kill("one")
 batch = until("the batch", lambda: (b := request("GET", f"/v1/batches/{batch['id']}", token)[1])["status"] == "completed" and b, 240)
 holds(batch["request_counts"] == {"total": 60, "completed": 60, "failed": 0}, f"batch: {batch}")
 _, out = request("GET", f"/v1/files/{batch['output_file_id']}/content", token)
@@ -144,7 +111,7 @@ for n in range(60):
     holds(got == at_home[n % 40:n % 40 + 5], f"line {n} of the batch differs")
 print("a batch of 60 lines over a kill: the same numbers")
 
-until("no job is left", lambda: not [job for job in call("client", "job", "ls")["jobs"] if job["status"] == "open"], 30)
+until("no job is left", lambda: not [job for job in call("chain", "job", "ls")["jobs"] if job["status"] == "open"], 30)
 for process in processes.values():
     process.kill()
 print("all held")
